@@ -1,0 +1,179 @@
+use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
+use aws_sdk_s3::types::{EncodingType, Object};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::bucket::{AccountId, Bucket, BucketName, CREATE_SESSION, Decoder};
+
+/// List the objects of an S3 bucket.
+///
+/// Prints the keys in the order of their UTF-8 bytes, a page at a time as S3 gives them: memory does not grow with the bucket. Only current
+/// versions are listed; what a delete marker hides is not.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverObjects {
+    /// Name of the S3 bucket to list.
+    bucket: BucketName,
+    /// Only keys that begin with this. It is taken as it stands: no slash is added.
+    prefix: Option<String>,
+    /// Only objects last modified before this instant. It is not included.
+    modified_before: Option<Moment>,
+    /// Only objects last modified at or after this instant.
+    modified_after: Option<Moment>,
+    /// Print only what follows the last slash of each key. Such names may repeat, and are no keys: do not delete by them.
+    #[serde(default)]
+    name_only: bool,
+    /// Print key, size, date, ETag and storage class of each object.
+    #[serde(default)]
+    details: bool,
+    /// Only keys after this one, in the order of their UTF-8 bytes.
+    start_after: Option<String>,
+    /// Agree to pay for the requests, for a bucket that makes requesters pay.
+    #[serde(default)]
+    request_payer: bool,
+    /// Fail unless the bucket belongs to this account.
+    expected_bucket_owner: Option<AccountId>,
+}
+
+/// An object: its key, or with `details` what S3's listing says of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Found {
+    /// The key, or with `name_only` what follows its last slash.
+    Key(String),
+    /// The object.
+    Details(Details),
+}
+
+/// What S3's listing says of an object.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Details {
+    /// The key.
+    key: String,
+    /// Bytes.
+    size: i64,
+    /// When it was last modified, RFC 3339 in UTC.
+    last_modified: Option<String>,
+    /// The entity tag, with its quotes, as S3 gives it.
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+    /// Such as `STANDARD` or `GLACIER`.
+    storage_class: Option<String>,
+}
+
+#[async_trait]
+impl Action for DiscoverObjects {
+    const META: Meta = Meta {
+        path: "s3/discover_objects",
+        effect: Effect::Read,
+        calls: &[
+            Call::read(
+                "s3:ListObjectsV2",
+                &[Grant::new("s3:ListBucket", &["arn:${Partition}:s3:::${bucket}"]).condition("StringLike", "s3:prefix", "${prefix}*")],
+            ),
+            CREATE_SESSION,
+        ],
+        rules: &[Rule::AtMostOne(&["name_only", "details"])],
+        examples: &[
+            Example {
+                title: "List the objects of `example-bucket` whose keys begin with `logs/2024/`",
+                input: r#"{"bucket": "example-bucket", "prefix": "logs/2024/"}"#,
+                output: r#"["logs/2024/a.txt", "logs/2024/b.txt"]"#,
+                given: &["logs/2024/a.txt", "logs/2024/b.txt"],
+            },
+            Example {
+                title: "List what in `example-bucket` under `logs/` was not modified for a year",
+                input: r#"{"bucket": "example-bucket", "prefix": "logs/", "modified_before": "365d"}"#,
+                output: "[]",
+                given: &["logs/2024/a.txt"],
+            },
+        ],
+        notes: &[
+            "Dates are instants in UTC; `modified_after` includes its instant and `modified_before` does not, as in all actions.",
+            "Directory buckets list in no order, take no `start_after`, and only a prefix that ends in a slash.",
+        ],
+    };
+
+    type Output = Listing<Found>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer);
+        Ok(Listing::produce(cx, |_, out| self.list(bucket, out)))
+    }
+}
+
+aaws::register!(DiscoverObjects);
+
+impl DiscoverObjects {
+    /// Asks for the next page while the last one is read.
+    async fn list(self, bucket: Bucket, mut out: Out<Found>) -> Result<()> {
+        let this = std::sync::Arc::new(self);
+        let page = |token: Option<String>| tokio::spawn(std::sync::Arc::clone(&this).page(bucket.clone(), token));
+        let mut asked = Some(page(None));
+        while let Some(answer) = asked.take() {
+            let answer = answer.await.map_err(|e| aaws::Error::Failed(format!("listing the bucket failed: {e}")))??;
+            let more = answer.is_truncated() == Some(true);
+            asked = answer.next_continuation_token().filter(|_| more).map(|token| page(Some(token.to_owned())));
+            let decode = Decoder::of(answer.encoding_type());
+            for object in answer.contents().iter().filter(|o| this.in_time(o.last_modified())) {
+                out.send(this.found(object, decode)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn page(self: std::sync::Arc<Self>, bucket: Bucket, token: Option<String>) -> Result<ListObjectsV2Output> {
+        let answer = bucket.send(|s3| {
+            let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
+            let request = request.set_prefix(self.prefix.clone()).set_start_after(self.start_after.clone());
+            let request = request.set_continuation_token(token.clone()).set_request_payer(bucket.payer.clone());
+            request.set_expected_bucket_owner(bucket.owner.clone()).send()
+        });
+        answer.await.doing(|| format!("list the objects of the bucket `{}`", bucket.name))
+    }
+
+    fn in_time(&self, modified: Option<&DateTime>) -> bool {
+        // S3 gives a date for every object; one without is not known to be in any span of time.
+        let Some(modified) = modified else { return self.modified_after.is_none() && self.modified_before.is_none() };
+        let modified = modified.as_nanos();
+        let at = |moment: Moment| moment.timestamp().as_nanosecond();
+        self.modified_after.is_none_or(|after| modified >= at(after)) && self.modified_before.is_none_or(|before| modified < at(before))
+    }
+
+    fn found(&self, object: &Object, decode: Decoder) -> Found {
+        let key = decode.text(object.key().unwrap_or_default());
+        if self.details {
+            return Found::Details(Details {
+                key,
+                size: object.size().unwrap_or_default(),
+                last_modified: object.last_modified().and_then(|d| d.fmt(DateTimeFormat::DateTime).ok()),
+                etag: object.e_tag().map(str::to_owned),
+                storage_class: object.storage_class().map(|c| c.as_str().to_owned()),
+            });
+        }
+        Found::Key(if self.name_only { name(&key).to_owned() } else { key })
+    }
+}
+
+/// What follows the last slash; of a folder's marker (`a/b/`), the folder's name.
+fn name(key: &str) -> &str {
+    let end = key.trim_end_matches('/').len();
+    let start = key[..end].rfind('/').map_or(0, |slash| slash + 1);
+    &key[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn names_are_never_empty() {
+        assert_eq!(name("a/b/c.txt"), "c.txt");
+        assert_eq!(name("c.txt"), "c.txt");
+        assert_eq!(name("a/b/"), "b/");
+        assert_eq!(name("//"), "//");
+    }
+}

@@ -1,0 +1,1079 @@
+//! Buckets, objects and multipart uploads, kept in files. Knows nothing of HTTP.
+//!
+//! ```text
+//! DIR/<bucket>/data/<name of key>               the bytes of an object; its time of change is the object's
+//! DIR/<bucket>/meta/<name of key>               its ETag, content type, user metadata, storage class (JSON)
+//! DIR/<bucket>/uploads/<upload id>/<number>     the parts of a multipart upload, beside `upload.json`
+//! DIR/<bucket>/tmp/                             what is being written
+//! ```
+//!
+//! Everything is written to a temporary file first and then renamed, so that a reader sees an object whole or not at
+//! all, in this process and in others that use the same folder: `discover | delete` is two of them. Data is renamed
+//! before metadata; whoever looks in between sees an object without an ETag.
+//!
+//! Keys become file names by percent-encoding (see [`encode`]), so a key needs not be a path: `a` and `a/b` live side
+//! by side, and `..` is a name like any other.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
+use md5::{Digest as _, Md5};
+use percent_encoding::{percent_decode_str, percent_encode_byte};
+use s3s::path::check_bucket_name;
+use serde::{Deserialize, Serialize};
+use tempfile::{NamedTempFile, TempPath};
+use tokio::io::AsyncWriteExt as _;
+
+const DATA: &str = "data";
+const META: &str = "meta";
+const UPLOADS: &str = "uploads";
+const TEMP: &str = "tmp";
+const UPLOAD_INFO: &str = "upload.json";
+
+/// The longest file name that a key is given, in bytes; most file systems take 255. Longer names go on in a folder.
+const NAME_BYTES: usize = 200;
+
+/// The longest key that S3 allows, in bytes of UTF-8.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The least that every part of a multipart upload but the last must hold, in bytes.
+pub const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
+
+/// Why reading a body from its sender failed.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No bucket has this name.
+    #[error("The bucket {0:?} does not exist.")]
+    NoSuchBucket(String),
+    /// A bucket has this name already.
+    #[error("The bucket {0:?} exists already.")]
+    BucketExists(String),
+    /// No bucket can have this name.
+    #[error("{0:?} is not a valid name of a bucket.")]
+    InvalidBucketName(String),
+    /// The bucket holds no object with this key.
+    #[error("The key {0:?} does not exist.")]
+    NoSuchKey(String),
+    /// The bucket holds an object with this key, and it must not be overwritten.
+    #[error("There is an object with the key {0:?} already.")]
+    ObjectExists(String),
+    /// The object is not the one that the caller means.
+    #[error("The object with the key {0:?} has another ETag.")]
+    EtagMismatch(String),
+    /// An object must have a key.
+    #[error("The key is empty.")]
+    EmptyKey,
+    /// Keys have at most [`MAX_KEY_BYTES`].
+    #[error("The key has {0} bytes; 1024 are allowed.")]
+    KeyTooLong(usize),
+    /// The body is not the one whose MD5 was given.
+    #[error("The MD5 that was given does not match the content.")]
+    BadDigest,
+    /// There is no such multipart upload, or it is of another key.
+    #[error("The upload {0:?} does not exist. It may have been aborted or completed.")]
+    NoSuchUpload(String),
+    /// The part was never uploaded, or not with the ETag that was given.
+    #[error("Part {0} was not found, or its ETag is another one.")]
+    InvalidPart(i32),
+    /// Parts must be given in ascending order of their numbers.
+    #[error("The parts are not in ascending order.")]
+    InvalidPartOrder,
+    /// Every part but the last must hold [`MIN_PART_BYTES`].
+    #[error("Part {0} is too small; only the last part may have less than 5 MiB.")]
+    PartTooSmall(i32),
+    /// The sender broke off, or sent what it had not signed.
+    #[error("The body could not be read.")]
+    Body(#[source] BodyError),
+    /// The file system refused.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// What was read or written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A task that worked on files did not come to its end.
+    #[error("The work on files was broken off.")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+/// What a client says about an object beside its key and its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// The media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// User metadata (`x-amz-meta-…`), without that prefix.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// The storage class, if one was given. The store keeps every class alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+}
+
+/// What the store keeps about an object beside its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The ETag, without quotes. Empty when it is not known.
+    #[serde(default)]
+    pub etag: String,
+    /// What the client said.
+    #[serde(flatten)]
+    pub attributes: Attributes,
+}
+
+/// An object, without its bytes.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// The key.
+    pub key: String,
+    /// How many bytes the object has.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+    /// What is known beside that.
+    pub meta: Meta,
+}
+
+/// How an object is to be put.
+#[derive(Debug, Default)]
+pub struct Put {
+    /// What to keep about the object.
+    pub attributes: Attributes,
+    /// The MD5 that the body must have.
+    pub md5: Option<[u8; 16]>,
+    /// Whether an object that is there already makes this fail.
+    pub no_overwrite: bool,
+}
+
+/// Which entries of a bucket to list.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What keys must begin with.
+    pub prefix: String,
+    /// Keys that have this after the prefix are listed as one common prefix, which ends with it.
+    pub delimiter: Option<String>,
+    /// The entry (key or common prefix) that the listing goes on after.
+    pub after: Option<String>,
+    /// How many entries to list at most.
+    pub limit: usize,
+}
+
+/// A page of a listing, in the order of the UTF-8 bytes of keys.
+#[derive(Debug)]
+pub struct Page {
+    /// The objects.
+    pub objects: Vec<Object>,
+    /// The common prefixes.
+    pub prefixes: Vec<String>,
+    /// The last entry of this page, if there are more: the next page begins after it.
+    pub next: Option<String>,
+}
+
+/// A part of a multipart upload, as the client names it when it completes the upload.
+#[derive(Debug)]
+pub struct Part {
+    /// The number of the part.
+    pub number: i32,
+    /// The ETag that the client got for it.
+    pub etag: Option<String>,
+}
+
+/// A multipart upload that is neither completed nor aborted.
+#[derive(Debug)]
+pub struct PendingUpload {
+    /// The upload id.
+    pub id: String,
+    /// The key of the object to be.
+    pub key: String,
+    /// When the upload was begun.
+    pub begun: SystemTime,
+}
+
+/// What is kept about a multipart upload beside its parts.
+#[derive(Debug, Serialize, Deserialize)]
+struct UploadInfo {
+    key: String,
+    #[serde(flatten)]
+    attributes: Attributes,
+}
+
+/// A folder of buckets.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// The store under `root`, which may be missing until the first bucket is created.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Whether nothing is there yet: the folder is missing, or empty but for hidden files.
+    pub async fn is_new(&self) -> Result<bool> {
+        let root = self.root.clone();
+        blocking(move || {
+            let entries = match fs::read_dir(&root) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+                Err(error) => return Err(io_error(&root, error)),
+            };
+            for entry in entries {
+                let entry = entry.map_err(|error| io_error(&root, error))?;
+                if !is_hidden(&entry.file_name()) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    /// The names of all buckets, in order, and when each was created.
+    pub async fn buckets(&self) -> Result<Vec<(String, SystemTime)>> {
+        let root = self.root.clone();
+        blocking(move || {
+            let mut buckets = Vec::new();
+            for entry in fs::read_dir(&root).map_err(|error| io_error(&root, error))? {
+                let entry = entry.map_err(|error| io_error(&root, error))?;
+                let Ok(name) = entry.file_name().into_string() else {
+                    continue;
+                };
+                let path = entry.path();
+                if check_bucket_name(&name) && path.join(DATA).is_dir() {
+                    let created = fs::metadata(&path).and_then(|facts| facts.modified()).map_err(|error| io_error(&path, error))?;
+                    buckets.push((name, created));
+                }
+            }
+            buckets.sort();
+            Ok(buckets)
+        })
+        .await
+    }
+
+    /// The bucket with this name.
+    pub async fn bucket(&self, name: &str) -> Result<Bucket> {
+        let dir = self.bucket_dir(name)?;
+        let data = dir.join(DATA);
+        match tokio::fs::metadata(&data).await {
+            Ok(_) => Ok(Bucket { dir }),
+            Err(error) => Err(or_missing(&data, error, || StoreError::NoSuchBucket(name.to_owned()))),
+        }
+    }
+
+    /// Creates a bucket that holds `objects`, given as key and text.
+    ///
+    /// It appears with all of them at once, whoever else works in the same folder: it is made ready under a hidden name
+    /// and then renamed.
+    pub async fn create_bucket(&self, name: &str, objects: Vec<(String, String)>) -> Result<()> {
+        let target = self.bucket_dir(name)?;
+        let root = self.root.clone();
+        let staged = blocking(move || {
+            fs::create_dir_all(&root).map_err(|error| io_error(&root, error))?;
+            let staged = tempfile::Builder::new().prefix(".new-").tempdir_in(&root).map_err(|error| io_error(&root, error))?;
+            for part in [DATA, META, UPLOADS, TEMP] {
+                let path = staged.path().join(part);
+                fs::create_dir(&path).map_err(|error| io_error(&path, error))?;
+            }
+            Ok(staged)
+        })
+        .await?;
+
+        let bucket = Bucket { dir: staged.path().to_owned() };
+        for (key, text) in objects {
+            bucket.put(&key, Put::default(), stream::iter([Ok(Bytes::from(text))])).await?;
+        }
+
+        let renamed = tokio::fs::rename(staged.path(), &target).await;
+        match renamed {
+            Ok(()) => {
+                // It has moved: there is nothing left to remove.
+                let _ = staged.keep();
+                Ok(())
+            }
+            Err(_) if target.join(DATA).is_dir() => Err(StoreError::BucketExists(name.to_owned())),
+            Err(error) => Err(io_error(&target, error)),
+        }
+    }
+
+    fn bucket_dir(&self, name: &str) -> Result<PathBuf> {
+        if check_bucket_name(name) { Ok(self.root.join(name)) } else { Err(StoreError::InvalidBucketName(name.to_owned())) }
+    }
+}
+
+/// A bucket that exists.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    dir: PathBuf,
+}
+
+impl Bucket {
+    /// Puts an object, and returns what is now kept about it.
+    pub async fn put<S>(&self, key: &str, put: Put, body: S) -> Result<Meta>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let (temp, md5) = self.spool(body, put.md5).await?;
+        let meta = Meta { etag: hex(&md5), attributes: put.attributes };
+        let (bucket, key) = (self.clone(), key.to_owned());
+        blocking(move || {
+            bucket.publish(&key, temp, &meta, put.no_overwrite)?;
+            Ok(meta)
+        })
+        .await
+    }
+
+    /// What is known about an object.
+    pub async fn head(&self, key: &str) -> Result<Object> {
+        let (bucket, key) = (self.clone(), key.to_owned());
+        blocking(move || bucket.find(&key)?.ok_or(StoreError::NoSuchKey(key))).await
+    }
+
+    /// An object and its bytes.
+    pub async fn open(&self, key: &str) -> Result<(Object, tokio::fs::File)> {
+        let (bucket, key) = (self.clone(), key.to_owned());
+        let (object, file) = blocking(move || {
+            let path = bucket.data_path(&key)?;
+            let file = fs::File::open(&path).map_err(|error| or_missing(&path, error, || StoreError::NoSuchKey(key.clone())))?;
+            // Asked of the open file, so that size and bytes agree even if the object is replaced meanwhile.
+            let facts = file.metadata().map_err(|error| io_error(&path, error))?;
+            Ok((bucket.describe(key, &facts)?, file))
+        })
+        .await?;
+        Ok((object, tokio::fs::File::from_std(file)))
+    }
+
+    /// Removes an object; a key that is not there is removed already.
+    ///
+    /// With `etag`, the object must be there and have it.
+    pub async fn remove(&self, key: &str, etag: Option<&str>) -> Result<()> {
+        let (bucket, key, etag) = (self.clone(), key.to_owned(), etag.map(str::to_owned));
+        blocking(move || {
+            if let Some(etag) = etag {
+                match bucket.find(&key)? {
+                    Some(object) if object.meta.etag == etag => {}
+                    Some(_) => return Err(StoreError::EtagMismatch(key)),
+                    None => return Err(StoreError::NoSuchKey(key)),
+                }
+            }
+            // Folders of long names stay: another process may be about to write into them.
+            remove_file(&bucket.data_path(&key)?)?;
+            remove_file(&bucket.meta_path(&key)?)
+        })
+        .await
+    }
+
+    /// Lists a page of the bucket.
+    ///
+    /// Walks the whole bucket for every page, but never holds more than a page in memory.
+    pub async fn list(&self, listing: Listing) -> Result<Page> {
+        let bucket = self.clone();
+        blocking(move || {
+            let Listing { prefix, delimiter, after, limit } = listing;
+            let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty());
+
+            // The first `limit` entries so far, and one more that tells whether there is another page. The value is
+            // whether the entry is a common prefix. A key never equals one: it would be part of it.
+            let mut entries: BTreeMap<String, bool> = BTreeMap::new();
+            walk(&bucket.dir.join(DATA), "", &mut |key: String| {
+                if !key.starts_with(&prefix) || after.as_ref().is_some_and(|after| key <= *after) {
+                    return;
+                }
+                let group = delimiter.as_ref().and_then(|delimiter| {
+                    let at = key[prefix.len()..].find(delimiter.as_str())?;
+                    Some(key[..prefix.len() + at + delimiter.len()].to_owned())
+                });
+                // Keys sort after the common prefix that they are part of; it was listed on the page before.
+                if group.is_some() && group == after {
+                    return;
+                }
+                match group {
+                    Some(group) => entries.insert(group, true),
+                    None => entries.insert(key, false),
+                };
+                if entries.len() > limit + 1 {
+                    entries.pop_last();
+                }
+            })?;
+
+            let mut page = Page { objects: Vec::new(), prefixes: Vec::new(), next: None };
+            if entries.len() > limit {
+                entries.pop_last();
+                page.next = entries.last_key_value().map(|(entry, _)| entry.clone());
+            }
+            for (entry, is_prefix) in entries {
+                if is_prefix {
+                    page.prefixes.push(entry);
+                } else if let Some(object) = bucket.find(&entry)? {
+                    page.objects.push(object);
+                }
+            }
+            Ok(page)
+        })
+        .await
+    }
+
+    /// Begins a multipart upload, and returns its id.
+    pub async fn create_upload(&self, key: &str, attributes: Attributes) -> Result<String> {
+        check_key(key)?;
+        let info = UploadInfo { key: key.to_owned(), attributes };
+        let uploads = self.dir.join(UPLOADS);
+        blocking(move || {
+            // The name of a temporary folder is what an upload id has to be: unique and hard to guess.
+            let dir = tempfile::Builder::new().prefix("").rand_bytes(32).tempdir_in(&uploads).map_err(|error| io_error(&uploads, error))?;
+            let path = dir.path().join(UPLOAD_INFO);
+            fs::write(&path, to_json(&path, &info)?).map_err(|error| io_error(&path, error))?;
+            let dir = dir.keep();
+            Ok(dir.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        })
+        .await
+    }
+
+    /// Stores a part of a multipart upload, and returns its ETag. A part with the same number is replaced.
+    pub async fn put_part<S>(&self, id: &str, key: &str, number: i32, md5: Option<[u8; 16]>, body: S) -> Result<String>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let (temp, md5) = self.spool(body, md5).await?;
+        let (bucket, id, key) = (self.clone(), id.to_owned(), key.to_owned());
+        blocking(move || {
+            let (dir, _) = bucket.upload(&id, &key)?;
+            let path = dir.join(number.to_string());
+            temp.persist(&path).map_err(|failed| or_missing(&path, failed.error, || StoreError::NoSuchUpload(id)))?;
+            Ok(hex(&md5))
+        })
+        .await
+    }
+
+    /// Makes the parts of an upload one object, and returns what is now kept about it.
+    pub async fn complete_upload(&self, id: &str, key: &str, parts: Vec<Part>, no_overwrite: bool) -> Result<Meta> {
+        let (bucket, id, key) = (self.clone(), id.to_owned(), key.to_owned());
+        blocking(move || {
+            let (dir, info) = bucket.upload(&id, &key)?;
+            if !parts.is_sorted_by(|a, b| a.number < b.number) {
+                return Err(StoreError::InvalidPartOrder);
+            }
+            let (temp, etag) = bucket.join_parts(&dir, &parts)?;
+            let meta = Meta { etag, attributes: info.attributes };
+            bucket.publish(&key, temp, &meta, no_overwrite)?;
+            fs::remove_dir_all(&dir).map_err(|error| io_error(&dir, error))?;
+            Ok(meta)
+        })
+        .await
+    }
+
+    /// Gives up an upload and its parts.
+    pub async fn abort_upload(&self, id: &str, key: &str) -> Result<()> {
+        let (bucket, id, key) = (self.clone(), id.to_owned(), key.to_owned());
+        blocking(move || {
+            let (dir, _) = bucket.upload(&id, &key)?;
+            fs::remove_dir_all(&dir).map_err(|error| io_error(&dir, error))
+        })
+        .await
+    }
+
+    /// The uploads that are neither completed nor aborted and whose keys begin with `prefix`, in order of their keys.
+    pub async fn uploads(&self, prefix: &str) -> Result<Vec<PendingUpload>> {
+        let (uploads, prefix) = (self.dir.join(UPLOADS), prefix.to_owned());
+        blocking(move || {
+            let mut pending = Vec::new();
+            for entry in fs::read_dir(&uploads).map_err(|error| io_error(&uploads, error))? {
+                let entry = entry.map_err(|error| io_error(&uploads, error))?;
+                let path = entry.path().join(UPLOAD_INFO);
+                // One that ends at this moment is not pending any more.
+                let Some(info) = read_json::<UploadInfo>(&path)? else {
+                    continue;
+                };
+                let Ok(facts) = fs::metadata(&path) else {
+                    continue;
+                };
+                if info.key.starts_with(&prefix) {
+                    let id = entry.file_name().to_string_lossy().into_owned();
+                    let begun = facts.modified().map_err(|error| io_error(&path, error))?;
+                    pending.push(PendingUpload { id, key: info.key, begun });
+                }
+            }
+            pending.sort_by(|a, b| (&a.key, &a.begun).cmp(&(&b.key, &b.begun)));
+            Ok(pending)
+        })
+        .await
+    }
+
+    fn data_path(&self, key: &str) -> Result<PathBuf> {
+        key_path(self.dir.join(DATA), key)
+    }
+
+    fn meta_path(&self, key: &str) -> Result<PathBuf> {
+        key_path(self.dir.join(META), key)
+    }
+
+    /// A new file in this bucket's folder of temporary files: renaming never crosses file systems.
+    fn temp_file(&self) -> Result<NamedTempFile> {
+        let dir = self.dir.join(TEMP);
+        NamedTempFile::new_in(&dir).map_err(|error| io_error(&dir, error))
+    }
+
+    /// Writes a body to a temporary file, chunk by chunk, and returns its MD5. It must be `expected`, if that is given.
+    async fn spool<S>(&self, mut body: S, expected: Option<[u8; 16]>) -> Result<(TempPath, [u8; 16])>
+    where
+        S: Stream<Item = Result<Bytes, BodyError>> + Send + Unpin,
+    {
+        let bucket = self.clone();
+        let (file, path) = blocking(move || bucket.temp_file()).await?.into_parts();
+        let mut file = tokio::fs::File::from_std(file);
+        let mut md5 = Md5::new();
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk.map_err(StoreError::Body)?;
+            md5.update(&chunk);
+            file.write_all(&chunk).await.map_err(|error| io_error(&path, error))?;
+        }
+        // Tokio writes in the background: without this, the last write may come after the rename, or fail unseen.
+        file.flush().await.map_err(|error| io_error(&path, error))?;
+        let md5: [u8; 16] = md5.finalize().into();
+        if expected.is_some_and(|expected| expected != md5) {
+            return Err(StoreError::BadDigest);
+        }
+        Ok((path, md5))
+    }
+
+    /// Makes a temporary file the object with this key.
+    fn publish(&self, key: &str, temp: TempPath, meta: &Meta, no_overwrite: bool) -> Result<()> {
+        let data = self.data_path(key)?;
+        create_parent(&data)?;
+        let moved = if no_overwrite { temp.persist_noclobber(&data) } else { temp.persist(&data) };
+        moved.map_err(|failed| match failed.error.kind() {
+            io::ErrorKind::AlreadyExists if no_overwrite => StoreError::ObjectExists(key.to_owned()),
+            _ => io_error(&data, failed.error),
+        })?;
+
+        let path = self.meta_path(key)?;
+        create_parent(&path)?;
+        let mut file = self.temp_file()?;
+        file.write_all(&to_json(&path, meta)?).map_err(|error| io_error(&path, error))?;
+        file.persist(&path).map_err(|failed| io_error(&path, failed.error))?;
+        Ok(())
+    }
+
+    /// The object with this key, if there is one.
+    fn find(&self, key: &str) -> Result<Option<Object>> {
+        let path = self.data_path(key)?;
+        match fs::metadata(&path) {
+            Ok(facts) => self.describe(key.to_owned(), &facts).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error(&path, error)),
+        }
+    }
+
+    fn describe(&self, key: String, facts: &fs::Metadata) -> Result<Object> {
+        let path = self.meta_path(&key)?;
+        let modified = facts.modified().map_err(|error| io_error(&path, error))?;
+        let meta = read_json::<Meta>(&path)?.unwrap_or_default();
+        Ok(Object { key, size: facts.len(), modified, meta })
+    }
+
+    /// The folder of an upload that is neither completed nor aborted, and what it is of.
+    fn upload(&self, id: &str, key: &str) -> Result<(PathBuf, UploadInfo)> {
+        // The id comes from outside: it must not lead anywhere else.
+        let plausible = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if plausible {
+            let dir = self.dir.join(UPLOADS).join(id);
+            if let Some(info) = read_json::<UploadInfo>(&dir.join(UPLOAD_INFO))?
+                && info.key == key
+            {
+                return Ok((dir, info));
+            }
+        }
+        Err(StoreError::NoSuchUpload(id.to_owned()))
+    }
+
+    /// Writes the parts one after the other to a temporary file, and returns the ETag of the whole: the MD5 of the MD5s
+    /// of the parts, and how many there are.
+    fn join_parts(&self, dir: &Path, parts: &[Part]) -> Result<(TempPath, String)> {
+        let mut whole = self.temp_file()?;
+        let mut md5_of_md5s = Md5::new();
+        let mut buffer = vec![0; 256 * 1024];
+        for (index, part) in parts.iter().enumerate() {
+            let path = dir.join(part.number.to_string());
+            let mut file = fs::File::open(&path).map_err(|error| or_missing(&path, error, || StoreError::InvalidPart(part.number)))?;
+            let mut md5 = Md5::new();
+            let mut size = 0;
+            loop {
+                let read = file.read(&mut buffer).map_err(|error| io_error(&path, error))?;
+                if read == 0 {
+                    break;
+                }
+                md5.update(&buffer[..read]);
+                whole.write_all(&buffer[..read]).map_err(|error| io_error(whole.path(), error))?;
+                size += read as u64;
+            }
+            let md5: [u8; 16] = md5.finalize().into();
+            if part.etag.as_ref().is_some_and(|etag| *etag != hex(&md5)) {
+                return Err(StoreError::InvalidPart(part.number));
+            }
+            if size < MIN_PART_BYTES && index + 1 < parts.len() {
+                return Err(StoreError::PartTooSmall(part.number));
+            }
+            md5_of_md5s.update(md5);
+        }
+        let etag = format!("{}-{}", hex(&md5_of_md5s.finalize()), parts.len());
+        Ok((whole.into_temp_path(), etag))
+    }
+}
+
+/// The file name of a key, before it is split.
+///
+/// Bytes other than ASCII letters, digits, `-`, `_` and `.` are percent-encoded. So is a `.` that would begin a name,
+/// here or where a long name is split: no name is hidden, and none is `.` or `..`.
+fn encode(key: &str) -> String {
+    let mut name = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        let plain = match byte {
+            b'.' => !name.len().is_multiple_of(NAME_BYTES),
+            b'-' | b'_' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if plain {
+            name.push(char::from(byte));
+        } else {
+            name.push_str(percent_encode_byte(byte));
+        }
+    }
+    name
+}
+
+/// The key that has this file name; none if [`encode`] would not have given it, as with files that others put there.
+fn decode(name: &str) -> Option<String> {
+    let key = percent_decode_str(name).decode_utf8().ok()?.into_owned();
+    (encode(&key) == name).then_some(key)
+}
+
+/// Where the file of a key is under `base`.
+///
+/// A long name is split. The folders that it then goes through end in `+`, which [`encode`] never yields: the file of
+/// one key is never the folder of another.
+fn key_path(base: PathBuf, key: &str) -> Result<PathBuf> {
+    check_key(key)?;
+    let name = encode(key);
+    let mut path = base;
+    let mut rest = name.as_str();
+    while rest.len() > NAME_BYTES {
+        let (folder, tail) = rest.split_at(NAME_BYTES);
+        path.push(format!("{folder}+"));
+        rest = tail;
+    }
+    path.push(rest);
+    Ok(path)
+}
+
+fn check_key(key: &str) -> Result<()> {
+    match key.len() {
+        0 => Err(StoreError::EmptyKey),
+        1..=MAX_KEY_BYTES => Ok(()),
+        bytes => Err(StoreError::KeyTooLong(bytes)),
+    }
+}
+
+/// Visits all keys whose files are under `dir`, in no order. `begun` is the part of their names that led here.
+fn walk(dir: &Path, begun: &str, visit: &mut impl FnMut(String)) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
+        let entry = entry.map_err(|error| io_error(dir, error))?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        let is_dir = entry.file_type().map_err(|error| io_error(dir, error))?.is_dir();
+        match name.strip_suffix('+') {
+            Some(folder) if is_dir => walk(&entry.path(), &format!("{begun}{folder}"), visit)?,
+            None if !is_dir => {
+                if let Some(key) = decode(&format!("{begun}{name}")) {
+                    visit(key);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Runs work on files where it may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn create_parent(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(parent) => fs::create_dir_all(parent).map_err(|error| io_error(parent, error)),
+        None => Ok(()),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, error)),
+        _ => Ok(()),
+    }
+}
+
+fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| io_error(path, error.into()))
+}
+
+/// Reads a JSON file, if it is there.
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
+    let json = match fs::read(path) {
+        Ok(json) => json,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(path, error)),
+    };
+    serde_json::from_slice(&json).map(Some).map_err(|error| io_error(path, error.into()))
+}
+
+fn io_error(path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { path: path.to_owned(), source }
+}
+
+/// The error that `missing` gives when there is nothing at `path`, and else what the system said.
+fn or_missing(path: &Path, error: io::Error, missing: impl FnOnce() -> StoreError) -> StoreError {
+    if error.kind() == io::ErrorKind::NotFound { missing() } else { io_error(path, error) }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    fn body(bytes: impl Into<Bytes>) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + Unpin {
+        let chunk: Result<Bytes, BodyError> = Ok(bytes.into());
+        stream::iter([chunk])
+    }
+
+    /// An empty bucket, and the folder that it lives in as long as the test does.
+    async fn bucket() -> (TempDir, Bucket) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        store.create_bucket("tests", Vec::new()).await.unwrap();
+        let bucket = store.bucket("tests").await.unwrap();
+        (dir, bucket)
+    }
+
+    async fn put(bucket: &Bucket, key: &str, text: &'static str) {
+        bucket.put(key, Put::default(), body(text)).await.unwrap();
+    }
+
+    async fn read(bucket: &Bucket, key: &str) -> Vec<u8> {
+        let (_, mut file) = bucket.open(key).await.unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).await.unwrap();
+        bytes
+    }
+
+    /// The keys and the common prefixes of a page.
+    fn names(page: &Page) -> (Vec<&str>, Vec<&str>) {
+        let keys = page.objects.iter().map(|object| object.key.as_str()).collect();
+        (keys, page.prefixes.iter().map(String::as_str).collect())
+    }
+
+    fn awkward_keys() -> Vec<String> {
+        let mut keys: Vec<String> = [
+            "a",
+            "a/b",
+            "a//b",
+            "/",
+            "/a",
+            "a/",
+            ".",
+            "..",
+            "../a",
+            "a/../b",
+            ".hidden",
+            "a.b",
+            " ",
+            " a ",
+            "a\nb",
+            "a\rb",
+            "\0",
+            "\u{1}",
+            "\u{7f}",
+            "%",
+            "%2F",
+            "a+b",
+            "a+",
+            "+",
+            "é",
+            "e\u{301}",
+            "日本",
+            "🦀",
+            "a\\b",
+            "C:",
+            "\"<&>'",
+            "A-Za-z0-9._-",
+        ]
+        .map(str::to_owned)
+        .into();
+        // Long ones, among them such that are split right before a dot, and in the middle of an encoded byte.
+        for length in [199, 200, 201, 400, 401, 1024] {
+            keys.push("x".repeat(length));
+            keys.push(".".repeat(length));
+        }
+        keys.push(format!("{}.", "x".repeat(200)));
+        keys.push(format!("{}..", "x".repeat(200)));
+        keys.push("é".repeat(512));
+        keys.push("/".repeat(1024));
+        keys
+    }
+
+    #[test]
+    fn keys_survive_encoding() {
+        for key in awkward_keys() {
+            let name = encode(&key);
+            assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"%._-".contains(&byte)), "{name}");
+            assert_eq!(decode(&name).as_deref(), Some(key.as_str()), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_path_leads_out_of_its_folder() {
+        let base = PathBuf::from("base");
+        for key in awkward_keys() {
+            let path = key_path(base.clone(), &key).unwrap();
+            for part in path.components() {
+                let std::path::Component::Normal(name) = part else { panic!("{key:?} became {path:?}") };
+                assert!(name.len() <= NAME_BYTES + 1, "{path:?}");
+                assert!(!is_hidden(name), "{path:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_encoding_does_not_yield_are_no_keys() {
+        for name in [".DS_Store", "a b", "%2f", "%41", "%FF", "%", "a+"] {
+            assert_eq!(decode(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_have_1_to_1024_bytes() {
+        assert!(matches!(key_path(PathBuf::new(), ""), Err(StoreError::EmptyKey)));
+        assert!(matches!(key_path(PathBuf::new(), &"x".repeat(1025)), Err(StoreError::KeyTooLong(1025))));
+    }
+
+    #[tokio::test]
+    async fn every_key_can_be_put_read_listed_and_removed() {
+        let (_dir, bucket) = bucket().await;
+        let mut keys = awkward_keys();
+        for key in &keys {
+            bucket.put(key, Put::default(), body(key.clone())).await.unwrap();
+        }
+        for key in &keys {
+            assert_eq!(read(&bucket, key).await, key.as_bytes());
+        }
+
+        keys.sort();
+        let page = bucket.list(Listing { limit: 1000, ..Listing::default() }).await.unwrap();
+        assert_eq!(names(&page).0, keys);
+
+        for key in &keys {
+            bucket.remove(key, None).await.unwrap();
+            bucket.remove(key, None).await.unwrap();
+            assert!(matches!(bucket.head(key).await, Err(StoreError::NoSuchKey(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_and_keys_below_it_live_side_by_side() {
+        let (_dir, bucket) = bucket().await;
+        put(&bucket, "a", "one").await;
+        put(&bucket, "a/b", "two").await;
+        bucket.remove("a", None).await.unwrap();
+        assert_eq!(read(&bucket, "a/b").await, b"two");
+        put(&bucket, "a", "three").await;
+        assert_eq!(read(&bucket, "a").await, b"three");
+    }
+
+    #[tokio::test]
+    async fn listings_are_in_the_order_of_bytes() {
+        let (_dir, bucket) = bucket().await;
+        for key in ["aé", "a/b", "b", "a-b", "a"] {
+            put(&bucket, key, "x").await;
+        }
+        let page = bucket.list(Listing { limit: 10, ..Listing::default() }).await.unwrap();
+        assert_eq!(names(&page).0, ["a", "a-b", "a/b", "aé", "b"]);
+        assert_eq!(page.next, None);
+    }
+
+    #[tokio::test]
+    async fn pages_follow_each_other() {
+        let (_dir, bucket) = bucket().await;
+        for key in ["x/1", "x/2", "x/3", "y/1"] {
+            put(&bucket, key, "x").await;
+        }
+        let page =
+            |after: Option<&str>, limit| Listing { prefix: "x/".into(), after: after.map(str::to_owned), limit, ..Listing::default() };
+        let first = bucket.list(page(None, 2)).await.unwrap();
+        assert_eq!(names(&first).0, ["x/1", "x/2"]);
+        assert_eq!(first.next.as_deref(), Some("x/2"));
+        let second = bucket.list(page(first.next.as_deref(), 2)).await.unwrap();
+        assert_eq!(names(&second).0, ["x/3"]);
+        assert_eq!(second.next, None);
+        let exact = bucket.list(page(None, 3)).await.unwrap();
+        assert_eq!(exact.next, None);
+    }
+
+    #[tokio::test]
+    async fn a_delimiter_makes_common_prefixes_each_listed_once() {
+        let (_dir, bucket) = bucket().await;
+        for key in ["a/1", "a/2", "b", "c/1", "c/2"] {
+            put(&bucket, key, "x").await;
+        }
+        let page = |after: Option<&str>, limit| Listing {
+            delimiter: Some("/".into()),
+            after: after.map(str::to_owned),
+            limit,
+            ..Listing::default()
+        };
+        let all = bucket.list(page(None, 10)).await.unwrap();
+        assert_eq!(names(&all), (vec!["b"], vec!["a/", "c/"]));
+
+        let mut seen = Vec::new();
+        let mut after = None;
+        loop {
+            let one = bucket.list(page(after.as_deref(), 1)).await.unwrap();
+            let (keys, prefixes) = names(&one);
+            seen.extend(keys.into_iter().chain(prefixes).map(str::to_owned));
+            match one.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["a/", "b", "c/"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_known_of_an_object_is_kept() {
+        let (_dir, bucket) = bucket().await;
+        let attributes = Attributes {
+            content_type: Some("text/plain".into()),
+            metadata: [("owner".to_owned(), "me".to_owned())].into(),
+            storage_class: Some("GLACIER".into()),
+        };
+        let put = Put { attributes: attributes.clone(), ..Put::default() };
+        bucket.put("a", put, body("hello")).await.unwrap();
+        let object = bucket.head("a").await.unwrap();
+        assert_eq!(object.size, 5);
+        assert_eq!(object.meta.etag, "5d41402abc4b2a76b9719d911017c592");
+        assert_eq!(object.meta.attributes, attributes);
+    }
+
+    #[tokio::test]
+    async fn conditions_are_kept() {
+        let (_dir, bucket) = bucket().await;
+        let once = || Put { no_overwrite: true, ..Put::default() };
+        bucket.put("a", once(), body("one")).await.unwrap();
+        assert!(matches!(bucket.put("a", once(), body("two")).await, Err(StoreError::ObjectExists(_))));
+        let wrong = Put { md5: Some([0; 16]), ..Put::default() };
+        assert!(matches!(bucket.put("a", wrong, body("three")).await, Err(StoreError::BadDigest)));
+        assert!(matches!(bucket.remove("a", Some("other")).await, Err(StoreError::EtagMismatch(_))));
+        assert_eq!(read(&bucket, "a").await, b"one");
+
+        let etag = bucket.head("a").await.unwrap().meta.etag;
+        bucket.remove("a", Some(&etag)).await.unwrap();
+        assert!(matches!(bucket.head("a").await, Err(StoreError::NoSuchKey(_))));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_leaves_nothing() {
+        let (_dir, bucket) = bucket().await;
+        let broken = stream::iter([Ok(Bytes::from("half")), Err(BodyError::from("gone"))]);
+        assert!(matches!(bucket.put("a", Put::default(), broken).await, Err(StoreError::Body(_))));
+        assert!(matches!(bucket.head("a").await, Err(StoreError::NoSuchKey(_))));
+        assert_eq!(fs::read_dir(bucket.dir.join(TEMP)).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn parts_become_one_object() {
+        let (_dir, bucket) = bucket().await;
+        let attributes = Attributes { content_type: Some("text/plain".into()), ..Attributes::default() };
+        let id = bucket.create_upload("a/b", attributes.clone()).await.unwrap();
+        let first = vec![b'x'; MIN_PART_BYTES as usize];
+        let part = |number, etag: &str| Part { number, etag: Some(etag.to_owned()) };
+        // Out of order, and one of them twice: the last one counts.
+        let two = bucket.put_part(&id, "a/b", 2, None, body("end")).await.unwrap();
+        bucket.put_part(&id, "a/b", 1, None, body("wrong")).await.unwrap();
+        let one = bucket.put_part(&id, "a/b", 1, None, body(first.clone())).await.unwrap();
+        assert_eq!(bucket.uploads("").await.unwrap().len(), 1);
+
+        let complete = |parts| bucket.complete_upload(&id, "a/b", parts, false);
+        let swapped = complete(vec![part(2, &two), part(1, &one)]).await;
+        assert!(matches!(swapped, Err(StoreError::InvalidPartOrder)));
+        let other = complete(vec![part(1, &two), part(2, &two)]).await;
+        assert!(matches!(other, Err(StoreError::InvalidPart(1))));
+        let missing = complete(vec![part(1, &one), part(3, &two)]).await;
+        assert!(matches!(missing, Err(StoreError::InvalidPart(3))));
+        assert!(matches!(bucket.head("a/b").await, Err(StoreError::NoSuchKey(_))));
+
+        let meta = complete(vec![part(1, &one), part(2, &two)]).await.unwrap();
+        assert!(meta.etag.ends_with("-2"), "{}", meta.etag);
+        assert_eq!(meta.attributes, attributes);
+        let mut whole = first;
+        whole.extend_from_slice(b"end");
+        assert!(read(&bucket, "a/b").await == whole);
+        assert!(bucket.uploads("").await.unwrap().is_empty());
+        assert!(matches!(complete(Vec::new()).await, Err(StoreError::NoSuchUpload(_))));
+    }
+
+    #[tokio::test]
+    async fn only_the_last_part_may_be_small_and_uploads_can_be_aborted() {
+        let (_dir, bucket) = bucket().await;
+        let id = bucket.create_upload("a", Attributes::default()).await.unwrap();
+        for number in [1, 2] {
+            bucket.put_part(&id, "a", number, None, body("small")).await.unwrap();
+        }
+        let parts = [1, 2].map(|number| Part { number, etag: None }).into();
+        let completed = bucket.complete_upload(&id, "a", parts, false).await;
+        assert!(matches!(completed, Err(StoreError::PartTooSmall(1))));
+
+        assert!(matches!(bucket.abort_upload(&id, "b").await, Err(StoreError::NoSuchUpload(_))));
+        assert!(matches!(bucket.abort_upload("../data", "a").await, Err(StoreError::NoSuchUpload(_))));
+        bucket.abort_upload(&id, "a").await.unwrap();
+        assert!(matches!(bucket.abort_upload(&id, "a").await, Err(StoreError::NoSuchUpload(_))));
+        assert!(bucket.uploads("").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_bucket_appears_once_and_with_its_objects() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path().join("sandbox"));
+        assert!(store.is_new().await.unwrap());
+        let seed = vec![("a/b".to_owned(), "text".to_owned())];
+        store.create_bucket("tests", seed).await.unwrap();
+        assert!(!store.is_new().await.unwrap());
+        assert!(matches!(store.create_bucket("tests", Vec::new()).await, Err(StoreError::BucketExists(_))));
+        assert_eq!(read(&store.bucket("tests").await.unwrap(), "a/b").await, b"text");
+        let names: Vec<String> = store.buckets().await.unwrap().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["tests"]);
+
+        assert!(matches!(store.bucket("missing").await, Err(StoreError::NoSuchBucket(_))));
+        assert!(matches!(store.bucket("../tests").await, Err(StoreError::InvalidBucketName(_))));
+    }
+}

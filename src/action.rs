@@ -1,0 +1,154 @@
+//! What an action is: a typed input that knows what it may call, and how to run.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::rules::Rule;
+
+/// One operation. The implementing struct is its input: its fields are the flags and the JSON keys, its doc comment is the page.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "derive `Deserialize` (with `deny_unknown_fields`) and `JsonSchema`, then `impl Action`")]
+pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
+    /// What the type cannot say.
+    const META: Meta;
+
+    /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
+    type Output: Output;
+
+    /// Does it, for the context's one target.
+    async fn run(self, cx: &Context) -> Result<Self::Output>;
+}
+
+/// What is known of an action without running it.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// `s3/delete_objects`: also where its file and its pages are.
+    pub path: &'static str,
+    /// What it does to the account.
+    pub effect: Effect,
+    /// Every API operation that it may make; others are refused while it runs.
+    pub calls: &'static [Call],
+    /// What a type cannot say of the inputs.
+    pub rules: &'static [Rule],
+    /// Run by the tests, shown in help and pages.
+    pub examples: &'static [Example],
+    /// Limits of the service, and what surprises.
+    pub notes: &'static [&'static str],
+}
+
+impl Meta {
+    /// `s3`
+    pub fn service(&self) -> &'static str {
+        self.path.split_once('/').map_or(self.path, |(service, _)| service)
+    }
+
+    /// `delete_objects`
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('/').map_or(self.path, |(_, name)| name)
+    }
+}
+
+/// What an action does to the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Needs no AWS at all.
+    Local,
+    /// Looks only.
+    Read,
+    /// Adds something.
+    Create,
+    /// Changes what is there.
+    Modify,
+    /// Takes away what may not come back: asks first on a terminal.
+    Delete,
+}
+
+impl Effect {
+    /// As written in pages and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Effect::Local => "local",
+            Effect::Read => "read",
+            Effect::Create => "create",
+            Effect::Modify => "modify",
+            Effect::Delete => "delete",
+        }
+    }
+
+    /// Whether it changes anything in the account.
+    pub fn changes(self) -> bool {
+        matches!(self, Effect::Create | Effect::Modify | Effect::Delete)
+    }
+}
+
+/// One use of an action: run by the tests, shown in help and pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// A sentence without its full stop: "Delete `a` and `b` from `example-bucket`".
+    pub title: &'static str,
+    /// The input, as a JSON object.
+    pub input: &'static str,
+    /// What it prints, as JSON.
+    pub output: &'static str,
+    /// What has to be there before, named as the service names it (for S3: keys in `example-bucket`).
+    pub given: &'static [&'static str],
+}
+
+/// What an action gives back.
+pub trait Output: Send + Sized + 'static {
+    /// JSON Schema of the whole output.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+    /// For the front ends, which know no types.
+    fn into_reply(self) -> Result<Reply>;
+}
+
+/// An output without its type.
+pub enum Reply {
+    /// One value.
+    Value(Value),
+    /// A list, item by item; work may happen as it is read.
+    Items(BoxStream<'static, Result<Value>>),
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reply::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Reply::Items(_) => f.write_str("Items(..)"),
+        }
+    }
+}
+
+impl Reply {
+    /// The whole output in memory; the first error ends it.
+    pub async fn into_value(self) -> Result<Value> {
+        use futures::TryStreamExt;
+        match self {
+            Reply::Value(value) => Ok(value),
+            Reply::Items(items) => Ok(Value::Array(items.try_collect().await?)),
+        }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for T {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        to_value(&self).map(Reply::Value)
+    }
+}
+
+/// An output type that cannot be written as JSON (a map with keys that are no strings, say) is a mistake of its author.
+pub(crate) fn to_value<T: Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::Failed(format!("the output cannot be written as JSON: {e}")))
+}

@@ -1,0 +1,422 @@
+//! The one path of every action that changes items: items in, batches, outcomes out.
+//!
+//! An action says which items, how to do one batch, and what undoes a step. Bounded concurrency, batch size, retry per item, progress, dry run,
+//! confirmation, report and interruption are done here, the same for all.
+
+mod steps;
+
+pub use steps::{Steps, Undo};
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::{self, BoxStream, StreamExt};
+use futures::{FutureExt, Stream};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::action::{Effect, Output, Reply, to_value};
+use crate::consent::Question;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::outcome::{Failure, Outcome, Record, Status};
+
+/// How often one item is tried in all, when AWS says that it may work a little later.
+const TRIES: u32 = 5;
+
+/// The wait before the second try; it doubles from there, up to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// The longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// How many items the person asked is shown by name.
+const SHOWN: usize = 20;
+
+/// How an action changes items, a batch at a time.
+#[async_trait]
+pub trait Change: Send + Sync + 'static {
+    /// One thing that is changed.
+    type Item: Send + Sync + 'static;
+    /// What comes of one that was changed; `()` when there is nothing to say.
+    type Done: Send + 'static;
+
+    /// The item's identity in reports and outputs, the same in every run.
+    fn id(&self, item: &Self::Item) -> String;
+
+    /// What will happen, for the person asked: "delete from the bucket `b`".
+    fn summary(&self) -> String;
+
+    /// What a dry run says of an item beyond its name.
+    fn plan(&self, _item: &Self::Item) -> Option<String> {
+        None
+    }
+
+    /// What became of an item that needs no work, because it is already so, protected, or could not be looked at. Asked in a dry run too.
+    fn verdict(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
+        None
+    }
+
+    /// The most items in one batch.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// What an item weighs against [`Change::max_weight`], say in bytes of request.
+    fn weight(&self, _item: &Self::Item) -> usize {
+        0
+    }
+
+    /// The most that the items of one batch weigh together; a heavier item goes alone.
+    fn max_weight(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Whether an item cannot share a batch with others.
+    fn alone(&self, _item: &Self::Item) -> bool {
+        false
+    }
+
+    /// Does one batch, and says what became of each item, in their order. An error stands for all of them.
+    async fn apply(&self, cx: &Context, items: &[Self::Item]) -> Result<Vec<Outcome<Self::Done>>>;
+}
+
+/// An item and what became of it.
+#[derive(Debug)]
+pub struct Settled<D> {
+    /// The outcome as data.
+    pub record: Record,
+    /// What came of it, when it was changed.
+    pub done: Option<D>,
+}
+
+/// Items being changed: work happens as it is read, in the order of the items.
+pub struct Changed<D> {
+    settled: BoxStream<'static, Result<Settled<D>>>,
+}
+
+impl Context {
+    /// Changes items. Asks first where that is due; a dry run lists them instead.
+    pub async fn change<C: Change>(
+        &self,
+        items: impl Stream<Item = Result<C::Item>> + Send + 'static,
+        change: C,
+    ) -> Result<Changed<C::Done>> {
+        let change = Arc::new(change);
+        let mut items = items.boxed();
+        if let (total, Some(most)) = items.size_hint()
+            && total == most
+        {
+            self.progress().expect(total as u64);
+        }
+        if self.dry_run() {
+            return Ok(Changed { settled: plan(self.clone(), items, change) });
+        }
+        if self.meta().effect == Effect::Delete && self.run().ask.asks() {
+            items = self.confirmed(items, &*change).await?;
+        }
+        let halt = Halt::default();
+        let work = batches(self.clone(), items, Arc::clone(&change), halt.clone());
+        let cx = self.clone();
+        let settled = work
+            .map(move |work| settle(cx.clone(), Arc::clone(&change), work, halt.clone()))
+            .buffered(self.concurrency())
+            .flat_map(stream::iter)
+            .boxed();
+        Ok(Changed { settled })
+    }
+
+    /// Shows the first items, asks, and gives all of them back.
+    async fn confirmed<C: Change>(
+        &self,
+        mut items: BoxStream<'static, Result<C::Item>>,
+        change: &C,
+    ) -> Result<BoxStream<'static, Result<C::Item>>> {
+        let total = match items.size_hint() {
+            (least, Some(most)) if least == most => Some(most as u64),
+            _ => None,
+        };
+        let mut first = Vec::new();
+        while first.len() < SHOWN {
+            match items.next().await {
+                Some(item) => first.push(item?),
+                None => break,
+            }
+        }
+        if first.is_empty() {
+            return Ok(items);
+        }
+        let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
+        let shown = first.iter().filter(|i| change.verdict(i).is_none()).map(|i| change.id(i)).collect();
+        let question = Question { summary: change.summary(), items: shown, total };
+        let agreed = tokio::select! {
+            agreed = self.run().ask.confirm(question) => agreed?,
+            () = self.stop().asked() => return Err(self.stop().error().unwrap_or(Error::Interrupted)),
+        };
+        if !agreed {
+            return Err(Error::Declined);
+        }
+        Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
+    }
+}
+
+/// A dry run: each item that would be changed.
+fn plan<C: Change>(
+    cx: Context,
+    items: BoxStream<'static, Result<C::Item>>,
+    change: Arc<C>,
+) -> BoxStream<'static, Result<Settled<C::Done>>> {
+    let stop = cx.stop().clone();
+    items
+        .take_until(async move { stop.asked().await })
+        .map(move |item| {
+            let item = item?;
+            if let Some(verdict) = change.verdict(&item) {
+                return finish(&cx, &*change, &item, verdict);
+            }
+            let record = Record { item: change.id(&item), status: Status::Planned, code: None, message: change.plan(&item) };
+            cx.settle(&record)?;
+            cx.progress().add(1);
+            Ok(Settled { record, done: None })
+        })
+        .boxed()
+}
+
+/// Set when going on is pointless: nothing new is started.
+#[derive(Clone, Default)]
+struct Halt(Arc<Mutex<Option<String>>>);
+
+impl Halt {
+    fn set(&self, why: &Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_string());
+    }
+
+    fn why(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is to be done with some items.
+enum Work<I> {
+    Apply(Vec<I>),
+    /// Not started, and why.
+    Leave(Vec<I>, String),
+    /// The items themselves could not be had.
+    Broken(Error),
+}
+
+/// Groups items into batches, and stops when there is a wish to.
+fn batches<C: Change>(
+    cx: Context,
+    items: BoxStream<'static, Result<C::Item>>,
+    change: Arc<C>,
+    halt: Halt,
+) -> impl Stream<Item = Work<C::Item>> + Send {
+    let items: BoxStream<'static, Result<C::Item>> = items.fuse().boxed();
+    stream::unfold((items, None::<C::Item>), move |(mut items, mut held)| {
+        let (cx, change, halt) = (cx.clone(), Arc::clone(&change), halt.clone());
+        async move {
+            if let Some(why) = not_started(&cx, &halt) {
+                // What is in hand is named as not started; what would have to be waited for is not.
+                let mut left: Vec<_> = held.take().into_iter().collect();
+                while left.len() < 1000
+                    && let Some(Some(Ok(item))) = items.next().now_or_never()
+                {
+                    left.push(item);
+                }
+                return (!left.is_empty()).then_some((Work::Leave(left, why), (items, None)));
+            }
+            let mut batch: Vec<C::Item> = Vec::new();
+            let mut weight = 0;
+            loop {
+                let item = match held.take() {
+                    Some(item) => Some(Ok(item)),
+                    None => tokio::select! {
+                        item = items.next() => item,
+                        () = cx.stop().asked() => {
+                            let why = not_started(&cx, &halt).unwrap_or_default();
+                            return Some((Work::Leave(batch, why), (items, None)));
+                        }
+                    },
+                };
+                let item = match item {
+                    Some(Ok(item)) => item,
+                    Some(Err(e)) => {
+                        halt.set(&e);
+                        // What was gathered so far was not sent: it stays untouched, and is named so.
+                        let why = e.to_string();
+                        return Some(if batch.is_empty() {
+                            (Work::Broken(e), (items, None))
+                        } else {
+                            let rest = stream::once(async { Err(e) }).chain(items).boxed();
+                            (Work::Leave(batch, why), (rest, None))
+                        });
+                    }
+                    None if batch.is_empty() => return None,
+                    None => return Some((Work::Apply(batch), (items, None))),
+                };
+                let heavier = weight + change.weight(&item);
+                if !batch.is_empty() && (change.alone(&item) || heavier > change.max_weight()) {
+                    return Some((Work::Apply(batch), (items, Some(item))));
+                }
+                let last = change.alone(&item) || batch.len() + 1 >= change.batch();
+                weight = heavier;
+                batch.push(item);
+                if last {
+                    return Some((Work::Apply(batch), (items, None)));
+                }
+            }
+        }
+    })
+}
+
+fn not_started(cx: &Context, halt: &Halt) -> Option<String> {
+    if cx.stop().is_asked() { Some("not started: the run was stopped".into()) } else { halt.why().map(|w| format!("not started: {w}")) }
+}
+
+/// Does one piece of work; each of its items comes back exactly once, in order.
+async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, halt: Halt) -> Vec<Result<Settled<C::Done>>> {
+    match work {
+        Work::Apply(items) => apply(&cx, &*change, items, &halt).await,
+        Work::Leave(items, why) => items.iter().map(|item| finish(&cx, &*change, item, Outcome::Skipped(why.clone()))).collect(),
+        Work::Broken(error) => vec![Err(error)],
+    }
+}
+
+/// Applies a batch, and its transient failures again and again, as long as that makes sense.
+async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &Halt) -> Vec<Result<Settled<C::Done>>> {
+    let mut settled: Vec<Option<Result<Settled<C::Done>>>> = Vec::new();
+    settled.resize_with(items.len(), || None);
+    let (mut places, mut pending) = (Vec::new(), Vec::new());
+    for (place, item) in items.into_iter().enumerate() {
+        match change.verdict(&item) {
+            Some(verdict) => settled[place] = Some(finish(cx, change, &item, verdict)),
+            None => {
+                places.push(place);
+                pending.push(item);
+            }
+        }
+    }
+    let mut fatal = None;
+    for attempt in 1..=TRIES {
+        if pending.is_empty() {
+            break;
+        }
+        let outcomes = match change.apply(cx, &pending).await {
+            Ok(outcomes) => outcomes,
+            Err(e) => {
+                let failure = Failure::from(&e);
+                if e.is_fatal() {
+                    halt.set(&e);
+                    fatal = Some(e);
+                }
+                pending.iter().map(|_| Outcome::Failed(failure.clone())).collect()
+            }
+        };
+        // An item that the answer does not mention is not known to be done.
+        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::last("NoAnswer", "the answer does not mention it")));
+        let mut again = (Vec::new(), Vec::new());
+        for ((place, item), outcome) in places.into_iter().zip(pending).zip(outcomes.into_iter().chain(unanswered)) {
+            match outcome {
+                Outcome::Failed(f) if f.transient && attempt < TRIES && !cx.stop().is_asked() => {
+                    tracing::debug!("`{}`: {}: {}; will be tried again", change.id(&item), f.code, f.message);
+                    again.0.push(place);
+                    again.1.push((item, f));
+                }
+                outcome => settled[place] = Some(finish(cx, change, &item, outcome)),
+            }
+        }
+        if !again.0.is_empty() && !cx.stop().sleep(wait_before(attempt)).await {
+            for (place, (item, failure)) in again.0.into_iter().zip(again.1) {
+                settled[place] = Some(finish(cx, change, &item, Outcome::Failed(failure)));
+            }
+            break;
+        }
+        places = again.0;
+        pending = again.1.into_iter().map(|(item, _)| item).collect();
+    }
+    settled.into_iter().flatten().chain(fatal.map(Err)).collect()
+}
+
+/// Doubling, with up to half of it taken off at random so that workers do not come back all at once.
+fn wait_before(attempt: u32) -> Duration {
+    let full = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+    full.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> Result<Settled<C::Done>> {
+    let status = outcome.status();
+    let (code, message, done) = match outcome {
+        Outcome::Done(done, note) => (None, note, Some(done)),
+        Outcome::Unchanged(why) | Outcome::Skipped(why) => (None, Some(why), None),
+        Outcome::Failed(failure) => (Some(failure.code), Some(failure.message), None),
+    };
+    let record = Record { item: change.id(item), status, code, message };
+    cx.settle(&record)?;
+    cx.progress().add(1);
+    Ok(Settled { record, done })
+}
+
+impl<D: Send + 'static> Changed<D> {
+    /// The output that lists the items that failed, by their ids: `[]` when all went well. A dry run lists the plan.
+    pub fn failed(self) -> FailedItems {
+        FailedItems(rows(self.settled, |s| (s.record.status == Status::Failed).then(|| Ok(Value::String(s.record.item)))))
+    }
+
+    /// The output that lists what came of the items that were changed. A dry run lists the plan.
+    pub fn done(self) -> DoneItems<D>
+    where
+        D: Serialize,
+    {
+        DoneItems(rows(self.settled, |s| s.done.map(|d| to_value(&d))), PhantomData)
+    }
+
+    /// The settled items themselves, for an action that makes its own output of them.
+    pub fn settled(self) -> BoxStream<'static, Result<Settled<D>>> {
+        self.settled
+    }
+}
+
+fn rows<D: Send + 'static>(
+    settled: BoxStream<'static, Result<Settled<D>>>,
+    row: fn(Settled<D>) -> Option<Result<Value>>,
+) -> BoxStream<'static, Result<Value>> {
+    settled
+        .filter_map(move |settled| {
+            futures::future::ready(match settled {
+                Ok(s) if s.record.status == Status::Planned => Some(Ok(s.record.to_value())),
+                Ok(s) => row(s),
+                Err(e) => Some(Err(e)),
+            })
+        })
+        .boxed()
+}
+
+/// See [`Changed::failed`].
+pub struct FailedItems(BoxStream<'static, Result<Value>>);
+
+impl Output for FailedItems {
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "description": "The items that failed, in the order given; empty when all went well.", "items": { "type": "string" } })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Items(self.0))
+    }
+}
+
+/// See [`Changed::done`].
+pub struct DoneItems<D>(BoxStream<'static, Result<Value>>, PhantomData<fn() -> D>);
+
+impl<D: JsonSchema + 'static> Output for DoneItems<D> {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "description": "What came of the items that were changed, in the order given.", "items": generator.subschema_for::<D>() })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Items(self.0))
+    }
+}

@@ -1,0 +1,133 @@
+//! The command line: from arguments to an exit code.
+
+mod common;
+mod demo;
+mod docs;
+mod flags;
+mod help;
+mod look;
+mod run;
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::error::{Error, Result};
+use crate::registry::{self, Entry};
+use common::{Common, ErrorFormat};
+pub use help::command_line;
+
+/// Runs the program: every action that is linked in, and the commands that look at them.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(run(&args))
+}
+
+fn run(args: &[OsString]) -> u8 {
+    let twice = registry::duplicates();
+    if !twice.is_empty() {
+        let error = Error::Failed(format!("more than one action is registered as {}", twice.join(", ")));
+        return terminal::print_error(&error, None, ErrorFormat::Text);
+    }
+    let words = words(args);
+    let mut root = help::root(words.0.as_deref(), words.1.as_deref());
+    let matches = match root.try_get_matches_from_mut(args) {
+        Ok(matches) => matches,
+        Err(e) => return usage(&e, args),
+    };
+    let Some((command, matches)) = matches.subcommand() else {
+        // Nothing asked: the help, as an answer to a wrong call.
+        eprint!("{}", root.render_help());
+        return 2;
+    };
+    let done = match command {
+        "list" => look::list(matches),
+        "describe" => look::describe(matches),
+        "permissions" => look::permissions(matches),
+        "completions" => look::completions(matches),
+        "docs" => docs::run(matches),
+        "demo" => demo::run(matches),
+        service => return of_service(service, matches, &mut root),
+    };
+    match done {
+        Ok(code) => code,
+        Err(e) => {
+            let format = Common::read(matches, &[]).map_or(ErrorFormat::Text, |c| c.error_format);
+            terminal::print_error(&e, None, format)
+        }
+    }
+}
+
+fn of_service(service: &str, matches: &ArgMatches, root: &mut Command) -> u8 {
+    let Some((action, matches)) = matches.subcommand() else {
+        let shown = root.find_subcommand_mut(service).map(|c| c.render_help().to_string());
+        eprint!("{}", shown.unwrap_or_default());
+        return 2;
+    };
+    match registry::find(&format!("{service}/{action}")) {
+        Some(entry) => run::action(entry, matches),
+        None => 2,
+    }
+}
+
+/// The first two words, in snake_case: which service, which action. Only theirs are the flags that are built.
+fn words(args: &[OsString]) -> (Option<String>, Option<String>) {
+    let word = |arg: Option<&OsString>| arg.and_then(|a| a.to_str()).map(|a| a.replace('-', "_"));
+    let second = word(args.get(1));
+    // `aaws help s3 delete_objects`
+    let shift = usize::from(second.as_deref() == Some("help"));
+    (word(args.get(1 + shift)), word(args.get(2 + shift)))
+}
+
+/// Prints what clap has to say: help is a result, anything else an error.
+fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Colours only where they are seen; a reader that went away is no error.
+        let text = error.render();
+        let shown = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        let _ = io::stdout().write_all(shown.as_bytes());
+        return 0;
+    }
+    let asked = |w: &[OsString]| w[0] == "--error_format" || w[0] == "--error-format";
+    let json = args.windows(2).any(|w| asked(w) && w[1] == "json") || args.iter().any(|a| a == "--error_format=json");
+    if json {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        return terminal::print_error(&Error::input(message), None, ErrorFormat::Json);
+    }
+    let text = error.render();
+    if io::stderr().is_terminal() {
+        eprint!("{}", text.ansi());
+    } else {
+        eprint!("{text}");
+    }
+    2
+}
+
+/// The name that was probably meant, as a hint.
+fn did_you_mean<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let given = given.to_lowercase();
+    let scored = names.map(|n| (strsim::jaro_winkler(&given, &n.to_lowercase()), n));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score > 0.8).map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// The action of a path, or an error that says what there is.
+fn find(path: &str) -> Result<&'static Entry> {
+    registry::find(path).ok_or_else(|| {
+        let (service, _) = path.split_once('/').unwrap_or((path, ""));
+        let (names, what): (Vec<&str>, _) = if registry::services().contains(&service) {
+            (registry::of_service(service).map(|e| e.meta.path).collect(), format!("there is no action `{path}`"))
+        } else {
+            (registry::services(), format!("there is no service `{service}`"))
+        };
+        let meant = if names.contains(&service) { None } else { did_you_mean(path, names.iter().copied()) };
+        let hint =
+            meant.or_else(|| did_you_mean(service, names.iter().copied())).or_else(|| Some(format!("there are: {}", names.join(", "))));
+        Error::Input(crate::error::InputError { field: None, message: what, hint })
+    })
+}

@@ -1,0 +1,247 @@
+//! One page each: what the reader of an action has to know, in the order of the model page.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+use crate::action::{Effect, Example};
+use crate::call::{Access, Call, Grant, When};
+use crate::cli::command_line;
+use crate::manifest::Manifest;
+use crate::policy::{Policy, Scope};
+use crate::registry::Entry;
+
+/// Where the sources of the built-in actions are read.
+const REPOSITORY: &str = "https://github.com/aaws/aaws/blob/main";
+
+/// What every AWS action takes beside its own inputs; all flags are in the guide.
+const COMMON: &[(&str, &str, &str, &str)] = &[
+    ("region", "Region to run in", "string", "`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile"),
+    ("debug", "Log every call", "bool", "`false`"),
+    ("silent", "Log errors only", "bool", "`false`"),
+];
+
+fn title(name: &str) -> String {
+    let word = |w: &str| match w.split_at_checked(1) {
+        Some((first, rest)) => first.to_uppercase() + rest,
+        None => String::new(),
+    };
+    name.split('_').map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn front_matter(title: &str, parents: &[(&str, &str)], permalink: &str) -> String {
+    let mut text = format!("---\ntitle: {title}\n");
+    parents.iter().for_each(|(key, value)| text.push_str(&format!("{key}: {value}\n")));
+    text + &format!("layout: default\npermalink: {permalink}\n---\n\n")
+}
+
+/// `aaws docs` writes all pages into one of two trees: what actions do, and what they need.
+pub fn index(folder: &str, manifests: &[Manifest]) -> String {
+    let mut text = front_matter(&title(folder), &[("has_children", "true")], &format!("/aws/{folder}"));
+    let _ = write!(text, "# {}\n\n| Service | Action | Effect | Summary |\n|---|---|---|---|\n", title(folder));
+    for m in manifests {
+        let _ = writeln!(text, "| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, m.effect.word(), cell(&m.summary));
+    }
+    text
+}
+
+/// The actions of one service.
+pub fn service_index(folder: &str, service: &str, manifests: &[&Manifest]) -> String {
+    let parents = [("parent", title(folder)), ("has_children", "true".into())];
+    let parents = parents.each_ref().map(|(k, v)| (*k, v.as_str()));
+    let mut text = front_matter(service, &parents, &format!("/aws/{folder}/{service}"));
+    let _ = write!(text, "# {service}\n\n| Action | Effect | Summary |\n|---|---|---|\n");
+    for m in manifests {
+        let _ = writeln!(text, "| [`{}`]({}.md) | {} | {} |", m.action, m.action, m.effect.word(), cell(&m.summary));
+    }
+    text
+}
+
+/// An action's page.
+pub fn action(m: &Manifest) -> String {
+    let title = title(m.action);
+    let mut text = front_matter(&title, &[("parent", m.service), ("grand_parent", "Actions")], &format!("/aws/actions/{}", m.path));
+    let _ = write!(text, "# {title}\n\n{}\n\n", m.summary);
+    if !m.description.is_empty() {
+        let _ = write!(text, "{}\n\n", m.description);
+    }
+    let _ = write!(text, "[Source code]({}) • [Permissions](../../permissions/{}.md)\n\n", source(m), m.path);
+    text.push_str("## Usage\n\n### Input\n\n");
+    inputs(&mut text, m);
+    if !m.rules.is_empty() {
+        text.push_str("### Rules\n\n");
+        m.rules.iter().for_each(|r| text.push_str(&format!("- {r}\n")));
+        text.push('\n');
+    }
+    output(&mut text, m);
+    examples(&mut text, m);
+    text.push_str("## What it changes\n\n");
+    text.push_str(match m.effect {
+        Effect::Local => "Nothing: it needs no AWS.\n\n",
+        Effect::Read => "Nothing: it only looks.\n\n",
+        Effect::Create => "It adds to the account. `--dry_run` lists what it would add, and sends no write.\n\n",
+        Effect::Modify => "It changes what is there. `--dry_run` lists what it would change, and sends no write.\n\n",
+        Effect::Delete => {
+            "It **deletes**. On a terminal it shows what it is about to delete and asks; `--yes` or `AAWS_YES=1` answers. \
+             `--dry_run` lists what it would delete, and sends no write.\n\n"
+        }
+    });
+    text.push_str("## Exit codes\n\n| Code | Meaning |\n|---|---|\n");
+    m.exit_codes.iter().for_each(|e| text.push_str(&format!("| {} | {} |\n", e.code, e.meaning)));
+    text.push('\n');
+    if !m.calls.is_empty() {
+        text.push_str("## Calls and permissions\n\n");
+        text.push_str("The action can make these calls and no others: one that is not listed is refused before it is sent.\n\n");
+        calls(&mut text, m.calls);
+    }
+    if !m.notes.is_empty() {
+        text.push_str("## Notes\n\n");
+        m.notes.iter().for_each(|n| text.push_str(&format!("- {n}\n")));
+        text.push('\n');
+    }
+    text.trim_end().to_owned() + "\n"
+}
+
+fn source(m: &Manifest) -> String {
+    if m.package == env!("CARGO_PKG_NAME") { format!("{REPOSITORY}/{}", m.source) } else { m.source.to_owned() }
+}
+
+fn inputs(text: &mut String, m: &Manifest) {
+    text.push_str("| Parameter | Description | Type | Required | Default value |\n|---|---|---|---|---|\n");
+    for param in &m.params {
+        let mut description = cell(&param.description);
+        let choices = param.kind.choices();
+        if !choices.is_empty() {
+            let choice = |c: &crate::schema::Choice| match &c.description {
+                Some(what) => format!("`{}`: {}", c.value, cell(what.trim_end_matches('.'))),
+                None => format!("`{}`", c.value),
+            };
+            let _ = write!(description, " Choices: {}.", choices.iter().map(choice).collect::<Vec<_>>().join("; "));
+        }
+        let default =
+            param.default.as_ref().map_or("None".into(), |d| format!("`{}`", cell(&d.as_str().map_or(d.to_string(), str::to_owned))));
+        let required = if param.required { "Yes" } else { "No" };
+        let _ = writeln!(text, "| `{}` | {description} | `{}` | {required} | {default} |", param.name, cell(&param.kind.name()));
+    }
+    let common = COMMON.iter().filter(|(name, ..)| m.effect != Effect::Local || *name != "region");
+    for (name, description, kind, default) in common.filter(|(name, ..)| !m.params.iter().any(|p| p.name == *name)) {
+        let _ = writeln!(text, "| `{name}` | {description} | `{kind}` | No | {default} |");
+    }
+    text.push('\n');
+}
+
+fn output(text: &mut String, m: &Manifest) {
+    text.push_str("### Output\n\n");
+    if let Some(what) = m.output.get("description").and_then(Value::as_str) {
+        let _ = write!(text, "{what}\n\n");
+    }
+    if let Some(example) = m.examples.iter().find(|e| e.output != "[]").or(m.examples.first()) {
+        let _ = write!(text, "```json\n{}\n```\n\n", pretty(example.output));
+    }
+    let _ = write!(text, "<details markdown=\"1\"><summary>JSON Schema</summary>\n\n```json\n{:#}\n```\n\n</details>\n\n", m.output);
+    if m.plan.is_some() {
+        text.push_str(
+            "With `--dry_run`: a list of `{\"item\", \"status\": \"planned\", \"message\"}`, one for each item that would change.\n\n",
+        );
+    }
+}
+
+fn examples(text: &mut String, m: &Manifest) {
+    if m.examples.is_empty() {
+        return;
+    }
+    text.push_str("## Examples\n\n");
+    for example in m.examples {
+        let input = pretty(example.input);
+        let _ = write!(text, "{}:\n\n```bash\n{}\n```\n\n", example.title, command_line(m, example));
+        let piped = format!("echo '{}' | aaws {} {} --input -", compact(example.input).replace('\'', r"'\''"), m.service, m.action);
+        let _ = write!(text, "As JSON in a pipe:\n\n```bash\n{piped}\n```\n\n");
+        let _ = write!(text, "From Rust:\n\n```rust\n{}\n```\n\n", rust(m, &input));
+        let _ = write!(text, "Prints:\n\n```json\n{}\n```\n\n", pretty(example.output));
+    }
+}
+
+/// The same through the library: the input is the JSON of the page, so that what holds for one holds for the other.
+fn rust(m: &Manifest, input: &str) -> String {
+    format!(
+        "let input = aaws::input::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
+         let output = action.parse(input)?.run(context).await?.into_value().await?;",
+        m.path
+    )
+}
+
+fn calls(text: &mut String, calls: &[Call]) {
+    text.push_str("| Call | IAM action | Resource | When needed | Access |\n|---|---|---|---|---|\n");
+    for call in calls {
+        let access = match call.access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        if call.grants.is_empty() {
+            let _ = writeln!(text, "| `{}` | none | | {} | {access} |", call.name, needed(call.when, When::Always));
+        }
+        for grant in call.grants {
+            let resources: Vec<_> = grant.resources.iter().map(|r| format!("`{r}`")).collect();
+            let when = needed(call.when, grant.when);
+            let _ = writeln!(text, "| `{}` | `{}` | {} | {when} | {access} |", call.name, grant.action, resources.join("<br>"));
+        }
+    }
+    text.push('\n');
+}
+
+fn needed(call: When, grant: When) -> String {
+    let words: Vec<_> = [call.words(), grant.words()].into_iter().filter(|w| !w.is_empty()).collect();
+    if words.is_empty() { "always".into() } else { words.join(", ") }
+}
+
+/// An action's permissions page.
+pub fn permissions(entry: &Entry, m: &Manifest) -> String {
+    let title = title(m.action);
+    let mut text = front_matter(&title, &[("parent", m.service), ("grand_parent", "Permissions")], &format!("/aws/permissions/{}", m.path));
+    let _ = write!(text, "# {title}\n\n{}\n\n[Action](../../actions/{}.md)\n\n", m.summary, m.path);
+    if m.calls.is_empty() {
+        return text + "No permission is needed: it makes no call.\n";
+    }
+    let _ = write!(text, "## Policy\n\n`aaws permissions {} {}` prints it:\n\n", m.service, m.action);
+    policy(&mut text, entry, &Scope::default());
+    if let Some((example, input)) = m.examples.iter().find_map(|e| Some((e, object(e)?))) {
+        let flags = command_line(m, example);
+        let flags = flags.split_once(" --").map(|(_, f)| format!(" --{f}")).unwrap_or_default();
+        let _ = write!(text, "## Scoped to an example\n\n`aaws permissions {} {}{flags}` prints:\n\n", m.service, m.action);
+        policy(&mut text, entry, &Scope { input, ..Scope::default() });
+    }
+    let conditional = |g: &Grant| g.when != When::Always;
+    if m.calls.iter().any(|c| c.when != When::Always || c.grants.iter().any(conditional)) {
+        text.push_str("## With everything that conditions may ask for\n\n`--all` adds what only some inputs, or some accounts, need:\n\n");
+        policy(&mut text, entry, &Scope { all: true, ..Scope::default() });
+    }
+    text.push_str("## Why\n\n");
+    calls(&mut text, m.calls);
+    text.trim_end().to_owned() + "\n"
+}
+
+fn policy(text: &mut String, entry: &Entry, scope: &Scope) {
+    let policy = serde_json::to_string_pretty(&Policy::of(&[entry], scope)).unwrap_or_default();
+    let _ = write!(text, "```json\n{policy}\n```\n\n");
+}
+
+fn object(example: &Example) -> Option<Map<String, Value>> {
+    match serde_json::from_str(example.input) {
+        Ok(Value::Object(input)) => Some(input),
+        _ => None,
+    }
+}
+
+/// JSON text that is not JSON fails a test of the registry; here it is shown as it stands.
+fn pretty(json: &str) -> String {
+    serde_json::from_str::<Value>(json).map_or_else(|_| json.to_owned(), |v| format!("{v:#}"))
+}
+
+fn compact(json: &str) -> String {
+    serde_json::from_str::<Value>(json).map_or_else(|_| json.to_owned(), |v| v.to_string())
+}
+
+/// Text that may stand in a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}

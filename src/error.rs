@@ -1,0 +1,351 @@
+//! What can go wrong, in the words that a person or a program needs: what was tried, on what, what AWS answered, what to do next.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_types::request_id::RequestId;
+use serde::Serialize;
+
+use crate::guard::Refused;
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an action, or the command as a whole, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The input is wrong: nothing was sent.
+    #[error("{0}")]
+    Input(InputError),
+    /// AWS, or what stands in for it, answered with an error or could not be reached.
+    #[error("{0}")]
+    Aws(Box<AwsError>),
+    /// No credentials could be had, or those that there are were turned down.
+    #[error("{message}")]
+    Credentials {
+        /// What was looked for and what was found.
+        message: String,
+    },
+    /// No region was given anywhere.
+    #[error("no region: none in --region, AWS_REGION, AWS_DEFAULT_REGION or the profile")]
+    NoRegion,
+    /// A guard of this program stopped a call before it was sent.
+    #[error("{0}")]
+    Guard(Refused),
+    /// The person asked said no.
+    #[error("not confirmed: nothing was changed")]
+    Declined,
+    /// A local file or stream.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was tried, on what: "read `a.txt`".
+        doing: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted")]
+    Interrupted,
+    /// `--timeout` ran out.
+    #[error("timed out: what was in flight is settled, the rest was not started")]
+    TimedOut,
+    /// Anything else that an action has to say.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A wrong input: which one, and what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct InputError {
+    /// The parameter, as documented (`bucket`, `objects[3].Key`), when one is to blame.
+    pub field: Option<String>,
+    /// A sentence that names the parameter.
+    pub message: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// An answer of AWS that is an error, or no answer at all.
+#[derive(Debug, Clone)]
+pub struct AwsError {
+    /// What was tried, on what: "list the objects of `b`".
+    pub doing: String,
+    /// AWS's error code (`NoSuchBucket`), or one of ours: `Unreachable`, `TimedOut`, `UnreadableAnswer`.
+    pub code: String,
+    /// AWS's message, or the chain of causes.
+    pub message: String,
+    /// The request's id, to quote to AWS support.
+    pub request_id: Option<String>,
+    /// The HTTP status, when there was an answer.
+    pub status: Option<u16>,
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.doing, self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request id {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an error is, for exit codes and for programs (`--error_format json`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The action failed as a whole: exit code 1.
+    Failed,
+    /// Bad usage or input: exit code 2.
+    Input,
+    /// Refused by a guard or by the person asked: exit code 4.
+    Refused,
+    /// No usable credentials or region: exit code 5.
+    Credentials,
+    /// Interrupted: exit code 130.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Input => 2,
+            Kind::Refused => 4,
+            Kind::Credentials => 5,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+/// Codes by which AWS says that the credentials themselves are no good (common error types of the AWS APIs and of S3).
+const BAD_CREDENTIALS: &[&str] = &[
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+    "AuthFailure",
+];
+
+/// Codes by which AWS says that the caller may not do this.
+pub(crate) const DENIED: &[&str] =
+    &["AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Client.UnauthorizedOperation"];
+
+/// Codes that ask to come back later (retry behaviour of the AWS SDKs, and S3's error responses).
+const TRANSIENT: &[&str] = &[
+    "BandwidthLimitExceeded",
+    "EC2ThrottledException",
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "TransactionInProgressException",
+];
+
+/// Whether an error code means that the same request may succeed a little later.
+pub fn is_transient(code: &str) -> bool {
+    TRANSIENT.contains(&code)
+}
+
+impl Error {
+    /// A wrong input that no single parameter is to blame for.
+    pub fn input(message: impl Into<String>) -> Self {
+        Error::Input(InputError { field: None, message: message.into(), hint: None })
+    }
+
+    /// A wrong value of one parameter; the message should name it.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Input(InputError { field: Some(field.into()), message: message.into(), hint: None })
+    }
+
+    /// A failure of the local system, with what was tried.
+    pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { doing: doing.into(), source }
+    }
+
+    /// What sort of error this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Input(_) => Kind::Input,
+            Error::Aws(e) if BAD_CREDENTIALS.contains(&e.code.as_str()) => Kind::Credentials,
+            Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => Kind::Failed,
+            Error::Credentials { .. } | Error::NoRegion => Kind::Credentials,
+            Error::Guard(_) | Error::Declined => Kind::Refused,
+            Error::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    /// Whether going on with other items is pointless: the next call would fail the same way.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self.kind(), Kind::Failed | Kind::Input)
+    }
+
+    /// AWS's error code, where AWS answered.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Aws(e) => Some(&e.code),
+            Error::Guard(_) => Some("Refused"),
+            _ => None,
+        }
+    }
+
+    /// AWS's request id, where AWS answered.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Error::Aws(e) => e.request_id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What to do next. `path` is the action that ran (`s3/delete_objects`).
+    pub fn hint(&self, path: Option<&str>) -> Option<String> {
+        match self {
+            Error::Input(e) => e.hint.clone(),
+            Error::NoRegion => Some("give --region, or set AWS_REGION".into()),
+            Error::Credentials { .. } => {
+                Some("sign in (`aws sso login`), choose --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
+            }
+            Error::Aws(e) => e.hint(path),
+            _ => None,
+        }
+    }
+}
+
+impl AwsError {
+    fn hint(&self, path: Option<&str>) -> Option<String> {
+        let code = self.code.as_str();
+        if DENIED.contains(&code) {
+            let (service, action) = path?.split_once('/')?;
+            return Some(format!("`aaws permissions {service} {action}` prints the IAM policy that this needs"));
+        }
+        if BAD_CREDENTIALS.contains(&code) {
+            return Some("the credentials were turned down: sign in again, or choose others with --profile".into());
+        }
+        match code {
+            "Unreachable" => Some("check the network, --region and --endpoint_url".into()),
+            "TimedOut" => Some("try again; AWS may be slow to answer, or the network drops what it sends".into()),
+            _ if is_transient(code) => Some("try again later, or with a lower --concurrency".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Gives an SDK error its context: `client.list_objects_v2().send().await.doing(|| format!("list the objects of `{bucket}`"))?`.
+pub trait Doing<T> {
+    /// Says what was tried, on what, in the form that fits "cannot …".
+    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E> Doing<T> for Result<T, SdkError<E, HttpResponse>>
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|e| from_sdk(what().into(), &e))
+    }
+}
+
+/// Turns an SDK error into ours.
+pub fn from_sdk<E>(doing: String, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
+{
+    if let Some(refused) = find::<Refused>(error) {
+        return Error::Guard(refused.clone());
+    }
+    if let Some(credentials) = find::<CredentialsError>(error) {
+        return Error::Credentials { message: format!("cannot {doing}: no usable credentials: {}", DisplayErrorContext(credentials)) };
+    }
+    let status = error.raw_response().map(|r| r.status().as_u16());
+    let (code, message, request_id) = match error {
+        SdkError::ServiceError(e) => {
+            let meta = e.err().meta();
+            let code = meta.code().map(str::to_owned).unwrap_or_else(|| status_code(status));
+            (code, meta.message().unwrap_or_default().to_owned(), meta.request_id().map(str::to_owned))
+        }
+        SdkError::ResponseError(e) => {
+            let body = e.raw().body().bytes().map(|b| String::from_utf8_lossy(b).chars().take(200).collect::<String>());
+            let id = e.raw().headers().get("x-amz-request-id").or(e.raw().headers().get("x-amzn-requestid"));
+            (
+                "UnreadableAnswer".into(),
+                format!("HTTP {} with a body that is not of this API: {}", status.unwrap_or_default(), body.unwrap_or_default()),
+                id.map(str::to_owned),
+            )
+        }
+        SdkError::TimeoutError(_) => ("TimedOut".into(), "no answer in time".into(), None),
+        SdkError::DispatchFailure(e) if e.is_timeout() => ("TimedOut".into(), "no answer in time".into(), None),
+        SdkError::DispatchFailure(e) if e.is_io() || e.is_other() => ("Unreachable".into(), deepest(error), None),
+        other => ("NotSent".into(), deepest(other), None),
+    };
+    Error::Aws(Box::new(AwsError { doing, code, message, request_id, status }))
+}
+
+/// HEAD requests are answered without a body, so S3's code has to come from the status.
+fn status_code(status: Option<u16>) -> String {
+    match status {
+        Some(301) => "PermanentRedirect".into(),
+        Some(403) => "AccessDenied".into(),
+        Some(404) => "NotFound".into(),
+        Some(412) => "PreconditionFailed".into(),
+        Some(503) => "ServiceUnavailable".into(),
+        Some(n) => format!("HTTP{n}"),
+        None => "Unknown".into(),
+    }
+}
+
+/// The first error of type `T` in the chain of causes.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    causes(error).find_map(|e| e.downcast_ref::<T>())
+}
+
+/// The error and what caused it, the outermost first.
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
+/// The last cause of the chain is the one that says something: the others say "dispatch failure".
+fn deepest(error: &(dyn StdError + 'static)) -> String {
+    causes(error).last().map(ToString::to_string).unwrap_or_default()
+}

@@ -1,0 +1,5 @@
+//! The `aaws` program: everything is in the library, so that another crate's program can be the same with more actions.
+
+fn main() -> std::process::ExitCode {
+    aaws::cli::main()
+}

@@ -1,0 +1,260 @@
+//! Credentials, region and endpoint for one target.
+//!
+//! Region: the flag, AWS_REGION, AWS_DEFAULT_REGION, the profile; none is an error. Credentials: the default chain of the AWS SDKs, or
+//! strictly the profile when one is named; then the roles, one after another.
+
+use std::env;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_types::SdkConfig;
+use aws_types::service_config::ServiceConfigKey;
+
+use crate::error::{Doing, Error, Result};
+use crate::sandbox;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long AWS may take to begin its answer, the sending of the request included.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// How long STS may take to name the account for a report, which can do without.
+const ACCOUNT: Duration = Duration::from_secs(5);
+
+/// How often a request is tried in all before it counts as failed.
+const TRIES: u32 = 5;
+
+/// The name under which roles are assumed, seen in CloudTrail.
+const SESSION_NAME: &str = "aaws";
+
+/// Which target, and how to get there: the common flags.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--region`
+    pub region: Option<String>,
+    /// `--profile`
+    pub profile: Option<String>,
+    /// `--role_arn`, in the order of the chain.
+    pub role_arns: Vec<String>,
+    /// `--mfa_serial`
+    pub mfa_serial: Option<String>,
+    /// `--mfa_token`; asked for when it is needed and not given.
+    pub mfa_token: Option<String>,
+    /// `--external_id`, for the last role.
+    pub external_id: Option<String>,
+    /// `--endpoint_url`
+    pub endpoint_url: Option<String>,
+    /// `--sandbox`: where its files are.
+    pub sandbox: Option<PathBuf>,
+}
+
+/// Gives the six digits of an MFA device.
+#[async_trait]
+pub trait MfaPrompt: Send + Sync {
+    /// Asks whoever holds the device; an error when there is nobody.
+    async fn token(&self, serial: &str) -> Result<String>;
+}
+
+/// Credentials, region and endpoint of one target. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Session(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: SdkConfig,
+    region: String,
+    account: Option<String>,
+}
+
+impl Session {
+    /// For actions that need no AWS.
+    pub fn local() -> Self {
+        let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+        Session(Arc::new(Inner { config, region: String::new(), account: None }))
+    }
+
+    /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
+    pub async fn open(options: &Options, service: &str, mfa: &dyn MfaPrompt) -> Result<Self> {
+        if let Some(dir) = &options.sandbox {
+            return Self::open_sandbox(options, service, dir.clone()).await;
+        }
+        let region = find_region(options).await.ok_or(Error::NoRegion)?;
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build())
+            .credentials_provider(base_credentials(options, &region).await);
+        if let Some(profile) = &options.profile {
+            loader = loader.profile_name(profile);
+        }
+        if let Some(url) = &options.endpoint_url {
+            loader = loader.endpoint_url(url);
+        }
+        let mut config = with_retries(loader.load().await);
+        // The error of a chain says all that was looked for: better here than wrapped in the first call's.
+        credentials(&config).await?;
+        if let Some(serial) = &options.mfa_serial {
+            let token = match &options.mfa_token {
+                Some(token) => token.clone(),
+                None => mfa.token(serial).await?,
+            };
+            config = with_mfa(config, options, serial, token).await?;
+        }
+        let roles = if options.mfa_serial.is_some() { options.role_arns.get(1..).unwrap_or_default() } else { &options.role_arns };
+        for (index, role) in roles.iter().enumerate() {
+            let mut provider = AssumeRoleProvider::builder(role).session_name(SESSION_NAME).configure(&config);
+            if index + 1 == roles.len()
+                && let Some(id) = &options.external_id
+            {
+                provider = provider.external_id(id);
+            }
+            let provider = provider.build().await;
+            config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
+            credentials(&config).await?;
+        }
+        let account = credentials(&config).await?.account_id().map(|id| id.as_str().to_owned());
+        Ok(Session(Arc::new(Inner { config, region, account })))
+    }
+
+    async fn open_sandbox(options: &Options, service: &str, dir: PathBuf) -> Result<Self> {
+        let Some(sandbox) = sandbox::find(service) else {
+            let served = sandbox::services().join(", ");
+            return Err(Error::input(format!("the sandbox has {served} only: `{service}` runs against AWS, or another --endpoint_url")));
+        };
+        let at = dir.display().to_string();
+        let address = (sandbox.serve)(dir).await.map_err(|e| Error::io(format!("open the sandbox in `{at}`"), e))?;
+        let (key, secret) = sandbox.keys;
+        let region = options.region.clone().unwrap_or_else(|| "us-east-1".into());
+        // Nothing of the user's environment is read here: a sandbox has no business with credentials.
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .endpoint_url(format!("http://{address}"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(key, secret, None, None, "aaws-sandbox")))
+            .retry_config(RetryConfig::standard())
+            .build();
+        Ok(Session(Arc::new(Inner { config, region, account: None })))
+    }
+
+    /// The region, empty for a local action.
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// The account's twelve digits, where they are known without asking, or were asked for.
+    pub fn account(&self) -> Option<&str> {
+        self.0.account.as_deref()
+    }
+
+    /// The SDK's configuration; clients are made from it by [`crate::client!`] only.
+    pub(crate) fn sdk_config(&self) -> &SdkConfig {
+        &self.0.config
+    }
+
+    /// Whether requests of a service go elsewhere than to AWS: `--endpoint_url`, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, the profile.
+    pub fn custom_endpoint(&self, service: &str) -> bool {
+        let of_service = || {
+            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+            self.0.config.service_config()?.load_config(key)
+        };
+        self.0.config.endpoint_url().is_some() || of_service().is_some()
+    }
+
+    /// Asks STS which account this is, when the credentials do not say. S3-compatible stores have no STS: then it stays unknown.
+    pub async fn with_account(self) -> Self {
+        if self.0.account.is_some() || self.0.region.is_empty() {
+            return self;
+        }
+        let sts = aws_sdk_sts::Client::new(&self.0.config);
+        let account = match tokio::time::timeout(ACCOUNT, sts.get_caller_identity().send()).await {
+            Ok(Ok(identity)) => identity.account,
+            Ok(Err(e)) => {
+                tracing::debug!("STS does not say which account this is: {}", DisplayErrorContext(&e));
+                None
+            }
+            Err(_) => None,
+        };
+        Session(Arc::new(Inner { config: self.0.config.clone(), region: self.0.region.clone(), account }))
+    }
+}
+
+/// A region that is set to nothing is not set.
+async fn find_region(options: &Options) -> Option<String> {
+    let given = |text: String| (!text.trim().is_empty()).then_some(text);
+    if let Some(region) = options.region.clone().and_then(given) {
+        return Some(region);
+    }
+    if let Some(region) = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| env::var(name).ok().and_then(given)) {
+        return Some(region);
+    }
+    let mut profile = ProfileFileRegionProvider::builder();
+    if let Some(name) = &options.profile {
+        profile = profile.profile_name(name);
+    }
+    profile.build().region().await.map(|r| r.to_string())
+}
+
+/// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first.
+async fn base_credentials(options: &Options, region: &str) -> SharedCredentialsProvider {
+    let region = Region::new(region.to_owned());
+    match &options.profile {
+        Some(name) => {
+            let config = ProviderConfig::without_region().with_region(Some(region));
+            SharedCredentialsProvider::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build())
+        }
+        None => SharedCredentialsProvider::new(DefaultCredentialsChain::builder().region(region).build().await),
+    }
+}
+
+/// Adaptive unless the user chose: standard retries, and a client that slows down when it is throttled.
+fn with_retries(config: SdkConfig) -> SdkConfig {
+    let chosen = config.retry_config().is_some_and(|r| *r != RetryConfig::standard())
+        || env::var_os("AWS_RETRY_MODE").is_some()
+        || env::var_os("AWS_MAX_ATTEMPTS").is_some();
+    if chosen {
+        return config;
+    }
+    config.into_builder().retry_config(RetryConfig::adaptive().with_max_attempts(TRIES)).build()
+}
+
+async fn credentials(config: &SdkConfig) -> Result<Credentials> {
+    let provider = config.credentials_provider().ok_or_else(|| Error::Credentials { message: "no credentials".into() })?;
+    let found = provider.provide_credentials().await;
+    found.map_err(|e| Error::Credentials { message: format!("no usable credentials: {}", DisplayErrorContext(&e)) })
+}
+
+/// The first role with the device's digits, or a session of the user's own. The digits serve once, so these credentials are not renewed.
+async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: String) -> Result<SdkConfig> {
+    let sts = aws_sdk_sts::Client::new(&config);
+    let credentials = match options.role_arns.first() {
+        Some(role) => {
+            let external_id = options.external_id.clone().filter(|_| options.role_arns.len() == 1);
+            let request = sts.assume_role().role_arn(role).role_session_name(SESSION_NAME).set_external_id(external_id);
+            let answer = request.serial_number(serial).token_code(token).send().await;
+            answer.doing(|| format!("assume the role `{role}` with the MFA device `{serial}`"))?.credentials
+        }
+        None => {
+            let answer = sts.get_session_token().serial_number(serial).token_code(token).send().await;
+            answer.doing(|| format!("open a session with the MFA device `{serial}`"))?.credentials
+        }
+    };
+    let Some(c) = credentials else {
+        return Err(Error::Credentials { message: "STS answered without credentials".into() });
+    };
+    let expires = c.expiration.try_into().ok();
+    let c = Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), expires, "aaws-mfa");
+    Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(c)).build())
+}

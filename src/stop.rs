@@ -1,0 +1,66 @@
+//! The wish that a run end early, seen by everything that would start new work.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+/// Why a run ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// `--timeout` ran out.
+    TimedOut,
+    /// Nobody reads the output any more.
+    OutputClosed,
+}
+
+/// Shared by all who take part in a run. The first reason stands.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    reason: Arc<OnceLock<Reason>>,
+}
+
+impl Stop {
+    /// Asks everyone to start nothing new.
+    pub fn ask(&self, reason: Reason) {
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// Why the run ends early, if it does.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason.get().copied()
+    }
+
+    /// Whether to start nothing new.
+    pub fn is_asked(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until asked.
+    pub async fn asked(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Sleeps, but not past the wish to stop; `false` when stopped.
+    pub async fn sleep(&self, length: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(length) => true,
+            () = self.asked() => false,
+        }
+    }
+
+    /// The error that the run ends with, when it was stopped and that is one.
+    pub fn error(&self) -> Option<Error> {
+        match self.reason()? {
+            Reason::Interrupted => Some(Error::Interrupted),
+            Reason::TimedOut => Some(Error::TimedOut),
+            Reason::OutputClosed => None,
+        }
+    }
+}

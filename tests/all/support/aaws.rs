@@ -1,0 +1,287 @@
+//! The program under test, run as its users run it, in an environment that holds nothing of the machine's own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::moto;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_aaws");
+const ON_TERMINAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/support/on_terminal.py");
+
+/// No run takes nearly this long; one that does hangs.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A run of the program that is being put together.
+pub struct Aaws {
+    command: Vec<OsString>,
+    env: BTreeMap<String, OsString>,
+    stdin: Option<Vec<u8>>,
+    /// The home directory, and where the command runs unless told otherwise.
+    home: TempDir,
+    directory: Option<OsString>,
+}
+
+/// `aaws` with the arguments of a line, split at spaces, talking to moto.
+pub fn aaws(line: impl AsRef<str>) -> Aaws {
+    let mut command = vec![OsString::from(PROGRAM)];
+    command.extend(line.as_ref().split_whitespace().map(OsString::from));
+    Aaws::new(command)
+}
+
+/// A line for the shell, in which `aaws` is the program under test, talking to moto.
+pub fn shell(line: impl AsRef<str>) -> Aaws {
+    Aaws::new(vec!["sh".into(), "-c".into(), line.as_ref().into()])
+}
+
+/// A temporary directory of the test's own, removed when it is dropped.
+pub fn directory() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// The lines of the report `report.jsonl` in a directory.
+pub fn report(directory: &TempDir) -> Vec<Value> {
+    let text = fs::read_to_string(directory.path().join("report.jsonl")).expect("the report");
+    text.lines().map(|line| serde_json::from_str(line).expect("each line of a report is JSON")).collect()
+}
+
+impl Aaws {
+    fn new(command: Vec<OsString>) -> Self {
+        let home = directory();
+        let programs = Path::new(PROGRAM).parent().expect("the program's directory");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths([programs.to_owned()].into_iter().chain(std::env::split_paths(&path)));
+        let mut env = BTreeMap::new();
+        env.insert("PATH".to_owned(), path.expect("a search path"));
+        env.insert("HOME".to_owned(), home.path().into());
+        for (name, value) in [
+            ("AWS_ACCESS_KEY_ID", "AKIATEST"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ] {
+            env.insert(name.to_owned(), value.into());
+        }
+        Self { command, env, stdin: None, home, directory: None }
+    }
+
+    /// Adds an argument as it is, spaces and all.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.command.push(argument.into());
+        self
+    }
+
+    pub fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
+        self.command.extend(arguments.into_iter().map(OsString::from));
+        self
+    }
+
+    /// Adds an argument that need not be UTF-8.
+    pub fn arg_bytes(self, argument: &[u8]) -> Self {
+        self.arg(OsString::from_vec(argument.to_vec()))
+    }
+
+    /// Talks to this endpoint instead of moto.
+    pub fn endpoint(self, url: &str) -> Self {
+        self.env("AWS_ENDPOINT_URL", url)
+    }
+
+    /// Runs on the sandbox in a directory, without credentials and region: it needs neither.
+    pub fn sandbox(self, directory: &Path) -> Self {
+        self.stranger().env("AAWS_SANDBOX", directory)
+    }
+
+    /// Has neither credentials nor a region.
+    pub fn stranger(self) -> Self {
+        self.without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY").without("AWS_REGION")
+    }
+
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Leaves out a variable that is set by default.
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// Runs in this directory, which relative paths are relative to.
+    pub fn within(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// What to give on standard input, which is empty otherwise.
+    pub fn stdin(mut self, bytes: impl AsRef<[u8]>) -> Self {
+        self.stdin = Some(bytes.as_ref().to_vec());
+        self
+    }
+
+    /// Runs on a terminal, where a person types one line. The output then holds in `stdout` all that the person saw.
+    pub fn on_terminal(mut self, answer: &str) -> Output {
+        self.command.splice(0..0, ["python3".into(), ON_TERMINAL.into(), answer.into()]);
+        self.run()
+    }
+
+    pub fn run(self) -> Output {
+        self.start().wait()
+    }
+
+    /// Starts it and lets it run.
+    pub fn start(mut self) -> Running {
+        // A test that talks to nothing must not wait for moto.
+        let talks = !self.env.contains_key("AWS_ENDPOINT_URL") && !self.env.contains_key("AAWS_SANDBOX");
+        if talks {
+            self.env.insert("AWS_ENDPOINT_URL".to_owned(), moto::endpoint().into());
+        }
+        let mut child = Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(self.directory.as_deref().unwrap_or(self.home.path().as_os_str()))
+            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own, so that a pipe of several programs can be ended as one.
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {:?}: {error}", self.command));
+        if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), self.stdin) {
+            // It may end without reading all that it is given.
+            thread::spawn(move || pipe.write_all(&bytes));
+        }
+        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
+        let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
+        Running { line: format!("{:?}", self.command), child, stdout, stderr, _home: self.home }
+    }
+}
+
+/// What a stream has carried so far.
+struct Capture {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Capture {
+    fn of(mut stream: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&bytes);
+        let reader = thread::spawn(move || {
+            let mut chunk = [0; 65536];
+            while let Ok(length @ 1..) = stream.read(&mut chunk) {
+                sink.lock().unwrap().extend_from_slice(&chunk[..length]);
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    fn finish(self) -> String {
+        self.reader.join().expect("the stream's reader");
+        String::from_utf8(Arc::into_inner(self.bytes).expect("the reader has ended").into_inner().unwrap())
+            .expect("the program writes UTF-8")
+    }
+}
+
+/// A run under way.
+pub struct Running {
+    line: String,
+    child: Child,
+    stdout: Capture,
+    stderr: Capture,
+    _home: TempDir,
+}
+
+impl Running {
+    /// Sends it a signal by name: `INT`, `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "{} has ended before it got {name}", self.line);
+    }
+
+    pub fn wait(mut self) -> Output {
+        let end = Instant::now() + LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
+                break status;
+            }
+            if Instant::now() > end {
+                let _ = Command::new("kill").args(["-s", "KILL", "--", &format!("-{}", self.child.id())]).status();
+                let _ = self.child.wait();
+                panic!(
+                    "{} did not end within {LIMIT:?}\n--- stdout\n{}\n--- stderr\n{}",
+                    self.line,
+                    self.stdout.text(),
+                    self.stderr.text()
+                );
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        Output { line: self.line, code: status.code(), stdout: self.stdout.finish(), stderr: self.stderr.finish() }
+    }
+}
+
+/// What a run left behind.
+pub struct Output {
+    line: String,
+    /// `None` when a signal killed it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "the exit code of {self}");
+        self
+    }
+
+    /// The result: all of standard output, which must be one JSON value.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
+    }
+
+    /// The log must hold these words, in whatever case.
+    #[track_caller]
+    pub fn logs(self, words: &str) -> Self {
+        assert!(self.stderr.to_lowercase().contains(&words.to_lowercase()), "no {words:?} in the log of {self}");
+        self
+    }
+
+    /// Nothing may be on standard output.
+    #[track_caller]
+    pub fn silent(self) -> Self {
+        assert_eq!(self.stdout, "", "standard output of {self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Output {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { line, code, stdout, stderr } = self;
+        write!(f, "{line}\n--- code {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}

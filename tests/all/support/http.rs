@@ -1,0 +1,328 @@
+//! HTTP/1.1, as little of it as the tests' servers and clients need: blocking, on loopback, one thread a connection.
+
+use std::collections::HashMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::xml;
+
+/// Header names and values in the order they came.
+pub type Headers = Vec<(String, String)>;
+
+/// Headers that belong to one connection and are written anew for the next one.
+const PER_CONNECTION: [&str; 4] = ["connection", "content-length", "expect", "transfer-encoding"];
+
+/// The API operations that change nothing; every other one counts as a write.
+const READS: [&str; 6] = ["GetBucketVersioning", "GetCallerIdentity", "HeadBucket", "HeadObject", "ListObjectVersions", "ListObjectsV2"];
+
+#[derive(Clone)]
+pub struct Request {
+    pub method: String,
+    /// Path and query, still percent-encoded.
+    pub target: String,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &str, target: &str, body: &[u8]) -> Self {
+        Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new(), body: body.to_vec() }
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find_header(&self.headers, name)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A query parameter, decoded; a parameter without a value is the empty string.
+    pub fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then(|| xml::percent_decode(value))
+        })
+    }
+
+    /// The name of the AWS operation that this request is, told from what each protocol puts on the wire.
+    pub fn operation(&self) -> String {
+        if let Some(target) = self.header("x-amz-target") {
+            return target.rsplit('.').next().unwrap_or(target).to_owned();
+        }
+        if self.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded")) {
+            let form = self.text();
+            if let Some(action) = form.split('&').find_map(|pair| pair.strip_prefix("Action=")) {
+                return action.to_owned();
+            }
+        }
+        self.s3_operation().to_owned()
+    }
+
+    fn s3_operation(&self) -> &'static str {
+        let path = self.target.split('?').next().unwrap_or_default().trim_start_matches('/');
+        let names_object = path.split_once('/').is_some_and(|(_, key)| !key.is_empty());
+        let has = |name| self.query(name).is_some();
+        match (self.method.as_str(), names_object) {
+            ("GET", _) if path.is_empty() => "ListBuckets",
+            ("GET", false) if has("versioning") => "GetBucketVersioning",
+            ("GET", false) if has("versions") => "ListObjectVersions",
+            ("GET", false) if has("list-type") => "ListObjectsV2",
+            ("GET", false) => "ListObjects",
+            ("HEAD", false) => "HeadBucket",
+            ("POST", false) if has("delete") => "DeleteObjects",
+            ("GET", true) => "GetObject",
+            ("HEAD", true) => "HeadObject",
+            ("PUT", true) if has("partNumber") => "UploadPart",
+            ("PUT", true) => "PutObject",
+            ("POST", true) if has("uploads") => "CreateMultipartUpload",
+            ("POST", true) if has("uploadId") => "CompleteMultipartUpload",
+            ("DELETE", true) if has("uploadId") => "AbortMultipartUpload",
+            ("DELETE", true) => "DeleteObject",
+            _ => "Unknown",
+        }
+    }
+
+    /// The region that the request was signed for, which is the region the program settled on.
+    pub fn signed_region(&self) -> Option<&str> {
+        let (_, scope) = self.header("authorization")?.split_once("Credential=")?;
+        scope.split('/').nth(2)
+    }
+}
+
+#[derive(Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Headers,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    pub fn xml(status: u16, body: impl Into<String>) -> Self {
+        Self { status, headers: vec![("Content-Type".to_owned(), "application/xml".to_owned())], body: body.into().into_bytes() }
+    }
+
+    /// An S3 error as S3 writes it, request id and all.
+    pub fn error(status: u16, code: &str) -> Self {
+        let mut reply = Self::xml(
+            status,
+            format!("<Error><Code>{code}</Code><Message>{code} by the test</Message><RequestId>REQ-{code}</RequestId></Error>"),
+        );
+        reply.headers.push(("x-amz-request-id".to_owned(), format!("REQ-{code}")));
+        reply
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        find_header(&self.headers, name)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A server on loopback that remembers what it was asked. It serves until the test binary ends.
+pub struct Server {
+    pub url: String,
+    seen: Arc<Mutex<Vec<(String, Request)>>>,
+}
+
+impl Server {
+    /// Serves `answer(operation, n, request)`, where `n` counts the requests of that operation from 1.
+    pub fn start(answer: impl Fn(&str, usize, Request) -> Response + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+        let url = format!("http://{}", listener.local_addr().expect("the listener's address"));
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let server = Self { url, seen: Arc::clone(&seen) };
+        let state = Arc::new((answer, seen, Mutex::new(HashMap::<String, usize>::new())));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let state = Arc::clone(&state);
+                thread::spawn(move || {
+                    let (answer, seen, counts) = &*state;
+                    // A client that goes away in the middle is that test's business, not the server's.
+                    let _ = serve(&stream, |request| {
+                        let operation = request.operation();
+                        let n = {
+                            let mut counts = counts.lock().unwrap();
+                            let n = counts.entry(operation.clone()).or_default();
+                            *n += 1;
+                            *n
+                        };
+                        seen.lock().unwrap().push((operation.clone(), request.clone()));
+                        answer(&operation, n, request)
+                    });
+                });
+            }
+        });
+        server
+    }
+
+    /// The requests of one operation, in the order they came.
+    pub fn requests(&self, operation: &str) -> Vec<Request> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|(name, _)| name == operation).map(|(_, request)| request.clone()).collect()
+    }
+
+    pub fn count(&self, operation: &str) -> usize {
+        self.operations().iter().filter(|name| *name == operation).count()
+    }
+
+    /// Every operation asked for, in the order it came.
+    pub fn operations(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The operations asked for that change something, or that the tests do not know to be reads.
+    pub fn writes(&self) -> Vec<String> {
+        let mut operations = self.operations();
+        operations.retain(|name| !READS.contains(&name.as_str()));
+        operations
+    }
+}
+
+/// Sends one request to `base`, on a connection of its own.
+pub fn send(base: &str, request: &Request) -> io::Result<Response> {
+    let address = base.strip_prefix("http://").unwrap_or(base).trim_end_matches('/');
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
+    if request.header("host").is_none() {
+        head += &format!("Host: {address}\r\n");
+    }
+    push_headers(&mut head, &request.headers);
+    head += &format!("Content-Length: {}\r\nConnection: close\r\n\r\n", request.body.len());
+    (&stream).write_all(head.as_bytes())?;
+    (&stream).write_all(&request.body)?;
+
+    let mut reader = BufReader::new(&stream);
+    let (line, headers) = read_head(&mut reader)?.ok_or_else(|| io::Error::other("no reply"))?;
+    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {line}")))?;
+    let mut body = Vec::new();
+    if request.method != "HEAD" {
+        match length_of(&headers)? {
+            Some(length) => {
+                body.resize(length, 0);
+                reader.read_exact(&mut body)?;
+            }
+            None if is_chunked(&headers) => body = read_chunks(&mut reader)?,
+            None => {
+                reader.read_to_end(&mut body)?;
+            }
+        }
+    }
+    Ok(Response { status, headers, body })
+}
+
+/// Answers the requests of one connection until the client closes it.
+fn serve(stream: &TcpStream, mut answer: impl FnMut(Request) -> Response) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    let mut writer = stream;
+    while let Some((line, headers)) = read_head(&mut reader)? {
+        if find_header(&headers, "expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+            writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        let body = if is_chunked(&headers) {
+            read_chunks(&mut reader)?
+        } else {
+            let mut body = vec![0; length_of(&headers)?.unwrap_or(0)];
+            reader.read_exact(&mut body)?;
+            body
+        };
+        let mut parts = line.split(' ');
+        let (Some(method), Some(target)) = (parts.next(), parts.next()) else {
+            return Err(io::Error::other(format!("not a request line: {line}")));
+        };
+        let (method, target) = (method.to_owned(), target.to_owned());
+        let is_head = method == "HEAD";
+        let reply = answer(Request { method, target, headers, body });
+
+        let mut head = format!("HTTP/1.1 {} Reply\r\n", reply.status);
+        push_headers(&mut head, &reply.headers);
+        if reply.status != 204 && reply.status != 304 {
+            // The length that HEAD tells is that of the body it leaves out.
+            let told = if is_head { length_of(&reply.headers)? } else { None };
+            head += &format!("Content-Length: {}\r\n", told.unwrap_or(reply.body.len()));
+        }
+        head += "\r\n";
+        writer.write_all(head.as_bytes())?;
+        if !is_head && reply.status != 204 && reply.status != 304 {
+            writer.write_all(&reply.body)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a start line and the headers below it; `None` when the peer has closed.
+fn read_head(reader: &mut impl BufRead) -> io::Result<Option<(String, Headers)>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let start = line.trim_end().to_owned();
+    let mut headers = Headers::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let field = line.trim_end();
+        if field.is_empty() {
+            return Ok(Some((start, headers)));
+        }
+        if let Some((name, value)) = field.split_once(':') {
+            headers.push((name.to_owned(), value.trim().to_owned()));
+        }
+    }
+}
+
+fn read_chunks(reader: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let size = line.trim_end().split(';').next().unwrap_or_default();
+        let size = usize::from_str_radix(size, 16).map_err(io::Error::other)?;
+        if size == 0 {
+            break;
+        }
+        let start = body.len();
+        body.resize(start + size, 0);
+        reader.read_exact(&mut body[start..])?;
+        reader.read_line(&mut String::new())?;
+    }
+    // Trailers, then the empty line that ends the message.
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && !line.trim_end().is_empty() {
+        line.clear();
+    }
+    Ok(body)
+}
+
+fn push_headers(head: &mut String, headers: &Headers) {
+    for (name, value) in headers {
+        if !PER_CONNECTION.contains(&name.to_ascii_lowercase().as_str()) {
+            *head += &format!("{name}: {value}\r\n");
+        }
+    }
+}
+
+fn find_header<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+fn length_of(headers: &Headers) -> io::Result<Option<usize>> {
+    find_header(headers, "content-length").map(|value| value.parse().map_err(io::Error::other)).transpose()
+}
+
+fn is_chunked(headers: &Headers) -> bool {
+    find_header(headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+}

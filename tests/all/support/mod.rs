@@ -1,0 +1,12 @@
+//! What the tests stand on: the program under test, and the servers it talks to.
+
+pub mod aaws;
+pub mod fake_s3;
+pub mod http;
+pub mod moto;
+pub mod proxy;
+pub mod xml;
+
+pub use aaws::{Output, aaws, directory, report, shell};
+pub use http::{Response, Server};
+pub use moto::Bucket;
