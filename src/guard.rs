@@ -77,7 +77,14 @@ impl Intercept for Guard {
         "aaws::Guard"
     }
 
-    fn read_before_execution(&self, _: &BeforeSerializationInterceptorContextRef<'_>, cfg: &mut ConfigBag) -> Result<(), BoxError> {
+    /// The first hook that knows the operation: a client's interceptors begin before the operation's configuration is there. It runs once a
+    /// call, before the request is even written.
+    fn read_before_serialization(
+        &self,
+        _: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
         // An SDK that did not say what it sends cannot be checked, so it is not let through.
         let (service, operation) = cfg.load::<Metadata>().map_or(("?", "?"), |m| (m.service(), m.name()));
         Ok(self.check(service, operation)?)

@@ -113,7 +113,8 @@ pub fn params(schema: &Value) -> Vec<Param> {
 pub fn description(schema: &Value) -> (String, String) {
     let text = text(schema, "description");
     let (summary, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-    (one_line(summary), rest.trim().to_owned())
+    let paragraphs = rest.split("\n\n").map(|p| if is_prose(p) { one_line(p) } else { p.trim_end().to_owned() });
+    (one_line(summary), paragraphs.collect::<Vec<_>>().join("\n\n").trim().to_owned())
 }
 
 /// The flag for one element of a list: `objects` has `object`, `policies` has `policy`.
@@ -182,6 +183,11 @@ fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
     schema.as_object().and_then(|s: &Map<String, Value>| s.get(key)).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Lists, tables and code keep their lines.
+fn is_prose(paragraph: &str) -> bool {
+    !paragraph.lines().any(|l| l.starts_with(['-', '*', '|', ' ', '#', '>']) || l.starts_with("```"))
+}
+
 /// Doc comments are wrapped; help and tables are not.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -233,7 +239,7 @@ mod tests {
     fn a_struct_is_read_back_from_its_schema() {
         let generator = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
         let schema = generator.into_root_schema_for::<Whole>().to_value();
-        assert_eq!(description(&schema), ("Does it.".into(), "In a\ncertain way.".into()));
+        assert_eq!(description(&schema), ("Does it.".into(), "In a certain way.".into()));
         let params = params(&schema);
         let kinds: Vec<_> = params.iter().map(|p| (p.name.as_str(), p.kind.name(), p.required)).collect();
         let expected = [

@@ -42,7 +42,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
     };
     let shouted = name.to_uppercase();
     match &param.kind {
-        Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").hide_possible_values(true)],
+        Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
         Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_negative_numbers(true)],
         Kind::Choice(choices) => {
             let names: Vec<_> = choices.iter().map(|c| c.value.as_str()).collect();
