@@ -114,14 +114,31 @@ pub trait Output: Send + Sized + 'static {
 pub enum Reply {
     /// One value.
     Value(Value),
+    /// Text to be printed as it stands.
+    Text(String),
     /// A list, item by item; work may happen as it is read.
     Items(BoxStream<'static, Result<Value>>),
+}
+
+/// An output that is text for another program, a shell say: printed as it stands, unless an output format is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl Output for Text {
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "description": "Text, printed as it stands." })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Text(self.0))
+    }
 }
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Reply::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Reply::Text(_) => f.write_str("Text(..)"),
             Reply::Items(_) => f.write_str("Items(..)"),
         }
     }
@@ -133,6 +150,7 @@ impl Reply {
         use futures::TryStreamExt;
         match self {
             Reply::Value(value) => Ok(value),
+            Reply::Text(text) => Ok(Value::String(text)),
             Reply::Items(items) => Ok(Value::Array(items.try_collect().await?)),
         }
     }

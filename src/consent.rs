@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::input::Secret;
 
 /// What is about to happen.
 #[derive(Debug, Clone)]
@@ -20,6 +21,11 @@ pub struct Question {
 pub trait Ask: Send + Sync {
     /// Whether there is anybody to ask; nothing is prepared otherwise.
     fn asks(&self) -> bool;
+    /// A secret that the person types unseen; none when there is nobody.
+    async fn secret(&self, _question: &str) -> Result<Option<Secret>> {
+        Ok(None)
+    }
+
     /// Whether to go on.
     async fn confirm(&self, question: Question) -> Result<bool>;
 }

@@ -9,10 +9,11 @@ use crate::action::Meta;
 use crate::consent::Ask;
 use crate::error::{DENIED, Error};
 use crate::guard::Guard;
+use crate::input::Secret;
 use crate::outcome::{Record, Status};
 use crate::progress::Progress;
 use crate::report::{Line, Report};
-use crate::session::Session;
+use crate::session::{self, MfaPrompt, Session};
 use crate::stop::Stop;
 
 /// How a run goes about its work; the same for every target of it.
@@ -23,6 +24,8 @@ pub struct Run {
     pub concurrency: usize,
     /// Who answers before something is deleted.
     pub ask: Box<dyn Ask>,
+    /// Who has the MFA device.
+    pub mfa: Box<dyn MfaPrompt>,
     /// Where settled items are written down.
     pub report: Option<Report>,
     /// What is drawn while it runs.
@@ -104,6 +107,27 @@ impl Context {
     /// How often each declared call was made.
     pub fn guard(&self) -> &Guard {
         &self.0.guard
+    }
+
+    /// The target's credentials and region.
+    pub fn session(&self) -> &Session {
+        &self.0.session
+    }
+
+    /// The same action and run, on another target: for an action that opens its own session.
+    pub fn with_session(&self, session: Session) -> Self {
+        let Inner { meta, guard, run, .. } = &*self.0;
+        Context(Arc::new(Inner { meta, session, guard: guard.clone(), run: Arc::clone(run) }))
+    }
+
+    /// Opens a session as the common flags would; the person at the terminal is asked for MFA digits.
+    pub async fn open_session(&self, options: &session::Options) -> Result<Session, Error> {
+        Session::open(options, self.0.meta.service(), &*self.0.run.mfa).await
+    }
+
+    /// A secret that the person at the terminal types; none when there is nobody.
+    pub async fn ask_secret(&self, question: &str) -> Result<Option<Secret>, Error> {
+        self.0.run.ask.secret(question).await
     }
 
     pub(crate) fn run(&self) -> &Run {

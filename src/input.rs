@@ -2,10 +2,12 @@
 
 mod items;
 mod moment;
+mod secret;
 mod source;
 
 pub use items::Items;
 pub use moment::{Age, Moment, now};
+pub use secret::Secret;
 pub use source::{Elements, Source, Spool};
 
 use std::collections::BTreeMap;

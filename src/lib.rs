@@ -32,12 +32,12 @@ pub mod stop;
 #[path = "../actions/mod.rs"]
 pub mod actions;
 
-pub use action::{Action, Effect, Example, Meta, Output};
+pub use action::{Action, Effect, Example, Meta, Output, Text};
 pub use call::{Access, Call, Grant, When};
 pub use change::{Change, Changed, DoneItems, FailedItems, Steps, Undo};
 pub use context::Context;
 pub use error::{Doing, Error, Result};
-pub use input::{Age, Items, Moment};
+pub use input::{Age, Items, Moment, Secret};
 pub use listing::{Listing, Out};
 pub use outcome::{Failure, Outcome, Record, Status};
 pub use rules::Rule;

@@ -57,14 +57,18 @@ pub struct Printer<'a> {
     /// Rows of the formats that need to see all of them first.
     rows: Vec<Value>,
     closed: bool,
+    /// No format and no query was asked for: text is not made a JSON string.
+    as_it_stands: bool,
 }
 
 impl<'a> Printer<'a> {
     /// To `out`, which is a terminal or not.
-    pub fn new(format: Format, query: Option<&str>, out: impl Write + Send + 'a, terminal: bool) -> Result<Self> {
+    pub fn new(format: Option<Format>, query: Option<&str>, out: impl Write + Send + 'a, terminal: bool) -> Result<Self> {
         let query = query.map(compile).transpose()?;
         let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
-        Ok(Printer { format, query, out, indent: terminal, terminal, written: 0, rows: Vec::new(), closed: false })
+        let as_it_stands = format.is_none() && query.is_none();
+        let format = format.unwrap_or(Format::Json);
+        Ok(Printer { as_it_stands, format, query, out, indent: terminal, terminal, written: 0, rows: Vec::new(), closed: false })
     }
 
     /// Writes all of a reply. An error in the middle leaves what was written whole: JSON lists are closed.
@@ -77,6 +81,11 @@ impl<'a> Printer<'a> {
                 return self.value(value);
             }
             Reply::Value(value) => return self.value(value),
+            Reply::Text(text) if self.as_it_stands => {
+                self.write(&text)?;
+                return self.flush();
+            }
+            Reply::Text(text) => return self.value(Value::String(text)),
         };
         if let Some(e) = failed {
             if self.written > 0 {
@@ -339,7 +348,7 @@ mod tests {
 
     fn print(format: Format, query: Option<&str>, terminal: bool, value: Value) -> String {
         let mut bytes = Vec::new();
-        Printer::new(format, query, &mut bytes, terminal).expect("a query").value(value).expect("written");
+        Printer::new(Some(format), query, &mut bytes, terminal).expect("a query").value(value).expect("written");
         String::from_utf8(bytes).expect("text")
     }
 
@@ -362,7 +371,7 @@ mod tests {
     #[test]
     fn a_query_sees_the_whole() {
         assert_eq!(print(Format::Json, Some("length(@)"), false, json!(["a", "b"])), "2\n");
-        assert!(Printer::new(Format::Json, Some("[["), Vec::new(), false).is_err());
+        assert!(Printer::new(None, Some("[["), Vec::new(), false).is_err());
     }
 
     #[test]

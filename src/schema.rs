@@ -30,6 +30,8 @@ pub enum Kind {
     Number,
     /// A string.
     Text,
+    /// A [`crate::Secret`].
+    Secret,
     /// A [`crate::Moment`].
     Date,
     /// An [`crate::Age`].
@@ -66,6 +68,7 @@ impl Kind {
             Kind::Integer => "integer".into(),
             Kind::Number => "number".into(),
             Kind::Text | Kind::Choice(_) => "string".into(),
+            Kind::Secret => "secret".into(),
             Kind::Date => "date".into(),
             Kind::Age => "duration".into(),
             Kind::List { of, .. } => format!("list({})", of.name()),
@@ -80,7 +83,7 @@ impl Kind {
     /// How the elements of a list of these are read from a file.
     pub fn elements(&self) -> Elements {
         match self {
-            Kind::Text | Kind::Choice(_) | Kind::Date | Kind::Age => Elements::Text,
+            Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::Date | Kind::Age => Elements::Text,
             _ => Elements::Json,
         }
     }
@@ -139,6 +142,7 @@ fn kind(schema: &Value) -> Kind {
     match (plain_type(schema), text(schema, "format")) {
         ("string", "date-or-age") => Kind::Date,
         ("string", "age") => Kind::Age,
+        ("string", "password") => Kind::Secret,
         ("string", _) => Kind::Text,
         ("boolean", _) => Kind::Bool,
         ("integer", _) => Kind::Integer,

@@ -24,6 +24,7 @@ use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 
 use crate::error::{Doing, Error, Result};
+use crate::input::Secret;
 use crate::sandbox;
 
 /// How long connecting may take.
@@ -54,12 +55,29 @@ pub struct Options {
     pub mfa_serial: Option<String>,
     /// `--mfa_token`; asked for when it is needed and not given.
     pub mfa_token: Option<String>,
+    /// Keys to begin with, rather than those of the default chain or the profile.
+    pub keys: Option<Keys>,
+    /// The name under which roles are assumed, seen in CloudTrail; `aaws` unless given.
+    pub session_name: Option<String>,
+    /// How long the last role's session lasts; an hour unless given. AWS caps chained roles at an hour.
+    pub duration: Option<Duration>,
     /// `--external_id`, for the last role.
     pub external_id: Option<String>,
     /// `--endpoint_url`
     pub endpoint_url: Option<String>,
     /// `--sandbox`: where its files are.
     pub sandbox: Option<PathBuf>,
+}
+
+/// An access key.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// `AKIA…` or `ASIA…`
+    pub access_key: String,
+    /// Its secret.
+    pub secret_key: Secret,
+    /// For temporary keys.
+    pub session_token: Option<Secret>,
 }
 
 /// Gives the six digits of an MFA device.
@@ -77,6 +95,8 @@ pub struct Session(Arc<Inner>);
 struct Inner {
     config: SdkConfig,
     region: String,
+    region_source: &'static str,
+    credentials_source: String,
     account: Option<String>,
 }
 
@@ -84,7 +104,7 @@ impl Session {
     /// For actions that need no AWS.
     pub fn local() -> Self {
         let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
-        Session(Arc::new(Inner { config, region: String::new(), account: None }))
+        Session(Arc::new(Inner { config, region: String::new(), region_source: "", credentials_source: String::new(), account: None }))
     }
 
     /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
@@ -92,7 +112,7 @@ impl Session {
         if let Some(dir) = &options.sandbox {
             return Self::open_sandbox(options, service, dir.clone()).await;
         }
-        let region = find_region(options).await.ok_or(Error::NoRegion)?;
+        let (region, region_source) = find_region(options).await.ok_or(Error::NoRegion)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.clone()))
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build())
@@ -113,20 +133,28 @@ impl Session {
             };
             config = with_mfa(config, options, serial, token).await?;
         }
+        let mut credentials_source = base_source(options);
         let roles = if options.mfa_serial.is_some() { options.role_arns.get(1..).unwrap_or_default() } else { &options.role_arns };
         for (index, role) in roles.iter().enumerate() {
-            let mut provider = AssumeRoleProvider::builder(role).session_name(SESSION_NAME).configure(&config);
+            let mut provider =
+                AssumeRoleProvider::builder(role).session_name(options.session_name.as_deref().unwrap_or(SESSION_NAME)).configure(&config);
+            credentials_source = format!("{credentials_source}, then the role {role}");
             if index + 1 == roles.len()
                 && let Some(id) = &options.external_id
             {
                 provider = provider.external_id(id);
+            }
+            if index + 1 == roles.len()
+                && let Some(duration) = options.duration
+            {
+                provider = provider.session_length(duration);
             }
             let provider = provider.build().await;
             config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
             credentials(&config).await?;
         }
         let account = credentials(&config).await?.account_id().map(|id| id.as_str().to_owned());
-        Ok(Session(Arc::new(Inner { config, region, account })))
+        Ok(Session(Arc::new(Inner { config, region, region_source, credentials_source, account })))
     }
 
     async fn open_sandbox(options: &Options, service: &str, dir: PathBuf) -> Result<Self> {
@@ -146,12 +174,28 @@ impl Session {
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(key, secret, None, None, "aaws-sandbox")))
             .retry_config(RetryConfig::standard())
             .build();
-        Ok(Session(Arc::new(Inner { config, region, account: None })))
+        let credentials_source = "the sandbox".to_owned();
+        Ok(Session(Arc::new(Inner { config, region, region_source: "the sandbox", credentials_source, account: None })))
     }
 
     /// The region, empty for a local action.
     pub fn region(&self) -> &str {
         &self.0.region
+    }
+
+    /// Where the region was found: `--region`, the name of a variable, or the profile.
+    pub fn region_source(&self) -> &'static str {
+        self.0.region_source
+    }
+
+    /// Where the credentials come from, in words.
+    pub fn credentials_source(&self) -> &str {
+        &self.0.credentials_source
+    }
+
+    /// The credentials themselves, renewed when they are about to expire.
+    pub async fn credentials(&self) -> Result<Credentials> {
+        credentials(&self.0.config).await
     }
 
     /// The account's twelve digits, where they are known without asking, or were asked for.
@@ -187,29 +231,37 @@ impl Session {
             }
             Err(_) => None,
         };
-        Session(Arc::new(Inner { config: self.0.config.clone(), region: self.0.region.clone(), account }))
+        let Inner { config, region, region_source, credentials_source, .. } = &*self.0;
+        let (config, region, credentials_source) = (config.clone(), region.clone(), credentials_source.clone());
+        Session(Arc::new(Inner { config, region, region_source, credentials_source, account }))
     }
 }
 
 /// A region that is set to nothing is not set.
-async fn find_region(options: &Options) -> Option<String> {
+async fn find_region(options: &Options) -> Option<(String, &'static str)> {
     let given = |text: String| (!text.trim().is_empty()).then_some(text);
     if let Some(region) = options.region.clone().and_then(given) {
-        return Some(region);
+        return Some((region, "--region"));
     }
-    if let Some(region) = ["AWS_REGION", "AWS_DEFAULT_REGION"].iter().find_map(|name| env::var(name).ok().and_then(given)) {
-        return Some(region);
+    for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
+        if let Some(region) = env::var(name).ok().and_then(given) {
+            return Some((region, name));
+        }
     }
     let mut profile = ProfileFileRegionProvider::builder();
     if let Some(name) = &options.profile {
         profile = profile.profile_name(name);
     }
-    profile.build().region().await.map(|r| r.to_string())
+    profile.build().region().await.map(|r| (r.to_string(), "the profile"))
 }
 
 /// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first.
 async fn base_credentials(options: &Options, region: &str) -> SharedCredentialsProvider {
     let region = Region::new(region.to_owned());
+    if let Some(keys) = &options.keys {
+        let token = keys.session_token.as_ref().map(|t| t.expose().to_owned());
+        return SharedCredentialsProvider::new(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys"));
+    }
     match &options.profile {
         Some(name) => {
             let config = ProviderConfig::without_region().with_region(Some(region));
@@ -217,6 +269,21 @@ async fn base_credentials(options: &Options, region: &str) -> SharedCredentialsP
         }
         None => SharedCredentialsProvider::new(DefaultCredentialsChain::builder().region(region).build().await),
     }
+}
+
+/// The order of the default chain, as far as it can be told from outside.
+fn base_source(options: &Options) -> String {
+    let set = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty());
+    let source = match &options.profile {
+        _ if options.keys.is_some() => "the keys given",
+        Some(name) => return format!("the profile `{name}`"),
+        None if set("AWS_ACCESS_KEY_ID") => "the environment (AWS_ACCESS_KEY_ID)",
+        None if set("AWS_PROFILE") => "the profile named by AWS_PROFILE",
+        None if set("AWS_WEB_IDENTITY_TOKEN_FILE") => "the web identity token (AWS_WEB_IDENTITY_TOKEN_FILE)",
+        None if set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") || set("AWS_CONTAINER_CREDENTIALS_FULL_URI") => "the container's role",
+        None => "the default chain (default profile, or the instance's role)",
+    };
+    source.to_owned()
 }
 
 /// Adaptive unless the user chose: standard retries, and a client that slows down when it is throttled.
@@ -242,12 +309,17 @@ async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: Str
     let credentials = match options.role_arns.first() {
         Some(role) => {
             let external_id = options.external_id.clone().filter(|_| options.role_arns.len() == 1);
-            let request = sts.assume_role().role_arn(role).role_session_name(SESSION_NAME).set_external_id(external_id);
+            let name = options.session_name.as_deref().unwrap_or(SESSION_NAME);
+            // A chain's length is the last role's alone.
+            let seconds = options.duration.filter(|_| options.role_arns.len() == 1).and_then(|d| i32::try_from(d.as_secs()).ok());
+            let request =
+                sts.assume_role().role_arn(role).role_session_name(name).set_external_id(external_id).set_duration_seconds(seconds);
             let answer = request.serial_number(serial).token_code(token).send().await;
             answer.doing(|| format!("assume the role `{role}` with the MFA device `{serial}`"))?.credentials
         }
         None => {
-            let answer = sts.get_session_token().serial_number(serial).token_code(token).send().await;
+            let seconds = options.duration.and_then(|d| i32::try_from(d.as_secs()).ok());
+            let answer = sts.get_session_token().set_duration_seconds(seconds).serial_number(serial).token_code(token).send().await;
             answer.doing(|| format!("open a session with the MFA device `{serial}`"))?.credentials
         }
     };

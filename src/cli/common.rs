@@ -144,6 +144,7 @@ impl Common {
             external_id: one("external_id")?,
             endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
             sandbox: sandbox_dir(matches)?,
+            ..session::Options::default()
         };
         let verbosity = match (switched("debug"), switched("silent")) {
             (true, _) => Verbosity::Debug,

@@ -51,6 +51,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
         Kind::Date => vec![base(name).value_name("DATE")],
         Kind::Age => vec![base(name).value_name("DURATION")],
         Kind::Text => vec![base(name).value_name(shouted)],
+        Kind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
         Kind::Any | Kind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],
         Kind::List { of, .. } => match (&**of, singular(name)) {
             (Kind::Object(members), Some(one)) => {
@@ -159,6 +160,7 @@ impl<'a> Reader<'a> {
         let value = text(name, value)?;
         let value = match &param.kind {
             Kind::Object(_) | Kind::Any => self.json(name, &value)?,
+            Kind::Secret => self.secret(name, value)?,
             kind => scalar(name, kind, value)?,
         };
         input.value.insert(name.clone(), value);
@@ -171,7 +173,8 @@ impl<'a> Reader<'a> {
         if let (Kind::Object(members), Some(one)) = (of, singular(name)) {
             for occurrence in self.matches.get_occurrences::<OsString>(&one).into_iter().flatten() {
                 given = true;
-                gathered.push(object(&one, members, occurrence)?)?;
+                let object = self.object(&one, members, occurrence)?;
+                gathered.push(object)?;
             }
         }
         if let Some(all) = self.given::<OsString>(name) {
@@ -212,6 +215,30 @@ impl<'a> Reader<'a> {
             Some(source) => json(name, &self.claim(&source, name)?.read_to_string(name)?),
             None => json(name, value),
         }
+    }
+
+    /// `--object KEY BODY` as an object: members in the order in which they are declared.
+    fn object<'v>(&mut self, flag: &str, members: &[Param], values: impl Iterator<Item = &'v OsString>) -> Result<Value> {
+        let mut object = Map::new();
+        for (member, value) in members.iter().zip(values) {
+            let name = format!("{flag}.{}", member.name);
+            let value = text(&name, value)?;
+            let value = if member.kind == Kind::Secret { self.secret(&name, value)? } else { scalar(&name, &member.kind, value)? };
+            object.insert(member.name.clone(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// A secret need not stand on the command line, where others see it.
+    fn secret(&mut self, name: &str, value: String) -> Result<Value> {
+        let text = match (Source::parse(&value), value.strip_prefix("env:")) {
+            (Some(source), _) => self.claim(&source, name)?.read_to_string(name)?,
+            (None, Some(variable)) => std::env::var(variable)
+                .map_err(|_| Error::field(name, format!("`{name}`: the environment variable `{variable}` is not set to text")))?,
+            (None, None) => value.strip_prefix('@').map_or(value.clone(), str::to_owned),
+        };
+        let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+        Ok(Value::String(text.to_owned()))
     }
 
     /// Standard input can be read by one flag only.
@@ -301,14 +328,4 @@ fn scalar(name: &str, kind: &Kind, value: String) -> Result<Value> {
         }
         _ => Ok(Value::String(value)),
     }
-}
-
-/// `--object KEY BODY` as an object: members in the order in which they are declared.
-fn object<'v>(flag: &str, members: &[Param], values: impl Iterator<Item = &'v OsString>) -> Result<Value> {
-    let mut object = Map::new();
-    for (member, value) in members.iter().zip(values) {
-        let name = format!("{flag}.{}", member.name);
-        object.insert(member.name.clone(), scalar(&name, &member.kind, text(&name, value)?)?);
-    }
-    Ok(Value::Object(object))
 }

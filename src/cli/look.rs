@@ -171,6 +171,6 @@ fn print(matches: &ArgMatches, default: Format, value: Value) -> Result<u8> {
     let common = Common::read(matches, &["region"])?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
-    Printer::new(common.format.unwrap_or(default), common.query.as_deref(), stdout, terminal)?.value(value)?;
+    Printer::new(Some(common.format.unwrap_or(default)), common.query.as_deref(), stdout, terminal)?.value(value)?;
     Ok(0)
 }

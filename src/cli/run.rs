@@ -15,7 +15,7 @@ use crate::context::{Context, Run, Tally};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::outcome::Status;
-use crate::output::{Format, Printer};
+use crate::output::Printer;
 use crate::progress::Progress;
 use crate::registry::Entry;
 use crate::report::Report;
@@ -52,7 +52,7 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches) -> u8 {
 async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, common: Common, stop: &Stop) -> Result<u8> {
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
-    let mut printer = Printer::new(common.format.unwrap_or(Format::Json), common.query.as_deref(), stdout, on_terminal)?;
+    let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
 
     // A drawing on standard error and rows on standard output would fight for one terminal.
     let drawn = io::stderr().is_terminal() && common.verbosity == super::common::Verbosity::Normal;
@@ -83,7 +83,7 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         ),
         None => None,
     };
-    let mut person = Person { progress: progress.clone(), region: String::new() };
+    let mut person = Person { progress: progress.clone(), region: String::new(), agreed: common.yes };
     let session = if entry.meta.effect == Effect::Local {
         Session::local()
     } else {
@@ -97,12 +97,14 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         }
     };
     person.region = session.region().to_owned();
-    let attended = !common.yes && terminal::is_attended(flags::reads_stdin(matches, &manifest.params));
+    let attended = terminal::is_attended(flags::reads_stdin(matches, &manifest.params));
+    let mfa = Box::new(person.clone());
     let ask: Box<dyn Ask> = if attended { Box::new(person) } else { Box::new(Unasked) };
     let run = Arc::new(Run {
         dry_run: common.dry_run,
         concurrency: common.concurrency,
         ask,
+        mfa,
         report,
         progress: progress.clone(),
         stop: stop.clone(),

@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::common::{ErrorFormat, Verbosity};
 use crate::consent::{Ask, Question};
 use crate::error::{Error, Result};
+use crate::input::Secret;
 use crate::output::printable;
 use crate::progress::Progress;
 use crate::session::MfaPrompt;
@@ -111,15 +112,26 @@ pub fn is_attended(list_on_stdin: bool) -> bool {
 }
 
 /// Asks on the terminal.
+#[derive(Clone)]
 pub struct Person {
     pub progress: Progress,
     pub region: String,
+    /// `--yes`: nothing but secrets is asked for.
+    pub agreed: bool,
 }
 
 #[async_trait]
 impl Ask for Person {
     fn asks(&self) -> bool {
-        true
+        !self.agreed
+    }
+
+    async fn secret(&self, question: &str) -> Result<Option<Secret>> {
+        self.progress.finish();
+        let question = format!("{}: ", printable(question));
+        let read = tokio::task::spawn_blocking(move || rpassword::prompt_password(question)).await;
+        let text = read.unwrap_or_else(|e| Err(io::Error::other(e)));
+        text.map(|t| Some(Secret::new(t))).map_err(|e| Error::io("ask on the terminal", e))
     }
 
     async fn confirm(&self, question: Question) -> Result<bool> {
