@@ -343,7 +343,7 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
 
 /// Doubling, with up to half of it taken off at random so that workers do not come back all at once.
 fn wait_before(attempt: u32) -> Duration {
-    let full = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+    let full = FIRST_WAIT.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_WAIT);
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
@@ -418,5 +418,211 @@ impl<D: JsonSchema + 'static> Output for DoneItems<D> {
 
     fn into_reply(self) -> Result<Reply> {
         Ok(Reply::Items(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::action::Meta;
+    use crate::consent::Unasked;
+    use crate::context::{Run, Tally};
+    use crate::progress::Progress;
+    use crate::session::{MfaPrompt, Session};
+    use crate::stop::{Reason, Stop};
+
+    static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
+
+    struct Nobody;
+
+    #[async_trait]
+    impl MfaPrompt for Nobody {
+        async fn token(&self, _: &str) -> Result<String> {
+            Err(Error::Declined)
+        }
+    }
+
+    fn context(concurrency: usize) -> Context {
+        let run = Run {
+            dry_run: false,
+            concurrency,
+            ask: Box::new(Unasked),
+            mfa: Box::new(Nobody),
+            report: None,
+            progress: Progress::new(false),
+            stop: Stop::default(),
+            tally: Tally::default(),
+        };
+        Context::new(&META, Session::local(), Arc::new(run))
+    }
+
+    /// Fails odd numbers, a multiple of ten twice before it works, and everything at 666.
+    #[derive(Default)]
+    struct Numbers {
+        tries: AtomicU32,
+        batches: Arc<Mutex<Vec<Vec<u32>>>>,
+    }
+
+    #[async_trait]
+    impl Change for Numbers {
+        type Item = u32;
+        type Done = ();
+
+        fn id(&self, item: &u32) -> String {
+            item.to_string()
+        }
+
+        fn summary(&self) -> String {
+            "change numbers".into()
+        }
+
+        fn verdict(&self, item: &u32) -> Option<Outcome> {
+            (*item == 0).then(|| Outcome::Skipped("protected".into()))
+        }
+
+        fn batch(&self) -> usize {
+            4
+        }
+
+        fn alone(&self, item: &u32) -> bool {
+            *item == 7
+        }
+
+        async fn apply(&self, _: &Context, items: &[u32]) -> Result<Vec<Outcome>> {
+            self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(items.to_vec());
+            if items.contains(&666) {
+                return Err(Error::Credentials { message: "expired".into() });
+            }
+            let again = self.tries.fetch_add(1, Ordering::Relaxed) < 2;
+            let outcome = |item: &u32| match item {
+                n if n % 10 == 0 && again => Outcome::Failed(Failure::of_item("SlowDown", "later")),
+                n if n % 2 == 1 => Outcome::Failed(Failure::of_item("AccessDenied", "no")),
+                _ => Outcome::done(()),
+            };
+            // The answer forgets the last item of a batch with a 99 in it.
+            let answered = if items.contains(&99) { items.len() - 1 } else { items.len() };
+            Ok(items[..answered].iter().map(outcome).collect())
+        }
+    }
+
+    async fn settled(cx: &Context, items: Vec<u32>, numbers: Numbers) -> Vec<(String, Status, Option<String>)> {
+        let changed = cx.change(stream::iter(items.into_iter().map(Ok)), numbers).await.unwrap_or_else(|e| panic!("{e}"));
+        let all: Vec<_> = changed.settled().collect().await;
+        all.into_iter().flatten().map(|s| (s.record.item, s.record.status, s.record.code)).collect()
+    }
+
+    #[tokio::test]
+    async fn every_item_comes_back_once_and_in_order() {
+        let batches = Arc::default();
+        let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) };
+        let items = vec![2, 4, 5, 0, 7, 8, 3, 6, 12, 14, 99, 16];
+        let all = settled(&context(3), items.clone(), numbers).await;
+        assert_eq!(all.iter().map(|s| s.0.parse().unwrap_or(1)).collect::<Vec<u32>>(), items);
+        let of = |item: &str| all.iter().find(|s| s.0 == item).map(|s| (s.1, s.2.as_deref()));
+        assert_eq!(of("5"), Some((Status::Failed, Some("AccessDenied"))));
+        assert_eq!(of("0"), Some((Status::Skipped, None)));
+        assert_eq!(of("16"), Some((Status::Failed, Some("NoAnswer"))));
+        let mut batches = batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        batches.sort();
+        assert_eq!(batches, [vec![2, 4, 5], vec![7], vec![8, 3, 6, 12], vec![14, 99, 16]]);
+    }
+
+    #[tokio::test]
+    async fn only_what_may_work_later_is_tried_again() {
+        let batches = Arc::default();
+        let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(0) };
+        let all = settled(&context(1), vec![10, 1, 2], numbers).await;
+        assert_eq!(all.iter().map(|s| s.1).collect::<Vec<_>>(), [Status::Done, Status::Failed, Status::Done]);
+        assert_eq!(*batches.lock().unwrap_or_else(PoisonError::into_inner), [vec![10, 1, 2], vec![10], vec![10]]);
+    }
+
+    #[tokio::test]
+    async fn an_error_that_the_next_call_would_meet_too_ends_the_work() {
+        let cx = context(1);
+        let items = stream::iter([666, 2, 4, 6, 8, 12].map(Ok));
+        let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
+        let all: Vec<_> = changed.settled().collect().await;
+        assert_eq!(cx.run().tally.count(Status::Failed), 4, "the batch that met it");
+        assert_eq!(cx.run().tally.count(Status::Skipped), 2, "what was not started");
+        assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_stopped_run_starts_nothing_and_names_what_it_left() {
+        let cx = context(1);
+        cx.stop().ask(Reason::Interrupted);
+        let batches = Arc::default();
+        let all = settled(&cx, (1..2500).collect(), Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) }).await;
+        assert_eq!(all.len(), 2499);
+        assert!(all.iter().all(|s| s.1 == Status::Skipped));
+        assert!(batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+    }
+
+    /// Opens three doors; the one that is locked makes it fail.
+    struct Doors {
+        locked: &'static str,
+        stuck: &'static str,
+        closed: Arc<Mutex<Vec<String>>>,
+    }
+
+    #[async_trait]
+    impl Steps for Doors {
+        type Item = String;
+        type Done = Value;
+        type Step = String;
+
+        fn id(&self, item: &String) -> String {
+            item.clone()
+        }
+
+        fn summary(&self) -> String {
+            "open doors".into()
+        }
+
+        async fn run(&self, _: &Context, item: &String, undo: &mut Undo<String>) -> Result<Outcome<Value>> {
+            for door in ["a", "b", "c"] {
+                if door == self.locked {
+                    return Ok(Outcome::Failed(Failure::last("Locked", door)));
+                }
+                undo.push(format!("open {door}"));
+            }
+            Ok(Outcome::done(json!(item)))
+        }
+
+        async fn undo(&self, _: &Context, step: &String) -> Result<()> {
+            self.closed.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone());
+            if step.ends_with(self.stuck) { Err(Error::Failed("stuck".into())) } else { Ok(()) }
+        }
+    }
+
+    async fn open(locked: &'static str, stuck: &'static str) -> (Record, Option<Value>, Vec<String>) {
+        let cx = context(1);
+        let closed = Arc::default();
+        let items = stream::iter([Ok("house".to_owned())]);
+        let changed = cx.change_in_steps(items, Doors { locked, stuck, closed: Arc::clone(&closed) }).await;
+        let mut all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).settled().collect().await;
+        let settled = all.remove(0).unwrap_or_else(|e| panic!("{e}"));
+        let closed = closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (settled.record, settled.done, closed)
+    }
+
+    #[tokio::test]
+    async fn steps_are_undone_from_the_last_to_the_first_and_said() {
+        let (record, done, closed) = open("c", "none").await;
+        assert_eq!((record.status, done), (Status::Failed, None));
+        assert_eq!(closed, ["open b", "open a"]);
+        assert_eq!(record.message.as_deref(), Some("c; undone: open b; undone: open a"));
+
+        let (record, _, closed) = open("c", "b").await;
+        assert_eq!(closed, ["open b", "open a"], "a step that cannot be undone does not keep the others from it");
+        assert_eq!(record.message.as_deref(), Some("c; could not undo: open b (stuck); undone: open a"));
+
+        let (record, done, closed) = open("none", "none").await;
+        assert_eq!((record.status, done), (Status::Done, Some(json!("house"))));
+        assert_eq!(closed, [""; 0]);
     }
 }

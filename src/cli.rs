@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, InputError, Result};
 use crate::registry::{self, Entry};
 use common::{Common, ErrorFormat};
 pub use help::command_line;
@@ -94,18 +94,41 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     }
     let asked = |w: &[OsString]| w[0] == "--error_format" || w[0] == "--error-format";
     let json = args.windows(2).any(|w| asked(w) && w[1] == "json") || args.iter().any(|a| a == "--error_format=json");
-    if json {
-        let text = error.render().to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        return terminal::print_error(&Error::input(message), None, ErrorFormat::Json);
-    }
-    let text = error.render();
-    if io::stderr().is_terminal() {
-        eprint!("{}", text.ansi());
-    } else {
-        eprint!("{text}");
-    }
-    2
+    terminal::print_error(&usage_error(error), None, if json { ErrorFormat::Json } else { ErrorFormat::Text })
+}
+
+/// What clap found wrong, in the form of all our errors: one sentence, and what to do.
+fn usage_error(error: &clap::Error) -> Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let texts = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(one)) => vec![one.clone()],
+        Some(ContextValue::Strings(many)) => many.clone(),
+        _ => Vec::new(),
+    };
+    let one = |kind: ContextKind| texts(kind).first().cloned().unwrap_or_default();
+    let (field, message, suggested) = match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = one(ContextKind::InvalidArg);
+            let field = flag.trim_start_matches('-').to_owned();
+            (Some(field), format!("there is no flag `{flag}`"), texts(ContextKind::SuggestedArg))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = one(ContextKind::InvalidSubcommand);
+            // Kebab-case is a way to write a name, not another name.
+            let names = texts(ContextKind::SuggestedSubcommand).into_iter().map(|n| n.replace('-', "_")).collect();
+            (None, format!("there is no `{word}`"), names)
+        }
+        _ => {
+            let text = error.render().to_string();
+            let sentence: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
+            let field = one(ContextKind::InvalidArg).split(' ').next().map(|f| f.trim_start_matches('-').to_owned());
+            (field, sentence.join(" ").trim_start_matches("error: ").to_owned(), Vec::new())
+        }
+    };
+    let given = message.split('`').nth(1).unwrap_or_default();
+    let hint = did_you_mean(given, suggested.iter().map(String::as_str));
+    let hint = hint.or_else(|| suggested.first().map(|s| format!("did you mean `{s}`?")));
+    Error::Input(InputError { field, message, hint: hint.or_else(|| Some("--help shows what there is".into())) })
 }
 
 /// The name that was probably meant, as a hint.
@@ -128,6 +151,6 @@ fn find(path: &str) -> Result<&'static Entry> {
         let meant = if names.contains(&service) { None } else { did_you_mean(path, names.iter().copied()) };
         let hint =
             meant.or_else(|| did_you_mean(service, names.iter().copied())).or_else(|| Some(format!("there are: {}", names.join(", "))));
-        Error::Input(crate::error::InputError { field: None, message: what, hint })
+        Error::Input(InputError { field: None, message: what, hint })
     })
 }

@@ -71,7 +71,8 @@ fn explain(path: &str, message: &str) -> Error {
             (field, message)
         }
         Some(name) if message.starts_with("unknown field") => {
-            let field = inside(name.strip_prefix(path).unwrap_or(&name));
+            // The path may or may not end in the unknown field itself.
+            let field = if path.rsplit('.').next() == Some(name.as_str()) { path.to_owned() } else { inside(&name) };
             let message = match message.split_once(", ") {
                 Some((_, expected)) => format!("there is no `{field}`: {expected}"),
                 None => format!("there is no `{field}`"),

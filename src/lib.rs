@@ -44,6 +44,7 @@ pub use rules::Rule;
 
 // What an action's file needs beside this crate, so that it can be written against `aaws` alone.
 pub use async_trait::async_trait;
+pub use futures;
 pub use inventory;
 pub use schemars;
 pub use serde;

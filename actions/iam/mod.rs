@@ -1,1 +1,42 @@
+//! IAM: what its actions share.
+//!
+//! What has to be there for an example (`given`) is written in this small vocabulary. Names are of this account; all of it is new, so nothing
+//! in it is older than a day:
+//!
+//! - `user:alice` is a user; `user:alice/console` has a console password too, `user:alice/mfa` an MFA device assigned, and both may be given;
+//! - `key:alice` is an active access key of the user `alice`, and `key:alice/AKIAIOSFODNN7EXAMPLE` one with that very id; the user is made
+//!   when it was not given;
+//! - `group:admins` and `role:worker` are a group and a role;
+//! - `policy:Name=DOCUMENT` is a customer managed policy, attached to nothing; DOCUMENT is its JSON;
+//! - `inline:user:alice:Name=DOCUMENT` is an inline policy of a user; `inline:group:…` and `inline:role:…` of a group and a role. Its owner is
+//!   made when it was not given.
 
+mod account;
+pub mod discover_inactive_console_users;
+pub mod discover_inactive_users;
+pub mod discover_no_mfa_users;
+pub mod discover_old_access_keys;
+pub mod discover_old_password_users;
+pub mod discover_permissive_inline_policies;
+pub mod discover_permissive_policies;
+pub mod discover_unused_access_keys;
+pub mod discover_unused_roles;
+pub mod modify_access_keys;
+pub mod modify_users_console_access;
+pub mod quarantine_user;
+mod report;
+mod statements;
+mod threshold;
+
+pub use discover_inactive_console_users::DiscoverInactiveConsoleUsers;
+pub use discover_inactive_users::DiscoverInactiveUsers;
+pub use discover_no_mfa_users::DiscoverNoMfaUsers;
+pub use discover_old_access_keys::DiscoverOldAccessKeys;
+pub use discover_old_password_users::DiscoverOldPasswordUsers;
+pub use discover_permissive_inline_policies::DiscoverPermissiveInlinePolicies;
+pub use discover_permissive_policies::DiscoverPermissivePolicies;
+pub use discover_unused_access_keys::DiscoverUnusedAccessKeys;
+pub use discover_unused_roles::DiscoverUnusedRoles;
+pub use modify_access_keys::ModifyAccessKeys;
+pub use modify_users_console_access::ModifyUsersConsoleAccess;
+pub use quarantine_user::QuarantineUser;

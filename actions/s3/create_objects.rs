@@ -147,6 +147,7 @@ impl Action for CreateObjects {
         notes: &[
             "A mistyped path is text. Such a body is warned of; with `--body_as file` it fails.",
             "A key that is given twice is created once: the second fails, because which of the two would last is chance.",
+            "The SDK does not send a key of nothing but white space: such an object fails.",
             "A body that begins with a dash is given as `--input` or in a file.",
             "AbortMultipartUpload removes the parts of an upload that failed; parts that it cannot remove are billed until a lifecycle rule does.",
         ],
@@ -408,7 +409,7 @@ mod tests {
     #[test]
     fn parts_are_never_too_many() {
         assert_eq!(part_size(MULTIPART), PART);
-        let large = 5 << 40;
+        let large: u64 = 5 << 40;
         assert!(large.div_ceil(part_size(large)) <= MOST_PARTS);
     }
 

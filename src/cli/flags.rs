@@ -2,13 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 
+use clap::builder::{PossibleValue, TypedValueParser};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::input::{Input, Source, Spool};
-use crate::schema::{Kind, Param, singular};
+use crate::schema::{Choice, Kind, Param, singular};
 
 /// The flag that takes the whole input.
 pub const INPUT: &str = "input";
@@ -44,10 +45,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
     match &param.kind {
         Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
         Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_negative_numbers(true)],
-        Kind::Choice(choices) => {
-            let names: Vec<_> = choices.iter().map(|c| c.value.as_str()).collect();
-            vec![base(name).value_name(names.join("|"))]
-        }
+        Kind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
         Kind::Date => vec![base(name).value_name("DATE")],
         Kind::Age => vec![base(name).value_name("DURATION")],
         Kind::Text => vec![base(name).value_name(shouted)],
@@ -65,6 +63,9 @@ fn of_param(param: &Param) -> Vec<Arg> {
                 let all = base(name).action(ArgAction::Append).num_args(0..).value_name("JSON|@FILE|-");
                 vec![repeated, all]
             }
+            (Kind::Choice(choices), _) => {
+                vec![base(name).action(ArgAction::Append).num_args(0..).value_name(shouted).value_parser(Choices::of(choices))]
+            }
             _ => vec![
                 base(name)
                     .action(ArgAction::Append)
@@ -72,6 +73,33 @@ fn of_param(param: &Param) -> Vec<Arg> {
                     .value_name(format!("{}|@FILE|-", singular(name).unwrap_or(shouted).to_uppercase())),
             ],
         },
+    }
+}
+
+/// Shows and completes the choices of a flag. What was given is checked where the input is read, so that the error is like those of other inputs,
+/// and a list of choices may come from a file.
+#[derive(Clone)]
+struct Choices(Vec<PossibleValue>);
+
+impl Choices {
+    fn of(choices: &[Choice]) -> Self {
+        let value = |c: &Choice| match &c.description {
+            Some(what) => PossibleValue::new(c.value.clone()).help(what.clone()),
+            None => PossibleValue::new(c.value.clone()),
+        };
+        Choices(choices.iter().map(value).collect())
+    }
+}
+
+impl TypedValueParser for Choices {
+    type Value = OsString;
+
+    fn parse_ref(&self, _: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().cloned()))
     }
 }
 
@@ -103,10 +131,6 @@ fn help(param: &Param) -> String {
         facts.push(format!("default: {}", default.as_str().map_or_else(|| default.to_string(), str::to_owned)));
     }
     help.push_str(&format!(" [{}]", facts.join(", ")));
-    for choice in param.kind.choices() {
-        let what = choice.description.as_ref().map(|d| format!(": {d}")).unwrap_or_default();
-        help.push_str(&format!("\n- {}{what}", choice.value));
-    }
     help
 }
 

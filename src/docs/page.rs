@@ -11,9 +11,6 @@ use crate::manifest::Manifest;
 use crate::policy::{Policy, Scope};
 use crate::registry::Entry;
 
-/// Where the sources of the built-in actions are read.
-const REPOSITORY: &str = "https://github.com/aaws/aaws/blob/main";
-
 /// What every AWS action takes beside its own inputs; all flags are in the guide.
 const COMMON: &[(&str, &str, &str, &str)] = &[
     ("region", "Region to run in", "string", "`AWS_REGION`, `AWS_DEFAULT_REGION`, the profile"),
@@ -102,8 +99,9 @@ pub fn action(m: &Manifest) -> String {
     text.trim_end().to_owned() + "\n"
 }
 
+/// From the page, which is three folders below the root of the package that keeps both.
 fn source(m: &Manifest) -> String {
-    if m.package == env!("CARGO_PKG_NAME") { format!("{REPOSITORY}/{}", m.source) } else { m.source.to_owned() }
+    format!("../../../{}", m.source)
 }
 
 fn inputs(text: &mut String, m: &Manifest) {

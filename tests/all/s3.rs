@@ -40,7 +40,7 @@ const AWKWARD_KEYS: [&str; 27] = [
     "trailing space ",
     "unit separator\u{1f}",
     "é/日本",
-    "\u{85}\u{2028}",
+    "x\u{85}\u{2028}",
     "\u{fffe}\u{ffff}",
     "🦀",
 ];
@@ -59,7 +59,7 @@ fn delete_on(server: &Server, objects: &str) -> Output {
 
 #[test]
 fn the_examples_of_the_seed_page_work_on_moto() {
-    let bucket = Bucket::named("example-bucket");
+    let (_turn, bucket) = Bucket::of_the_examples();
     for example in [PLAIN_EXAMPLE, PREFIX_EXAMPLE] {
         for key in ["examples/object1", "examples/object2", "examples/object3", "object1"] {
             bucket.put(key, "text");
@@ -323,7 +323,9 @@ fn s7_keys_that_xml_cannot_carry_go_one_by_one() {
     let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects -")).endpoint(&proxy.url).stdin(keys).run().ok();
     assert_eq!(run.json(), json!([]));
     assert_eq!(bucket.keys(), ["other"]);
-    assert_eq!(proxy.requests("DeleteObjects").iter().flat_map(keys_of).collect::<Vec<_>>(), ["plain", "tab\tkept"]);
+    let mut batched: Vec<_> = proxy.requests("DeleteObjects").iter().flat_map(keys_of).collect();
+    batched.sort();
+    assert_eq!(batched, ["plain", "tab\tkept"]);
     assert_eq!(proxy.count("DeleteObject"), odd.len());
 }
 

@@ -165,7 +165,9 @@ impl VersionedBucket {
             ),
             _ => "<IsTruncated>false</IsTruncated>".to_owned(),
         };
-        Response::xml(200, format!("<ListVersionsResult>{next}{found}</ListVersionsResult>"))
+        // S3 says when names are encoded; a reader must not decode those of a store that left them as they are.
+        let encoding = request.query("encoding-type").map(|_| "<EncodingType>url</EncodingType>").unwrap_or_default();
+        Response::xml(200, format!("<ListVersionsResult>{encoding}{next}{found}</ListVersionsResult>"))
     }
 
     fn delete(versions: &mut BTreeMap<(String, String), bool>, request: &Request) -> Response {

@@ -1,6 +1,7 @@
 //! What the tests stand on: the program under test, and the servers it talks to.
 
 pub mod aaws;
+pub mod account;
 pub mod fake_s3;
 pub mod http;
 pub mod moto;
@@ -8,5 +9,6 @@ pub mod proxy;
 pub mod xml;
 
 pub use aaws::{Output, aaws, directory, report, shell};
+pub use account::Account;
 pub use http::{Response, Server};
 pub use moto::Bucket;

@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::http::{self, Request, Response};
 use super::xml;
@@ -96,10 +96,19 @@ impl Bucket {
         Self::named(&format!("bucket-{}", MADE.fetch_add(1, Ordering::Relaxed)))
     }
 
-    pub fn named(name: &str) -> Self {
+    fn named(name: &str) -> Self {
         let bucket = Self { name: name.to_owned() };
         bucket.send("PUT", "", b"");
         bucket
+    }
+
+    /// The bucket that the examples name. They are many and it is one, so they take turns.
+    pub fn of_the_examples() -> (MutexGuard<'static, ()>, Self) {
+        static TURN: Mutex<()> = Mutex::new(());
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = Self::named("example-bucket");
+        bucket.keys().iter().for_each(|key| bucket.delete(key));
+        (turn, bucket)
     }
 
     pub fn versioned() -> Self {
@@ -124,6 +133,10 @@ impl Bucket {
 
     pub fn get(&self, key: &str) -> Response {
         self.send("GET", &format!("/{}", xml::percent_encode(key)), b"")
+    }
+
+    pub fn delete(&self, key: &str) {
+        self.send("DELETE", &format!("/{}", xml::percent_encode(key)), b"");
     }
 
     /// The keys in the bucket, in listing order.

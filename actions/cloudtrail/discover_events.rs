@@ -1,0 +1,52 @@
+use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Moment, Result, async_trait};
+use aws_sdk_cloudtrail::types::LookupAttributeKey;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::lookup::{self, Found, Lookup, Window};
+
+/// Look up CloudTrail events by the operation's name.
+///
+/// Every call of the operation in the last 90 days, or in the time given, newest first: who, when, on what, from where, and whether it failed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverEvents {
+    /// The operation's name, exactly: `TerminateInstances`.
+    event: String,
+    /// Only events at or after this instant; 90 days ago, as far as the history goes, by default.
+    created_after: Option<Moment>,
+    /// Only events before this instant. It is not included.
+    created_before: Option<Moment>,
+}
+
+#[async_trait]
+impl Action for DiscoverEvents {
+    const META: Meta = Meta {
+        path: "cloudtrail/discover_events",
+        effect: Effect::Read,
+        calls: &[lookup::LOOKUP],
+        rules: &[],
+        examples: &[Example {
+            title: "Find out who detached volumes in the last week",
+            input: r#"{"event": "DetachVolume", "created_after": "7d"}"#,
+            output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "EventId": "11111111-2222-3333-4444-555555555555", "EventSource": "ec2.amazonaws.com", "AwsRegion": "us-east-1", "ReadOnly": false, "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorCode": null, "ErrorMessage": null, "SourceIPAddress": "192.0.2.1", "UserAgent": "aws-cli/2.15"}]"#,
+            given: &["DetachVolume by alice on vol-0123456789abcdef0 i-0123456789abcdef0"],
+        }],
+        notes: &[lookup::HISTORY, lookup::REGIONAL, lookup::PACE, lookup::LATE],
+    };
+
+    type Output = Listing<Found>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+        if self.event.is_empty() {
+            return Err(Error::field("event", "`event` is empty: give the name of an operation, such as TerminateInstances"));
+        }
+        let window = Window::new(self.created_after, self.created_before)?;
+        if lookup::is_global(&self.event) {
+            lookup::warn_if_elsewhere(cx, &format!("`{}` is, in most services that have it,", self.event));
+        }
+        Ok(Lookup { key: LookupAttributeKey::EventName, values: vec![self.event], events: None, window }.run(cx))
+    }
+}
+
+aaws::register!(DiscoverEvents);

@@ -1,0 +1,269 @@
+//! Reading the account: its users one page after another, what each of them signs in with, and what IAM tells of everything at once.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use aaws::{Call, Context, Doing, Error, Grant, Out, Result, async_trait};
+use aws_sdk_iam::Client;
+use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
+use aws_sdk_iam::primitives::DateTime;
+use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+
+use super::report::{Report, Row, Source};
+
+/// The most items of one page (IAM API reference); IAM may give fewer and say that there are more.
+const PAGE: i32 = 1000;
+
+/// Every user of the account, whatever the path.
+const USERS: &[&str] = &["arn:${Partition}:iam::${Account}:user/*"];
+
+/// All users, with the last use of their passwords.
+pub const LIST_USERS: Call = Call::read("iam:ListUsers", &[Grant::new("iam:ListUsers", &["*"])]);
+
+/// Whether a user has a console password, and since when.
+pub const GET_LOGIN_PROFILE: Call = Call::read("iam:GetLoginProfile", &[Grant::new("iam:GetLoginProfile", USERS)]);
+
+/// A user's MFA devices.
+pub const LIST_MFA_DEVICES: Call = Call::read("iam:ListMFADevices", &[Grant::new("iam:ListMFADevices", USERS)]);
+
+/// A user's access keys.
+pub const LIST_ACCESS_KEYS: Call = Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", USERS)]);
+
+/// When and where a key was used last.
+pub const GET_ACCESS_KEY_LAST_USED: Call = Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", USERS)]);
+
+/// Users, groups, roles and policies with their documents, a thousand a call.
+pub const GET_ACCOUNT_AUTHORIZATION_DETAILS: Call =
+    Call::read("iam:GetAccountAuthorizationDetails", &[Grant::new("iam:GetAccountAuthorizationDetails", &["*"])]);
+
+/// IAM of one account. Cheap to clone.
+#[derive(Clone)]
+pub struct Iam {
+    cx: Context,
+    client: Client,
+    /// One for each request that may be under way.
+    permits: Arc<Semaphore>,
+}
+
+/// What was found on a user, and what could not be read: the one does not hide the other.
+pub struct Findings<T> {
+    items: Vec<T>,
+    unread: Vec<(String, Error)>,
+}
+
+impl<T> Findings<T> {
+    /// Something to report.
+    pub fn push(&mut self, item: T) {
+        self.items.push(item);
+    }
+
+    /// Something that could not be read.
+    pub fn unread(&mut self, item: impl Into<String>, error: Error) {
+        self.unread.push((item.into(), error));
+    }
+}
+
+/// What an action looks for on a user.
+#[async_trait]
+pub trait Inspect: Send + Sync + 'static {
+    /// What it reports.
+    type Found: Send + 'static;
+
+    /// Whether the credential report leaves open that there is something to report. What the report does not know is open.
+    fn worth(&self, row: &Row) -> bool;
+
+    /// Looks at one user. `row` is what the credential report says of that user, when there is one.
+    async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<Self::Found>) -> Result<()>;
+}
+
+/// Looks at every user, many at once, and puts what is found out in the order in which IAM lists the users.
+///
+/// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and who is
+/// not in the report is looked at.
+pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<Report>, out: &mut Out<I::Found>) -> Result<()> {
+    let inspector = Arc::new(inspector);
+    let look = |user: User| {
+        let (iam, inspector) = (iam.clone(), Arc::clone(&inspector));
+        let row = report.as_ref().and_then(|r| r.of(&user)).cloned();
+        async move {
+            let mut findings = Findings { items: Vec::new(), unread: Vec::new() };
+            if row.as_ref().is_none_or(|row| inspector.worth(row))
+                && let Err(error) = inspector.inspect(&iam, &user, row.as_ref(), &mut findings).await
+            {
+                findings.unread(user.user_name, error);
+            }
+            Ok(findings)
+        }
+    };
+    let mut looked = std::pin::pin!(iam.users().map_ok(look).try_buffered(iam.cx.concurrency()));
+    while let Some(findings) = looked.try_next().await? {
+        for item in findings.items {
+            out.send(item).await?;
+        }
+        for (item, error) in findings.unread {
+            unreadable(&iam.cx, item, error)?;
+        }
+    }
+    Ok(())
+}
+
+/// The output goes on without what could not be read, unless all else would fail the same way.
+pub fn unreadable(cx: &Context, item: impl Into<String>, error: Error) -> Result<()> {
+    if error.is_fatal() { Err(error) } else { cx.settle_failed(item, &error) }
+}
+
+impl Iam {
+    /// Of the context's target.
+    pub fn new(cx: &Context) -> Self {
+        Iam { cx: cx.clone(), client: aaws::client!(cx, aws_sdk_iam), permits: Arc::new(Semaphore::new(cx.concurrency().max(1))) }
+    }
+
+    /// The credential report, when the action is to begin with it.
+    pub async fn report(&self, source: Source) -> Result<Option<Report>> {
+        match source {
+            Source::Live => Ok(None),
+            Source::Report => Report::get(&self.cx, &self.client).await.map(Some),
+        }
+    }
+
+    /// All users, a page at a time as they are read.
+    pub fn users(&self) -> BoxStream<'static, Result<User>> {
+        let client = self.client.clone();
+        let pages = stream::try_unfold(Marker::first(), move |marker| {
+            let client = client.clone();
+            async move {
+                let Some(marker) = marker else { return Ok(None) };
+                let request = client.list_users().max_items(PAGE).set_marker(marker.text());
+                let answer = request.send().await.doing(|| "list the users of the account")?;
+                let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
+                Ok(Some((stream::iter(answer.users).map(Ok), next)))
+            }
+        });
+        pages.try_flatten().boxed()
+    }
+
+    /// What IAM tells of all entities of these kinds, a page at a time as they are read. Without kinds nothing is asked: IAM would take that
+    /// for all of them.
+    pub fn details(&self, kinds: Vec<EntityType>) -> BoxStream<'static, Result<GetAccountAuthorizationDetailsOutput>> {
+        let client = self.client.clone();
+        let first = if kinds.is_empty() { None } else { Marker::first() };
+        let pages = stream::try_unfold(first, move |marker| {
+            let (client, kinds) = (client.clone(), kinds.clone());
+            async move {
+                let Some(marker) = marker else { return Ok(None) };
+                let request = client.get_account_authorization_details().max_items(PAGE).set_filter(Some(kinds));
+                let answer = request.set_marker(marker.text()).send().await.doing(|| "read the account's authorization details")?;
+                let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
+                Ok(Some((answer, next)))
+            }
+        });
+        pages.boxed()
+    }
+
+    /// Since when a user has a console password; none who has none, or who is gone.
+    pub async fn login_profile(&self, user: &str) -> Result<Option<LoginProfile>> {
+        let answer = self.ask(self.client.get_login_profile().user_name(user).send()).await;
+        if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
+            return Ok(None);
+        }
+        Ok(answer.doing(|| format!("read the login profile of the user `{user}`"))?.login_profile)
+    }
+
+    /// Whether a user has an MFA device; `None` for a user who is gone.
+    pub async fn has_mfa(&self, user: &str) -> Result<Option<bool>> {
+        let mut marker = Marker::first();
+        while let Some(this) = marker {
+            let answer = self.ask(self.client.list_mfa_devices().user_name(user).set_marker(this.text()).send()).await;
+            if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
+                return Ok(None);
+            }
+            let answer = answer.doing(|| format!("list the MFA devices of the user `{user}`"))?;
+            if !answer.mfa_devices.is_empty() {
+                return Ok(Some(true));
+            }
+            marker = this.next(answer.is_truncated(), answer.marker)?;
+        }
+        Ok(Some(false))
+    }
+
+    /// A user's access keys; none of a user who is gone.
+    pub async fn access_keys(&self, user: &str) -> Result<Vec<AccessKeyMetadata>> {
+        let mut keys = Vec::new();
+        let mut marker = Marker::first();
+        while let Some(this) = marker {
+            let answer = self.ask(self.client.list_access_keys().user_name(user).set_marker(this.text()).send()).await;
+            if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
+                return Ok(Vec::new());
+            }
+            let answer = answer.doing(|| format!("list the access keys of the user `{user}`"))?;
+            keys.extend(answer.access_key_metadata);
+            marker = this.next(answer.is_truncated, answer.marker)?;
+        }
+        Ok(keys)
+    }
+
+    /// When and where a key was used last; without a date when it never was.
+    pub async fn last_used(&self, key: &AccessKeyMetadata) -> Result<Option<AccessKeyLastUsed>> {
+        let id = key.access_key_id().unwrap_or_default();
+        let answer = self.ask(self.client.get_access_key_last_used().access_key_id(id).send()).await;
+        Ok(answer.doing(|| format!("read the last use of the access key `{id}`"))?.access_key_last_used)
+    }
+
+    /// However many users are looked at, no more requests than `--concurrency` are under way.
+    async fn ask<T>(&self, request: impl Future<Output = T>) -> T {
+        // The semaphore is never closed, so there always is a permit.
+        let _permit = self.permits.acquire().await;
+        request.await
+    }
+}
+
+/// Whether a key can be used as it is. It can also be inactive or expired.
+pub fn is_active(key: &AccessKeyMetadata) -> bool {
+    key.status() == Some(&StatusType::Active)
+}
+
+/// A key's date of creation, which every key has.
+pub fn created(key: &AccessKeyMetadata) -> Result<DateTime> {
+    let none = || Error::Failed(format!("IAM gives no creation date for the access key `{}`", key.access_key_id().unwrap_or_default()));
+    key.create_date().copied().ok_or_else(none)
+}
+
+/// Where a listing goes on.
+struct Marker(Option<String>);
+
+impl Marker {
+    fn first() -> Option<Self> {
+        Some(Marker(None))
+    }
+
+    fn text(&self) -> Option<String> {
+        self.0.clone()
+    }
+
+    /// A page that says that there is more must say where: half a listing must not pass for a whole one.
+    fn next(&self, truncated: bool, marker: Option<String>) -> Result<Option<Self>> {
+        if !truncated {
+            return Ok(None);
+        }
+        match marker {
+            Some(marker) if self.0.as_ref() != Some(&marker) => Ok(Some(Marker(Some(marker)))),
+            _ => Err(Error::Failed("IAM says that its listing goes on, and not where".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_ends_or_goes_on_elsewhere() {
+        let first = Marker(None);
+        assert!(matches!(first.next(false, Some("a".into())), Ok(None)));
+        let Ok(Some(second)) = first.next(true, Some("a".into())) else { panic!("there is more") };
+        assert!(second.next(true, Some("a".into())).is_err());
+        assert!(first.next(true, None).is_err());
+    }
+}

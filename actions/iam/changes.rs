@@ -1,0 +1,154 @@
+//! What the actions that change users share.
+
+use std::future::Future;
+use std::time::Duration;
+
+use aaws::action::{Output, Reply};
+use aaws::{Context, Error, Failure, Record, Result, Secret};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+
+/// How often an undoing step is tried that IAM asks to try later.
+const TRIES: u32 = 6;
+
+/// The wait before its second try; it doubles from there.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+/// A user of any path: an ARN holds the path, which the inputs do not tell.
+macro_rules! users {
+    ($input:literal) => {
+        &[
+            concat!("arn:${Partition}:iam::${Account}:user/${", $input, "}"),
+            concat!("arn:${Partition}:iam::${Account}:user/*/${", $input, "}"),
+        ]
+    };
+}
+pub(super) use users;
+
+/// The ARN of a policy that AWS manages, in the partition of the region.
+pub(super) fn aws_policy(cx: &Context, name: &str) -> String {
+    format!("arn:{}:iam::aws:policy/{name}", aaws::policy::partition(cx.region()))
+}
+
+/// Whether IAM says that there is no such thing.
+pub(super) fn is_missing(error: &Error) -> bool {
+    error.code() == Some("NoSuchEntity")
+}
+
+/// Whether IAM answered and declined: what was asked for is known not to have happened. After no answer, or a server's error, it is not known.
+pub(super) fn is_declined(error: &Error) -> bool {
+    matches!(error, Error::Aws(e) if e.status.is_some_and(|s| (400..500).contains(&s)))
+}
+
+/// An error as an item's. IAM cannot change for a while what was created or changed just now (EntityTemporarilyUnmodifiable): that is worth
+/// another try, and the SDK makes none.
+pub(super) fn failure(error: &Error) -> Failure {
+    let failure = Failure::from(error);
+    Failure { transient: failure.transient || is_unsettled(error), ..failure }
+}
+
+fn is_unsettled(error: &Error) -> bool {
+    matches!(error.code(), Some("EntityTemporarilyUnmodifiable" | "ConcurrentModification"))
+}
+
+/// An error that one item has, or else one that all would have.
+pub(super) fn of_item<T>(result: Result<T>) -> Result<Result<T, Failure>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(e) if e.is_fatal() => Err(e),
+        Err(e) => Ok(Err(failure(&e))),
+    }
+}
+
+/// Why a name cannot be a user's. IAM takes a request without a user name for one about the caller, so an empty one must never get there; reports
+/// list the root user as `<root_account>`, and no API changes that one.
+pub(super) fn not_a_user(name: &str) -> Option<Failure> {
+    let legal = |c: char| c.is_alphanumeric() || "_+=,.@-".contains(c);
+    let told = match name {
+        "" => "the user name is empty",
+        "<root_account>" => "the root user cannot be changed through IAM",
+        name if !name.chars().all(legal) => "no user can have such a name",
+        _ => return None,
+    };
+    Some(Failure::last("InvalidUserName", told))
+}
+
+/// Reads about many things, some at once, in their order. Nothing was changed yet: a wish to stop ends it.
+pub(super) async fn look_up<I, T, F>(cx: &Context, items: Vec<I>, read: impl Fn(I) -> F + Send) -> Result<Vec<T>>
+where
+    I: Send,
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
+{
+    let stop = cx.stop().clone();
+    let reads = stream::iter(items).map(read).buffered(cx.concurrency()).take_until(async move { stop.asked().await });
+    let found = reads.try_collect().await?;
+    if cx.stop().is_asked() {
+        return Err(cx.stop().error().unwrap_or(Error::Interrupted));
+    }
+    Ok(found)
+}
+
+/// Tries again while IAM says that it cannot change this now. What undoes a step goes on when the run is stopped.
+pub(super) async fn patiently<T, F: Future<Output = Result<T>> + Send>(attempt: impl Fn() -> F + Send) -> Result<T> {
+    let mut wait = FIRST_WAIT;
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(e) if is_unsettled(&e) => tokio::time::sleep(wait).await,
+            other => return other,
+        }
+        wait *= 2;
+    }
+    attempt().await
+}
+
+/// An error without a secret that whoever answered may have put into it.
+pub(super) fn veiled(error: Error, secret: &Secret) -> Error {
+    match error {
+        Error::Aws(mut e) => {
+            // The start of a body that is not IAM's may be cut anywhere, in a secret too.
+            e.message = if e.code == "UnreadableAnswer" {
+                "the answer is not IAM's".into()
+            } else {
+                e.message.replace(secret.expose(), "…")
+            };
+            Error::Aws(e)
+        }
+        other => other,
+    }
+}
+
+/// One value as the output of a change: the value, or in a dry run the plan.
+pub enum Told<T> {
+    /// What came of it.
+    Done(T),
+    /// What would be done.
+    Planned(Vec<Record>),
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Told<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        match self {
+            Told::Done(value) => value.into_reply(),
+            Told::Planned(records) => records.into_reply(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_no_user_has() {
+        assert_eq!(not_a_user("alice+ops=x,y.z@example.com-_1"), None);
+        for name in ["", "<root_account>", "a b", "a/b", "a*"] {
+            assert_eq!(not_a_user(name).map(|f| f.code), Some("InvalidUserName".into()), "{name:?}");
+        }
+    }
+}

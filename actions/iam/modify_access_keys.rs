@@ -1,0 +1,265 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use aaws::{
+    Action, Call, Change, Context, Doing, Effect, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
+    async_trait,
+};
+use aws_sdk_iam::Client;
+use aws_sdk_iam::types::StatusType;
+use futures::stream::{self, TryStreamExt};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::changes::{look_up, not_a_user, of_item, users};
+
+/// Enable or disable access keys of IAM users.
+///
+/// A disabled key is refused by AWS until it is enabled again. Whose key it is may be left out; then IAM is asked. A key that already is as
+/// asked is left alone. The ids of the keys that were not changed because something failed are printed.
+///
+/// What `discover_old_access_keys` and `discover_unused_access_keys` print can be piped in: `--keys -`.
+///
+/// The key that this command itself is signed with is not disabled, unless `include_own_key` is given; then it comes last, when all other keys
+/// are settled.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModifyAccessKeys {
+    /// Access keys to change. An empty list changes nothing.
+    keys: Items<KeyOfUser>,
+    /// Make the keys usable: status `Active`.
+    #[serde(default)]
+    enable: bool,
+    /// Make the keys unusable: status `Inactive`.
+    #[serde(default)]
+    disable: bool,
+    /// Disable also the key that this command is signed with, last of all.
+    #[serde(default)]
+    include_own_key: bool,
+}
+
+/// An access key and whose it is.
+// Unknown members are let pass: what discovers keys puts dates and more beside the two, and is piped in as it stands.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+struct KeyOfUser {
+    /// Id of the access key.
+    #[serde(alias = "access_key_id")]
+    access_key_id: String,
+    /// Name of the user whose key it is; IAM is asked when it is not given.
+    #[serde(alias = "user_name")]
+    user_name: Option<String>,
+}
+
+const OWNERS: &[&str] = users!("keys.UserName");
+
+/// Whose key it is, is the question: the user is not known.
+const ANYBODY: &[&str] = &["arn:${Partition}:iam::${Account}:user/*"];
+
+#[async_trait]
+impl Action for ModifyAccessKeys {
+    const META: Meta = Meta {
+        path: "iam/modify_access_keys",
+        effect: Effect::Modify,
+        calls: &[
+            Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", ANYBODY)])
+                .when(When::If("a key is given without its user's name")),
+            Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", OWNERS)]),
+            Call::write("iam:UpdateAccessKey", &[Grant::new("iam:UpdateAccessKey", OWNERS)]),
+        ],
+        rules: &[
+            Rule::AtLeastOne(&["enable", "disable"]),
+            Rule::AtMostOne(&["enable", "disable"]),
+            Rule::Requires("include_own_key", "disable"),
+        ],
+        examples: &[
+            Example {
+                title: "Disable an access key of `alice`",
+                input: r#"{"keys": [{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "UserName": "alice"}], "disable": true}"#,
+                output: "[]",
+                given: &["key:alice/AKIAIOSFODNN7EXAMPLE"],
+            },
+            Example {
+                title: "Disable an access key, whoever has it",
+                input: r#"{"keys": [{"AccessKeyId": "AKIAIOSFODNN7EXAMPLE"}], "disable": true}"#,
+                output: "[]",
+                given: &["key:alice/AKIAIOSFODNN7EXAMPLE"],
+            },
+        ],
+        notes: &[
+            "A change is known everywhere in AWS after some seconds; until then a disabled key may still work.",
+            "Sessions that were opened with a key live on when it is disabled; `quarantine_user` ends them.",
+            "The key refused as the session's own is the one that requests are signed with. With an assumed role that is the role's temporary key; \
+             the key that the role was assumed with is not known, and is not spared.",
+            "UpdateAccessKey without a user name would act on the caller, so the name is always sent, and a key that IAM does not list for that \
+             user fails without being tried.",
+            "Keys of the root user cannot be changed through IAM.",
+            "The policy printed for certain inputs names the users in them: where `UserName` is left out, allow all users.",
+        ],
+    };
+
+    type Output = FailedItems;
+
+    async fn run(self, cx: &Context) -> Result<FailedItems> {
+        let status = if self.enable && !self.disable { StatusType::Active } else { StatusType::Inactive };
+        // IAM has 5,000 users with two keys each by default: all of them fit in memory, and each user is read once.
+        let given: Vec<KeyOfUser> = self.keys.stream().try_collect().await?;
+        if given.is_empty() {
+            return Ok(cx.change(stream::empty(), SetStatus { iam: aaws::client!(cx, aws_sdk_iam), status }).await?.failed());
+        }
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        let own = match status {
+            StatusType::Inactive => Some(cx.session().credentials().await?.access_key_id().to_owned()),
+            _ => None,
+        };
+        let spared = own.clone().filter(|_| !self.include_own_key);
+        let with_owner = look_up(cx, given, |key| owner(iam.clone(), key)).await?;
+        let names: BTreeSet<_> = with_owner.iter().filter_map(|(_, user)| user.as_ref().ok().cloned()).collect();
+        let read = look_up(cx, names.into_iter().collect(), |user| keys_of(iam.clone(), user)).await?;
+        let known: HashMap<_, _> = read.into_iter().collect();
+
+        // Each key but the last holds the sender, and the last waits until all of them are gone.
+        let (others, settled) = watch::channel(());
+        let others = Arc::new(others);
+        let mut keys: Vec<_> = with_owner
+            .into_iter()
+            .map(|(id, user)| {
+                let verdict = if spared.as_ref() == Some(&id) { Some(own_key()) } else { verdict(&id, &user, &known, &status) };
+                let turn = if own.as_ref() == Some(&id) { Turn::Last(settled.clone()) } else { Turn::Any(Arc::clone(&others)) };
+                Key { id, user: user.unwrap_or_default(), verdict, turn }
+            })
+            .collect();
+        keys.sort_by_key(|key| matches!(key.turn, Turn::Last(_)) && key.verdict.is_none());
+        Ok(cx.change(stream::iter(keys.into_iter().map(Ok)), SetStatus { iam, status }).await?.failed())
+    }
+}
+
+aaws::register!(ModifyAccessKeys);
+
+/// A key's id, and its user or why that is not known.
+async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String, Failure>)> {
+    let id = key.access_key_id;
+    if let Some(name) = key.user_name.filter(|name| !name.is_empty()) {
+        return Ok((id, not_a_user(&name).map_or(Ok(name), Err)));
+    }
+    let answer = iam.get_access_key_last_used().access_key_id(&id).send().await;
+    let answer = of_item(answer.doing(|| format!("find whose access key `{id}` is")))?;
+    let nobody = || Failure::last("UnknownUser", "IAM does not say whose access key it is: give its user's name");
+    let user = answer.and_then(|a| a.user_name.filter(|name| not_a_user(name).is_none()).ok_or_else(nobody));
+    Ok((id, user))
+}
+
+/// The status of each key of a user, by id.
+type Statuses = HashMap<String, StatusType>;
+
+async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Statuses, Failure>)> {
+    let mut pages = iam.list_access_keys().user_name(&user).into_paginator().items().send();
+    let mut keys = Statuses::new();
+    while let Some(key) = pages.next().await {
+        match of_item(key.doing(|| format!("list the access keys of the user `{user}`")))? {
+            Ok(key) => keys.extend(key.access_key_id.zip(key.status)),
+            Err(failure) => return Ok((user, Err(failure))),
+        }
+    }
+    Ok((user, Ok(keys)))
+}
+
+fn own_key() -> Outcome {
+    let why = "it is the key that this command is signed with, which would lock you out; `include_own_key` disables it all the same";
+    Outcome::Failed(Failure::last("OwnKey", why))
+}
+
+/// What is to be said of a key without changing it.
+fn verdict(
+    id: &str,
+    user: &Result<String, Failure>,
+    known: &HashMap<String, Result<Statuses, Failure>>,
+    status: &StatusType,
+) -> Option<Outcome> {
+    let user = match user {
+        Ok(user) => user,
+        Err(failure) => return Some(Outcome::Failed(failure.clone())),
+    };
+    match known.get(user) {
+        Some(Err(failure)) => Some(Outcome::Failed(failure.clone())),
+        Some(Ok(keys)) => match keys.get(id) {
+            Some(now) if now == status => Some(Outcome::Unchanged(format!("it is {now} already"))),
+            Some(_) => None,
+            None => Some(Outcome::Failed(Failure::last("NoSuchEntity", format!("the user `{user}` has no such access key")))),
+        },
+        None => Some(Outcome::Failed(Failure::last("NotRead", format!("the keys of the user `{user}` were not read")))),
+    }
+}
+
+/// An access key to change.
+struct Key {
+    id: String,
+    user: String,
+    verdict: Option<Outcome>,
+    turn: Turn,
+}
+
+/// When a key may be changed.
+enum Turn {
+    /// At any time; who waits for it waits until this is dropped.
+    Any(#[allow(dead_code, reason = "held, never read")] Arc<watch::Sender<()>>),
+    /// After all others: nothing more can be sent once it is disabled.
+    Last(watch::Receiver<()>),
+}
+
+impl Turn {
+    async fn come(&self) {
+        if let Turn::Last(others) = self {
+            let mut others = others.clone();
+            while others.changed().await.is_ok() {}
+        }
+    }
+}
+
+struct SetStatus {
+    iam: Client,
+    status: StatusType,
+}
+
+impl SetStatus {
+    fn verb(&self) -> &'static str {
+        if self.status == StatusType::Active { "enable" } else { "disable" }
+    }
+}
+
+#[async_trait]
+impl Change for SetStatus {
+    type Item = Key;
+    type Done = ();
+
+    fn id(&self, key: &Key) -> String {
+        key.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        format!("{} access keys", self.verb())
+    }
+
+    fn plan(&self, key: &Key) -> Option<String> {
+        Some(format!("{} the access key of the user `{}`", self.verb(), key.user))
+    }
+
+    fn verdict(&self, key: &Key) -> Option<Outcome> {
+        key.verdict.clone()
+    }
+
+    async fn apply(&self, _: &Context, keys: &[Key]) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(keys.len());
+        for key in keys {
+            key.turn.come().await;
+            let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());
+            let answer = request.send().await.doing(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
+            outcomes.push(match of_item(answer)? {
+                Ok(_) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
+                Err(failure) => Outcome::Failed(failure),
+            });
+        }
+        Ok(outcomes)
+    }
+}

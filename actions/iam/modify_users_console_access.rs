@@ -1,0 +1,374 @@
+use std::fmt;
+
+use aaws::error::InputError;
+use aaws::{
+    Action, Call, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret, Steps,
+    Undo, When, async_trait,
+};
+use aws_sdk_iam::Client;
+use futures::stream::{self, TryStreamExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::changes::{aws_policy, is_declined, is_missing, look_up, not_a_user, of_item, patiently, users, veiled};
+
+/// Lets a user change the own password, and nothing else.
+const MAY_CHANGE: &str = "IAMUserChangePassword";
+
+/// Create or delete the console passwords of IAM users.
+///
+/// With `enable`, each user gets a password, which has to be changed at the first sign-in, and the policy `IAMUserChangePassword`, which allows
+/// that. A password need not stand on the command line, where others see it: `--user NAME @FILE`, `--user NAME -` and
+/// `--user NAME env:VARIABLE` read it from elsewhere, and on a terminal a password that is not given is asked for. If the policy cannot be
+/// attached, the password is deleted again.
+///
+/// With `disable`, the password is deleted, and the policy detached. A deleted password cannot be restored. Users without a password are left
+/// alone.
+///
+/// The names of the users that were not changed because something failed are printed. What `discover_no_mfa_users` and the like print can be
+/// piped in: `--users - --disable`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModifyUsersConsoleAccess {
+    /// Users to change. An empty list changes nothing.
+    users: Items<ConsoleUser>,
+    /// Create a console password for each user.
+    #[serde(default)]
+    enable: bool,
+    /// Delete the console password of each user.
+    #[serde(default)]
+    disable: bool,
+    /// Make each user change the password at the next sign-in; `false` lets them keep it.
+    #[serde(default = "yes")]
+    require_reset: bool,
+    /// Give the password also to users that have one, whose old password is lost, rather than fail for them.
+    #[serde(default)]
+    replace_password: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A user, and the password that the user gets.
+// Unknown members are let pass: what discovers users puts dates and more beside the name, and is piped in as it stands.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+struct ConsoleUser {
+    /// Name of the user.
+    #[serde(alias = "user_name")]
+    user_name: String,
+    /// Password for the console, for `enable`.
+    #[serde(alias = "password")]
+    password: Option<Secret>,
+}
+
+const USERS: &[&str] = users!("users.UserName");
+const ENABLE: When = When::With(&["enable"]);
+const DISABLE: When = When::With(&["disable"]);
+const UNDO: When = When::If("`enable` has to undo a step because a later one failed");
+
+/// `action` for that one policy only.
+const fn policy_only(action: &'static str) -> Grant {
+    Grant::new(action, USERS).condition("ArnEquals", "iam:PolicyARN", "arn:${Partition}:iam::aws:policy/IAMUserChangePassword")
+}
+
+#[async_trait]
+impl Action for ModifyUsersConsoleAccess {
+    const META: Meta = Meta {
+        path: "iam/modify_users_console_access",
+        effect: Effect::Modify,
+        calls: &[
+            Call::read("iam:ListAttachedUserPolicies", &[Grant::new("iam:ListAttachedUserPolicies", USERS)]),
+            Call::read("iam:GetLoginProfile", &[Grant::new("iam:GetLoginProfile", USERS)]),
+            Call::write("iam:CreateLoginProfile", &[Grant::new("iam:CreateLoginProfile", USERS)]).when(ENABLE),
+            Call::write("iam:UpdateLoginProfile", &[Grant::new("iam:UpdateLoginProfile", USERS)]).when(When::With(&["replace_password"])),
+            Call::write("iam:AttachUserPolicy", &[policy_only("iam:AttachUserPolicy")]).when(ENABLE),
+            Call::write("iam:DeleteLoginProfile", &[Grant::new("iam:DeleteLoginProfile", USERS)]).when(DISABLE),
+            Call::write("iam:DetachUserPolicy", &[policy_only("iam:DetachUserPolicy")]).when(DISABLE),
+            Call::write("iam:DeleteLoginProfile", &[Grant::new("iam:DeleteLoginProfile", USERS)]).when(UNDO),
+            Call::write("iam:DetachUserPolicy", &[policy_only("iam:DetachUserPolicy")]).when(UNDO),
+        ],
+        rules: &[
+            Rule::AtLeastOne(&["enable", "disable"]),
+            Rule::AtMostOne(&["enable", "disable"]),
+            Rule::Requires("require_reset", "enable"),
+            Rule::Requires("replace_password", "enable"),
+        ],
+        examples: &[Example {
+            title: "Delete the console password of `alice`",
+            input: r#"{"users": [{"UserName": "alice"}], "disable": true}"#,
+            output: "[]",
+            given: &["user:alice/console"],
+        }],
+        notes: &[
+            "A deleted or replaced password cannot be restored.",
+            "Without a password a user cannot sign in to the console; access keys keep working, and so do sessions that are open. \
+             `modify_access_keys` disables keys, `quarantine_user` does all of it.",
+            "With `enable` each user needs a password before anything is sent: `Password` in the list, or an answer on the terminal. A password in \
+             a JSON list is taken as it stands; `@FILE`, `-` and `env:VARIABLE` are read for `--user` only.",
+            "A user that has a password already fails with `EntityAlreadyExists`, as the password given would not be the user's; \
+             `replace_password` sets it. The old password cannot be put back then.",
+            "Shortly after a password was created or changed IAM may answer EntityTemporarilyUnmodifiable to its deletion. That is tried again \
+             for some seconds; IAM may want minutes.",
+            "A password has to fit the account's password policy: otherwise that user fails with `PasswordPolicyViolation`.",
+            "`disable` detaches the policy `IAMUserChangePassword`, whoever attached it: it is of no use without a password.",
+            "The root user has no IAM password and fails.",
+        ],
+    };
+
+    type Output = FailedItems;
+
+    async fn run(self, cx: &Context) -> Result<FailedItems> {
+        // IAM has 5,000 users by default: they fit in memory, and all of them are looked at before one is changed.
+        let given: Vec<ConsoleUser> = self.users.stream().try_collect().await?;
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        let policy = aws_policy(cx, MAY_CHANGE);
+        let enable = self.enable && !self.disable;
+        let wished = if enable { with_passwords(cx, given).await? } else { given.into_iter().map(|u| (u.user_name, None)).collect() };
+        let users = look_up(cx, wished, |(name, password)| {
+            let (iam, policy) = (iam.clone(), policy.clone());
+            async move { Ok(User { now: of_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now), name, password }) }
+        });
+        let users = users.await?;
+        let access =
+            ConsoleAccess { iam, policy, enable, require_reset: self.require_reset, replace_password: self.replace_password };
+        Ok(cx.change_in_steps(stream::iter(users.into_iter().map(Ok)), access).await?.failed())
+    }
+}
+
+aaws::register!(ModifyUsersConsoleAccess);
+
+/// A password for every user, asked for where it is missing, before anything is sent.
+async fn with_passwords(cx: &Context, users: Vec<ConsoleUser>) -> Result<Vec<(String, Option<Secret>)>> {
+    let mut complete = Vec::with_capacity(users.len());
+    for (index, user) in users.into_iter().enumerate() {
+        let password = match user.password {
+            Some(password) => Some(password),
+            None => cx.ask_secret(&format!("Console password for the user `{}`", user.user_name)).await?,
+        };
+        let Some(password) = password.filter(|p| !p.expose().is_empty()) else {
+            let field = format!("users[{index}].Password");
+            return Err(Error::Input(InputError {
+                message: format!("`{field}` is required with `enable`: the user `{}` has none", user.user_name),
+                hint: Some("give it as --user NAME @FILE, --user NAME - or --user NAME env:VARIABLE; nothing was sent".into()),
+                field: Some(field),
+            }));
+        };
+        complete.push((user.user_name, Some(password)));
+    }
+    Ok(complete)
+}
+
+/// A user to change.
+struct User {
+    name: String,
+    password: Option<Secret>,
+    now: Result<Now, Failure>,
+}
+
+/// What a user has.
+#[derive(Clone, Copy)]
+struct Now {
+    password: bool,
+    policy: bool,
+}
+
+impl Now {
+    async fn read(iam: &Client, name: &str, policy: &str) -> Result<Result<Self, Failure>> {
+        if let Some(failure) = not_a_user(name) {
+            return Ok(Err(failure));
+        }
+        // Asked first, because it fails for a user that there is not; a login profile is also missing when only the password is.
+        let mut pages = iam.list_attached_user_policies().user_name(name).into_paginator().items().send();
+        let mut attached = false;
+        while let Some(found) = pages.next().await {
+            let found = found.doing(|| format!("list the policies of the user `{name}`"))?;
+            attached |= found.policy_arn() == Some(policy);
+        }
+        let answer = iam.get_login_profile().user_name(name).send().await;
+        match answer.doing(|| format!("look for a console password of the user `{name}`")) {
+            Ok(_) => Ok(Ok(Now { password: true, policy: attached })),
+            Err(e) if is_missing(&e) => Ok(Ok(Now { password: false, policy: attached })),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+struct ConsoleAccess {
+    iam: Client,
+    /// The ARN of `IAMUserChangePassword`.
+    policy: String,
+    enable: bool,
+    require_reset: bool,
+    replace_password: bool,
+}
+
+/// What is undone when a later step fails.
+#[derive(Debug, Serialize)]
+enum Step {
+    Create { user: String },
+    Attach { user: String },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Create { user } => write!(f, "create a console password for the user `{user}`"),
+            Step::Attach { user } => write!(f, "attach {MAY_CHANGE} to the user `{user}`"),
+        }
+    }
+}
+
+#[async_trait]
+impl Steps for ConsoleAccess {
+    type Item = User;
+    type Done = ();
+    type Step = Step;
+
+    fn id(&self, user: &User) -> String {
+        user.name.clone()
+    }
+
+    fn summary(&self) -> String {
+        format!("{} console passwords", if self.enable { "create" } else { "delete" })
+    }
+
+    fn plan(&self, user: &User) -> Option<String> {
+        let now = user.now.as_ref().ok()?;
+        let mut steps = Vec::new();
+        match (self.enable, now.password) {
+            (true, true) => steps.push("replace the console password; the old one cannot be put back".to_owned()),
+            (true, false) => steps.push("create a console password".to_owned()),
+            (false, true) => steps.push("delete the console password, which cannot be restored".to_owned()),
+            (false, false) => {}
+        }
+        if self.enable != now.policy {
+            steps.push(format!("{} the policy {MAY_CHANGE}", if self.enable { "attach" } else { "detach" }));
+        }
+        Some(steps.join("; "))
+    }
+
+    fn verdict(&self, user: &User) -> Option<Outcome> {
+        match &user.now {
+            Err(failure) => Some(Outcome::Failed(failure.clone())),
+            Ok(now) if self.enable && now.password && !self.replace_password => Some(Outcome::Failed(Failure::last(
+                "EntityAlreadyExists",
+                "the user has a console password, which was left as it is; `replace_password` sets the one given",
+            ))),
+            Ok(now) if !self.enable && !now.password && !now.policy => Some(Outcome::Unchanged("the user has no console password".into())),
+            Ok(_) => None,
+        }
+    }
+
+    async fn run(&self, _: &Context, user: &User, undo: &mut Undo<Step>) -> Result<Outcome> {
+        let (Ok(now), name) = (user.now, &user.name) else {
+            return Ok(Outcome::Skipped("it could not be looked at".into()));
+        };
+        match (&user.password, self.enable) {
+            (Some(password), true) => {
+                let done = if now.password {
+                    self.replace(name, password, now, undo).await
+                } else {
+                    self.create(name, password, now, undo).await
+                };
+                done_with(done.map_err(|e| veiled(e, password)))
+            }
+            (None, true) => Ok(Outcome::Skipped("there is no password for the user".into())),
+            (_, false) => self.remove(name, now).await,
+        }
+    }
+
+    async fn undo(&self, _: &Context, step: &Step) -> Result<()> {
+        let undone = match step {
+            Step::Create { user } => patiently(|| self.delete(user)).await,
+            Step::Attach { user } => patiently(|| self.detach(user)).await,
+        };
+        match undone {
+            // The step was noted before it was sent, and never happened.
+            Err(e) if is_missing(&e) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+fn done_with(result: Result<String>) -> Result<Outcome> {
+    Ok(match of_item(result)? {
+        Ok(note) => Outcome::Done((), Some(note)),
+        Err(failure) => Outcome::Failed(failure),
+    })
+}
+
+impl ConsoleAccess {
+    async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<Step>) -> Result<String> {
+        undo.push(Step::Create { user: name.to_owned() });
+        let request = self.iam.create_login_profile().user_name(name).password(password.expose());
+        let answer = request.password_reset_required(self.require_reset).send().await;
+        if let Err(e) = answer.doing(|| format!("create a console password for the user `{name}`")) {
+            // A password that somebody else made meanwhile must not be deleted as if it were ours.
+            if is_declined(&e) {
+                undo.forget_last();
+            }
+            return Err(e);
+        }
+        self.allow(name, now, undo).await?;
+        Ok("console password created".into())
+    }
+
+    /// The policy first: what replaces a password cannot be undone, so nothing may fail after it.
+    async fn replace(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<Step>) -> Result<String> {
+        self.allow(name, now, undo).await?;
+        let request = self.iam.update_login_profile().user_name(name).password(password.expose());
+        let answer = request.password_reset_required(self.require_reset).send().await;
+        answer.doing(|| format!("replace the console password of the user `{name}`"))?;
+        Ok("console password replaced".into())
+    }
+
+    /// Lets the user change the password, who may otherwise be stuck at the first sign-in.
+    async fn allow(&self, name: &str, now: Now, undo: &mut Undo<Step>) -> Result<()> {
+        if now.policy {
+            return Ok(());
+        }
+        undo.push(Step::Attach { user: name.to_owned() });
+        let answer = self.iam.attach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
+        let answer = answer.doing(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
+        if answer.as_ref().is_err_and(is_declined) {
+            undo.forget_last();
+        }
+        answer.map(drop)
+    }
+
+    async fn remove(&self, name: &str, now: Now) -> Result<Outcome> {
+        let mut told = Vec::new();
+        if now.password {
+            match of_item(self.delete(name).await)? {
+                Ok(()) => told.push("console password deleted"),
+                // It went since it was looked for; or the answer to a first try was lost.
+                Err(failure) if failure.code == "NoSuchEntity" => told.push("console password gone"),
+                Err(failure) => return Ok(Outcome::Failed(failure)),
+            }
+        }
+        if now.policy {
+            match of_item(self.detach(name).await)? {
+                Ok(()) => told.push("IAMUserChangePassword detached"),
+                Err(failure) if failure.code == "NoSuchEntity" => {}
+                Err(failure) => {
+                    let done = if now.password { "the console password is deleted, but " } else { "" };
+                    let message = format!("{done}the policy {MAY_CHANGE} could not be detached: {}", failure.message);
+                    return Ok(Outcome::Failed(Failure { message, ..failure }));
+                }
+            }
+        }
+        Ok(Outcome::Done((), Some(told.join("; "))))
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        let answer = self.iam.delete_login_profile().user_name(name).send().await;
+        answer.doing(|| format!("delete the console password of the user `{name}`")).map(drop)
+    }
+
+    async fn detach(&self, name: &str) -> Result<()> {
+        let answer = self.iam.detach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
+        answer.doing(|| format!("detach {MAY_CHANGE} from the user `{name}`")).map(drop)
+    }
+}

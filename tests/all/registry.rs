@@ -1,0 +1,267 @@
+//! What holds for every action that is registered: one loop over all, every failure collected, one assertion.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use aaws::action::Effect;
+use aaws::call::{Access, When};
+use aaws::input::Input;
+use aaws::manifest::Manifest;
+use aaws::registry;
+use aaws::schema::{Kind, Param};
+use serde_json::Value;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Collects what is wrong, to show all of it at once.
+#[derive(Default)]
+struct Wrong(Vec<String>);
+
+impl Wrong {
+    fn when(&mut self, wrong: bool, path: &str, what: impl Into<String>) {
+        if wrong {
+            self.0.push(format!("{path}: {}", what.into()));
+        }
+    }
+
+    #[track_caller]
+    fn none(self) {
+        assert!(self.0.is_empty(), "{} wrong:\n{}", self.0.len(), self.0.join("\n"));
+    }
+}
+
+fn manifests() -> Vec<Manifest> {
+    registry::actions().iter().map(|e| Manifest::of(e)).collect()
+}
+
+/// IAM's own list: access level, resource types and ARN patterns of each action.
+fn iam_actions() -> BTreeMap<String, Value> {
+    serde_json::from_str(include_str!("../data/iam_actions.json")).expect("the IAM actions are JSON")
+}
+
+#[test]
+fn every_action_is_where_its_path_says_and_none_is_forgotten() {
+    let mut wrong = Wrong::default();
+    let sources: Vec<_> = registry::actions().iter().map(|e| e.source()).collect();
+    for entry in registry::actions() {
+        let path = entry.meta.path;
+        wrong.when(entry.source() != format!("actions/{path}.rs"), path, format!("is in {}", entry.source()));
+        let named = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        wrong.when(!named(entry.meta.service()) || !named(entry.meta.name()), path, "is not service/snake_case");
+        wrong.when(path.len() > 64, path, "is longer than the 64 characters that tool names may have");
+    }
+    // A file that implements an action but is not listed in its service's mod.rs, or not registered, is an action nobody can run.
+    for service in registry::services() {
+        for file in fs::read_dir(Path::new(ROOT).join("actions").join(service)).expect("a service's folder").flatten() {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let name = format!("actions/{service}/{}", file.file_name().to_string_lossy());
+            wrong.when(text.contains("impl Action for") && !sources.contains(&name.as_str()), &name, "is not registered");
+        }
+    }
+    assert!(!sources.is_empty());
+    assert_eq!(registry::duplicates(), [""; 0]);
+    wrong.none();
+}
+
+#[test]
+fn everything_is_described() {
+    let mut wrong = Wrong::default();
+    for m in manifests() {
+        let first = m.summary.chars().next().unwrap_or(' ');
+        wrong.when(
+            !first.is_uppercase() || !m.summary.ends_with('.') || m.summary.contains(". "),
+            m.path,
+            "the summary is not one sentence",
+        );
+        described(&mut wrong, m.path, &m.params);
+        described_output(&mut wrong, m.path, "output", &m.output);
+        wrong.when(m.examples.is_empty(), m.path, "has no example");
+        wrong.when(m.input.get("additionalProperties") != Some(&Value::Bool(false)), m.path, "takes unknown fields: deny_unknown_fields");
+    }
+    wrong.none();
+}
+
+fn described(wrong: &mut Wrong, path: &str, params: &[Param]) {
+    for param in params {
+        wrong.when(param.description.is_empty(), path, format!("`{}` is not described", param.name));
+        let choices = param.kind.choices();
+        let told = choices.iter().filter(|c| c.description.is_some()).count();
+        wrong.when(told != 0 && told != choices.len(), path, format!("some choices of `{}` are described and some not", param.name));
+        match &param.kind {
+            Kind::Object(members) => described(wrong, path, members),
+            Kind::List { of, .. } => {
+                if let Kind::Object(members) = &**of {
+                    described(wrong, path, members);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every member of every object of an output.
+fn described_output(wrong: &mut Wrong, path: &str, place: &str, schema: &Value) {
+    for (name, member) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        wrong.when(member.get("description").is_none(), path, format!("`{place}.{name}` is not described"));
+        described_output(wrong, path, &format!("{place}.{name}"), member);
+    }
+    for inner in ["items", "anyOf", "oneOf"] {
+        match schema.get(inner) {
+            Some(Value::Array(all)) => all.iter().for_each(|s| described_output(wrong, path, place, s)),
+            Some(one) => described_output(wrong, path, place, one),
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn examples_fit_their_schemas_and_rules_name_inputs() {
+    let mut wrong = Wrong::default();
+    for (entry, m) in registry::actions().iter().zip(manifests()) {
+        let names: Vec<_> = m.params.iter().map(|p| p.name.as_str()).collect();
+        for name in m.rules.iter().flat_map(|r| r.inputs()) {
+            wrong.when(!names.contains(&name), m.path, format!("a rule speaks of `{name}`, which is no input"));
+        }
+        for example in m.examples {
+            wrong.when(example.title.ends_with('.'), m.path, "an example's title ends with a full stop");
+            let parsed = Input::from_json(example.input).and_then(|input| entry.parse(input).map(drop));
+            wrong.when(parsed.is_err(), m.path, format!("{}: {:?}", example.title, parsed.err()));
+            let input: Value = serde_json::from_str(example.input).unwrap_or_default();
+            let output: Value =
+                serde_json::from_str(example.output).unwrap_or_else(|e| panic!("{}: an output that is not JSON: {e}", m.path));
+            for (what, schema, value) in [("input", &m.input, &input), ("output", &m.output, &output)] {
+                let valid = jsonschema::validator_for(schema).expect("a schema");
+                let problems: Vec<_> = valid.iter_errors(value).map(|e| e.to_string()).collect();
+                wrong.when(!problems.is_empty(), m.path, format!("{}: the {what} breaks its schema: {problems:?}", example.title));
+            }
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn flags_are_unlike_each_other() {
+    const COMMON: &[&str] = &["input", "output", "query", "debug", "silent", "error_format", "help"];
+    let mut wrong = Wrong::default();
+    for m in manifests() {
+        let mut names: Vec<String> = Vec::new();
+        for param in &m.params {
+            names.push(param.name.clone());
+            if let Kind::List { of, .. } = &param.kind
+                && matches!(**of, Kind::Object(_))
+            {
+                names.extend(aaws::schema::singular(&param.name));
+            }
+        }
+        for (index, name) in names.iter().enumerate() {
+            wrong.when(names[..index].contains(name), m.path, format!("two flags are called `{name}`"));
+            wrong.when(COMMON.contains(&name.as_str()), m.path, format!("`{name}` is a flag of all commands"));
+        }
+    }
+    wrong.none();
+}
+
+#[test]
+fn permissions_exist_and_fit_what_they_apply_to() {
+    let known = iam_actions();
+    let mut wrong = Wrong::default();
+    for m in manifests() {
+        let inputs: Vec<_> = m.params.iter().map(|p| p.name.as_str()).collect();
+        let is_input = |name: &str| inputs.contains(&name.trim_end_matches('/').split('.').next().unwrap_or_default());
+        for call in m.calls {
+            let writes = call.access == Access::Write;
+            wrong.when(writes && !m.effect.changes(), m.path, format!("only looks, and declares the write {}", call.name));
+            wrong.when(call.name.split_once(':').is_none(), m.path, format!("{} names no service", call.name));
+            for grant in call.grants {
+                let Some(fact) = known.get(grant.action) else {
+                    wrong.when(true, m.path, format!("{}: IAM knows no {}", call.name, grant.action));
+                    continue;
+                };
+                let patterns: Vec<_> = fact["resources"].as_array().into_iter().flatten().filter_map(|r| r["arn"].as_str()).collect();
+                for resource in grant.resources {
+                    let fits = *resource == "*" || patterns.iter().any(|p| fits(p, resource));
+                    wrong.when(!fits, m.path, format!("{} does not apply to {resource}; IAM says {patterns:?}", grant.action));
+                    wrong.when(*resource == "*" && !patterns.is_empty(), m.path, format!("{} could be scoped: {patterns:?}", grant.action));
+                    for name in aaws::policy::names(resource) {
+                        let context = ["Partition", "Region", "Account"].contains(&name);
+                        wrong.when(!context && !is_input(name), m.path, format!("{resource} speaks of `{name}`, which is no input"));
+                    }
+                }
+            }
+            let conditions = [call.when].into_iter().chain(call.grants.iter().map(|g| g.when));
+            for when in conditions {
+                if let When::With(names) | When::Without(names) = when {
+                    names.iter().for_each(|n| wrong.when(!is_input(n), m.path, format!("{}: `{n}` is no input", call.name)));
+                }
+            }
+        }
+        wrong.when(m.effect == Effect::Read && m.calls.is_empty(), m.path, "looks at AWS and declares no call");
+    }
+    wrong.none();
+}
+
+/// Whether our template is of IAM's pattern: the same service, and the same kind of resource.
+fn fits(pattern: &str, template: &str) -> bool {
+    let split = |arn: &str| arn.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
+    let (pattern, template) = (split(pattern), split(template));
+    if pattern.len() != 6 || template.len() != 6 || pattern[2] != template[2] {
+        return false;
+    }
+    // A global service's ARN has no region, and some have no account: what IAM leaves out must be left out.
+    let same_blank = |at: usize| pattern[at].is_empty() == template[at].is_empty();
+    // `role/${Name}` is not `user/${Name}`: what stands before the first variable has to agree, as far as both say.
+    let head = |resource: &str| resource.split("${").next().unwrap_or_default().trim_end_matches('*').to_owned();
+    let (p, t) = (head(&pattern[5]), head(&template[5]));
+    same_blank(3)
+        && same_blank(4)
+        && (t.starts_with(&p) || (p.starts_with(&t) && !t.is_empty()))
+        && pattern[5].contains('/') == template[5].contains('/')
+}
+
+#[test]
+fn policies_are_ready_to_use() {
+    for entry in registry::actions().iter().filter(|e| !e.meta.calls.is_empty()) {
+        let scope = aaws::policy::Scope { all: true, ..Default::default() };
+        let policy = serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON");
+        assert_eq!(policy["Version"], "2012-10-17");
+        for statement in policy["Statement"].as_array().expect("statements") {
+            assert_eq!(statement["Effect"], "Allow");
+            for resource in statement["Resource"].as_array().expect("resources") {
+                let resource = resource.as_str().expect("text");
+                assert!(!resource.contains("${") || resource.contains("${*}"), "{}: {resource} is not filled", entry.meta.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_pages_in_docs_are_those_of_this_program() {
+    let all = aaws::registry::services().len()
+        == fs::read_dir(Path::new(ROOT).join("actions")).expect("actions").flatten().filter(|e| e.path().is_dir()).count();
+    let stale = aaws::docs::compare(&Path::new(ROOT).join("docs")).expect("the pages are readable");
+    // Built with some services only, the pages of the others are rightly on disk and not in the program.
+    let ours = |d: &&aaws::docs::Difference| all || !matches!(d, aaws::docs::Difference::Orphan(_)) && !index(d);
+    let stale: Vec<_> = stale.iter().filter(ours).map(ToString::to_string).collect();
+    assert!(stale.is_empty(), "{}\n`cargo run -- docs markdown` mends this", stale.join("\n"));
+}
+
+/// The pages that list the actions of all services.
+fn index(difference: &aaws::docs::Difference) -> bool {
+    let aaws::docs::Difference::Stale(path) = difference else { return false };
+    [PathBuf::from("actions/index.md"), PathBuf::from("permissions/index.md")].contains(path)
+}
+
+#[test]
+fn no_action_makes_a_client_behind_the_guards_back() {
+    let mut wrong = Wrong::default();
+    for entry in registry::actions() {
+        let folder = Path::new(ROOT).join("actions").join(entry.meta.service());
+        for file in fs::read_dir(folder).expect("a service's folder").flatten().filter(|f| f.path().is_file()) {
+            let text = fs::read_to_string(file.path()).unwrap_or_default();
+            let made = ["from_conf(", "Client::new(", ".sdk_config("].iter().any(|m| text.contains(m));
+            wrong.when(made, &file.path().display().to_string(), "makes a client without aaws::client!");
+        }
+    }
+    wrong.none();
+}

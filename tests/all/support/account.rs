@@ -1,0 +1,94 @@
+//! An AWS account on moto that no other test knows of.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::aaws::{Aaws, aaws, shell};
+use super::http::{self, Request, Response};
+use super::{moto, xml};
+
+/// An account, and keys of a role in it.
+///
+/// moto makes an account the first time that it hears of it, and knows by an access key which account a request is for. The keys are those of
+/// an assumed role, so no user of the account has them.
+pub struct Account {
+    /// Twelve digits.
+    pub id: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub token: String,
+}
+
+impl Account {
+    /// An account with nothing in it.
+    pub fn fresh() -> Self {
+        let id = new_id();
+        let role = xml::percent_encode(&format!("arn:aws:iam::{id}:role/tester"));
+        let form = format!("Action=AssumeRole&Version=2011-06-15&RoleSessionName=tests&RoleArn={role}");
+        let reply = send("test", None, "sts", &form);
+        assert_eq!(reply.status, 200, "moto assumes a role: {}", reply.text());
+        let member = |name: &str| xml::texts(&reply.text(), name).into_iter().next().unwrap_or_else(|| panic!("{name} of the role's keys"));
+        Self { access_key: member("AccessKeyId"), secret_key: member("SecretAccessKey"), token: member("SessionToken"), id }
+    }
+
+    /// `aaws` with the arguments of a line, in this account on moto.
+    pub fn aaws(&self, line: impl AsRef<str>) -> Aaws {
+        self.own(aaws(line))
+    }
+
+    /// A line for the shell, in which `aaws` runs in this account on moto.
+    pub fn shell(&self, line: impl AsRef<str>) -> Aaws {
+        self.own(shell(line))
+    }
+
+    fn own(&self, run: Aaws) -> Aaws {
+        run.env("AWS_ACCESS_KEY_ID", &self.access_key).env("AWS_SECRET_ACCESS_KEY", &self.secret_key).env("AWS_SESSION_TOKEN", &self.token)
+    }
+
+    /// Sends a request of the query protocol (IAM, STS, EC2), and gives what moto answers, which must not be an error. Values are
+    /// percent-encoded by the caller; the service's version is put behind a form that has none.
+    #[track_caller]
+    pub fn call(&self, service: &str, form: &str) -> String {
+        let reply = self.try_call(service, form);
+        assert!(reply.status < 300, "{service} {form}: {} {}", reply.status, reply.text());
+        reply.text()
+    }
+
+    /// The same, whatever the answer is.
+    pub fn try_call(&self, service: &str, form: &str) -> Response {
+        let version = match service {
+            "iam" => "2010-05-08",
+            "sts" => "2011-06-15",
+            "ec2" => "2016-11-15",
+            _ => "",
+        };
+        let form = if form.contains("&Version=") || version.is_empty() { form.to_owned() } else { format!("{form}&Version={version}") };
+        send(&self.access_key, Some(&self.token), service, &form)
+    }
+
+    /// An `iam` request that must succeed: `account.iam("CreateUser", &[("UserName", "alice")])`. Values are encoded here.
+    #[track_caller]
+    pub fn iam(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        let parameters: String = parameters.iter().map(|(name, value)| format!("&{name}={}", xml::percent_encode(value))).collect();
+        self.call("iam", &format!("Action={action}{parameters}"))
+    }
+}
+
+/// Twelve digits that differ between the tests of one run and, nearly always, between runs.
+fn new_id() -> String {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::from(d.subsec_nanos()));
+    let made = MADE.fetch_add(1, Ordering::Relaxed);
+    format!("7{:07}{made:04}", nanoseconds % 10_000_000)
+}
+
+/// moto reads the service and the access key from the signature's scope, and checks no signature.
+fn send(access_key: &str, token: Option<&str>, service: &str, form: &str) -> Response {
+    let scope = format!("{access_key}/20260101/us-east-1/{service}/aws4_request");
+    let request = Request::new("POST", "/", form.as_bytes())
+        .with_header("Authorization", &format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
+        .with_header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+        .with_header("X-Amz-Date", "20260101T000000Z");
+    let request = token.into_iter().fold(request, |request, token| request.with_header("X-Amz-Security-Token", token));
+    http::send(moto::endpoint(), &request).expect("moto answers")
+}
