@@ -108,11 +108,8 @@ pub(super) fn veiled(error: Error, secret: &Secret) -> Error {
     match error {
         Error::Aws(mut e) => {
             // The start of a body that is not IAM's may be cut anywhere, in a secret too.
-            e.message = if e.code == "UnreadableAnswer" {
-                "the answer is not IAM's".into()
-            } else {
-                e.message.replace(secret.expose(), "…")
-            };
+            e.message =
+                if e.code == "UnreadableAnswer" { "the answer is not IAM's".into() } else { e.message.replace(secret.expose(), "…") };
             Error::Aws(e)
         }
         other => other,

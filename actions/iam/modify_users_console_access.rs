@@ -131,8 +131,7 @@ impl Action for ModifyUsersConsoleAccess {
             async move { Ok(User { now: of_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now), name, password }) }
         });
         let users = users.await?;
-        let access =
-            ConsoleAccess { iam, policy, enable, require_reset: self.require_reset, replace_password: self.replace_password };
+        let access = ConsoleAccess { iam, policy, enable, require_reset: self.require_reset, replace_password: self.replace_password };
         Ok(cx.change_in_steps(stream::iter(users.into_iter().map(Ok)), access).await?.failed())
     }
 }
@@ -262,16 +261,13 @@ impl Steps for ConsoleAccess {
     }
 
     async fn run(&self, _: &Context, user: &User, undo: &mut Undo<Step>) -> Result<Outcome> {
-        let (Ok(now), name) = (user.now, &user.name) else {
+        let (&Ok(now), name) = (&user.now, &user.name) else {
             return Ok(Outcome::Skipped("it could not be looked at".into()));
         };
         match (&user.password, self.enable) {
             (Some(password), true) => {
-                let done = if now.password {
-                    self.replace(name, password, now, undo).await
-                } else {
-                    self.create(name, password, now, undo).await
-                };
+                let done =
+                    if now.password { self.replace(name, password, now, undo).await } else { self.create(name, password, now, undo).await };
                 done_with(done.map_err(|e| veiled(e, password)))
             }
             (None, true) => Ok(Outcome::Skipped("there is no password for the user".into())),

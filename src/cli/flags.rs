@@ -54,7 +54,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
         Kind::List { of, .. } => match (&**of, singular(name)) {
             (Kind::Object(members), Some(one)) => {
                 let required = members.iter().filter(|m| m.required).count().max(1);
-                let names: Vec<_> = members.iter().map(|m| value_name(m)).collect();
+                let names: Vec<_> = members.iter().map(|m| shout(&m.name)).collect();
                 let repeated = base(&one)
                     .action(ArgAction::Append)
                     .num_args(required..=members.len())
@@ -103,14 +103,8 @@ impl TypedValueParser for Choices {
     }
 }
 
-/// A member's place in the singular flag; optional ones in brackets.
-fn value_name(member: &Param) -> String {
-    let name = kebab_to_shout(&member.name);
-    if member.required { name } else { format!("[{name}]") }
-}
-
 /// `ContentType` is `CONTENT_TYPE`.
-fn kebab_to_shout(name: &str) -> String {
+fn shout(name: &str) -> String {
     let mut shouted = String::new();
     for (index, c) in name.char_indices() {
         if c.is_uppercase() && index > 0 {
