@@ -18,7 +18,8 @@ use tokio::time::Instant;
 pub const LOOKUP: Call = Call::read("cloudtrail:LookupEvents", &[Grant::new("cloudtrail:LookupEvents", &["*"])]);
 
 /// What is true of all these actions.
-pub const HISTORY: &str = "The event history has management events of the last 90 days; data events, such as reads of S3 objects, are not in it.";
+pub const HISTORY: &str =
+    "The event history has management events of the last 90 days; data events, such as reads of S3 objects, are not in it.";
 /// What is true of all these actions.
 pub const REGIONAL: &str = "It is looked up in one region. Events of IAM, CloudFront, Route 53 and other global services are in us-east-1 \
      (cn-north-1 in China, us-gov-west-1 in GovCloud).";
@@ -121,7 +122,7 @@ impl From<Event> for Found {
 pub struct Window {
     after: Option<Timestamp>,
     before: Option<Timestamp>,
-    /// The history goes back no further than what is asked for, so that asking for less is not worth saying.
+    /// The start lies where the history does, or before: then the server is sent none.
     whole: bool,
 }
 
@@ -395,7 +396,9 @@ mod tests {
 
     #[test]
     fn events_of_global_services_are_known_by_their_names() {
-        for event in ["CreateUser", "DeleteAccessKey", "AttachUserPolicy", "UpdateAssumeRolePolicy", "ConsoleLogin", "ChangeResourceRecordSets"] {
+        for event in
+            ["CreateUser", "DeleteAccessKey", "AttachUserPolicy", "UpdateAssumeRolePolicy", "ConsoleLogin", "ChangeResourceRecordSets"]
+        {
             assert!(is_global(event), "{event}");
         }
         for event in ["RunInstances", "AssumeRole", "DeleteBucket", "Create", "user", ""] {

@@ -77,8 +77,10 @@ impl Action for GetDate {
             (None, None, None, None) => ("after", Duration::ZERO, false),
         };
         let now = Timestamp::now();
-        let moved = SignedDuration::try_from(length).and_then(|length| if back { now.checked_sub(length) } else { now.checked_add(length) });
-        let at = moved.map_err(|_| Error::field(field, format!("`{field}`: that is out of range: dates go from the year -9999 to 9999")))?;
+        let moved =
+            SignedDuration::try_from(length).and_then(|length| if back { now.checked_sub(length) } else { now.checked_add(length) });
+        let at =
+            moved.map_err(|_| Error::field(field, format!("`{field}`: that is out of range: dates go from the year -9999 to 9999")))?;
         Ok(self.format.write(at))
     }
 }

@@ -12,6 +12,7 @@
 //!   made when it was not given.
 
 mod account;
+mod changes;
 pub mod discover_inactive_console_users;
 pub mod discover_inactive_users;
 pub mod discover_no_mfa_users;

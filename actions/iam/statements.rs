@@ -65,18 +65,49 @@ enum Names {
     AllBut(Vec<String>),
 }
 
+/// Whom a role's trust policy allows to assume it: ARNs, account ids, services and identity providers, each once. None when the document cannot
+/// be read.
+pub fn principals(encoded: &str) -> Vec<String> {
+    let Ok(document) = parse(encoded) else { return Vec::new() };
+    let statements = match document.as_object().and_then(|d| member(d, "Statement")) {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one) => vec![one],
+        None => Vec::new(),
+    };
+    let mut names: Vec<String> = Vec::new();
+    for statement in statements.into_iter().filter_map(Value::as_object) {
+        if member(statement, "Effect").and_then(Value::as_str) != Some("Allow") {
+            continue;
+        }
+        // `"*"`, or an object of kinds with one or many names each.
+        let mut open: Vec<&Value> = member(statement, "Principal").into_iter().collect();
+        while let Some(value) = open.pop() {
+            match value {
+                Value::String(name) if !names.contains(name) => names.push(name.clone()),
+                Value::Array(list) => open.extend(list),
+                Value::Object(kinds) => open.extend(kinds.values()),
+                _ => {}
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+/// A document as the IAM API gives it: percent-encoded (RFC 3986), where a plus sign is a plus sign.
+fn parse(encoded: &str) -> Result<Value, String> {
+    // No encoded document begins so: what stands in for IAM may give documents as they are.
+    if encoded.trim_start().starts_with('{') {
+        return serde_json::from_str(encoded).map_err(|e| format!("the document is not JSON: {e}"));
+    }
+    let text = percent_encoding::percent_decode_str(encoded).decode_utf8().map_err(|e| format!("the document is not UTF-8: {e}"))?;
+    serde_json::from_str(&text).map_err(|e| format!("the document is not JSON: {e}"))
+}
+
 impl Document {
-    /// Reads a document as the IAM API gives it: percent-encoded (RFC 3986), where a plus sign is a plus sign. Says why it cannot be read.
+    /// Reads a document as the IAM API gives it. Says why it cannot be read.
     pub fn read(encoded: &str) -> Result<Self, String> {
-        let decoded;
-        // No encoded document begins so: what stands in for IAM may give documents as they are.
-        let text = if encoded.trim_start().starts_with('{') {
-            encoded
-        } else {
-            decoded = percent_encoding::percent_decode_str(encoded).decode_utf8().map_err(|e| format!("the document is not UTF-8: {e}"))?;
-            &*decoded
-        };
-        let document: Value = serde_json::from_str(text).map_err(|e| format!("the document is not JSON: {e}"))?;
+        let document = parse(encoded)?;
         let statements = match document.as_object().and_then(|d| member(d, "Statement")) {
             Some(Value::Array(list)) => list.iter().map(Statement::read).collect::<Result<_, _>>()?,
             Some(one @ Value::Object(_)) => vec![Statement::read(one)?],
@@ -272,10 +303,13 @@ mod tests {
 
     #[test]
     fn all_that_a_service_has() {
-        for wide in ["arn:aws:s3:::*", "arn:aws:s3:::*/*", "arn:aws:ec2:*:*:*", "arn:*", "arn:aws:s3:*", "**", "arn:aws:iam::123456789012:*"] {
+        for wide in
+            ["arn:aws:s3:::*", "arn:aws:s3:::*/*", "arn:aws:ec2:*:*:*", "arn:*", "arn:aws:s3:*", "**", "arn:aws:iam::123456789012:*"]
+        {
             assert!(is_wide(wide), "{wide}");
         }
-        for narrow in ["arn:aws:s3:::b/*", "arn:aws:iam::123456789012:role/*", "arn:aws:s3:::${*}", "arn:aws:s3:::${aws:username}", "", "?"] {
+        for narrow in ["arn:aws:s3:::b/*", "arn:aws:iam::123456789012:role/*", "arn:aws:s3:::${*}", "arn:aws:s3:::${aws:username}", "", "?"]
+        {
             assert!(!is_wide(narrow), "{narrow}");
         }
     }

@@ -175,7 +175,7 @@ impl Bucket {
         let reach = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = request(reach.client).await;
         match answer.as_ref().err().and_then(bucket_region) {
-            Some(region) if region != reach.region && !self.cx.custom_endpoint("s3") => {
+            Some(region) if region != reach.region => {
                 tracing::debug!("the bucket `{}` is in {region}", self.name);
                 let there = Reach { client: client(&self.cx, &region), region };
                 *self.client.write().unwrap_or_else(PoisonError::into_inner) = there.clone();

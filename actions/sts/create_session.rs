@@ -326,7 +326,9 @@ mod tests {
     fn roles_are_told_from_other_arns() {
         assert!(is_role("arn:aws:iam::123456789012:role/ops"));
         assert!(is_role("arn:aws-cn:iam::123456789012:role/path/ops"));
-        for wrong in ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"] {
+        for wrong in
+            ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"]
+        {
             assert!(!is_role(wrong), "{wrong}");
         }
     }

@@ -13,4 +13,6 @@ mod readme;
 mod registry;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "s3")]
+mod session;
 mod support;

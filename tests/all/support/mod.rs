@@ -2,6 +2,10 @@
 
 pub mod aaws;
 pub mod account;
+#[cfg(feature = "backup")]
+pub mod fake_backup;
+#[cfg(feature = "cloudtrail")]
+pub mod fake_cloudtrail;
 pub mod fake_s3;
 pub mod http;
 pub mod moto;

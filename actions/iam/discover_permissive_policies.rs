@@ -1,0 +1,190 @@
+use std::collections::HashMap;
+
+use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
+use aws_sdk_iam::types::{AttachedPolicy, EntityType, ManagedPolicyDetail};
+use futures::TryStreamExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Iam, unreadable};
+use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTRACTED};
+
+/// Find customer managed policies with wildcard actions, resources or both.
+///
+/// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. The version in force is
+/// judged, attached or not.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverPermissivePolicies {
+    /// Report a permissive action or a permissive resource; without this a statement must allow both.
+    #[serde(default)]
+    strict: bool,
+    /// Print of each policy its ARN, where it is attached, how much it allows, and the statements.
+    #[serde(default)]
+    details: bool,
+    /// Also AWS managed policies that are attached, such as `AdministratorAccess`.
+    #[serde(default)]
+    aws_managed: bool,
+}
+
+/// A permissive policy: its name, or with `details` what is known of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum PermissivePolicy {
+    /// Name of the policy.
+    Name(String),
+    /// The policy.
+    Details(Details),
+}
+
+/// What is known of a permissive policy.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Details {
+    /// Name of the policy.
+    policy_name: String,
+    /// Its ARN.
+    arn: String,
+    /// The path in its ARN.
+    path: Option<String>,
+    /// The version in force.
+    version: Option<String>,
+    /// Where it is attached.
+    attached_to: Attachments,
+    /// What is permissive in it.
+    #[serde(flatten)]
+    permissive: Permissive,
+}
+
+/// The names of what a policy is attached to.
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Attachments {
+    /// Users.
+    users: Vec<String>,
+    /// Groups.
+    groups: Vec<String>,
+    /// Roles.
+    roles: Vec<String>,
+}
+
+#[async_trait]
+impl Action for DiscoverPermissivePolicies {
+    const META: Meta = Meta {
+        path: "iam/discover_permissive_policies",
+        effect: Effect::Read,
+        calls: &[GET_ACCOUNT_AUTHORIZATION_DETAILS],
+        rules: &[],
+        examples: &[
+            Example {
+                title: "Find the policies that allow many actions on everything",
+                input: "{}",
+                output: r#"["AdminLike"]"#,
+                given: &[
+                    r#"policy:AdminLike={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+                    r#"policy:OneBucket={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::example-bucket/*"}]}"#,
+                ],
+            },
+            Example {
+                title: "Find also those that allow many actions on few things, or few actions on everything",
+                input: r#"{"strict": true}"#,
+                output: r#"["AdminLike", "OneBucket"]"#,
+                given: &[
+                    r#"policy:AdminLike={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+                    r#"policy:OneBucket={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::example-bucket/*"}]}"#,
+                ],
+            },
+        ],
+        notes: &[
+            PERMISSIVE,
+            SUBTRACTED,
+            NO_COMBINATIONS,
+            "Policies that serve only as a permissions boundary are left out: they grant nothing.",
+            "A policy whose document cannot be read is reported as failed (exit code 3), and the others are judged.",
+        ],
+    };
+
+    type Output = Listing<PermissivePolicy>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<PermissivePolicy>> {
+        Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
+    }
+}
+
+aaws::register!(DiscoverPermissivePolicies);
+
+impl DiscoverPermissivePolicies {
+    async fn list(self, cx: &Context, mut out: Out<PermissivePolicy>) -> Result<()> {
+        let mut kinds = vec![EntityType::LocalManagedPolicy];
+        if self.aws_managed {
+            kinds.push(EntityType::AwsManagedPolicy);
+        }
+        if self.details {
+            kinds.extend([EntityType::User, EntityType::Group, EntityType::Role]);
+        }
+        let mut attached = Attached::default();
+        // Where a policy is attached is known when all pages are read; its name alone need not wait for that.
+        let mut waiting = Vec::new();
+        let mut pages = Iam::new(cx).details(kinds);
+        while let Some(page) = pages.try_next().await? {
+            for policy in page.policies().iter().filter(|policy| counts(policy)) {
+                match self.judge(policy) {
+                    Ok(Some(details)) if self.details => waiting.push(details),
+                    Ok(Some(details)) => out.send(PermissivePolicy::Name(details.policy_name)).await?,
+                    Ok(None) => {}
+                    Err(error) => unreadable(cx, policy.policy_name().unwrap_or_default(), error)?,
+                }
+            }
+            for user in page.user_detail_list() {
+                attached.add(user.attached_managed_policies(), user.user_name(), |a| &mut a.users);
+            }
+            for group in page.group_detail_list() {
+                attached.add(group.attached_managed_policies(), group.group_name(), |a| &mut a.groups);
+            }
+            for role in page.role_detail_list() {
+                attached.add(role.attached_managed_policies(), role.role_name(), |a| &mut a.roles);
+            }
+        }
+        for mut details in waiting {
+            details.attached_to = attached.0.remove(&details.arn).unwrap_or_default();
+            out.send(PermissivePolicy::Details(details)).await?;
+        }
+        Ok(())
+    }
+
+    fn judge(&self, policy: &ManagedPolicyDetail) -> Result<Option<Details>> {
+        let name = policy.policy_name().unwrap_or_default();
+        let unreadable = |why: String| Error::Failed(format!("the policy `{name}` cannot be judged: {why}"));
+        let in_force = policy.policy_version_list().iter().find(|version| version.is_default_version());
+        let version = in_force.ok_or_else(|| unreadable("IAM does not give the version in force".into()))?;
+        let document = Document::read(version.document().unwrap_or_default()).map_err(unreadable)?;
+        Ok(document.permissive(self.strict).map(|permissive| Details {
+            policy_name: name.to_owned(),
+            arn: policy.arn().unwrap_or_default().to_owned(),
+            path: policy.path().map(str::to_owned),
+            version: version.version_id().map(str::to_owned),
+            attached_to: Attachments::default(),
+            permissive,
+        }))
+    }
+}
+
+/// AWS's own count when they are attached; a boundary grants nothing.
+fn counts(policy: &ManagedPolicyDetail) -> bool {
+    let attached = policy.attachment_count().unwrap_or_default() > 0;
+    let boundary = policy.permissions_boundary_usage_count().unwrap_or_default() > 0;
+    let of_aws = policy.arn().and_then(|arn| arn.split(':').nth(4)) == Some("aws");
+    attached || !(boundary || of_aws)
+}
+
+/// Policies by ARN, and what they are attached to.
+#[derive(Default)]
+struct Attached(HashMap<String, Attachments>);
+
+impl Attached {
+    fn add(&mut self, policies: &[AttachedPolicy], to: Option<&str>, list: impl Fn(&mut Attachments) -> &mut Vec<String>) {
+        for arn in policies.iter().filter_map(AttachedPolicy::policy_arn) {
+            list(self.0.entry(arn.to_owned()).or_default()).extend(to.map(str::to_owned));
+        }
+    }
+}
