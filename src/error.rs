@@ -38,6 +38,9 @@ pub enum Error {
     /// A guard of this program stopped a call before it was sent.
     #[error("{0}")]
     Guard(Refused),
+    /// The action itself will not do this, because it would harm who asks; the message says what would make it.
+    #[error("refused: {0}")]
+    Refused(String),
     /// The person asked said no.
     #[error("not confirmed: nothing was changed")]
     Declined,
@@ -207,7 +210,7 @@ impl Error {
             Error::Aws(e) if BAD_CREDENTIALS.contains(&e.code.as_str()) => Kind::Credentials,
             Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => Kind::Failed,
             Error::Credentials { .. } | Error::NoRegion => Kind::Credentials,
-            Error::Guard(_) | Error::Declined => Kind::Refused,
+            Error::Guard(_) | Error::Refused(_) | Error::Declined => Kind::Refused,
             Error::Interrupted => Kind::Interrupted,
         }
     }

@@ -10,7 +10,7 @@ use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTR
 /// Find inline policies of users, roles and groups with wildcard actions, resources or both.
 ///
 /// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. Users come first, then roles,
-/// then groups.
+/// then groups, each by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverPermissiveInlinePolicies {
@@ -134,7 +134,7 @@ impl DiscoverPermissiveInlinePolicies {
                 }
             }
         }
-        found.sort_by_key(|permissive| permissive.r#type);
+        found.sort_by(|a, b| (a.r#type, &a.entity, &a.policy).cmp(&(b.r#type, &b.entity, &b.policy)));
         for permissive in found {
             out.send(permissive).await?;
         }

@@ -12,7 +12,7 @@ use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTR
 /// Find customer managed policies with wildcard actions, resources or both.
 ///
 /// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. The version in force is
-/// judged, attached or not.
+/// judged, attached or not. Policies are printed by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverPermissivePolicies {
@@ -123,16 +123,14 @@ impl DiscoverPermissivePolicies {
             kinds.extend([EntityType::User, EntityType::Group, EntityType::Role]);
         }
         let mut attached = Attached::default();
-        // Where a policy is attached is known when all pages are read; its name alone need not wait for that.
-        let mut waiting = Vec::new();
+        // Where a policy is attached is known when all pages are read. IAM gives policies in no order.
+        let mut found = Vec::new();
         let mut pages = Iam::new(cx).details(kinds);
         while let Some(page) = pages.try_next().await? {
             for policy in page.policies().iter().filter(|policy| counts(policy)) {
                 match self.judge(policy) {
-                    Ok(Some(details)) if self.details => waiting.push(details),
-                    Ok(Some(details)) => out.send(PermissivePolicy::Name(details.policy_name)).await?,
-                    Ok(None) => {}
-                    Err(error) => unreadable(cx, policy.policy_name().unwrap_or_default(), error)?,
+                    Ok(details) => found.extend(details),
+                    Err(error) => unreadable(cx, name(policy), error)?,
                 }
             }
             for user in page.user_detail_list() {
@@ -145,15 +143,16 @@ impl DiscoverPermissivePolicies {
                 attached.add(role.attached_managed_policies(), role.role_name(), |a| &mut a.roles);
             }
         }
-        for mut details in waiting {
+        found.sort_by(|a, b| (&a.policy_name, &a.arn).cmp(&(&b.policy_name, &b.arn)));
+        for mut details in found {
             details.attached_to = attached.0.remove(&details.arn).unwrap_or_default();
-            out.send(PermissivePolicy::Details(details)).await?;
+            out.send(if self.details { PermissivePolicy::Details(details) } else { PermissivePolicy::Name(details.policy_name) }).await?;
         }
         Ok(())
     }
 
     fn judge(&self, policy: &ManagedPolicyDetail) -> Result<Option<Details>> {
-        let name = policy.policy_name().unwrap_or_default();
+        let name = name(policy);
         let unreadable = |why: String| Error::Failed(format!("the policy `{name}` cannot be judged: {why}"));
         let in_force = policy.policy_version_list().iter().find(|version| version.is_default_version());
         let version = in_force.ok_or_else(|| unreadable("IAM does not give the version in force".into()))?;
@@ -167,6 +166,12 @@ impl DiscoverPermissivePolicies {
             permissive,
         }))
     }
+}
+
+/// The ARN ends in it too.
+fn name(policy: &ManagedPolicyDetail) -> &str {
+    let of_arn = || policy.arn().and_then(|arn| arn.rsplit('/').next());
+    policy.policy_name().or_else(of_arn).unwrap_or_default()
 }
 
 /// AWS's own count when they are attached; a boundary grants nothing.

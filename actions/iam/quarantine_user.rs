@@ -255,8 +255,8 @@ async fn not_self(cx: &Context, iam: &Client, name: &str) -> Result<String> {
     // The id too: an ARN ends with the name, and a user may be renamed while a session lasts.
     let same = caller.arn() == Some(user.arn()) || (!user.user_id().is_empty() && caller.user_id() == Some(user.user_id()));
     if same {
-        let message = format!("`user`: `{name}` is the user whose credentials this command runs with: you would lock out yourself");
-        return Err(Error::field("user", message));
+        let message = format!("`{name}` is the user whose credentials this command runs with: you would lock out yourself");
+        return Err(Error::Refused(message));
     }
     Ok(user.arn)
 }

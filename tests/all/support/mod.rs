@@ -6,6 +6,8 @@ pub mod account;
 pub mod fake_backup;
 #[cfg(feature = "cloudtrail")]
 pub mod fake_cloudtrail;
+#[cfg(feature = "iam")]
+pub mod fake_iam;
 pub mod fake_s3;
 pub mod http;
 pub mod moto;

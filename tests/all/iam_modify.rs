@@ -1,0 +1,1224 @@
+//! The IAM actions that change users, on moto: what it lacks stands in front of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::http::{self, Request};
+use crate::support::proxy::Proxy;
+use crate::support::{Account, Output, Response, Server, directory, moto, report, xml};
+
+const CHANGE_PASSWORD: &str = "arn:aws:iam::aws:policy/IAMUserChangePassword";
+const V3: &str = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3";
+const V2: &str = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV2";
+const DENY_ALL: &str = "aaws-quarantine-deny-all";
+const END_SESSIONS: &str = "aaws-quarantine-end-sessions";
+
+/// Any certificate that can be parsed.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBdTCCARugAwIBAgIUf68biEB2u5Diyi4AzYIUjqxQrDAwCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjMwODQ5NTlaGA8yMTI2MTAzMDA4NDk1
+OVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHmi
+9SBuqmDVNBYK7qBsQ89op5UzCDiyKG931fAgsRmcaO9JZXNckafEdnuuxAVvqSEg
++YKoRnEPAud4mHXF1LSjUzBRMB0GA1UdDgQWBBSuXfSIzY69aLvHRJa+3qBtRJdd
+VzAfBgNVHSMEGDAWgBSuXfSIzY69aLvHRJa+3qBtRJddVzAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0gAMEUCICLWBOzGG4KI7I82tvWczPsa7DnTsvbaaR1x
+NKeiLdfHAiEAoZcPWe6bmiNZ+D4sqlzJqKF7/bYJhmXvl7U6dgSb11U=
+-----END CERTIFICATE-----
+";
+
+// --- What stands in front of moto ---
+
+/// An error as IAM writes it.
+fn error(status: u16, code: &str) -> Response {
+    error_saying(status, code, &format!("{code} by the test"))
+}
+
+fn error_saying(status: u16, code: &str, message: &str) -> Response {
+    let message = xml::escape(message);
+    let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+    Response::xml(status, format!("<ErrorResponse>{error}<RequestId>REQ-{code}</RequestId></ErrorResponse>"))
+}
+
+/// A parameter of a request of the query protocol.
+fn parameter(request: &Request, name: &str) -> Option<String> {
+    let form = request.text();
+    let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(xml::percent_decode(&value.replace('+', " ")))
+}
+
+fn forward(request: &Request) -> Response {
+    http::send(moto::endpoint(), request).expect("moto answers")
+}
+
+/// The wrongs that a test does, before what makes moto more like IAM.
+trait Spoiled: Sized {
+    fn refusing(self, operation: &'static str, code: &'static str) -> Self;
+    fn failing(self, operation: &'static str, nth: usize, code: &'static str) -> Self;
+    fn refusing_user(self, operation: &'static str, user: &'static str, code: &'static str) -> Self;
+}
+
+impl Spoiled for Proxy {
+    /// Answers every request of an operation with an error.
+    fn refusing(self, operation: &'static str, code: &'static str) -> Self {
+        self.rule(operation, move |_, _| Some(error(status(code), code)))
+    }
+
+    /// Answers the `nth` request of an operation with an error.
+    fn failing(self, operation: &'static str, nth: usize, code: &'static str) -> Self {
+        self.rule(operation, move |n, _| (n == nth).then(|| error(status(code), code)))
+    }
+
+    /// Answers the requests of an operation for one user with an error.
+    fn refusing_user(self, operation: &'static str, user: &'static str, code: &'static str) -> Self {
+        self.rule(operation, move |_, request| (parameter(request, "UserName").as_deref() == Some(user)).then(|| error(status(code), code)))
+    }
+}
+
+fn status(code: &str) -> u16 {
+    match code {
+        "AccessDenied" => 403,
+        "NoSuchEntity" => 404,
+        "EntityAlreadyExists" | "EntityTemporarilyUnmodifiable" | "LimitExceeded" => 409,
+        _ => 400,
+    }
+}
+
+/// Answers one member a page, as IAM may: moto pages none of these lists.
+fn one_a_page(proxy: Proxy, operations: &[&'static str]) -> Proxy {
+    operations.iter().fold(proxy, |proxy, &operation| {
+        proxy.rule(operation, move |_, request| {
+            let at: usize = parameter(request, "Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
+            let mut whole = request.clone();
+            whole.body = request.text().replace(&format!("&Marker={at}"), "").into_bytes();
+            let mut reply = forward(&whole);
+            let text = reply.text();
+            let members: Vec<String> = xml::elements(&text, "member").into_iter().map(|m| format!("<member>{m}</member>")).collect();
+            if members.len() < 2 {
+                return Some(reply);
+            }
+            let kept = members.iter().enumerate().filter(|(n, _)| *n != at).fold(text.clone(), |text, (_, m)| text.replacen(m, "", 1));
+            let kept = kept.replace("<IsTruncated>false</IsTruncated>", "");
+            let more = if at + 1 < members.len() {
+                format!("<IsTruncated>true</IsTruncated><Marker>{}</Marker>", at + 1)
+            } else {
+                "<IsTruncated>false</IsTruncated>".to_owned()
+            };
+            let end = format!("</{operation}Result>");
+            reply.body = kept.replacen(&end, &format!("{more}{end}"), 1).into_bytes();
+            Some(reply)
+        })
+    })
+}
+
+/// Has the policies that AWS manages: moto has none, so policies of the account's own of the same names stand for them.
+fn with_aws_policies(proxy: Proxy, account: &Account, names: &[&str]) -> Proxy {
+    for name in names {
+        let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:CreateUser","Resource":"*"}]}"#;
+        account.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", document)]);
+    }
+    ["AttachUserPolicy", "DetachUserPolicy", "ListAttachedUserPolicies"].iter().fold(proxy, |proxy, operation| {
+        let id = account.id.clone();
+        proxy.rule(operation, move |_, request| {
+            let mut request = request.clone();
+            request.body = request.text().replace("iam%3A%3Aaws%3Apolicy", &format!("iam%3A%3A{id}%3Apolicy")).into_bytes();
+            let mut reply = forward(&request);
+            reply.body = reply.text().replace(&format!("iam::{id}:policy/"), "iam::aws:policy/").into_bytes();
+            Some(reply)
+        })
+    })
+}
+
+/// Credentials for single services, which moto lacks: id to status.
+type ServiceCredentials = Arc<Mutex<BTreeMap<String, String>>>;
+
+fn with_service_credentials(proxy: Proxy, ids: &[&str]) -> (Proxy, ServiceCredentials) {
+    let state: ServiceCredentials = Arc::new(Mutex::new(ids.iter().map(|id| ((*id).to_owned(), "Active".to_owned())).collect()));
+    let (listed, updated) = (Arc::clone(&state), Arc::clone(&state));
+    let proxy = proxy.rule("ListServiceSpecificCredentials", move |_, request| {
+        let user = parameter(request, "UserName").expect("a user name");
+        let member = |(id, status): (&String, &String)| {
+            format!(
+                "<member><UserName>{user}</UserName><Status>{status}</Status><ServiceUserName>{user}-at-1</ServiceUserName>\
+                 <CreateDate>2026-01-01T00:00:00Z</CreateDate><ServiceSpecificCredentialId>{id}</ServiceSpecificCredentialId>\
+                 <ServiceName>codecommit.amazonaws.com</ServiceName></member>"
+            )
+        };
+        // One a page.
+        let state = listed.lock().unwrap();
+        let at: usize = parameter(request, "Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
+        let members: String = state.iter().skip(at).take(1).map(member).collect();
+        let more = if at + 1 < state.len() {
+            format!("<IsTruncated>true</IsTruncated><Marker>{}</Marker>", at + 1)
+        } else {
+            "<IsTruncated>false</IsTruncated>".to_owned()
+        };
+        let credentials = format!("<ServiceSpecificCredentials>{members}</ServiceSpecificCredentials>{more}");
+        let result = format!("<ListServiceSpecificCredentialsResult>{credentials}</ListServiceSpecificCredentialsResult>");
+        Some(Response::xml(200, format!("<ListServiceSpecificCredentialsResponse>{result}</ListServiceSpecificCredentialsResponse>")))
+    });
+    let proxy = proxy.rule("UpdateServiceSpecificCredential", move |_, request| {
+        parameter(request, "UserName").expect("a user name");
+        let id = parameter(request, "ServiceSpecificCredentialId").expect("an id");
+        let status = parameter(request, "Status").expect("a status");
+        *updated.lock().unwrap().get_mut(&id).expect("an id that was listed") = status;
+        Some(Response::xml(200, "<UpdateServiceSpecificCredentialResponse></UpdateServiceSpecificCredentialResponse>"))
+    });
+    (proxy, state)
+}
+
+/// The operations that change something.
+fn writes(server: &Server) -> Vec<String> {
+    let looks = |name: &String| name.starts_with("Get") || name.starts_with("List");
+    server.operations().into_iter().filter(|name| !looks(name)).collect()
+}
+
+#[track_caller]
+fn all_name_a_user(server: &Server) {
+    for operation in server.operations() {
+        for request in server.requests(&operation) {
+            let needed = !["GetAccessKeyLastUsed", "GetCallerIdentity"].contains(&operation.as_str());
+            let named = parameter(&request, "UserName").is_some_and(|name| !name.is_empty());
+            assert!(named || !needed, "{operation} without a user name is about the caller: {}", request.text());
+        }
+    }
+}
+
+// --- What is in an account ---
+
+fn user(account: &Account, name: &str) {
+    account.iam("CreateUser", &[("UserName", name)]);
+}
+
+/// A user with a console password.
+fn console_user(account: &Account, name: &str) {
+    user(account, name);
+    account.iam("CreateLoginProfile", &[("UserName", name), ("Password", "the-old-password")]);
+}
+
+/// A new access key: its id.
+fn key(account: &Account, user: &str) -> String {
+    let reply = account.iam("CreateAccessKey", &[("UserName", user)]);
+    xml::texts(&reply, "AccessKeyId").into_iter().next().expect("the id of the new key")
+}
+
+/// A new access key: its id and its secret.
+fn whole_key(account: &Account, user: &str) -> (String, String) {
+    let reply = account.iam("CreateAccessKey", &[("UserName", user)]);
+    let member = |name: &str| xml::texts(&reply, name).into_iter().next().expect("a member of the new key");
+    (member("AccessKeyId"), member("SecretAccessKey"))
+}
+
+/// Status by id.
+fn keys(account: &Account, user: &str) -> BTreeMap<String, String> {
+    let reply = account.iam("ListAccessKeys", &[("UserName", user)]);
+    xml::texts(&reply, "AccessKeyId").into_iter().zip(xml::texts(&reply, "Status")).collect()
+}
+
+fn has_password(account: &Account, user: &str) -> bool {
+    account.try_call("iam", &format!("Action=GetLoginProfile&UserName={user}")).status == 200
+}
+
+/// The names of the managed policies attached to a user.
+fn attached(account: &Account, user: &str) -> Vec<String> {
+    xml::texts(&account.iam("ListAttachedUserPolicies", &[("UserName", user)]), "PolicyName")
+}
+
+/// The names of a user's inline policies.
+fn inline(account: &Account, user: &str) -> Vec<String> {
+    xml::texts(&account.iam("ListUserPolicies", &[("UserName", user)]), "member")
+}
+
+fn attach(account: &Account, user: &str, policy: &str) {
+    account.iam("AttachUserPolicy", &[("UserName", user), ("PolicyArn", &format!("arn:aws:iam::{}:policy/{policy}", account.id))]);
+}
+
+/// Item and status of each outcome in a list of them.
+fn outcomes(list: &Value) -> Vec<(&str, &str)> {
+    let outcomes = list.as_array().expect("a list of outcomes").iter();
+    outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
+}
+
+/// Item and code of each line of a report, sorted; the code is empty where nothing failed.
+fn codes(lines: &[Value]) -> Vec<(&str, &str)> {
+    let mut codes: Vec<_> =
+        lines.iter().map(|line| (line["item"].as_str().expect("an item"), line["code"].as_str().unwrap_or_default())).collect();
+    codes.sort_unstable();
+    codes
+}
+
+fn plain() -> Proxy {
+    Proxy::to(moto::endpoint())
+}
+
+// --- modify_access_keys ---
+
+#[test]
+fn keys_are_disabled_and_enabled_again() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let proxy = plain().start();
+    let run = |verb: &str| account.aaws(format!("iam modify_access_keys --key {id} alice --{verb}")).endpoint(&proxy.url).run().ok();
+    assert_eq!(run("disable").json(), json!([]));
+    assert_eq!(keys(&account, "alice"), BTreeMap::from([(id.clone(), "Inactive".to_owned())]));
+    assert_eq!(run("enable").json(), json!([]));
+    assert_eq!(keys(&account, "alice"), BTreeMap::from([(id.clone(), "Active".to_owned())]));
+    let once = ["ListAccessKeys", "UpdateAccessKey"];
+    assert_eq!(proxy.operations(), [once, once].concat(), "what is declared is called, and nothing else");
+    all_name_a_user(&proxy);
+}
+
+#[test]
+fn i14_a_key_without_its_user_is_looked_up_and_never_taken_for_the_callers() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let proxy = plain().start();
+    let run = account.aaws(format!("iam modify_access_keys --key {id} --disable")).endpoint(&proxy.url).run().ok();
+    assert_eq!(run.json(), json!([]));
+    assert_eq!(keys(&account, "alice")[&id], "Inactive");
+    assert_eq!(proxy.operations(), ["GetAccessKeyLastUsed", "ListAccessKeys", "UpdateAccessKey"]);
+    all_name_a_user(&proxy);
+}
+
+#[test]
+fn i14_a_key_whose_user_nobody_knows_is_not_touched() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    // So IAM answers for a key of the root user.
+    let unknown = "<GetAccessKeyLastUsedResponse><GetAccessKeyLastUsedResult><AccessKeyLastUsed><Region>N/A</Region>\
+                   <ServiceName>N/A</ServiceName></AccessKeyLastUsed></GetAccessKeyLastUsedResult></GetAccessKeyLastUsedResponse>";
+    let proxy = plain().rule("GetAccessKeyLastUsed", move |_, _| Some(Response::xml(200, unknown))).start();
+    let run = account.aaws(format!("iam modify_access_keys --key {id} --disable")).endpoint(&proxy.url).run().exits(3);
+    assert_eq!(run.json(), json!([id]));
+    run.logs("UnknownUser");
+    assert_eq!(writes(&proxy), [""; 0]);
+}
+
+#[test]
+fn i14_names_that_are_no_users_are_never_sent() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let proxy = plain().start();
+    let list = json!([{"AccessKeyId": "AKIAROOTROOTROOTROOT", "UserName": "<root_account>"}]);
+    let run = account.aaws("iam modify_access_keys --keys - --disable").stdin(list.to_string()).endpoint(&proxy.url).run().exits(3);
+    run.logs("InvalidUserName").logs("root user");
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn a_key_that_is_so_already_is_left_alone() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let (one, other) = (key(&account, "alice"), key(&account, "alice"));
+    account.iam("UpdateAccessKey", &[("UserName", "alice"), ("AccessKeyId", &one), ("Status", "Inactive")]);
+    let proxy = plain().start();
+    let line = format!("iam modify_access_keys --key {one} alice --key {other} alice --disable");
+    let run = account.aaws(&line).endpoint(&proxy.url).run().ok().logs("unchanged");
+    assert_eq!(run.json(), json!([]));
+    assert_eq!(proxy.operations(), ["ListAccessKeys", "UpdateAccessKey"], "a user is read once");
+    account.aaws(&line).endpoint(&proxy.url).run().ok();
+    assert_eq!(proxy.count("UpdateAccessKey"), 1, "the second run finds nothing to do");
+}
+
+#[test]
+fn i14_the_sessions_own_key_is_refused() {
+    let account = Account::fresh();
+    ["admin", "bob"].iter().for_each(|name| user(&account, name));
+    let (own, secret) = whole_key(&account, "admin");
+    let other = key(&account, "bob");
+    let proxy = plain().start();
+    let line = format!("iam modify_access_keys --key {own} admin --key {other} bob --disable");
+    let aaws = || account.aaws(&line).endpoint(&proxy.url).env("AWS_ACCESS_KEY_ID", &own).env("AWS_SECRET_ACCESS_KEY", &secret);
+    let run = aaws().without("AWS_SESSION_TOKEN").run().exits(3).logs("OwnKey").logs("include_own_key");
+    assert_eq!(run.json(), json!([own]));
+    assert_eq!(keys(&account, "admin")[&own], "Active");
+    assert_eq!(keys(&account, "bob")[&other], "Inactive", "the other key is disabled all the same");
+
+    aaws().without("AWS_SESSION_TOKEN").arg("--dry_run").run().exits(3).logs("OwnKey");
+    aaws().without("AWS_SESSION_TOKEN").arg("--include_own_key").run().ok();
+    assert_eq!(keys(&account, "admin")[&own], "Inactive");
+}
+
+#[test]
+fn the_own_key_comes_last_when_all_others_are_settled() {
+    let account = Account::fresh();
+    user(&account, "admin");
+    let (own, secret) = whole_key(&account, "admin");
+    let names = ["u1", "u2", "u3"];
+    let others: Vec<String> = names
+        .iter()
+        .map(|name| {
+            user(&account, name);
+            key(&account, name)
+        })
+        .collect();
+    // Each other key is slow, and the last of them is tried twice: the own key waits for all of that.
+    let slow = {
+        let own = own.clone();
+        let last = others[2].clone();
+        let tried = Mutex::new(0);
+        plain().rule("UpdateAccessKey", move |_, request| {
+            let id = parameter(request, "AccessKeyId").expect("an id");
+            if id == own {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            let mut tried = tried.lock().unwrap();
+            *tried += usize::from(id == last);
+            (id == last && *tried == 1).then(|| error(409, "EntityTemporarilyUnmodifiable"))
+        })
+    };
+    let proxy = slow.start();
+    let given: String = names.iter().zip(&others).map(|(name, id)| format!(" --key {id} {name}")).collect();
+    let line = format!("iam modify_access_keys --key {own} admin{given} --disable --include_own_key");
+    let run = account.aaws(line).endpoint(&proxy.url).env("AWS_ACCESS_KEY_ID", &own).env("AWS_SECRET_ACCESS_KEY", &secret);
+    run.without("AWS_SESSION_TOKEN").run().ok();
+    let sent: Vec<_> = proxy.requests("UpdateAccessKey").iter().filter_map(|r| parameter(r, "AccessKeyId")).collect();
+    assert_eq!(sent.len(), 5);
+    assert_eq!(sent.last(), Some(&own), "{sent:?}");
+}
+
+#[test]
+fn what_discovers_keys_can_be_piped_in_as_it_stands() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let (one, other) = (key(&account, "alice"), key(&account, "alice"));
+    let found = json!([
+        {"AccessKeyId": one, "UserName": "alice", "CreateDate": "2020-01-01T00:00:00Z", "Status": "Active", "AgeDays": 2000, "LastUsedDate": null},
+        {"access_key_id": other, "user_name": "alice", "something": {"new": [1]}},
+    ]);
+    let run = account.aaws("iam modify_access_keys --keys - --disable").stdin(found.to_string()).run().ok();
+    assert_eq!(run.json(), json!([]));
+    assert!(keys(&account, "alice").values().all(|status| status == "Inactive"));
+}
+
+#[test]
+fn no_keys_are_no_keys() {
+    let account = Account::fresh();
+    let proxy = plain().start();
+    for list in ["[]", ""] {
+        let run = account.aaws("iam modify_access_keys --keys - --disable").stdin(list).endpoint(&proxy.url).run().ok();
+        assert_eq!(run.json(), json!([]));
+    }
+    assert_eq!(account.aaws("iam modify_access_keys --disable --keys").endpoint(&proxy.url).run().ok().json(), json!([]));
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn one_bad_key_does_not_sink_the_others() {
+    let account = Account::fresh();
+    ["alice", "bob", "carol", "dave"].iter().for_each(|name| user(&account, name));
+    let (good, denied, unread) = (key(&account, "alice"), key(&account, "bob"), key(&account, "carol"));
+    let proxy =
+        plain().refusing_user("UpdateAccessKey", "bob", "AccessDenied").refusing_user("ListAccessKeys", "carol", "AccessDenied").start();
+    let directory = directory();
+    let line = format!(
+        "iam modify_access_keys --key {denied} bob --key {unread} carol --key AKIANOSUCHKEYATALL00 --key {good} dave --key {good} alice \
+         --key AKIANOSUCHKEYATALL00 alice --key {good} nobody --disable --report report.jsonl"
+    );
+    let run = account.aaws(line).endpoint(&proxy.url).within(directory.path()).run().exits(3);
+    let failed = json!([denied, unread, "AKIANOSUCHKEYATALL00", good, "AKIANOSUCHKEYATALL00", good]);
+    assert_eq!(run.json(), failed, "the keys that failed, in the order given");
+    assert_eq!(keys(&account, "alice")[&good], "Inactive");
+    assert_eq!((&keys(&account, "bob")[&denied][..], &keys(&account, "carol")[&unread][..]), ("Active", "Active"));
+    let none = "AKIANOSUCHKEYATALL00";
+    let denied = [(denied.as_str(), "AccessDenied"), (&unread, "AccessDenied")];
+    let missing = [(none, "NoSuchEntity"), (none, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "")];
+    let mut expected = [&denied[..], &missing].concat();
+    expected.sort_unstable();
+    let lines = report(&directory);
+    assert_eq!(codes(&lines), expected);
+    all_name_a_user(&proxy);
+}
+
+#[test]
+fn an_item_without_its_id_stops_all_before_anything_is_sent() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let proxy = plain().start();
+    let list = json!([{"AccessKeyId": id, "UserName": "alice"}, {"UserName": "alice"}]).to_string();
+    let run = account.aaws("iam modify_access_keys --disable --keys").arg(&list).endpoint(&proxy.url).run().exits(2);
+    run.silent().logs("keys[1].AccessKeyId");
+    account.aaws("iam modify_access_keys --disable --keys -").stdin(list).endpoint(&proxy.url).run().exits(2).logs("AccessKeyId");
+    for flags in ["", "--enable --disable", "--enable --include_own_key"] {
+        account.aaws(format!("iam modify_access_keys --key {id} alice {flags}")).endpoint(&proxy.url).run().exits(2).silent();
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+    assert_eq!(keys(&account, "alice")[&id], "Active");
+}
+
+#[test]
+fn a_dry_run_of_keys_says_what_would_change_and_writes_nothing() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let (one, other) = (key(&account, "alice"), key(&account, "alice"));
+    account.iam("UpdateAccessKey", &[("UserName", "alice"), ("AccessKeyId", &one), ("Status", "Inactive")]);
+    let proxy = plain().start();
+    let line = format!("iam modify_access_keys --key {one} alice --key {other} --disable --dry_run");
+    let run = account.aaws(line).endpoint(&proxy.url).run().ok().logs("unchanged");
+    assert_eq!(outcomes(&run.json()), [(other.as_str(), "planned")]);
+    assert_eq!(writes(&proxy), [""; 0]);
+    assert_eq!(keys(&account, "alice")[&other], "Active");
+}
+
+#[test]
+fn keys_on_later_pages_are_found() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let (one, other) = (key(&account, "alice"), key(&account, "alice"));
+    let proxy = one_a_page(plain(), &["ListAccessKeys"]).start();
+    let line = format!("iam modify_access_keys --key {one} alice --key {other} alice --disable");
+    account.aaws(line).endpoint(&proxy.url).run().ok();
+    assert_eq!(proxy.count("ListAccessKeys"), 2);
+    assert!(keys(&account, "alice").values().all(|status| status == "Inactive"));
+}
+
+#[test]
+fn the_output_format_is_heeded() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let run = account.aaws("iam modify_access_keys --key AKIANOSUCHKEYATALL00 alice --disable --output text").run().exits(3);
+    assert_eq!(run.stdout, "AKIANOSUCHKEYATALL00\n");
+    for line in ["modify_access_keys --key AKIANOSUCHKEYATALL00 alice", "modify_users_console_access --user AKIANOSUCHKEYATALL00"] {
+        let run = account.aaws(format!("iam {line} --disable --output table")).run().exits(3);
+        assert!(run.stdout.contains("AKIANOSUCHKEYATALL00") && !run.stdout.contains('['), "no table: {run}");
+    }
+}
+
+// --- modify_users_console_access ---
+
+/// In front of moto, the policy that lets users change their passwords.
+fn console(proxy: Proxy, account: &Account) -> Server {
+    with_aws_policies(proxy, account, &["IAMUserChangePassword"]).start()
+}
+
+#[test]
+fn a_password_is_created_and_may_be_changed() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let proxy = console(plain(), &account);
+    let run = account.aaws("iam modify_users_console_access --user alice env:NEW --enable").env("NEW", "correct-horse");
+    assert_eq!(run.endpoint(&proxy.url).run().ok().json(), json!([]));
+    assert!(has_password(&account, "alice"));
+    assert_eq!(attached(&account, "alice"), ["IAMUserChangePassword"]);
+    assert_eq!(proxy.operations(), ["ListAttachedUserPolicies", "GetLoginProfile", "CreateLoginProfile", "AttachUserPolicy"]);
+    let sent = &proxy.requests("CreateLoginProfile")[0];
+    assert_eq!(parameter(sent, "Password").as_deref(), Some("correct-horse"));
+    assert_eq!(parameter(sent, "PasswordResetRequired").as_deref(), Some("true"));
+    assert_eq!(parameter(&proxy.requests("AttachUserPolicy")[0], "PolicyArn").as_deref(), Some(CHANGE_PASSWORD));
+    all_name_a_user(&proxy);
+}
+
+#[test]
+fn g14_passwords_come_from_files_standard_input_variables_and_lists() {
+    let account = Account::fresh();
+    ["a", "b", "c", "d", "e"].iter().for_each(|name| user(&account, name));
+    let proxy = console(plain(), &account);
+    let directory = directory();
+    fs::write(directory.path().join("secret.txt"), "from a file\n").unwrap();
+    let line = "iam modify_users_console_access --user a @secret.txt --user b - --user c env:SECRET --enable --require_reset=false";
+    let run = account.aaws(line).within(directory.path()).stdin("from stdin\r\n").env("SECRET", "from env");
+    run.endpoint(&proxy.url).run().ok();
+    let list = json!([{"UserName": "d", "Password": "@as it stands"}, {"user_name": "e", "password": "from e", "PasswordLastUsed": null}]);
+    let run = account.aaws("iam modify_users_console_access --users - --enable").stdin(list.to_string());
+    run.endpoint(&proxy.url).run().ok();
+    let requests = proxy.requests("CreateLoginProfile");
+    let sent: BTreeMap<_, _> = requests.iter().map(|r| (parameter(r, "UserName").unwrap(), parameter(r, "Password").unwrap())).collect();
+    let expected = [("a", "from a file"), ("b", "from stdin"), ("c", "from env"), ("d", "@as it stands"), ("e", "from e")];
+    assert_eq!(sent, expected.map(|(user, password)| (user.to_owned(), password.to_owned())).into());
+    let kept = requests.iter().filter(|r| parameter(r, "PasswordResetRequired").as_deref() == Some("false")).count();
+    assert_eq!(kept, 3, "of those who need not change it");
+}
+
+#[test]
+fn i15_every_user_needs_a_password_before_anything_is_sent() {
+    let account = Account::fresh();
+    ["a", "b"].iter().for_each(|name| user(&account, name));
+    let proxy = console(plain(), &account);
+    for second in ["b", "b env:EMPTY"] {
+        let line = format!("iam modify_users_console_access --user a env:SECRET --user {second} --enable");
+        for line in [line.clone(), format!("{line} --dry_run")] {
+            let run = account.aaws(line).env("SECRET", "sesame-1").env("EMPTY", "").endpoint(&proxy.url).run().exits(2);
+            run.silent().logs("users[1].Password").logs("hint:");
+        }
+    }
+    let too_many = account.aaws("iam modify_users_console_access --user a one two --enable").endpoint(&proxy.url).run();
+    too_many.exits(2).silent();
+    for flags in ["", "--enable --disable", "--disable --replace_password", "--disable --require_reset"] {
+        account.aaws(format!("iam modify_users_console_access --user a secret {flags}")).endpoint(&proxy.url).run().exits(2).silent();
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn g14_on_a_terminal_a_missing_password_is_asked_for_unseen() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let proxy = console(plain(), &account);
+    let run = account.aaws("iam modify_users_console_access --user alice --enable").endpoint(&proxy.url).on_terminal("typed-sesame").ok();
+    assert!(run.stdout.contains("alice") && !run.stdout.contains("typed-sesame"), "{run}");
+    assert_eq!(parameter(&proxy.requests("CreateLoginProfile")[0], "Password").as_deref(), Some("typed-sesame"));
+}
+
+#[test]
+fn i15_a_password_whose_policy_cannot_be_attached_is_deleted_again() {
+    let account = Account::fresh();
+    ["alice", "bob"].iter().for_each(|name| user(&account, name));
+    // Right after it was created a login profile may not be deletable for a while.
+    let proxy = plain().refusing_user("AttachUserPolicy", "alice", "LimitExceeded").failing(
+        "DeleteLoginProfile",
+        1,
+        "EntityTemporarilyUnmodifiable",
+    );
+    let proxy = console(proxy, &account);
+    let run = account.aaws("iam modify_users_console_access --user alice env:S --user bob env:S --enable").env("S", "sesame-1");
+    let run = run.endpoint(&proxy.url).run().exits(3).logs("LimitExceeded").logs("undone: create a console password for the user `alice`");
+    assert_eq!(run.json(), json!(["alice"]));
+    assert!(!has_password(&account, "alice"), "the password does not stay behind");
+    assert!(has_password(&account, "bob"));
+    assert_eq!(attached(&account, "bob"), ["IAMUserChangePassword"]);
+    assert_eq!(proxy.count("DeleteLoginProfile"), 2);
+}
+
+#[test]
+fn what_cannot_be_undone_is_said() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let proxy = plain().refusing("AttachUserPolicy", "AccessDenied").refusing("DeleteLoginProfile", "AccessDenied");
+    let proxy = console(proxy, &account);
+    let run = account.aaws("iam modify_users_console_access --user alice env:S --enable").env("S", "sesame-1");
+    run.endpoint(&proxy.url).run().exits(3).logs("could not undo: create a console password for the user `alice`");
+}
+
+#[test]
+fn i15_a_user_with_a_password_fails_unless_it_is_to_be_replaced() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    let proxy = console(plain(), &account);
+    let line = "iam modify_users_console_access --user alice env:S --enable";
+    let aaws = |flags: &str| account.aaws(format!("{line} {flags}")).env("S", "sesame-2").endpoint(&proxy.url).run();
+    let run = aaws("").exits(3).logs("EntityAlreadyExists").logs("replace_password");
+    assert_eq!(run.json(), json!(["alice"]));
+    assert_eq!(writes(&proxy), [""; 0]);
+
+    let plan = aaws("--replace_password --dry_run").ok().json();
+    assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("cannot be put back")), "{plan}");
+    assert_eq!(writes(&proxy), [""; 0]);
+
+    assert_eq!(aaws("--replace_password").ok().json(), json!([]));
+    assert_eq!(writes(&proxy), ["AttachUserPolicy", "UpdateLoginProfile"], "what cannot be undone comes last");
+    let sent = &proxy.requests("UpdateLoginProfile")[0];
+    assert_eq!(parameter(sent, "Password").as_deref(), Some("sesame-2"));
+    assert_eq!(parameter(sent, "PasswordResetRequired").as_deref(), Some("true"));
+    assert_eq!(attached(&account, "alice"), ["IAMUserChangePassword"]);
+}
+
+#[test]
+fn i15_a_replacement_that_breaks_the_password_policy_leaves_all_as_it_was() {
+    let account = Account::fresh();
+    ["alice", "bob"].iter().for_each(|name| console_user(&account, name));
+    let proxy = console(plain().refusing("UpdateLoginProfile", "PasswordPolicyViolation"), &account);
+    attach(&account, "bob", "IAMUserChangePassword");
+    let line = "iam modify_users_console_access --user alice env:S --user bob env:S --enable --replace_password";
+    let run = account.aaws(line).env("S", "sesame-1").endpoint(&proxy.url).run().exits(3).logs("PasswordPolicyViolation");
+    assert_eq!(run.json(), json!(["alice", "bob"]));
+    assert_eq!(attached(&account, "alice"), [""; 0], "undone");
+    assert_eq!(attached(&account, "bob"), ["IAMUserChangePassword"], "what was there before is not undone");
+}
+
+#[test]
+fn i15_a_password_that_somebody_else_made_meanwhile_is_not_deleted() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let proxy = console(plain().refusing("CreateLoginProfile", "EntityAlreadyExists"), &account);
+    let run = account.aaws("iam modify_users_console_access --user alice env:S --enable").env("S", "sesame-1");
+    run.endpoint(&proxy.url).run().exits(3).logs("EntityAlreadyExists");
+    assert_eq!(writes(&proxy), ["CreateLoginProfile"]);
+}
+
+#[test]
+fn one_bad_user_does_not_sink_the_others() {
+    let account = Account::fresh();
+    ["weak", "denied", "unread", "good"].iter().for_each(|name| user(&account, name));
+    let proxy = plain()
+        .refusing_user("CreateLoginProfile", "weak", "PasswordPolicyViolation")
+        .refusing_user("CreateLoginProfile", "denied", "AccessDenied")
+        .refusing_user("GetLoginProfile", "unread", "AccessDenied");
+    let proxy = console(proxy, &account);
+    let names = ["weak", "nobody", "denied", "<root_account>", "unread", "good"];
+    let list: Vec<_> = names.iter().map(|name| json!({"UserName": name, "Password": "sesame-1"})).collect();
+    let directory = directory();
+    let run = account.aaws("iam modify_users_console_access --users - --enable --report report.jsonl").stdin(json!(list).to_string());
+    let run = run.within(directory.path()).endpoint(&proxy.url).run().exits(3);
+    assert_eq!(run.json(), json!(["weak", "nobody", "denied", "<root_account>", "unread"]));
+    let expected = [
+        ("<root_account>", "InvalidUserName"),
+        ("denied", "AccessDenied"),
+        ("good", ""),
+        ("nobody", "NoSuchEntity"),
+        ("unread", "AccessDenied"),
+        ("weak", "PasswordPolicyViolation"),
+    ];
+    assert_eq!(codes(&report(&directory)), expected);
+    assert!(has_password(&account, "good"));
+    all_name_a_user(&proxy);
+}
+
+#[test]
+fn a_password_is_deleted_and_its_policy_detached() {
+    let account = Account::fresh();
+    ["alice", "bob"].iter().for_each(|name| console_user(&account, name));
+    ["none", "left"].iter().for_each(|name| user(&account, name));
+    let proxy = console(plain(), &account);
+    ["alice", "left"].iter().for_each(|name| attach(&account, name, "IAMUserChangePassword"));
+    let line = "iam modify_users_console_access --user alice --user bob --user none --user left --user nobody --disable";
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("`none` unchanged").logs("`nobody`: NoSuchEntity");
+    assert_eq!(run.json(), json!(["nobody"]), "a user without a password is no failure, one that there is not is");
+    for name in ["alice", "bob", "none", "left"] {
+        assert!(!has_password(&account, name), "{name}");
+        assert_eq!(attached(&account, name), [""; 0], "{name}");
+    }
+    assert_eq!((proxy.count("DeleteLoginProfile"), proxy.count("DetachUserPolicy")), (2, 2), "nothing is sent that is not needed");
+    all_name_a_user(&proxy);
+
+    let again = account.aaws("iam modify_users_console_access --user alice --user bob --disable").endpoint(&proxy.url).run().ok();
+    assert_eq!(again.json(), json!([]));
+    assert_eq!(proxy.count("DeleteLoginProfile"), 2);
+}
+
+#[test]
+fn i15_a_password_that_cannot_be_deleted_yet_is_tried_again() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    let code = "EntityTemporarilyUnmodifiable";
+    let proxy = console(plain().failing("DeleteLoginProfile", 1, code).failing("DeleteLoginProfile", 2, code), &account);
+    account.aaws("iam modify_users_console_access --user alice --disable").endpoint(&proxy.url).run().ok();
+    assert_eq!(proxy.count("DeleteLoginProfile"), 3);
+    assert!(!has_password(&account, "alice"));
+}
+
+#[test]
+fn a_policy_that_cannot_be_detached_is_a_failure_that_says_what_is_done() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    let proxy = console(plain().failing("DetachUserPolicy", 1, "AccessDenied"), &account);
+    attach(&account, "alice", "IAMUserChangePassword");
+    let line = "iam modify_users_console_access --user alice --disable";
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("the console password is deleted, but");
+    assert_eq!(run.json(), json!(["alice"]));
+    assert!(!has_password(&account, "alice"));
+    account.aaws(line).endpoint(&proxy.url).run().ok();
+    assert_eq!(attached(&account, "alice"), [""; 0], "the next run completes it");
+}
+
+#[test]
+fn the_policy_is_found_on_a_later_page() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let names = ["IAMUserChangePassword", "APolicyBefore", "ZPolicyBehind"];
+    // The pages are cut by a proxy of its own, behind the one that has the policies.
+    let proxy = with_aws_policies(one_a_page_of_aws_policies(&account), &account, &names).start();
+    names.iter().for_each(|name| attach(&account, "alice", name));
+    account.aaws("iam modify_users_console_access --user alice --disable").endpoint(&proxy.url).run().ok();
+    assert_eq!(proxy.count("ListAttachedUserPolicies"), 3);
+    let mut left = attached(&account, "alice");
+    left.sort();
+    assert_eq!(left, ["APolicyBefore", "ZPolicyBehind"]);
+}
+
+/// Lists one attached policy a page, under the names that AWS's policies have.
+fn one_a_page_of_aws_policies(account: &Account) -> Proxy {
+    let pages = one_a_page(plain(), &["ListAttachedUserPolicies"]).start();
+    let id = account.id.clone();
+    plain().rule("ListAttachedUserPolicies", move |_, request| {
+        let mut reply = http::send(&pages.url, request).expect("a page");
+        reply.body = reply.text().replace(&format!("iam::{id}:policy/"), "iam::aws:policy/").into_bytes();
+        Some(reply)
+    })
+}
+
+#[test]
+fn a_dry_run_of_console_access_says_what_would_change_and_writes_nothing() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    ["bob", "left"].iter().for_each(|name| user(&account, name));
+    let proxy = console(plain(), &account);
+    attach(&account, "left", "IAMUserChangePassword");
+    let line = "iam modify_users_console_access --user alice --user bob --user left --disable --dry_run";
+    let run = account.aaws(line).endpoint(&proxy.url).run().ok().logs("`bob` unchanged");
+    let plan = run.json();
+    assert_eq!(outcomes(&plan), [("alice", "planned"), ("left", "planned")]);
+    assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("cannot be restored")), "{plan}");
+    let line = "iam modify_users_console_access --user bob env:S --enable --dry_run";
+    let run = account.aaws(line).env("S", "sesame-1").endpoint(&proxy.url).run().ok();
+    assert_eq!(outcomes(&run.json()), [("bob", "planned")]);
+    assert_eq!(writes(&proxy), [""; 0]);
+    assert!(has_password(&account, "alice"));
+}
+
+#[test]
+fn no_users_are_no_users() {
+    let account = Account::fresh();
+    let proxy = plain().start();
+    for verb in ["enable", "disable"] {
+        let run = account.aaws(format!("iam modify_users_console_access --users - --{verb}")).stdin("[]").endpoint(&proxy.url).run().ok();
+        assert_eq!(run.json(), json!([]));
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn a_user_without_a_name_stops_all_before_anything_is_sent() {
+    let account = Account::fresh();
+    let proxy = plain().start();
+    let list = r#"[{"UserName": "alice"}, {"Password": "sesame-1"}]"#;
+    let run = account.aaws("iam modify_users_console_access --disable --users").arg(list).endpoint(&proxy.url).run().exits(2);
+    run.silent().logs("users[1].UserName");
+    let run = account.aaws("iam modify_users_console_access --disable --users").arg(r#"[{"UserName": ""}]"#);
+    run.endpoint(&proxy.url).run().exits(3).logs("InvalidUserName");
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn users_without_mfa_are_piped_in_as_they_are_found() {
+    let account = Account::fresh();
+    ["alice", "bob"].iter().for_each(|name| console_user(&account, name));
+    let line = "aaws iam discover_no_mfa_users | aaws iam modify_users_console_access --users - --disable";
+    assert_eq!(account.shell(line).run().ok().json(), json!([]));
+    assert!(!has_password(&account, "alice") && !has_password(&account, "bob"));
+}
+
+/// Whatever happens, nobody but IAM sees a password (G14).
+#[test]
+fn g14_passwords_are_seen_nowhere() {
+    const SECRET: &str = "S3same&<open>-never";
+    let account = Account::fresh();
+    console_user(&account, "taken");
+    let names = ["echo", "body", "attach", "good"];
+    names.iter().for_each(|name| user(&account, name));
+    let echo = |request: &Request| parameter(request, "Password").expect("a password");
+    let proxy = plain()
+        // An answer that quotes what it was sent, one that is no answer of IAM's, and a step that fails later.
+        .rule("CreateLoginProfile", move |_, request| match parameter(request, "UserName").as_deref() {
+            Some("echo") => Some(error_saying(400, "ValidationError", &format!("Value '{}' at 'password' is bad", echo(request)))),
+            Some("body") => Some(Response { status: 200, headers: Vec::new(), body: format!("you sent {}", echo(request)).into_bytes() }),
+            _ => None,
+        })
+        .rule("UpdateLoginProfile", move |_, request| Some(error_saying(403, "InvalidClientTokenId", &echo(request))))
+        .refusing_user("AttachUserPolicy", "attach", "AccessDenied");
+    let proxy = console(proxy, &account);
+    let directory = directory();
+    let unseen = |run: Output| {
+        let report = fs::read_to_string(directory.path().join("report.jsonl")).unwrap_or_default();
+        for text in [&run.stdout, &run.stderr, &report] {
+            assert!(!text.contains("S3same") && !text.contains("never"), "the password is seen:\n{text}");
+        }
+        run
+    };
+    let aaws = |flags: &str| {
+        let line = format!("iam modify_users_console_access --enable --debug --report report.jsonl {flags}");
+        account.aaws(line).env("SECRET", SECRET).within(directory.path()).endpoint(&proxy.url)
+    };
+    let all: String = names.iter().chain(&["taken"]).map(|name| format!(" --user {name} env:SECRET")).collect();
+    for format in ["text", "json"] {
+        let run = unseen(aaws(&format!("{all} --error_format {format}")).run()).exits(3);
+        let failed = run.json();
+        assert!(["echo", "body", "attach", "taken"].iter().all(|name| failed.as_array().unwrap().contains(&json!(name))), "{failed}");
+        unseen(aaws(&format!("{all} --dry_run --error_format {format}")).run());
+        unseen(aaws(&format!("--user taken env:SECRET --replace_password --error_format {format}")).run()).exits(5);
+    }
+    // Input that is wrong is not quoted either.
+    for list in [
+        format!(r#"[{{"UserName": "good", "Password": ["{SECRET}"]}}]"#),
+        format!(r#"[{{"Password": "{SECRET}"}}]"#),
+        format!(r#"[{{"UserName": "good", "Password": "{SECRET}"}}, 7]"#),
+        format!(r#"[{{"UserName": "good", "Password": "{SECRET}""#),
+    ] {
+        unseen(aaws("--users -").stdin(&list).run()).exits(2);
+        unseen(aaws("--users").arg(&list).run()).exits(2);
+    }
+    let sent = proxy.requests("CreateLoginProfile");
+    assert!(sent.iter().all(|request| parameter(request, "Password").as_deref() == Some(SECRET)), "IAM sees it as it is");
+}
+
+/// A server that says yes to everything, in no partition in particular.
+fn agreeable() -> Server {
+    Server::start(|operation, _, request| {
+        let user = parameter(&request, "UserName").unwrap_or_default();
+        let result = match operation {
+            "GetLoginProfile" => return error(404, "NoSuchEntity"),
+            "GetUser" => format!(
+                "<User><Path>/</Path><UserName>{user}</UserName><UserId>AIDA1</UserId><Arn>arn:x:iam::1:user/{user}</Arn>\
+                 <CreateDate>2026-01-01T00:00:00Z</CreateDate></User>"
+            ),
+            "GetCallerIdentity" => "<UserId>AROA1:me</UserId><Account>1</Account><Arn>arn:x:sts::1:assumed-role/me/me</Arn>".to_owned(),
+            "CreateLoginProfile" => {
+                format!("<LoginProfile><UserName>{user}</UserName><CreateDate>2026-01-01T00:00:00Z</CreateDate></LoginProfile>")
+            }
+            _ => "<IsTruncated>false</IsTruncated>".to_owned(),
+        };
+        Response::xml(200, format!("<{operation}Response><{operation}Result>{result}</{operation}Result></{operation}Response>"))
+    })
+}
+
+#[test]
+fn g13_policies_are_those_of_the_partition() {
+    let account = Account::fresh();
+    for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")] {
+        let server = agreeable();
+        let run = |line: &str| account.aaws(format!("iam {line} --region {region}")).env("S", "sesame-1").endpoint(&server.url).run().ok();
+        run("modify_users_console_access --user alice env:S --enable");
+        run("quarantine_user --user alice");
+        let arns: Vec<_> = server.requests("AttachUserPolicy").iter().filter_map(|r| parameter(r, "PolicyArn")).collect();
+        let expected = [CHANGE_PASSWORD, V3].map(|arn| arn.replace("arn:aws:", &format!("arn:{partition}:")));
+        assert_eq!(arns, expected, "in {region}");
+    }
+}
+
+// --- quarantine_user ---
+
+/// A user with one of everything, and what stands in front of moto.
+struct Suspect {
+    account: Account,
+    proxy: Server,
+    key: String,
+    ssh_key: String,
+    certificate: String,
+    service: ServiceCredentials,
+}
+
+const POLICIES: [&str; 2] = ["AWSCompromisedKeyQuarantineV3", "AWSCompromisedKeyQuarantineV2"];
+
+impl Suspect {
+    /// `mallory`, behind a proxy that is spoiled first, with these of AWS's policies.
+    fn behind(proxy: Proxy, policies: &[&str]) -> Self {
+        let account = Account::fresh();
+        console_user(&account, "mallory");
+        let key = key(&account, "mallory");
+        let first = |reply: String, name: &str| xml::texts(&reply, name).into_iter().next().expect("an id");
+        let ssh = account.iam("UploadSSHPublicKey", &[("UserName", "mallory"), ("SSHPublicKeyBody", "ssh-rsa AAAA")]);
+        let certificate = account.iam("UploadSigningCertificate", &[("UserName", "mallory"), ("CertificateBody", CERTIFICATE)]);
+        let (proxy, service) = with_service_credentials(proxy, &["ACCAONE", "ACCATWO"]);
+        let proxy = with_aws_policies(proxy, &account, policies).start();
+        Suspect { proxy, key, ssh_key: first(ssh, "SSHPublicKeyId"), certificate: first(certificate, "CertificateId"), service, account }
+    }
+
+    fn new() -> Self {
+        Self::behind(plain(), &POLICIES)
+    }
+
+    fn quarantine(&self, flags: &str) -> Output {
+        self.account.aaws(format!("iam quarantine_user --user mallory {flags}")).endpoint(&self.proxy.url).run()
+    }
+
+    /// The status of what a list of moto's holds.
+    fn status(&self, operation: &str) -> String {
+        xml::texts(&self.account.iam(operation, &[("UserName", "mallory")]), "Status").join(" ")
+    }
+
+    /// What still can be used, in words; the deny and the end of sessions too, when they are missing.
+    fn open(&self) -> Vec<&'static str> {
+        let mut open = Vec::new();
+        let mut when = |so: bool, what| {
+            if so {
+                open.push(what);
+            }
+        };
+        let inline = inline(&self.account, "mallory");
+        when(attached(&self.account, "mallory").is_empty() && !inline.contains(&DENY_ALL.to_owned()), "no deny");
+        when(!inline.contains(&END_SESSIONS.to_owned()), "sessions");
+        when(self.status("ListAccessKeys") != "Inactive", "access key");
+        when(has_password(&self.account, "mallory"), "console password");
+        when(self.service.lock().unwrap().values().any(|status| status == "Active"), "service credential");
+        when(self.status("ListSSHPublicKeys") != "Inactive", "SSH key");
+        when(self.status("ListSigningCertificates") != "Inactive", "signing certificate");
+        open
+    }
+}
+
+#[test]
+fn i16_the_deny_comes_first_and_nothing_stays_open() {
+    let mallory = Suspect::new();
+    let state = mallory.quarantine("").ok().json();
+    assert_eq!(mallory.open(), [""; 0]);
+    assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV3"]);
+    let order = [
+        "GetCallerIdentity",
+        "GetUser",
+        "AttachUserPolicy",
+        "PutUserPolicy",
+        "ListAccessKeys",
+        "UpdateAccessKey",
+        "GetLoginProfile",
+        "DeleteLoginProfile",
+        "ListServiceSpecificCredentials",
+        "ListServiceSpecificCredentials",
+        "UpdateServiceSpecificCredential",
+        "UpdateServiceSpecificCredential",
+        "ListSSHPublicKeys",
+        "UpdateSSHPublicKey",
+        "ListSigningCertificates",
+        "UpdateSigningCertificate",
+    ];
+    assert_eq!(mallory.proxy.operations(), order, "the keys are listed after the deny: none can be made in between");
+    all_name_a_user(&mallory.proxy);
+
+    let arn = format!("arn:aws:iam::{}:user/mallory", mallory.account.id);
+    let off = |id: &str| json!({"Id": id, "Before": "Active", "Status": "Inactive"});
+    assert_eq!(
+        state,
+        json!({
+            "UserName": "mallory",
+            "Arn": arn,
+            "Complete": true,
+            "DeniedBy": V3,
+            "SessionsEndBefore": state["SessionsEndBefore"],
+            "AccessKeys": [off(&mallory.key)],
+            "ConsolePassword": "deleted",
+            "ServiceCredentials": [off("ACCAONE"), off("ACCATWO")],
+            "SshKeys": [off(&mallory.ssh_key)],
+            "SigningCertificates": [off(&mallory.certificate)],
+            "Steps": state["Steps"],
+        })
+    );
+    let steps = outcomes(&state["Steps"]);
+    let named = |what: &str, id: &str| format!("mallory: {what} {id}");
+    let items = [
+        "mallory: deny".to_owned(),
+        "mallory: sessions".to_owned(),
+        named("access key", &mallory.key),
+        "mallory: console password".to_owned(),
+        named("service credential", "ACCAONE"),
+        named("service credential", "ACCATWO"),
+        named("SSH key", &mallory.ssh_key),
+        named("signing certificate", &mallory.certificate),
+    ];
+    assert_eq!(steps, items.iter().map(|item| (item.as_str(), "done")).collect::<Vec<_>>());
+}
+
+#[test]
+fn i16_running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
+    let mallory = Suspect::new();
+    let state = mallory.quarantine("").ok().json();
+    let put = &mallory.proxy.requests("PutUserPolicy")[0];
+    assert_eq!(parameter(put, "PolicyName").as_deref(), Some(END_SESSIONS));
+    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
+    let until = state["SessionsEndBefore"].as_str().expect("an instant");
+    let denied = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {"aws:TokenIssueTime": until}}});
+    assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [denied]}));
+    // Later than now: sessions that are opened until all of AWS knows the policy are ended too.
+    let created = xml::texts(&mallory.account.iam("GetUser", &[("UserName", "mallory")]), "CreateDate").remove(0);
+    assert!(until > created.as_str(), "{until} is not after {created}");
+}
+
+#[test]
+fn i16_each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
+    let key = ("access key", "UpdateAccessKey");
+    let failures = [
+        ("sessions", "PutUserPolicy"),
+        ("access key", "ListAccessKeys"),
+        key,
+        ("console password", "DeleteLoginProfile"),
+        ("service credential", "ListServiceSpecificCredentials"),
+        ("service credential", "UpdateServiceSpecificCredential"),
+        ("SSH key", "ListSSHPublicKeys"),
+        ("SSH key", "UpdateSSHPublicKey"),
+        ("signing certificate", "ListSigningCertificates"),
+        ("signing certificate", "UpdateSigningCertificate"),
+    ];
+    for (open, operation) in failures {
+        let mallory = Suspect::behind(plain().refusing(operation, "AccessDenied"), &POLICIES);
+        let state = mallory.quarantine("").exits(3).logs("AccessDenied").json();
+        assert_eq!(mallory.open(), [open], "when {operation} fails");
+        assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV3"]);
+        assert_eq!((&state["Complete"], &state["DeniedBy"]), (&json!(false), &json!(V3)), "when {operation} fails");
+        let failed: Vec<_> = outcomes(&state["Steps"]).into_iter().filter(|(_, status)| *status == "failed").collect();
+        assert!(!failed.is_empty() && failed.iter().all(|(item, _)| item.contains(open)), "{failed:?}");
+        let lifted = ["DetachUserPolicy", "DeleteUserPolicy", "CreateLoginProfile"];
+        assert!(mallory.proxy.operations().iter().all(|name| !lifted.contains(&name.as_str())), "nothing is undone");
+        match operation {
+            "ListAccessKeys" => assert_eq!(state["AccessKeys"], Value::Null),
+            "UpdateAccessKey" => assert_eq!(state["AccessKeys"][0]["Status"], "Active"),
+            "PutUserPolicy" => assert_eq!(state["SessionsEndBefore"], Value::Null),
+            "DeleteLoginProfile" => assert_eq!(state["ConsolePassword"], "not_deleted"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn i16_a_deny_that_fails_in_every_way_stops_no_other_step() {
+    let refused = plain().refusing("AttachUserPolicy", "AccessDenied").refusing("PutUserPolicy", "AccessDenied");
+    let mallory = Suspect::behind(refused, &POLICIES);
+    let state = mallory.quarantine("").exits(3).json();
+    assert_eq!(mallory.open(), ["no deny", "sessions"]);
+    assert_eq!((&state["DeniedBy"], &state["SessionsEndBefore"]), (&Value::Null, &Value::Null));
+    let first = mallory.proxy.operations();
+    assert_eq!(first[2..5], ["AttachUserPolicy", "AttachUserPolicy", "PutUserPolicy"], "newest first, then inline");
+}
+
+#[test]
+fn i16_where_there_is_no_v3_there_may_be_v2() {
+    let mallory = Suspect::behind(plain(), &POLICIES[1..]);
+    let state = mallory.quarantine("").ok().json();
+    assert_eq!(state["DeniedBy"], V2);
+    assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV2"]);
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn i16_a_user_with_as_many_policies_as_there_may_be_is_denied_inline() {
+    let mallory = Suspect::behind(plain().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
+    let state = mallory.quarantine("").ok().json();
+    assert_eq!((&state["DeniedBy"], &state["Complete"]), (&json!(DENY_ALL), &json!(true)));
+    assert!(state["Steps"][0]["message"].as_str().is_some_and(|m| m.contains("LimitExceeded")), "{state}");
+    assert_eq!(inline(&mallory.account, "mallory"), [DENY_ALL, END_SESSIONS]);
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn i16_everything_can_be_denied() {
+    let mallory = Suspect::new();
+    let state = mallory.quarantine("--deny_all").ok().json();
+    assert_eq!(state["DeniedBy"], DENY_ALL);
+    assert_eq!(mallory.proxy.count("AttachUserPolicy"), 0);
+    let put = &mallory.proxy.requests("PutUserPolicy")[0];
+    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
+    assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}));
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn i16_nobody_quarantines_themselves() {
+    let mallory = Suspect::new();
+    let (key, secret) = whole_key(&mallory.account, "mallory");
+    for flags in ["", "--dry_run"] {
+        let run = mallory.account.aaws(format!("iam quarantine_user --user mallory {flags}")).endpoint(&mallory.proxy.url);
+        let run = run.env("AWS_ACCESS_KEY_ID", &key).env("AWS_SECRET_ACCESS_KEY", &secret).without("AWS_SESSION_TOKEN").run();
+        assert_ne!(run.code, Some(0), "{run}");
+        run.silent().logs("lock out yourself");
+    }
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+}
+
+#[test]
+fn a_misspelt_user_is_noticed_before_anything_is_done() {
+    let mallory = Suspect::new();
+    for (name, code) in [("malory", 1), ("<root_account>", 2)] {
+        let run = mallory.account.aaws("iam quarantine_user --user").arg(name).endpoint(&mallory.proxy.url).run();
+        run.exits(code).silent();
+    }
+    mallory.account.aaws("iam quarantine_user --user").arg("").endpoint(&mallory.proxy.url).run().exits(2).silent();
+    mallory.account.aaws("iam quarantine_user").endpoint(&mallory.proxy.url).run().exits(2).silent().logs("user");
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+    assert_eq!(mallory.proxy.operations(), ["GetCallerIdentity", "GetUser"]);
+}
+
+#[test]
+fn i16_whoever_cannot_be_told_apart_from_the_user_does_nothing() {
+    for operation in ["GetCallerIdentity", "GetUser"] {
+        let mallory = Suspect::behind(plain().refusing(operation, "AccessDenied"), &POLICIES);
+        mallory.quarantine("").exits(1).silent().logs("AccessDenied");
+        assert_eq!(writes(&mallory.proxy), [""; 0]);
+    }
+}
+
+#[test]
+fn a_dry_run_of_a_quarantine_lists_every_step_and_writes_nothing() {
+    let mallory = Suspect::new();
+    let idle = key(&mallory.account, "mallory");
+    mallory.account.iam("UpdateAccessKey", &[("UserName", "mallory"), ("AccessKeyId", &idle), ("Status", "Inactive")]);
+    let plan = mallory.quarantine("--dry_run").ok().json();
+    let steps = outcomes(&plan);
+    assert_eq!(steps.iter().filter(|(_, status)| *status == "planned").count(), 8, "{plan}");
+    assert!(steps.contains(&(format!("mallory: access key {idle}").as_str(), "unchanged")), "{plan}");
+    assert_eq!(steps[0], ("mallory: deny", "planned"));
+    let password = plan.as_array().unwrap().iter().find(|step| step["item"] == "mallory: console password").expect("the password");
+    assert!(password["message"].as_str().is_some_and(|m| m.contains("cannot be restored")), "{password}");
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+    assert_eq!(mallory.open().len(), 7);
+}
+
+#[test]
+fn a_quarantine_is_repeated_without_harm_and_finds_what_is_new() {
+    let mallory = Suspect::new();
+    mallory.quarantine("").ok();
+    let fresh = key(&mallory.account, "mallory");
+    let state = mallory.quarantine("").ok().json();
+    let statuses: BTreeMap<_, _> = outcomes(&state["Steps"]).into_iter().collect();
+    assert_eq!(statuses[format!("mallory: access key {}", mallory.key).as_str()], "unchanged");
+    assert_eq!(statuses[format!("mallory: access key {fresh}").as_str()], "done");
+    assert_eq!((statuses["mallory: console password"], &state["ConsolePassword"]), ("unchanged", &json!("none")));
+    assert_eq!(state["Complete"], true);
+    assert_eq!(mallory.proxy.count("DeleteLoginProfile"), 1);
+}
+
+#[test]
+fn a_user_who_has_nothing_is_denied_all_the_same() {
+    let account = Account::fresh();
+    user(&account, "empty");
+    let (proxy, _) = with_service_credentials(plain(), &[]);
+    let proxy = with_aws_policies(proxy, &account, &POLICIES).start();
+    let state = account.aaws("iam quarantine_user --user empty").endpoint(&proxy.url).run().ok().json();
+    assert_eq!((&state["Complete"], &state["ConsolePassword"], &state["AccessKeys"]), (&json!(true), &json!("none"), &json!([])));
+    assert_eq!(writes(&proxy), ["AttachUserPolicy", "PutUserPolicy"]);
+}
+
+#[test]
+fn i15_a_password_under_quarantine_is_tried_again_when_it_cannot_be_deleted_yet() {
+    let mallory = Suspect::behind(plain().failing("DeleteLoginProfile", 1, "EntityTemporarilyUnmodifiable"), &POLICIES);
+    mallory.quarantine("").ok();
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn a_password_that_cannot_be_looked_for_is_deleted_all_the_same() {
+    let mallory = Suspect::behind(plain().refusing("GetLoginProfile", "AccessDenied"), &POLICIES);
+    let state = mallory.quarantine("").ok().json();
+    assert_eq!((&state["ConsolePassword"], &state["Complete"]), (&json!("deleted"), &json!(true)));
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn credentials_on_later_pages_are_made_inactive_too() {
+    let paged = one_a_page(plain(), &["ListAccessKeys", "ListSSHPublicKeys", "ListSigningCertificates"]);
+    let mallory = Suspect::behind(paged, &POLICIES);
+    key(&mallory.account, "mallory");
+    mallory.account.iam("UploadSSHPublicKey", &[("UserName", "mallory"), ("SSHPublicKeyBody", "ssh-rsa BBBB")]);
+    let state = mallory.quarantine("").ok().json();
+    for (list, operation) in [("AccessKeys", "ListAccessKeys"), ("SshKeys", "ListSSHPublicKeys")] {
+        assert_eq!(state[list].as_array().map(Vec::len), Some(2), "{list}");
+        assert_eq!(mallory.status(operation), "Inactive Inactive");
+        assert_eq!(mallory.proxy.count(operation), 2);
+    }
+    assert_eq!(state["ServiceCredentials"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn what_is_to_be_kept_is_not_even_listed() {
+    let mallory = Suspect::new();
+    let state = mallory.quarantine("--keep_service_credentials --keep_ssh_keys --keep_signing_certificates").ok().json();
+    assert_eq!(mallory.open(), ["service credential", "SSH key", "signing certificate"]);
+    assert_eq!((&state["SshKeys"], &state["Complete"]), (&Value::Null, &json!(true)));
+    let order = ["GetCallerIdentity", "GetUser", "AttachUserPolicy", "PutUserPolicy", "ListAccessKeys", "UpdateAccessKey"];
+    assert_eq!(mallory.proxy.operations(), [&order[..], &["GetLoginProfile", "DeleteLoginProfile"]].concat());
+}
+
+#[test]
+fn every_step_of_a_quarantine_is_in_the_report() {
+    let mallory = Suspect::behind(plain().refusing("UpdateAccessKey", "AccessDenied"), &POLICIES);
+    let directory = directory();
+    let run = mallory.account.aaws("iam quarantine_user --user mallory --report report.jsonl").within(directory.path());
+    let state = run.endpoint(&mallory.proxy.url).run().exits(3).json();
+    let lines = report(&directory);
+    let reported: Vec<_> = lines.iter().map(|line| (line["item"].as_str().unwrap(), line["status"].as_str().unwrap())).collect();
+    assert_eq!(reported, outcomes(&state["Steps"]));
+    assert_eq!(lines.iter().filter(|line| line["code"] == "AccessDenied").count(), 1);
+}
