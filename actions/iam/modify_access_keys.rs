@@ -209,11 +209,12 @@ enum Turn {
 }
 
 impl Turn {
-    async fn come(&self) {
-        if let Turn::Last(others) = self {
-            let mut others = others.clone();
-            while others.changed().await.is_ok() {}
-        }
+    /// Waits for it; whether there was anything to wait for.
+    async fn come(&self) -> bool {
+        let Turn::Last(others) = self else { return false };
+        let mut others = others.clone();
+        while others.changed().await.is_ok() {}
+        true
     }
 }
 
@@ -249,10 +250,13 @@ impl Change for SetStatus {
         key.verdict.clone()
     }
 
-    async fn apply(&self, _: &Context, keys: &[Key]) -> Result<Vec<Outcome>> {
+    async fn apply(&self, cx: &Context, keys: &[Key]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
-            key.turn.come().await;
+            if key.turn.come().await && cx.stop().is_asked() {
+                outcomes.push(Outcome::Skipped("not started: the run was stopped".into()));
+                continue;
+            }
             let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());
             let answer = request.send().await.doing(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
             outcomes.push(match of_item(answer)? {

@@ -180,7 +180,7 @@ fn writes(server: &Server) -> Vec<String> {
 fn all_name_a_user(server: &Server) {
     for operation in server.operations() {
         for request in server.requests(&operation) {
-            let needed = !["GetAccessKeyLastUsed", "GetCallerIdentity"].contains(&operation.as_str());
+            let needed = !["GetAccessKeyLastUsed", "GetCallerIdentity", "ListUsers"].contains(&operation.as_str());
             let named = parameter(&request, "UserName").is_some_and(|name| !name.is_empty());
             assert!(named || !needed, "{operation} without a user name is about the caller: {}", request.text());
         }
@@ -396,6 +396,30 @@ fn what_discovers_keys_can_be_piped_in_as_it_stands() {
     let run = account.aaws("iam modify_access_keys --keys - --disable").stdin(found.to_string()).run().ok();
     assert_eq!(run.json(), json!([]));
     assert!(keys(&account, "alice").values().all(|status| status == "Inactive"));
+}
+
+#[test]
+fn old_keys_are_piped_in_as_they_are_found() {
+    let account = Account::fresh();
+    ["alice", "bob"].iter().for_each(|name| user(&account, name));
+    let old = [key(&account, "alice"), key(&account, "alice")];
+    let new = key(&account, "bob");
+    // moto's keys are of today: those of alice are made to look old.
+    let proxy = plain().rule("ListAccessKeys", |_, request| {
+        let mut reply = forward(request);
+        if parameter(request, "UserName").as_deref() == Some("alice") {
+            let text = reply.text();
+            let dates = xml::texts(&text, "CreateDate");
+            reply.body = dates.iter().fold(text, |text, date| text.replace(date, "2020-01-01T00:00:00Z")).into_bytes();
+        }
+        Some(reply)
+    });
+    let proxy = proxy.start();
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
+    assert_eq!(keys(&account, "alice"), old.map(|id| (id, "Inactive".to_owned())).into());
+    assert_eq!(keys(&account, "bob")[&new], "Active");
+    all_name_a_user(&proxy);
 }
 
 #[test]
