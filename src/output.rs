@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 
 use crate::action::Reply;
@@ -104,26 +104,28 @@ impl<'a> Printer<'a> {
         progress: &Progress,
     ) -> Result<()> {
         let mut failed = None;
-        while let Some(item) = items.next().await {
+        loop {
+            let item = match items.next().now_or_never() {
+                Some(item) => item,
+                None => {
+                    // Nothing is ready: whoever reads gets what there is, rather than wait until 64 KiB are full.
+                    self.flush()?;
+                    items.next().await
+                }
+            };
+            let Some(item) = item else { break };
             match item {
                 Ok(value) if !self.closed => {
-                    let ready = items.size_hint();
                     progress.aside(|| self.item(value))?;
-                    // A reader at the other end of the pipe gets items as they come, not only when 64 KiB are full.
-                    if self.terminal || ready.1 == Some(0) {
-                        self.flush()?;
-                    }
-                    if self.closed {
-                        stop.ask(Reason::OutputClosed);
-                        // Nobody reads any more; a change that has begun is still brought to its end.
-                        if !changes {
-                            return Ok(());
-                        }
-                    }
                 }
                 Ok(_) => {}
                 // The first error counts; what is in flight is still settled.
                 Err(e) => failed = failed.or(Some(e)),
+            }
+            // Nobody reads any more; a change that has begun is still brought to its end.
+            if self.closed && !changes {
+                stop.ask(Reason::OutputClosed);
+                break;
             }
         }
         failed.map_or(Ok(()), Err)

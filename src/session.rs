@@ -286,7 +286,8 @@ fn base_source(options: &Options) -> String {
     source.to_owned()
 }
 
-/// Adaptive unless the user chose: standard retries, and a client that slows down when it is throttled.
+/// More tries than the SDK's three, unless the user chose. Its adaptive mode is left to the user (AWS_RETRY_MODE): after one throttled request it
+/// lets nothing through for many seconds, whatever the concurrency.
 fn with_retries(config: SdkConfig) -> SdkConfig {
     let chosen = config.retry_config().is_some_and(|r| *r != RetryConfig::standard())
         || env::var_os("AWS_RETRY_MODE").is_some()
@@ -294,7 +295,7 @@ fn with_retries(config: SdkConfig) -> SdkConfig {
     if chosen {
         return config;
     }
-    config.into_builder().retry_config(RetryConfig::adaptive().with_max_attempts(TRIES)).build()
+    config.into_builder().retry_config(RetryConfig::standard().with_max_attempts(TRIES)).build()
 }
 
 async fn credentials(config: &SdkConfig) -> Result<Credentials> {

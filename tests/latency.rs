@@ -50,7 +50,11 @@ fn iam() -> Server {
                     )
                 };
                 let members: String = (start..end).map(member).collect();
-                let next = if end < USERS { format!("<IsTruncated>true</IsTruncated><Marker>{end}</Marker>") } else { "<IsTruncated>false</IsTruncated>".into() };
+                let next = if end < USERS {
+                    format!("<IsTruncated>true</IsTruncated><Marker>{end}</Marker>")
+                } else {
+                    "<IsTruncated>false</IsTruncated>".into()
+                };
                 format!("<Users>{members}</Users>{next}")
             }
             "ListAccessKeys" => {
@@ -76,7 +80,16 @@ fn timed(concurrency: usize) -> io::Result<(Duration, BTreeMap<String, usize>)> 
     let server = iam();
     let began = Instant::now();
     let output = Command::new(PROGRAM)
-        .args(["iam", "discover_unused_access_keys", "--threshold_days", "90", "--query", "length(@)", "--concurrency", &concurrency.to_string()])
+        .args([
+            "iam",
+            "discover_unused_access_keys",
+            "--threshold_days",
+            "90",
+            "--query",
+            "length(@)",
+            "--concurrency",
+            &concurrency.to_string(),
+        ])
         .env_clear()
         .envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")])
         .env("AWS_ENDPOINT_URL", &server.url)

@@ -42,12 +42,13 @@ fn of_param(param: &Param) -> Vec<Arg> {
         with_kebab(arg, id).help(help(param))
     };
     let shouted = name.to_uppercase();
+    // A negative number or age is better told that it is none than taken for a flag.
     match &param.kind {
         Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
-        Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_negative_numbers(true)],
+        Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_hyphen_values(true)],
         Kind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
-        Kind::Date => vec![base(name).value_name("DATE")],
-        Kind::Age => vec![base(name).value_name("DURATION")],
+        Kind::Date => vec![base(name).value_name("DATE").allow_hyphen_values(true)],
+        Kind::Age => vec![base(name).value_name("DURATION").allow_hyphen_values(true)],
         Kind::Text => vec![base(name).value_name(shouted)],
         Kind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
         Kind::Any | Kind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],

@@ -74,7 +74,8 @@ pub fn action(m: &Manifest) -> String {
     examples(&mut text, m);
     text.push_str("## What it changes\n\n");
     text.push_str(match m.effect {
-        Effect::Local => "Nothing: it needs no AWS.\n\n",
+        Effect::Local if m.calls.is_empty() => "Nothing: it needs no AWS.\n\n",
+        Effect::Local => "Nothing in the account.\n\n",
         Effect::Read => "Nothing: it only looks.\n\n",
         Effect::Create => "It adds to the account. `--dry_run` lists what it would add, and sends no write.\n\n",
         Effect::Modify => "It changes what is there. `--dry_run` lists what it would change, and sends no write.\n\n",

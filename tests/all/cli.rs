@@ -296,7 +296,9 @@ fn what_there_is_can_be_listed_without_credentials_or_network() {
     for action in ["create_objects", "delete_objects", "discover_objects"] {
         assert!(text.contains(action), "{action} is not in {text}");
     }
-    assert_eq!(serde_json::from_str::<Value>(&offline("list s3")).expect("JSON"), list, "there is no other service yet");
+    let of_s3: Value = serde_json::from_str(&offline("list s3")).expect("JSON");
+    let expected: Vec<_> = list.as_array().expect("a list").iter().filter(|a| a["service"] == "s3").cloned().collect();
+    assert_eq!(of_s3, Value::Array(expected));
 }
 
 #[test]

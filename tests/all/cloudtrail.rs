@@ -35,7 +35,7 @@ fn rfc3339(seconds: u64) -> String {
 
 /// Five volumes detached, an hour apart, the newest first; by two users.
 fn detached() -> Vec<Value> {
-    let user = |n: u64| if n % 2 == 0 { "alice" } else { "bob" };
+    let user = |n: u64| if n.is_multiple_of(2) { "alice" } else { "bob" };
     (0..5).map(|n| event(&format!("e{n}"), now() - 3600 * (n + 1), "DetachVolume", user(n), &["vol-1", &format!("i-{n}")])).collect()
 }
 

@@ -77,7 +77,7 @@ fn x4_every_format_is_taken_by_the_dates_of_other_actions() {
 #[test]
 fn negative_days_are_refused() {
     for (flags, field) in
-        [("--before -1", "before"), ("--after -30", "after"), ("--ago -1d", "ago"), ("--after 1.5", "after"), ("--before x", "before")]
+        [("--before -1", "before"), ("--after -30", "after"), ("--ago=-1d", "ago"), ("--after 1.5", "after"), ("--before x", "before")]
     {
         let run = get_date(flags).run().exits(2).silent();
         assert!(run.stderr.contains(field), "{run}");

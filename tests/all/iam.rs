@@ -1,1 +1,808 @@
+//! The IAM actions that look: on moto, and on a small IAM with dates of long ago, short pages and a credential report.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::fake_iam::{Iam, User, form};
+use crate::support::proxy::Proxy;
+use crate::support::{Account, Output, Server, aaws, directory, moto, report, shell, xml};
+
+const DISCOVER: [&str; 9] = [
+    "discover_inactive_console_users --threshold_days 90",
+    "discover_inactive_users --threshold_days 90",
+    "discover_no_mfa_users",
+    "discover_old_access_keys --threshold_days 90",
+    "discover_old_password_users --threshold_days 90",
+    "discover_permissive_inline_policies",
+    "discover_permissive_policies",
+    "discover_unused_access_keys --threshold_days 90",
+    "discover_unused_roles --threshold_days 90",
+];
+
+/// Those that look at users one by one, with the call that tells them most.
+const BY_USER: [(&str, &str); 6] = [
+    ("discover_inactive_console_users --threshold_days 90", "GetLoginProfile"),
+    ("discover_inactive_users --threshold_days 90", "ListAccessKeys"),
+    ("discover_no_mfa_users", "ListMFADevices"),
+    ("discover_old_access_keys --threshold_days 90", "ListAccessKeys"),
+    ("discover_old_password_users --threshold_days 90", "GetLoginProfile"),
+    ("discover_unused_access_keys --threshold_days 90", "ListAccessKeys"),
+];
+
+const ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+const ONE_BUCKET: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}]}"#;
+const HARMLESS: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}]}"#;
+
+/// A run of `aaws iam …` on a server.
+fn iam(server: &Server, line: &str) -> Output {
+    aaws(format!("iam {line}")).endpoint(&server.url).run()
+}
+
+/// What it prints when all goes well.
+#[track_caller]
+fn found(server: &Server, line: &str) -> Value {
+    iam(server, line).ok().json()
+}
+
+/// One member of each object of a list, or the strings themselves.
+#[track_caller]
+fn members(list: &Value, name: &str) -> Vec<String> {
+    let text = |item: &Value| item.get(name).unwrap_or(item).as_str().unwrap_or_else(|| panic!("{name} of {item}")).to_owned();
+    list.as_array().expect("a list").iter().map(text).collect()
+}
+
+/// A user who does everything too rarely and too unsafely, for every action.
+fn lazy(name: &str) -> User {
+    User::new(name, 400).password(400).signed_in(200).key(&format!("AKIA{}", name.to_uppercase()), 400, 200)
+}
+
+/// A user whom no action finds.
+fn busy(name: &str) -> User {
+    User::new(name, 400).password(10).signed_in(2).mfa().key(&format!("AKIA{}", name.to_uppercase()), 10, 2)
+}
+
+/// An account in which every action finds something.
+fn account_with_everything() -> Iam {
+    Iam::of([lazy("lena"), busy("bea"), lazy("lars")])
+        .role("idle", "/", 400, Some(200))
+        .policy("Anything", ALL)
+        .inline("User", "lena", "inline-1", ALL, "Anything")
+}
+
+// --- What holds for all of them ---
+
+#[test]
+fn i5_strictly_more_than_n_whole_days_in_every_action() {
+    let users = [("at", 30), ("past", 31)]
+        .map(|(name, age)| User::new(name, 400).password(age).signed_in(age).key(&format!("AKIA{}", name.to_uppercase()), age, age));
+    let server = Iam::of(users).role("at", "/", 400, Some(30)).role("past", "/", 400, Some(31)).start();
+    for action in [
+        "discover_inactive_console_users",
+        "discover_inactive_users",
+        "discover_old_access_keys",
+        "discover_old_password_users",
+        "discover_unused_access_keys",
+        "discover_unused_roles",
+    ] {
+        let list = found(&server, &format!("{action} --threshold_days 30"));
+        assert_eq!(members(&list, "UserName"), ["past"], "{action}");
+        if let Some(age) = list[0].get("AgeDays") {
+            assert_eq!(age, 31, "{action}");
+        }
+        assert_eq!(found(&server, &format!("{action} --threshold_days 31")), json!([]), "{action}");
+        for wrong in ["-1", "ten", "1.5"] {
+            iam(&server, &format!("{action} --threshold_days {wrong}")).exits(2).silent().logs("threshold_days");
+        }
+        iam(&server, action).exits(2).silent().logs("threshold_days");
+    }
+}
+
+#[test]
+fn an_account_with_nothing_in_it_gives_empty_lists() {
+    let account = Account::fresh();
+    for line in DISCOVER {
+        assert_eq!(account.aaws(format!("iam {line}")).run().ok().json(), json!([]), "{line}");
+    }
+}
+
+#[test]
+fn what_is_new_today_is_never_found_on_moto() {
+    let account = Account::fresh();
+    let server = account.give(&["user:alice/console", "key:alice", "role:worker"]);
+    for line in DISCOVER.iter().filter(|line| line.contains("threshold")) {
+        let line = line.replace("90", "0");
+        assert_eq!(account.aaws(format!("iam {line}")).endpoint(&server.url).run().ok().json(), json!([]), "{line}");
+    }
+}
+
+#[test]
+fn each_makes_exactly_the_calls_that_it_declares() {
+    for line in DISCOVER {
+        for more in ["", " --source report"] {
+            let action = line.split(' ').next().unwrap();
+            let reports = BY_USER.iter().any(|(with, _)| *with == line);
+            if !more.is_empty() && !reports {
+                continue;
+            }
+            let server = account_with_everything().start();
+            assert_ne!(found(&server, &format!("{line}{more}")), json!([]), "{line}");
+            let described = aaws(format!("describe iam {action}")).run().ok().json();
+            let calls = described["calls"].as_array().expect("calls").iter();
+            let declared: BTreeSet<String> = calls
+                .filter(|call| call["when"] != "with `source`" || !more.is_empty())
+                .map(|call| call["call"].as_str().unwrap().trim_start_matches("iam:").to_owned())
+                .collect();
+            let made: BTreeSet<String> = server.operations().into_iter().collect();
+            assert_eq!(made, declared, "{line}{more}");
+        }
+    }
+}
+
+#[test]
+fn i13_one_page_of_everything_is_one_call() {
+    for line in
+        ["discover_permissive_inline_policies", "discover_permissive_policies --details", "discover_unused_roles --threshold_days 90"]
+    {
+        let server = account_with_everything().start();
+        found(&server, line);
+        assert_eq!(server.operations(), ["GetAccountAuthorizationDetails"], "{line}");
+    }
+}
+
+#[test]
+fn g7_every_listing_is_read_to_its_end() {
+    let names: Vec<String> = (0..7).map(|n| format!("user{n}")).collect();
+    let mut account = Iam::of(names.iter().map(|name| lazy(name))).pages_of(2);
+    for name in &names {
+        account = account.role(name, "/", 400, None).policy(name, ALL).inline("Group", name, "p", ALL, "x");
+    }
+    let server = account.start();
+    for (line, member) in [
+        ("discover_inactive_console_users --threshold_days 90", "UserName"),
+        ("discover_inactive_users --threshold_days 90", "UserName"),
+        ("discover_no_mfa_users", "UserName"),
+        ("discover_old_access_keys --threshold_days 90", "UserName"),
+        ("discover_old_password_users --threshold_days 90", "UserName"),
+        ("discover_permissive_inline_policies", "Entity"),
+        ("discover_permissive_policies", "PolicyName"),
+        ("discover_unused_access_keys --threshold_days 90", "UserName"),
+        ("discover_unused_roles --threshold_days 90", "RoleName"),
+    ] {
+        assert_eq!(members(&found(&server, line), member), names, "{line}");
+    }
+    let listings = server.requests("ListUsers");
+    assert!(listings.iter().all(|request| form(request, "MaxItems") == ["1000"]), "as many as IAM gives at once");
+    assert_eq!(listings.len(), 6 * 4);
+}
+
+#[test]
+fn g7_both_keys_of_a_user_are_seen_on_pages_of_one() {
+    let server = Iam::of([User::new("u", 400).key("AKIA1", 400, 300).key("AKIA2", 300, None)]).pages_of(1).start();
+    for action in ["discover_old_access_keys", "discover_unused_access_keys"] {
+        assert_eq!(members(&found(&server, &format!("{action} --threshold_days 90")), "AccessKeyId"), ["AKIA1", "AKIA2"], "{action}");
+    }
+}
+
+#[test]
+fn a_listing_that_goes_on_nowhere_is_not_taken_for_a_whole_one() {
+    let fake = account_with_everything().start();
+    let endless = |_, text: String| text.replace("<IsTruncated>false", "<IsTruncated>true");
+    for line in DISCOVER {
+        let server = Proxy::to(&fake.url).rewrite("ListUsers", endless).rewrite("GetAccountAuthorizationDetails", endless).start();
+        iam(&server, line).exits(1).logs("its listing goes on");
+    }
+}
+
+#[test]
+fn a_user_who_cannot_be_read_is_reported_and_the_others_are_found() {
+    let fake = Iam::of([lazy("ann"), lazy("bob"), lazy("cleo")]).start();
+    for (line, call) in BY_USER {
+        let server = Proxy::to(&fake.url).refuse_with(call, "UserName=bob", 403, "AccessDenied").start();
+        let home = directory();
+        let output = aaws(format!("iam {line} --report report.jsonl")).endpoint(&server.url).within(home.path()).run().exits(3);
+        assert_eq!(members(&output.json(), "UserName"), ["ann", "cleo"], "{line}");
+        let lines = report(&home);
+        assert_eq!(lines.len(), 1, "{line}: {lines:?}");
+        assert_eq!((&lines[0]["item"], &lines[0]["status"], &lines[0]["code"]), (&json!("bob"), &json!("failed"), &json!("AccessDenied")));
+        assert!(output.stderr.contains("bob"), "{output}");
+    }
+}
+
+#[test]
+fn denied_for_every_user_is_not_an_empty_account() {
+    let fake = account_with_everything().start();
+    for (line, call) in BY_USER {
+        let server = Proxy::to(&fake.url).refuse(call, 403, "AccessDenied").start();
+        let output = iam(&server, line).exits(3);
+        assert_eq!(output.json(), json!([]), "{line}");
+        assert!(output.stderr.contains("lena") && output.stderr.contains("lars"), "{output}");
+    }
+}
+
+#[test]
+fn denied_as_a_whole_is_an_error_that_names_the_policy() {
+    let fake = account_with_everything().start();
+    for line in DISCOVER {
+        let server = Proxy::to(&fake.url)
+            .refuse("ListUsers", 403, "AccessDenied")
+            .refuse("GetAccountAuthorizationDetails", 403, "AccessDenied")
+            .start();
+        let action = line.split(' ').next().unwrap();
+        iam(&server, line).exits(1).logs("AccessDenied").logs(&format!("aaws permissions iam {action}"));
+    }
+}
+
+#[test]
+fn bad_credentials_end_the_run_at_once() {
+    let fake = Iam::of((0..50).map(|n| lazy(&format!("user{n}")))).start();
+    for (line, call) in BY_USER {
+        let server = Proxy::to(&fake.url).refuse(call, 403, "ExpiredToken").start();
+        iam(&server, &format!("{line} --concurrency 1")).exits(5).logs("ExpiredToken");
+        assert!(server.count(call) < 5, "{line}: {} calls", server.count(call));
+    }
+}
+
+#[test]
+fn what_fails_for_a_moment_is_tried_again() {
+    let fake = Iam::of([lazy("ann"), lazy("bob")]).start();
+    for (line, call) in BY_USER {
+        let server = Proxy::to(&fake.url).fail(call, 1, 503, "ServiceUnavailable").fail("ListUsers", 1, 400, "Throttling").start();
+        // The other mode slows down for a while when it is throttled.
+        let output = aaws(format!("iam {line}")).endpoint(&server.url).env("AWS_RETRY_MODE", "standard").run().ok();
+        assert_eq!(members(&output.json(), "UserName"), ["ann", "bob"], "{line}");
+    }
+}
+
+#[test]
+fn a_user_who_is_deleted_meanwhile_is_no_finding_and_no_failure() {
+    let fake = Iam::of([lazy("ann"), lazy("bob")]).start();
+    for (line, call) in BY_USER {
+        let mut proxy = Proxy::to(&fake.url).refuse_with(call, "UserName=bob", 404, "NoSuchEntity");
+        if line.starts_with("discover_inactive_users") {
+            proxy = proxy.refuse_with("GetLoginProfile", "UserName=bob", 404, "NoSuchEntity");
+        }
+        assert_eq!(members(&found(&proxy.start(), line), "UserName"), ["ann"], "{line}");
+    }
+}
+
+#[test]
+fn no_more_requests_are_under_way_than_was_said() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let fake =
+        Iam::of((0..20).map(|n| User::new(&format!("user{n}"), 400).key(&format!("A{n}"), 400, 300).key(&format!("B{n}"), 400, 300)));
+    let fake = fake.start();
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut proxy = Proxy::to(&fake.url);
+    for operation in ["ListAccessKeys", "GetAccessKeyLastUsed"] {
+        let (begun, ended, most) = (Arc::clone(&now), Arc::clone(&now), Arc::clone(&most));
+        proxy = proxy
+            .rule(operation, move |_, _| {
+                most.fetch_max(begun.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                None
+            })
+            .delay(operation, std::time::Duration::from_millis(5))
+            .rewrite(operation, move |_, text| {
+                ended.fetch_sub(1, Ordering::SeqCst);
+                text
+            });
+    }
+    let server = proxy.start();
+    let list = found(&server, "discover_unused_access_keys --threshold_days 90 --concurrency 3");
+    assert_eq!(list.as_array().unwrap().len(), 40);
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=3).contains(&most), "{most} at once");
+}
+
+#[test]
+fn examples_of_the_pages_run_on_moto() {
+    let mut ran = 0;
+    for entry in ::aaws::registry::of_service("iam").filter(|entry| !entry.meta.effect.changes()) {
+        for example in entry.meta.examples {
+            let account = Account::fresh();
+            let server = account.give(example.given);
+            let line = format!("iam {} --input", entry.meta.name());
+            let printed = account.aaws(line).arg(example.input).endpoint(&server.url).run().ok().json();
+            let expected: Value = serde_json::from_str(example.output).expect("JSON");
+            assert_eq!(printed, expected, "{}: {}", entry.meta.name(), example.title);
+            ran += 1;
+        }
+    }
+    assert_eq!(ran, 12);
+}
+
+// --- The credential report ---
+
+#[test]
+fn i2_the_report_is_made_waited_for_and_its_age_is_told() {
+    let server = Iam::of([lazy("lena"), busy("bea")])
+        .report_comes_after(["ReportNotPresent", "ReportInProgress", "ReportInProgress", "ReportExpired"])
+        .start();
+    let output =
+        iam(&server, "discover_no_mfa_users --source report").ok().logs("the credential report was made at").logs("60 minutes ago");
+    assert_eq!(members(&output.json(), "UserName"), ["lena"]);
+    assert_eq!(server.count("GetCredentialReport"), 5);
+    assert_eq!(server.count("GenerateCredentialReport"), 3, "again when there is none, or an old one");
+}
+
+#[test]
+fn i2_iam_may_be_too_busy_to_make_a_report() {
+    let fake = Iam::of([lazy("lena")]).start();
+    let server = Proxy::to(&fake.url).fail("GenerateCredentialReport", 1, 409, "LimitExceeded").start();
+    assert_eq!(members(&found(&server, "discover_no_mfa_users --source report"), "UserName"), ["lena"]);
+    assert_eq!(server.count("GenerateCredentialReport"), 2);
+}
+
+#[test]
+fn i2_waiting_for_a_report_ends_with_the_time_that_was_given() {
+    let server = Iam::of([]).report_comes_after(["ReportInProgress"; 100]).start();
+    let output = iam(&server, "discover_no_mfa_users --source report --timeout 1s").exits(1).logs("timed out");
+    assert_eq!(server.count("ListUsers"), 0, "{output}");
+}
+
+#[test]
+fn i2_a_report_that_is_denied_is_an_error() {
+    let fake = account_with_everything().start();
+    for call in ["GenerateCredentialReport", "GetCredentialReport"] {
+        let server = Proxy::to(&fake.url).refuse(call, 403, "AccessDenied").start();
+        iam(&server, "discover_no_mfa_users --source report").exits(1).silent().logs("credential report").logs("AccessDenied");
+    }
+}
+
+#[test]
+fn i1_the_report_spares_the_calls_for_those_it_clears() {
+    for (line, call) in BY_USER {
+        let users: Vec<User> = (0..30).map(|n| busy(&format!("busy{n}"))).chain([lazy("lena")]).collect();
+        let server = Iam::of(users).start();
+        let live = found(&server, line);
+        let calls = server.count(call);
+        let reported = found(&server, &format!("{line} --source report"));
+        assert_eq!(members(&live, "UserName"), ["lena"], "{line}");
+        assert_eq!(members(&reported, "UserName"), ["lena"], "{line}");
+        let spared = server.count(call) - calls;
+        let knows_all = !line.starts_with("discover_old_access_keys") && !line.starts_with("discover_inactive_console");
+        if knows_all {
+            assert_eq!(spared, 1, "{line}: only who is suspect is looked at");
+        } else {
+            assert!(spared <= calls, "{line}");
+        }
+    }
+}
+
+#[test]
+fn i2_a_stale_report_neither_shows_who_is_gone_nor_hides_who_is_new() {
+    for (line, _) in BY_USER {
+        // `gone` was deleted since; `new` is not in the report; `again` is another user of the same name.
+        let server = Iam::of([lazy("new"), lazy("again")]).report_of([lazy("gone"), User::new("again", 900)]).start();
+        assert_eq!(members(&found(&server, &format!("{line} --source report")), "UserName"), ["new", "again"], "{line}");
+    }
+}
+
+#[test]
+fn i2_what_the_report_says_is_checked_before_it_is_told() {
+    // Since the report was made, all that was wrong was put right.
+    let mended = || User::new("mia", 400).password(0).signed_in(0).mfa().key("AKIA2", 0, 0);
+    for (line, _) in BY_USER {
+        let server = Iam::of([mended()]).report_of([User::new("mia", 400).password(300).key("AKIA1", 300, None)]).start();
+        assert_eq!(found(&server, &format!("{line} --source report")), json!([]), "{line}");
+    }
+}
+
+#[test]
+fn the_report_works_on_moto() {
+    let account = Account::fresh();
+    account.give(&["user:alice/console", "key:alice", "user:bob", "key:carol"]);
+    let run = |line: &str| account.aaws(format!("iam {line} --source report")).run().ok().json();
+    assert_eq!(members(&run("discover_no_mfa_users"), "UserName"), ["alice"]);
+    assert_eq!(members(&run("discover_no_mfa_users --all_users"), "UserName"), ["alice", "bob", "carol"]);
+    for (line, _) in BY_USER.iter().filter(|(line, _)| line.contains("threshold")) {
+        assert_eq!(run(line), json!([]), "{line}");
+    }
+}
+
+#[test]
+fn a_source_that_there_is_not_is_refused() {
+    let server = Iam::of([]).start();
+    iam(&server, "discover_no_mfa_users --source reprot").exits(2).silent().logs("did you mean `report`");
+}
+
+// --- discover_inactive_console_users ---
+
+#[test]
+fn i3_a_password_of_today_that_was_not_used_yet_is_not_inactive() {
+    let server = Iam::of([User::new("new", 400).password(0), User::new("old", 400).password(200)]).start();
+    let list = found(&server, "discover_inactive_console_users --threshold_days 90");
+    assert_eq!(members(&list, "UserName"), ["old"]);
+    assert_eq!((&list[0]["Status"], &list[0]["AgeDays"]), (&json!("never_used"), &json!(200)));
+    assert_eq!(list[0].get("PasswordLastUsed"), None);
+}
+
+#[test]
+fn i4_only_users_with_a_password_of_today_are_judged_by_it() {
+    let server = Iam::of([
+        User::new("removed", 400).signed_in(300),
+        User::new("replaced", 400).password(5).signed_in(300),
+        User::new("replaced_long_ago", 400).password(200).signed_in(300),
+        User::new("used", 400).password(300).signed_in(200),
+    ])
+    .start();
+    let list = found(&server, "discover_inactive_console_users --threshold_days 90");
+    assert_eq!(members(&list, "UserName"), ["replaced_long_ago", "used"]);
+    assert_eq!((&list[0]["Status"], &list[0]["AgeDays"]), (&json!("never_used"), &json!(200)));
+    assert_eq!((&list[1]["Status"], &list[1]["AgeDays"]), (&json!("inactive"), &json!(200)));
+}
+
+#[test]
+fn i1_no_user_is_asked_for_what_the_listing_says() {
+    let server = Iam::of([lazy("lena"), busy("bea")]).start();
+    found(&server, "discover_inactive_console_users --threshold_days 90");
+    assert_eq!(server.operations(), ["ListUsers", "GetLoginProfile"], "no GetUser, and nothing of who signed in lately");
+}
+
+// --- discover_inactive_users ---
+
+#[test]
+fn i6_who_has_no_credentials_is_not_inactive_but_can_be_asked_for() {
+    let server = Iam::of([
+        User::new("nobody", 400),
+        User::new("newborn", 0),
+        User::new("disarmed", 400).key_that_is("Inactive", "AKIA1", 400, 1).key_that_is("Expired", "AKIA2", 400, 1).signed_in(1),
+        lazy("lena"),
+    ])
+    .start();
+    assert_eq!(members(&found(&server, "discover_inactive_users --threshold_days 90"), "UserName"), ["lena"]);
+    let list = found(&server, "discover_inactive_users --threshold_days 90 --no_credentials");
+    assert_eq!(members(&list, "UserName"), ["nobody", "disarmed", "lena"]);
+    assert_eq!(members(&list, "Status"), ["no_credentials", "no_credentials", "inactive"]);
+    let reported = found(&server, "discover_inactive_users --threshold_days 90 --no_credentials --source report");
+    assert_eq!(reported, list);
+}
+
+#[test]
+fn i3_a_user_of_today_is_not_inactive() {
+    let server = Iam::of([User::new("today", 0).password(0).key("AKIA1", 0, None)]).start();
+    assert_eq!(found(&server, "discover_inactive_users --threshold_days 0"), json!([]));
+}
+
+#[test]
+fn any_credential_in_use_makes_a_user_active() {
+    let server = Iam::of([
+        User::new("by_password", 400).password(300).signed_in(3).key("AKIA1", 300, None),
+        User::new("by_second_key", 400).password(300).key("AKIA2", 300, 200).key("AKIA3", 300, 3),
+        User::new("by_new_key", 400).password(300).key("AKIA4", 3, None),
+        User::new("by_dead_key", 400).password(300).key_that_is("Inactive", "AKIA5", 300, 3),
+        User::new("never", 400).password(300).key("AKIA6", 200, None),
+    ])
+    .start();
+    let list = found(&server, "discover_inactive_users --threshold_days 90");
+    assert_eq!(members(&list, "UserName"), ["by_dead_key", "never"]);
+    assert_eq!(members(&list, "Status"), ["never_used", "never_used"]);
+    assert_eq!(list[1]["AgeDays"], 200, "since the youngest credential");
+}
+
+#[test]
+fn a_key_that_cannot_be_read_does_not_matter_when_another_is_in_use() {
+    let fake = Iam::of([
+        User::new("active", 400).key("AKIA1", 300, 200).key("AKIA2", 300, 3),
+        User::new("unknown", 400).key("AKIA3", 300, 200).key("AKIA4", 300, 200),
+    ])
+    .start();
+    let server = Proxy::to(&fake.url)
+        .refuse_with("GetAccessKeyLastUsed", "AccessKeyId=AKIA1", 403, "AccessDenied")
+        .refuse_with("GetAccessKeyLastUsed", "AccessKeyId=AKIA3", 403, "AccessDenied")
+        .start();
+    let output = iam(&server, "discover_inactive_users --threshold_days 90").exits(3).logs("unknown");
+    assert_eq!(output.json(), json!([]));
+    assert!(!output.stderr.contains("`active`"), "{output}");
+}
+
+// --- discover_no_mfa_users ---
+
+#[test]
+fn i7_users_without_a_password_only_on_request() {
+    let account = Account::fresh();
+    account.give(&["user:alice/console", "user:bob", "key:bob", "user:carol/console", "user:carol/mfa"]);
+    let run = |line: &str| account.aaws(format!("iam {line}")).run().ok().json();
+    assert_eq!(run("discover_no_mfa_users"), json!([{"UserName": "alice"}]));
+    assert_eq!(run("discover_no_mfa_users --all_users"), json!([{"UserName": "alice"}, {"UserName": "bob"}]));
+}
+
+#[test]
+fn i7_the_root_user_comes_with_the_report() {
+    let without = Iam::of([lazy("lena")]).root(false).start();
+    assert_eq!(members(&found(&without, "discover_no_mfa_users --source report"), "UserName"), ["<root_account>", "lena"]);
+    assert_eq!(members(&found(&without, "discover_no_mfa_users"), "UserName"), ["lena"]);
+    let with = Iam::of([lazy("lena")]).root(true).start();
+    assert_eq!(members(&found(&with, "discover_no_mfa_users --source report"), "UserName"), ["lena"]);
+    for (line, _) in BY_USER.iter().filter(|(line, _)| line.contains("threshold")) {
+        assert_eq!(members(&found(&without, &format!("{line} --source report")), "UserName"), ["lena"], "{line}");
+    }
+}
+
+#[test]
+fn published_pipeline_no_mfa_into_modify_users_console_access() {
+    let account = Account::fresh();
+    account.give(&["user:alice/console", "user:bob", "user:carol/console", "user:carol/mfa"]);
+    let line = "aaws iam discover_no_mfa_users | aaws iam modify_users_console_access --users - --disable";
+    assert_eq!(account.shell(line).run().ok().json(), json!([]));
+    let has_password = |name: &str| account.try_call("iam", &format!("Action=GetLoginProfile&UserName={name}")).status == 200;
+    assert_eq!([has_password("alice"), has_password("carol")], [false, true]);
+}
+
+// --- discover_old_access_keys, discover_unused_access_keys ---
+
+#[test]
+fn i9_each_key_is_judged_on_its_own() {
+    let server = Iam::of([
+        User::new("ann", 400).key("AKIA1", 200, 1).key("AKIA2", 10, None),
+        User::new("bob", 400).key_that_is("Inactive", "AKIA3", 300, None).key_that_is("Expired", "AKIA4", 300, 200),
+        User::new("cleo", 400).key("AKIA5", 300, None).key("AKIA6", 300, 100),
+    ])
+    .start();
+    let old = found(&server, "discover_old_access_keys --threshold_days 90");
+    assert_eq!(members(&old, "AccessKeyId"), ["AKIA1", "AKIA5", "AKIA6"]);
+    let unused = found(&server, "discover_unused_access_keys --threshold_days 90");
+    assert_eq!(members(&unused, "AccessKeyId"), ["AKIA5", "AKIA6"]);
+    assert_eq!(members(&unused, "Status"), ["never_used", "unused"]);
+    assert_eq!((&unused[0]["AgeDays"], &unused[1]["AgeDays"], &unused[1]["ServiceName"]), (&json!(300), &json!(100), &json!("s3")));
+    assert_eq!(unused[0].get("ServiceName"), None, "`N/A` is no service");
+    for action in ["discover_old_access_keys", "discover_unused_access_keys"] {
+        let all = found(&server, &format!("{action} --threshold_days 90 --inactive"));
+        assert!(members(&all, "KeyStatus").contains(&"Expired".to_owned()), "{all}");
+        assert_eq!(found(&server, &format!("{action} --threshold_days 90 --inactive --source report")), all);
+    }
+}
+
+#[test]
+fn i3_a_key_that_was_never_used_does_not_end_the_run() {
+    let server = Iam::of([User::new("new", 1).key("AKIA1", 1, None), User::new("old", 400).key("AKIA2", 100, None)]).start();
+    let list = found(&server, "discover_unused_access_keys --threshold_days 90");
+    assert_eq!(members(&list, "AccessKeyId"), ["AKIA2"]);
+    assert_eq!((&list[0]["Status"], &list[0]["AgeDays"]), (&json!("never_used"), &json!(100)));
+}
+
+#[test]
+fn a_key_that_cannot_be_read_is_reported_and_the_other_is_found() {
+    let fake = Iam::of([User::new("u", 400).key("AKIA1", 300, 200).key("AKIA2", 300, 200)]).start();
+    let server = Proxy::to(&fake.url).refuse_with("GetAccessKeyLastUsed", "AccessKeyId=AKIA1", 403, "AccessDenied").start();
+    let output = iam(&server, "discover_unused_access_keys --threshold_days 90").exits(3).logs("`AKIA1`");
+    assert_eq!(members(&output.json(), "AccessKeyId"), ["AKIA2"]);
+}
+
+/// The dates of creation in an answer of moto, put back by years.
+fn long_ago(_: usize, text: String) -> String {
+    xml::texts(&text, "CreateDate").iter().fold(text, |text, date| text.replace(date, "2020-01-02T03:04:05Z"))
+}
+
+#[test]
+fn published_pipeline_old_keys_into_modify_access_keys() {
+    let account = Account::fresh();
+    account.give(&["key:alice", "key:bob", "key:bob", "key:carol"]);
+    // Carol's key is of today.
+    let proxy = Proxy::to(moto::endpoint())
+        .rewrite("ListAccessKeys", |n, text| if text.contains("<UserName>carol</UserName>") { text } else { long_ago(n, text) })
+        .start();
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
+    let statuses = |name: &str| xml::texts(&account.iam("ListAccessKeys", &[("UserName", name)]), "Status");
+    assert_eq!(
+        [statuses("alice").join(" "), statuses("bob").join(" "), statuses("carol").join(" ")],
+        ["Inactive", "Inactive Inactive", "Active"]
+    );
+}
+
+#[test]
+fn unused_keys_go_into_the_same_pipeline() {
+    let account = Account::fresh();
+    account.give(&["key:alice"]);
+    let proxy = Proxy::to(moto::endpoint()).rewrite("ListAccessKeys", long_ago).start();
+    let line = "aaws iam discover_unused_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
+    assert_eq!(xml::texts(&account.iam("ListAccessKeys", &[("UserName", "alice")]), "Status"), ["Inactive"]);
+}
+
+#[test]
+fn a_pipeline_whose_first_half_fails_changes_nothing() {
+    let fake = account_with_everything().start();
+    let server = Proxy::to(&fake.url).refuse("ListUsers", 403, "AccessDenied").start();
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    shell(line).endpoint(&server.url).run();
+    assert_eq!(server.count("UpdateAccessKey"), 0);
+}
+
+// --- discover_old_password_users ---
+
+#[test]
+fn i8_the_report_knows_when_a_password_was_changed() {
+    let server = Iam::of([
+        User::new("kept", 400).password(300),
+        User::new("changed", 400).password(300).changed(10),
+        User::new("changed_long_ago", 400).password(300).changed(200),
+        User::new("none", 400),
+    ])
+    .start();
+    let live = found(&server, "discover_old_password_users --threshold_days 90");
+    assert_eq!(members(&live, "UserName"), ["kept", "changed", "changed_long_ago"], "live there is only the date of creation");
+    let reported = found(&server, "discover_old_password_users --threshold_days 90 --source report");
+    assert_eq!(members(&reported, "UserName"), ["kept", "changed_long_ago"]);
+    assert_eq!(reported[1]["AgeDays"], 200);
+    assert!(reported[1]["PasswordLastChanged"].is_string(), "{reported}");
+}
+
+// --- discover_unused_roles ---
+
+#[test]
+fn i10_roles_that_were_never_used_are_found_and_those_of_services_left_out() {
+    let server = Iam::of([])
+        .role("used", "/", 400, Some(1))
+        .role("idle", "/", 400, Some(200))
+        .role("never", "/", 300, None)
+        .role("new", "/", 3, None)
+        .role("linked", "/aws-service-role/x.amazonaws.com/", 400, None)
+        .role("sso", "/aws-reserved/sso.amazonaws.com/", 400, Some(100))
+        .start();
+    assert_eq!(found(&server, "discover_unused_roles --threshold_days 90"), json!(["idle", "never", "sso"]));
+    let list = found(&server, "discover_unused_roles --threshold_days 90 --details");
+    assert_eq!(members(&list, "RoleName"), ["idle", "never", "sso"]);
+    assert_eq!(members(&list, "Status"), ["unused", "never_used", "unused"]);
+    assert_eq!([&list[0]["AgeDays"], &list[1]["AgeDays"]], [200, 300]);
+    assert_eq!([&list[1]["Reserved"], &list[2]["Reserved"]], [false, true]);
+    assert_eq!(list[0]["InstanceProfiles"], json!(["idle-profile"]));
+    assert_eq!(list[0]["Trusted"], json!(["ec2.amazonaws.com"]));
+    assert_eq!(list[1]["LastUsed"], Value::Null);
+    let asked = server.requests("GetAccountAuthorizationDetails");
+    assert!(asked.iter().all(|request| form(request, "Filter.member.") == ["Role"]), "roles and nothing else");
+}
+
+#[test]
+fn i10_roles_on_moto() {
+    let account = Account::fresh();
+    account.give(&["role:old", "role:older"]);
+    let proxy = Proxy::to(moto::endpoint()).rewrite("GetAccountAuthorizationDetails", long_ago).start();
+    let output = account.aaws("iam discover_unused_roles --threshold_days 90").endpoint(&proxy.url).run().ok();
+    assert_eq!(output.json(), json!(["old", "older"]));
+}
+
+#[test]
+fn a_role_without_dates_is_reported_and_the_others_are_found() {
+    let fake = Iam::of([]).role("broken", "/", 300, None).role("never", "/", 300, None).start();
+    let server = Proxy::to(&fake.url)
+        .rewrite("GetAccountAuthorizationDetails", |_, text| {
+            let (before, rest) = text.split_once("<CreateDate>").expect("a date");
+            let (_, after) = rest.split_once("</CreateDate>").expect("its end");
+            format!("{before}{after}")
+        })
+        .start();
+    let output = iam(&server, "discover_unused_roles --threshold_days 90").exits(3).logs("`broken`");
+    assert_eq!(output.json(), json!(["never"]));
+}
+
+// --- discover_permissive_policies ---
+
+#[test]
+fn i12_one_scan_survives_statements_of_every_form() {
+    let account = Account::fresh();
+    let statement = |statement: Value| json!({"Version": "2012-10-17", "Statement": statement}).to_string();
+    let allow = |action: Value, resource: Value| statement(json!({"Effect": "Allow", "Action": action, "Resource": resource}));
+    let denied = json!([
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "*", "Resource": "*"},
+    ]);
+    for (name, document) in [
+        ("all-but-iam", statement(json!([{"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}]))),
+        ("all-but-one-bucket", statement(json!([{"Effect": "Allow", "Action": "s3:*", "NotResource": "arn:aws:s3:::b"}]))),
+        ("denied", statement(denied)),
+        ("one-object", allow(json!("*"), json!("*"))),
+        ("one-bucket", allow(json!(["s3:*"]), json!("arn:aws:s3:::b/*"))),
+        ("question-mark", allow(json!(["S3:GetObjec?"]), json!(["arn:aws:s3:::x", "*"]))),
+        ("read", allow(json!("ec2:DescribeInstances"), json!("*"))),
+        ("strict-only", allow(json!(["s3:GetObject", "sns:*"]), json!("arn:aws:sns:*:*:topic"))),
+        ("upper", allow(json!("S3:GET*"), json!("arn:aws:s3:::*"))),
+        ("narrow", allow(json!("s3:GetObject"), json!("arn:aws:s3:::b/+ü%20*"))),
+    ] {
+        account.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", &document)]);
+    }
+    let run = |line: &str| account.aaws(format!("iam {line}")).run().ok().json();
+    let both = ["all-but-iam", "all-but-one-bucket", "one-object", "question-mark", "upper"];
+    assert_eq!(run("discover_permissive_policies"), json!(both));
+    let either = ["all-but-iam", "all-but-one-bucket", "one-bucket", "one-object", "question-mark", "read", "strict-only", "upper"];
+    assert_eq!(run("discover_permissive_policies --strict"), json!(either));
+}
+
+#[test]
+fn i12_details_tell_where_a_policy_is_attached_and_under_which_conditions() {
+    let conditional = r#"{"Statement":{"Sid":"Ü","Effect":"Allow","Action":"*","Resource":"*","Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"}}}}"#;
+    let server = Iam::of([])
+        .inline("User", "ann", "x", HARMLESS, "Guarded")
+        .inline("Role", "worker", "x", HARMLESS, "Guarded")
+        .policy("Guarded", conditional)
+        .policy("Free", ALL)
+        .inline("Group", "admins", "x", HARMLESS, "Free")
+        .pages_of(1)
+        .start();
+    let list = found(&server, "discover_permissive_policies --details");
+    assert_eq!(members(&list, "PolicyName"), ["Free", "Guarded"]);
+    assert_eq!(list[0]["AttachedTo"], json!({"Users": [], "Groups": ["admins"], "Roles": []}));
+    assert_eq!(list[1]["AttachedTo"], json!({"Users": ["ann"], "Groups": [], "Roles": ["worker"]}));
+    assert_eq!([&list[0]["Conditional"], &list[1]["Conditional"]], [false, true]);
+    assert_eq!(list[1]["Statements"][0]["Condition"], json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}));
+    assert_eq!(list[1]["Statements"][0]["Sid"], "Ü", "documents are percent-encoded UTF-8");
+    assert_eq!((&list[0]["Version"], &list[0]["Arn"]), (&json!("v2"), &json!("arn:aws:iam::123456789012:policy/Free")));
+    assert_eq!(found(&server, "discover_permissive_policies"), json!(["Free", "Guarded"]), "a condition does not hide a policy");
+}
+
+#[test]
+fn boundaries_grant_nothing() {
+    let server = Iam::of([]).policy_with("Boundary", ALL, 0, 2).policy_with("Both", ALL, 1, 2).policy_with("Idle", ALL, 0, 0).start();
+    assert_eq!(found(&server, "discover_permissive_policies"), json!(["Both", "Idle"]));
+}
+
+#[test]
+fn aws_managed_policies_only_on_request() {
+    let server = Iam::of([]).policy("Mine", ALL).start();
+    found(&server, "discover_permissive_policies");
+    found(&server, "discover_permissive_policies --aws_managed");
+    let filters: Vec<_> = server.requests("GetAccountAuthorizationDetails").iter().map(|r| form(r, "Filter.member.")).collect();
+    assert_eq!(filters, [vec!["LocalManagedPolicy"], vec!["LocalManagedPolicy", "AWSManagedPolicy"]]);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_fails_alone() {
+    let server = Iam::of([]).policy("Broken", "{").policy("Free", ALL).policy("Odd", r#"{"Statement":[{"Effect":"Allow"}]}"#).start();
+    let output = iam(&server, "discover_permissive_policies").exits(3).logs("`Broken`").logs("`Odd`");
+    assert_eq!(output.json(), json!(["Free"]));
+    let server = Iam::of([]).inline("User", "ann", "broken", "{", "x").inline("User", "bob", "free", ALL, "x").start();
+    let output = iam(&server, "discover_permissive_inline_policies").exits(3).logs("ann/broken");
+    assert_eq!(members(&output.json(), "Entity"), ["bob"]);
+}
+
+// --- discover_permissive_inline_policies ---
+
+#[test]
+fn users_come_first_then_roles_then_groups() {
+    let server = Iam::of([])
+        .inline("Group", "g", "p", ALL, "x")
+        .inline("Role", "r", "p", ALL, "x")
+        .inline("User", "b", "p", ONE_BUCKET, "x")
+        .inline("User", "u", "p", ALL, "x")
+        .pages_of(1)
+        .start();
+    let list = found(&server, "discover_permissive_inline_policies");
+    assert_eq!(members(&list, "Type"), ["User", "Role", "Group"]);
+    assert_eq!(members(&list, "Entity"), ["u", "r", "g"]);
+    assert_eq!(members(&found(&server, "discover_permissive_inline_policies --strict"), "Entity"), ["b", "u", "r", "g"]);
+}
+
+#[test]
+fn focus_is_checked_and_chooses_what_is_read() {
+    let account = Account::fresh();
+    let inline = |kind: &str| format!("inline:{kind}:the-{kind}:p={ALL}");
+    account.give(&[&inline("user"), &inline("group"), &inline("role")]);
+    let run = |line: &str| account.aaws(format!("iam discover_permissive_inline_policies {line}")).run();
+    assert_eq!(members(&run("").ok().json(), "Entity"), ["the-user", "the-role", "the-group"]);
+    assert_eq!(members(&run("--focus group user").ok().json(), "Entity"), ["the-user", "the-group"]);
+    assert_eq!(members(&run("--focus role").ok().json(), "Entity"), ["the-role"]);
+    run("--focus users").exits(2).silent().logs("did you mean `user`");
+    run("--focus userrole").exits(2).silent();
+}
+
+#[test]
+fn a_focus_on_nothing_asks_for_nothing() {
+    let server = account_with_everything().start();
+    assert_eq!(found(&server, "discover_permissive_inline_policies --focus"), json!([]));
+    assert_eq!(server.operations(), [""; 0]);
+}
+
+#[test]
+fn i12_inline_policies_on_moto() {
+    let account = Account::fresh();
+    let not_action = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}}"#;
+    account.give(&[&format!("inline:user:alice:bad={not_action}"), &format!("inline:user:alice:good={HARMLESS}")]);
+    let output = account.aaws("iam discover_permissive_inline_policies").run().ok();
+    let statement: Value = serde_json::from_str(not_action).unwrap();
+    let expected = json!([{
+        "Type": "User", "Entity": "alice", "Policy": "bad", "Risk": "full", "Conditional": false, "Statements": [statement["Statement"]],
+    }]);
+    assert_eq!(output.json(), expected);
+}

@@ -1,18 +1,28 @@
 //! The tests drive the built program over real sockets, as its users do.
 
+#[cfg(feature = "backup")]
+mod backup;
 #[cfg(feature = "s3")]
 mod changing;
 #[cfg(feature = "s3")]
 mod cli;
+#[cfg(feature = "cloudtrail")]
+mod cloudtrail;
 mod examples;
+#[cfg(feature = "general")]
+mod general;
 #[cfg(feature = "s3")]
 mod guard;
 #[cfg(feature = "iam")]
 mod iam;
+#[cfg(feature = "iam")]
+mod iam_modify;
 mod readme;
 mod registry;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3")]
 mod session;
+#[cfg(feature = "sts")]
+mod sts;
 mod support;

@@ -203,6 +203,10 @@ fn permissions_exist_and_fit_what_they_apply_to() {
 
 /// Whether our template is of IAM's pattern: the same service, and the same kind of resource.
 fn fits(pattern: &str, template: &str) -> bool {
+    // An input that is an ARN itself.
+    if template.starts_with("${") && template.ends_with('}') && aaws::policy::names(template).len() == 1 {
+        return true;
+    }
     let split = |arn: &str| arn.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
     let (pattern, template) = (split(pattern), split(template));
     if pattern.len() != 6 || template.len() != 6 || pattern[2] != template[2] {

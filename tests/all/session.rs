@@ -49,7 +49,8 @@ fn a_named_profile_is_used_even_if_the_environment_holds_other_keys() {
 fn a_role_is_assumed_and_the_report_names_its_account() {
     let bucket = Bucket::with(["a"]);
     let directory = directory();
-    let line = format!("s3 delete_objects --bucket {bucket} --objects a --role_arn arn:aws:iam::222222222222:role/cleaner --report report.jsonl");
+    let line =
+        format!("s3 delete_objects --bucket {bucket} --objects a --role_arn arn:aws:iam::222222222222:role/cleaner --report report.jsonl");
     aaws(line).within(directory.path()).run().ok();
     assert_eq!(report(&directory)[0]["account"], "222222222222");
 }
@@ -128,7 +129,9 @@ fn a_run_that_takes_too_long_settles_what_is_in_flight_and_fails() {
 
 #[test]
 fn an_age_and_an_endpoint_that_are_none_are_refused() {
-    for (flags, field) in [("--timeout soon", "timeout"), ("--endpoint_url localhost:9000", "endpoint_url"), ("--concurrency many", "concurrency")] {
+    for (flags, field) in
+        [("--timeout soon", "timeout"), ("--endpoint_url localhost:9000", "endpoint_url"), ("--concurrency many", "concurrency")]
+    {
         let run = aaws(format!("s3 discover_objects --bucket b {flags}")).endpoint("http://127.0.0.1:1").run().exits(2);
         assert!(run.stderr.lines().next().is_some_and(|l| l.contains(field)), "{run}");
     }

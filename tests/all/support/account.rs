@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::aaws::{Aaws, aaws, shell};
-use super::http::{self, Request, Response};
+use super::http::{self, Request, Response, Server};
+use super::proxy::Proxy;
 use super::{moto, xml};
 
 /// An account, and keys of a role in it.
@@ -71,6 +72,76 @@ impl Account {
     pub fn iam(&self, action: &str, parameters: &[(&str, &str)]) -> String {
         let parameters: String = parameters.iter().map(|(name, value)| format!("&{name}={}", xml::percent_encode(value))).collect();
         self.call("iam", &format!("Action={action}{parameters}"))
+    }
+}
+
+impl Account {
+    /// Makes what the examples of IAM ask for, in the words that `actions/iam/mod.rs` explains, and gives an endpoint where it can be found. IAM
+    /// makes up the ids of access keys: behind this endpoint a key has the id that the example gives it.
+    pub fn give(&self, given: &[&str]) -> Server {
+        let mut keys = Vec::new();
+        for words in given {
+            let (kind, rest) = words.split_once(':').unwrap_or_else(|| panic!("what is {words}?"));
+            let (rest, document) = rest.split_once('=').unwrap_or((rest, ""));
+            let (name, more) = rest.split_once('/').map_or((rest, None), |(name, more)| (name, Some(more)));
+            match (kind, more) {
+                ("user" | "group" | "role", None) => self.make(kind, name),
+                ("user", Some("console")) => {
+                    self.make(kind, name);
+                    self.iam("CreateLoginProfile", &[("UserName", name), ("Password", "Correct-Horse-7-Battery")]);
+                }
+                ("user", Some("mfa")) => {
+                    self.make(kind, name);
+                    let made = self.iam("CreateVirtualMFADevice", &[("VirtualMFADeviceName", name)]);
+                    let serial = xml::texts(&made, "SerialNumber").remove(0);
+                    let codes = [("AuthenticationCode1", "123456"), ("AuthenticationCode2", "654321")];
+                    self.iam("EnableMFADevice", &[("UserName", name), ("SerialNumber", &serial), codes[0], codes[1]]);
+                }
+                ("key", id) => {
+                    self.make("user", name);
+                    let made = xml::texts(&self.iam("CreateAccessKey", &[("UserName", name)]), "AccessKeyId").remove(0);
+                    keys.extend(id.map(|id| (id.to_owned(), made)));
+                }
+                ("policy", None) => {
+                    self.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", document)]);
+                }
+                ("inline", None) => {
+                    let parts: Vec<_> = name.split(':').collect();
+                    let [kind, owner, policy] = parts[..] else { panic!("what is {words}?") };
+                    self.make(kind, owner);
+                    let (action, parameter) = match kind {
+                        "user" => ("PutUserPolicy", "UserName"),
+                        "group" => ("PutGroupPolicy", "GroupName"),
+                        _ => ("PutRolePolicy", "RoleName"),
+                    };
+                    self.iam(action, &[(parameter, owner), ("PolicyName", policy), ("PolicyDocument", document)]);
+                }
+                _ => panic!("what is {words}?"),
+            }
+        }
+        let mut proxy = Proxy::to(moto::endpoint());
+        for operation in ["DeleteAccessKey", "GetAccessKeyLastUsed", "ListAccessKeys", "UpdateAccessKey"] {
+            let (asked, told) = (keys.clone(), keys.clone());
+            proxy = proxy.rule(operation, move |_, request| {
+                let text = asked.iter().fold(request.text(), |text, (id, made)| text.replace(id, made));
+                request.body = text.into_bytes();
+                None
+            });
+            proxy = proxy.rewrite(operation, move |_, text| told.iter().fold(text, |text, (id, made)| text.replace(made, id)));
+        }
+        proxy.start()
+    }
+
+    /// A user, group or role, unless there is one of that name.
+    fn make(&self, kind: &str, name: &str) {
+        let trust = xml::percent_encode(r#"{"Version":"2012-10-17","Statement":[]}"#);
+        let reply = match kind {
+            "user" => self.try_call("iam", &format!("Action=CreateUser&UserName={name}")),
+            "group" => self.try_call("iam", &format!("Action=CreateGroup&GroupName={name}")),
+            "role" => self.try_call("iam", &format!("Action=CreateRole&RoleName={name}&AssumeRolePolicyDocument={trust}")),
+            _ => panic!("a {kind} has no inline policies"),
+        };
+        assert!(reply.status < 300 || reply.text().contains("EntityAlreadyExists"), "{kind} {name}: {}", reply.text());
     }
 }
 

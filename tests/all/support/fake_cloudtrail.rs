@@ -120,11 +120,12 @@ fn lookup(events: &[Value], page: usize, request: &Request) -> Result<Response, 
     // A token holds where the page begins and what was asked for.
     let mut asked = body.clone();
     let token = asked.as_object_mut().and_then(|body| body.remove("NextToken"));
+    let asked = asked.to_string();
     let begin = match token.as_ref().and_then(Value::as_str) {
         None => 0,
         Some(token) => {
             let (begin, same) = token.split_once(' ').ok_or("InvalidNextTokenException")?;
-            if same != asked.to_string() {
+            if same != asked {
                 return Err("InvalidNextTokenException");
             }
             begin.parse().map_err(|_| "InvalidNextTokenException")?
