@@ -6,8 +6,6 @@ use std::time::Duration;
 use aaws::policy::partition;
 use aaws::{Call, Context, Doing, Error, Grant, Listing, Moment, Out, Result};
 use aws_sdk_cloudtrail::Client;
-use aws_sdk_cloudtrail::config::Builder;
-use aws_sdk_cloudtrail::config::retry::RetryConfig;
 use aws_sdk_cloudtrail::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
 use futures::stream;
@@ -39,9 +37,6 @@ const EDGE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Between the beginnings of two requests: CloudTrail takes two a second per account and region, and throttles all users of both beyond.
 const GAP: Duration = Duration::from_millis(500);
-
-/// How often a request is tried in all: other programs share the two requests a second, so throttling is to be expected.
-const TRIES: u32 = 8;
 
 /// The most events that one answer holds.
 const PAGE: i32 = 50;
@@ -195,10 +190,7 @@ impl Lookup {
     }
 
     async fn read(self, cx: Context, mut out: Out<Found>) -> Result<()> {
-        // Adaptive retries would pace too, and after one throttling far below the two a second that CloudTrail has.
-        let retries = RetryConfig::standard().with_max_attempts(TRIES);
-        let client = aaws::client!(&cx, aws_sdk_cloudtrail, |config: Builder| config.retry_config(retries));
-        let reader = Reader { client, key: self.key.clone(), window: self.window };
+        let reader = Reader { client: aaws::client!(&cx, aws_sdk_cloudtrail), key: self.key.clone(), window: self.window };
         let mut pace = Pace::default();
         let mut lookups: Vec<Pages> = self.values.iter().map(|value| Pages::of(value)).collect();
         let mut twice = Twice::default();

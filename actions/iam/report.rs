@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::threshold;
 
 /// The sentence for the pages.
-pub const HOURS_OLD: &str = "IAM makes a credential report at most every four hours. With `source` `report` it chooses which users are looked at one by \
-     one, and what it leads to is checked live: nothing is reported that is no longer so, but what changed since the report was made \
-     may be missed. Its age is logged.";
+pub const HOURS_OLD: &str = "IAM makes a credential report at most every four hours. With `source` `report` it chooses which users are looked at \
+     one by one, and what it leads to is checked live: nothing is reported that is no longer so, but what changed since the \
+     report was made may be missed. Its age is logged.";
 
 /// The first wait for the report; waits double from there, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(250);

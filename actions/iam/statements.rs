@@ -6,18 +6,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// The sentences for the pages.
-pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A permissive \
-     resource is `*`, all that a service has (`arn:aws:s3:::*`), or is given by `NotResource`. Without `strict` one statement must allow both \
-     together; with `strict` either is enough.";
+pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A \
+     permissive resource is `*`, all that a service has (`arn:aws:s3:::*`), or is given by `NotResource`. Without `strict` \
+     one statement must allow both together; with `strict` either is enough.";
 
 /// The sentences for the pages.
-pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a condition covers does not count as allowed. A `Deny` with a condition, or in another \
-     policy, a permissions boundary or an organization's policies subtracts nothing. An `Allow` with a condition is reported, and marked \
-     `Conditional` where nothing is allowed without one.";
+pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a condition covers does not count as allowed. A `Deny` with a condition, or \
+     in another policy, a permissions boundary or an organization's policies subtracts nothing. An `Allow` with a condition \
+     is reported, and marked `Conditional` where nothing is allowed without one.";
 
 /// The sentence for the pages.
-pub const NO_COMBINATIONS: &str = "It looks for wildcards. Narrow actions that together lead to more, such as `iam:PassRole` with the right to start something, are not \
-     looked for.";
+pub const NO_COMBINATIONS: &str = "It looks for wildcards. Narrow actions that together lead to more, such as `iam:PassRole` with the right to start \
+     something, are not looked for.";
 
 /// How much the permissive statements allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]

@@ -45,7 +45,7 @@ impl Action for Whoami {
         examples: &[Example {
             title: "Show who runs this, and where",
             input: "{}",
-            output: r#"{"Arn": "arn:aws:iam::123456789012:user/alice", "Account": "123456789012", "UserId": "AIDAEXAMPLE", "Partition": "aws", "Region": "us-east-1", "RegionSource": "AWS_REGION", "CredentialsSource": "the environment (AWS_ACCESS_KEY_ID)"}"#,
+            output: r#"{"Arn": "arn:aws:iam::123456789012:user/alice", "Account": "123456789012", "UserId": "AIDA0123456789EXAMPLE", "Partition": "aws", "Region": "us-east-1", "RegionSource": "AWS_REGION", "CredentialsSource": "the environment (AWS_ACCESS_KEY_ID)"}"#,
             given: &[],
         }],
         notes: &[

@@ -42,7 +42,8 @@ impl Account {
         self.own(shell(line))
     }
 
-    fn own(&self, run: Aaws) -> Aaws {
+    /// A run in this account on moto.
+    pub fn own(&self, run: Aaws) -> Aaws {
         run.env("AWS_ACCESS_KEY_ID", &self.access_key).env("AWS_SECRET_ACCESS_KEY", &self.secret_key).env("AWS_SESSION_TOKEN", &self.token)
     }
 

@@ -2,6 +2,7 @@
 //! that is not ready or not of today.
 
 use std::fmt::Write;
+use std::sync::OnceLock;
 
 use super::http::{Request, Response, Server};
 use super::proxy::error;
@@ -10,9 +11,10 @@ use super::xml;
 /// The account's number.
 pub const ACCOUNT: &str = "123456789012";
 
-/// So many whole days ago, and an hour.
+/// So many whole days ago, and an hour; the same however often it is asked.
 pub fn days_ago(days: i64) -> String {
-    let seconds = jiff::Timestamp::now().as_second() - days * 86_400 - 3600;
+    static NOW: OnceLock<i64> = OnceLock::new();
+    let seconds = NOW.get_or_init(|| jiff::Timestamp::now().as_second()) - days * 86_400 - 3600;
     jiff::Timestamp::from_second(seconds).expect("a date").to_string()
 }
 
