@@ -46,6 +46,7 @@ impl Input {
 
 /// Checks the rules and gives the input its type.
 pub fn parse<A: Action>(rules: &[Rule], input: Input) -> Result<A> {
+    moment::begin();
     let Input { mut value, spools } = input;
     for field in spools.keys() {
         value.insert(field.clone(), items::placeholder(field));

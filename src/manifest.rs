@@ -88,7 +88,7 @@ impl Manifest {
             calls: meta.calls,
             examples: meta.examples,
             notes: meta.notes,
-            exit_codes: exit_codes(meta.effect),
+            exit_codes: exit_codes(meta.effect != Effect::Local || !meta.calls.is_empty()),
             package: entry.package,
             source: entry.source(),
         }
@@ -106,8 +106,8 @@ fn plan_schema() -> Value {
     schema
 }
 
-/// The exit codes, one list for all actions; local ones have fewer.
-pub fn exit_codes(effect: Effect) -> Vec<ExitCode> {
+/// The exit codes, one list for all actions; those that need no AWS have fewer.
+pub fn exit_codes(needs_aws: bool) -> Vec<ExitCode> {
     let all = [
         (0, "all done, or nothing to do"),
         (ErrorKind::Failed.exit_code(), "the action failed as a whole"),
@@ -118,7 +118,7 @@ pub fn exit_codes(effect: Effect) -> Vec<ExitCode> {
         (ErrorKind::Interrupted.exit_code(), "interrupted; what was in flight is settled"),
     ];
     let local = |code: u8| matches!(code, 0..=2 | 130);
-    let kept = all.into_iter().filter(|(code, _)| effect != Effect::Local || local(*code));
+    let kept = all.into_iter().filter(|(code, _)| needs_aws || local(*code));
     kept.map(|(code, meaning)| ExitCode { code, meaning }).collect()
 }
 

@@ -6,7 +6,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -18,10 +18,11 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
+use tokio::sync::Mutex;
 
 use crate::error::{Doing, Error, Result};
 use crate::input::Secret;
@@ -38,6 +39,9 @@ const ACCOUNT: Duration = Duration::from_secs(5);
 
 /// How often a request is tried in all before it counts as failed.
 const TRIES: u32 = 5;
+
+/// A role's credentials are renewed this long before they expire.
+const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
 /// The name under which roles are assumed, seen in CloudTrail.
 const SESSION_NAME: &str = "aaws";
@@ -149,7 +153,7 @@ impl Session {
             {
                 provider = provider.session_length(duration);
             }
-            let provider = provider.build().await;
+            let provider = Kept::new(provider.build().await);
             config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
             credentials(&config).await?;
         }
@@ -296,6 +300,41 @@ fn with_retries(config: SdkConfig) -> SdkConfig {
         return config;
     }
     config.into_builder().retry_config(RetryConfig::standard().with_max_attempts(TRIES)).build()
+}
+
+/// Keeps a role's credentials until they are about to expire: each client has a cache of its own, and each would assume the role again.
+#[derive(Debug)]
+struct Kept {
+    role: AssumeRoleProvider,
+    credentials: Mutex<Option<Credentials>>,
+}
+
+impl Kept {
+    fn new(role: AssumeRoleProvider) -> Self {
+        Kept { role, credentials: Mutex::default() }
+    }
+
+    async fn get(&self) -> provider::Result {
+        // Held while STS answers: who comes meanwhile waits for this answer rather than ask for another.
+        let mut kept = self.credentials.lock().await;
+        if let Some(credentials) = kept.as_ref()
+            && credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEWED_BEFORE)
+        {
+            return Ok(credentials.clone());
+        }
+        let credentials = self.role.provide_credentials().await?;
+        *kept = Some(credentials.clone());
+        Ok(credentials)
+    }
+}
+
+impl ProvideCredentials for Kept {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.get())
+    }
 }
 
 async fn credentials(config: &SdkConfig) -> Result<Credentials> {

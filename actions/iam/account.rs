@@ -80,8 +80,8 @@ pub trait Inspect: Send + Sync + 'static {
 
 /// Looks at every user, many at once, and puts what is found out in the order in which IAM lists the users.
 ///
-/// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and who is
-/// not in the report is looked at.
+/// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and
+/// who is not in the report is looked at.
 pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<Report>, out: &mut Out<I::Found>) -> Result<()> {
     let inspector = Arc::new(inspector);
     let look = |user: User| {
@@ -144,8 +144,8 @@ impl Iam {
         pages.try_flatten().boxed()
     }
 
-    /// What IAM tells of all entities of these kinds, a page at a time as they are read. Without kinds nothing is asked: IAM would take that
-    /// for all of them.
+    /// What IAM tells of all entities of these kinds, a page at a time as they are read. Without kinds nothing is asked: IAM would take
+    /// that for all of them.
     pub fn details(&self, kinds: Vec<EntityType>) -> BoxStream<'static, Result<GetAccountAuthorizationDetailsOutput>> {
         let client = self.client.clone();
         let first = if kinds.is_empty() { None } else { Marker::first() };

@@ -65,8 +65,8 @@ enum Names {
     AllBut(Vec<String>),
 }
 
-/// Whom a role's trust policy allows to assume it: ARNs, account ids, services and identity providers, each once. None when the document cannot
-/// be read.
+/// Whom a role's trust policy allows to assume it: ARNs, account ids, services and identity providers, each once. None when the document
+/// cannot be read.
 pub fn principals(encoded: &str) -> Vec<String> {
     let Ok(document) = parse(encoded) else { return Vec::new() };
     let statements = match document.as_object().and_then(|d| member(d, "Statement")) {

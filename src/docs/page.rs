@@ -201,6 +201,11 @@ pub fn permissions(entry: &Entry, m: &Manifest) -> String {
     if m.calls.is_empty() {
         return text + "No permission is needed: it makes no call.\n";
     }
+    if Policy::of(&[entry], &Scope { all: true, ..Scope::default() }).is_empty() {
+        text.push_str("AWS asks for no permission for what it calls.\n\n## Why\n\n");
+        calls(&mut text, m.calls);
+        return text.trim_end().to_owned() + "\n";
+    }
     let _ = write!(text, "## Policy\n\n`aaws permissions {} {}` prints it:\n\n", m.service, m.action);
     policy(&mut text, entry, &Scope::default());
     if let Some((example, input)) = m.examples.iter().find_map(|e| Some((e, object(e)?))) {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
@@ -21,10 +21,18 @@ pub struct Moment(Timestamp);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(Duration);
 
-/// Now, the same for the whole run: two ages of one command are measured from one instant.
+/// When the last input was read: two ages of one command are measured from one instant, and from another in the next command of a process that
+/// runs for days.
+static READ: Mutex<Option<Timestamp>> = Mutex::new(None);
+
+/// Now, the same for the whole run.
 pub fn now() -> Timestamp {
-    static NOW: OnceLock<Timestamp> = OnceLock::new();
-    *NOW.get_or_init(Timestamp::now)
+    *READ.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Timestamp::now)
+}
+
+/// An input is about to be read: from here on it is now.
+pub(super) fn begin() {
+    *READ.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
 }
 
 impl Moment {

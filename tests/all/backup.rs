@@ -512,31 +512,3 @@ fn a_deletion_that_is_cut_short_is_told() {
     let output = delete(&backup, &format!("{IMAGE} --timeout 1s")).exits(1).logs("goes on");
     assert_eq!(output.json(), json!([IMAGE]));
 }
-
-// --- Examples ---
-
-#[test]
-fn examples_run() {
-    for action in ["create_backups", "delete_backups"] {
-        let manifest = aaws(format!("describe backup {action}")).run().ok().json();
-        let entry = ::aaws::registry::find(&format!("backup/{action}")).expect("the action");
-        for (example, meta) in manifest["examples"].as_array().expect("examples").iter().zip(entry.meta.examples) {
-            // "recovery point ARN in example-vault"
-            let point =
-                |given: &&str| given.strip_prefix("recovery point ").and_then(|g| g.strip_suffix(" in example-vault")).map(str::to_owned);
-            let points = meta.given.iter().map(|given| point(given).expect("a recovery point"));
-            let backup = points.fold(FakeBackup::new(), |backup, arn| backup.point(&arn, Fate::Gone(0)));
-            let printed = on(&backup, &format!("{action} --input")).arg(example["input"].to_string()).run().ok().json();
-            // Up to the ids, which are AWS's.
-            assert_eq!(members(&printed), members(&example["output"]), "{action}");
-        }
-    }
-}
-
-/// The names of the members of each object in a list.
-fn members(list: &Value) -> Vec<Vec<&str>> {
-    fn names(row: &Value) -> Vec<&str> {
-        row.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect()
-    }
-    list.as_array().expect("a list").iter().map(names).collect()
-}

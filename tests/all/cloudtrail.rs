@@ -319,31 +319,6 @@ fn the_call_declared_is_the_call_made() {
     assert!(trail.server.operations().iter().all(|name| name == "LookupEvents"));
 }
 
-// --- Examples ---
-
-#[test]
-fn examples_run() {
-    for action in ["discover_events", "discover_user_events", "discover_resource_events"] {
-        let manifest = aaws(format!("describe cloudtrail {action}")).run().ok().json();
-        let entry = ::aaws::registry::find(&format!("cloudtrail/{action}")).expect("the action");
-        for (example, meta) in manifest["examples"].as_array().expect("examples").iter().zip(entry.meta.examples) {
-            // "DetachVolume by alice on vol-1 i-1"
-            let given = meta.given.iter().map(|given| {
-                let (name, rest) = given.split_once(" by ").expect("who");
-                let (user, resources) = rest.split_once(" on ").expect("on what");
-                let resources: Vec<&str> = resources.split(' ').collect();
-                event("11111111-2222-3333-4444-555555555555", now() - 3600, name, user, &resources)
-            });
-            let trail = FakeCloudTrail::new(given.collect());
-            let mut printed = on(&format!("{action} --input"), &trail).arg(example["input"].to_string()).run().ok().json();
-            for event in printed.as_array_mut().expect("a list") {
-                event["EventTime"] = "2024-01-05T10:00:00Z".into();
-            }
-            assert_eq!(printed, example["output"], "{action}");
-        }
-    }
-}
-
 #[test]
 fn the_fake_is_as_strict_as_aws() {
     // So that the tests above mean something: a start before the history is an error there.

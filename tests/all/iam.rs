@@ -319,8 +319,7 @@ fn i2_the_report_is_made_waited_for_and_its_age_is_told() {
     let server = Iam::of([lazy("lena"), busy("bea")])
         .report_comes_after(["ReportNotPresent", "ReportInProgress", "ReportInProgress", "ReportExpired"])
         .start();
-    let output =
-        iam(&server, "discover_no_mfa_users --source report").ok().logs("the credential report was made at").logs("minutes ago");
+    let output = iam(&server, "discover_no_mfa_users --source report").ok().logs("the credential report was made at").logs("minutes ago");
     assert_eq!(members(&output.json(), "UserName"), ["lena"]);
     assert_eq!(server.count("GetCredentialReport"), 5);
     assert_eq!(server.count("GenerateCredentialReport"), 3, "again when there is none, or an old one");

@@ -64,13 +64,8 @@ fn roles_are_chained_and_the_external_id_is_for_the_last() {
     assert_eq!(aaws(line).args(roles).endpoint(&proxy.url).run().ok().json(), json!(["a"]));
     let assumed = proxy.requests("AssumeRole");
     let roles = forms(&assumed, "RoleArn");
-    let distinct: Vec<_> = roles.iter().flatten().fold(Vec::new(), |mut seen: Vec<&String>, r| {
-        if !seen.contains(&r) {
-            seen.push(r);
-        }
-        seen
-    });
-    assert_eq!(distinct, ["arn:aws:iam::222222222222:role/hub", "arn:aws:iam::333333333333:role/spoke"]);
+    let each_once = ["arn:aws:iam::222222222222:role/hub", "arn:aws:iam::333333333333:role/spoke"];
+    assert_eq!(roles.iter().flatten().collect::<Vec<_>>(), each_once);
     for (role, id) in roles.iter().zip(forms(&assumed, "ExternalId")) {
         let last = role.as_deref().is_some_and(|r| r.ends_with("spoke"));
         assert_eq!(id.as_deref(), last.then_some("the-id"), "{role:?}");

@@ -429,29 +429,3 @@ fn clear_session_takes_no_flag_that_does_nothing() {
         aaws(format!("sts clear_session {flags}")).run().exits(2).silent();
     }
 }
-
-// --- Examples ---
-
-#[test]
-fn examples_run() {
-    for action in ["whoami", "create_session", "clear_session"] {
-        let manifest = aaws(format!("describe sts {action}")).run().ok().json();
-        for example in manifest["examples"].as_array().expect("examples") {
-            let run = Account::fresh().aaws(format!("sts {action} --output json --input")).arg(example["input"].to_string()).run().ok();
-            let (printed, shown) = (run.json(), &example["output"]);
-            match (&printed, shown) {
-                (Value::Object(printed), Value::Object(shown)) => assert!(printed.keys().eq(shown.keys()), "{run}"),
-                (Value::String(printed), Value::String(shown)) if action == "clear_session" => assert_eq!(printed, shown),
-                // Up to the values, which are new each time.
-                (Value::String(printed), Value::String(shown)) => {
-                    let names = |text: &str| {
-                        let names = text.split(['=', '\'', '"', ':']).filter(|part| part.starts_with("export") || part.ends_with("Id"));
-                        names.map(str::to_owned).collect::<Vec<_>>()
-                    };
-                    assert_eq!(names(printed), names(shown), "{run}");
-                }
-                _ => panic!("{run} is not like {shown}"),
-            }
-        }
-    }
-}

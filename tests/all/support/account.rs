@@ -10,8 +10,8 @@ use super::{moto, xml};
 
 /// An account, and keys of a role in it.
 ///
-/// moto makes an account the first time that it hears of it, and knows by an access key which account a request is for. The keys are those of
-/// an assumed role, so no user of the account has them.
+/// moto makes an account the first time that it hears of it, and knows by an access key which account a request is for. The keys are those
+/// of an assumed role, so no user of the account has them.
 pub struct Account {
     /// Twelve digits.
     pub id: String,
@@ -77,8 +77,8 @@ impl Account {
 }
 
 impl Account {
-    /// Makes what the examples of IAM ask for, in the words that `actions/iam/mod.rs` explains, and gives an endpoint where it can be found. IAM
-    /// makes up the ids of access keys: behind this endpoint a key has the id that the example gives it.
+    /// Makes what the examples of IAM ask for, in the words that `actions/iam/mod.rs` explains, and gives an endpoint where it can be
+    /// found. IAM makes up the ids of access keys: behind this endpoint a key has the id that the example gives it.
     pub fn give(&self, given: &[&str]) -> Server {
         let mut keys = Vec::new();
         for words in given {

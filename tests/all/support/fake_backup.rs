@@ -104,11 +104,6 @@ impl FakeBackup {
         self.state.lock().unwrap().jobs.iter().map(|job| job.request.clone()).collect()
     }
 
-    /// The ids of the jobs, in the order they were started.
-    pub fn job_ids(&self) -> Vec<String> {
-        self.state.lock().unwrap().jobs.iter().map(|job| job.id.clone()).collect()
-    }
-
     /// The recovery points that are left.
     pub fn points(&self) -> Vec<String> {
         self.state.lock().unwrap().points.keys().cloned().collect()

@@ -1,5 +1,5 @@
-//! The reading half of IAM, with what moto lacks: dates of long ago, small pages, the last use of passwords, keys and roles, a credential report
-//! that is not ready or not of today.
+//! The reading half of IAM, with what moto lacks: dates of long ago, small pages, the last use of passwords, keys and roles, a credential
+//! report that is not ready or not of today.
 
 use std::fmt::Write;
 use std::sync::OnceLock;
