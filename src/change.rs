@@ -110,7 +110,7 @@ impl Context {
         if let (total, Some(most)) = items.size_hint()
             && total == most
         {
-            self.progress().expect(total as u64);
+            self.progress().set_total(total as u64);
         }
         if self.dry_run() {
             return Ok(Changed { settled: plan(self.clone(), items, change) });

@@ -24,7 +24,7 @@ impl Progress {
     }
 
     /// How many items there are in all.
-    pub fn expect(&self, total: u64) {
+    pub fn set_total(&self, total: u64) {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos}/{human_len} {msg} ({per_sec}, {eta} left)") {
             self.bar.set_style(style);
         }

@@ -1,31 +1,42 @@
 //! Every example of every page is run as it is shown, on the command line and as JSON in a pipe, and prints what the page says.
 
 use aaws::action::Example;
+use aaws::call::When;
 use aaws::cli::command_line;
 use aaws::manifest::Manifest;
 use aaws::registry;
 use serde_json::Value;
 
 use crate::support::aaws::Aaws;
-use crate::support::shell;
+use crate::support::{Output, shell};
 
 /// Runs all examples of a service. `world` makes what the example takes for granted, and runs the line in it.
-fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Value) {
+///
+/// A call that is declared as made each time must have been made: the permissions page must not ask for what is not used. That no other is made,
+/// the guard sees to.
+fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
     let mut ran = 0;
     for entry in registry::of_service(service) {
         let manifest = Manifest::of(entry);
+        let mut made = String::new();
         for example in manifest.examples {
             let shown: Value = serde_json::from_str(example.output).expect("an example's output is JSON");
             let typed = command_line(&manifest, example);
             let piped = format!("printf '%s' '{}' | aaws {service} {} --input -", example.input.replace('\'', r"'\''"), manifest.action);
             for line in [typed, piped] {
                 // Text for a shell is a JSON string when JSON is asked for.
-                let printed = world(example, shell(line.clone() + " --output json"));
+                let output = world(example, shell(line.clone() + " --output json --debug"));
+                let printed = output.json();
+                made.push_str(&output.stderr);
                 assert!(alike(&printed, &shown), "{line}\nprinted {printed}\nshown   {shown}");
                 let valid = jsonschema::validator_for(&manifest.output).expect("a schema");
                 assert!(valid.is_valid(&printed), "{line}: {printed} breaks the output's schema");
             }
             ran += 1;
+        }
+        for call in manifest.calls.iter().filter(|call| call.when == When::Always) {
+            let was_made = made.contains(&format!("made {} ", call.name));
+            assert!(was_made, "{}: no example made {}, which is declared as made each time", manifest.path, call.name);
         }
     }
     assert!(ran > 0, "{service} has examples");
@@ -63,7 +74,7 @@ mod s3 {
     fn examples_of_s3_run_on_a_new_sandbox() {
         run_all("s3", |_, run| {
             let sandbox = directory();
-            run.sandbox(sandbox.path()).run().ok().json()
+            run.sandbox(sandbox.path()).run().ok()
         });
     }
 
@@ -74,7 +85,7 @@ mod s3 {
             // What one leaves behind must not help the next.
             bucket.keys().iter().for_each(|key| bucket.delete(key));
             example.given.iter().for_each(|key| bucket.put(key, "text"));
-            run.run().ok().json()
+            run.run().ok()
         });
     }
 }
@@ -93,20 +104,20 @@ fn examples_of_iam_run_on_moto() {
         let proxy = Proxy::to(&server.url).rule("AttachUserPolicy", move |_, request| {
             request.text().contains("AWSCompromisedKeyQuarantineV3").then(|| Response::xml(200, attached))
         });
-        account.own(run).endpoint(&proxy.start().url).run().ok().json()
+        account.own(run).endpoint(&proxy.start().url).run().ok()
     });
 }
 
 #[cfg(feature = "sts")]
 #[test]
 fn examples_of_sts_run_on_moto() {
-    run_all("sts", |_, run| crate::support::Account::fresh().own(run).run().ok().json());
+    run_all("sts", |_, run| crate::support::Account::fresh().own(run).run().ok());
 }
 
 #[cfg(feature = "general")]
 #[test]
 fn examples_of_general_run_anywhere() {
-    run_all("general", |_, run| run.stranger().run().ok().json());
+    run_all("general", |_, run| run.stranger().run().ok());
 }
 
 #[cfg(feature = "cloudtrail")]
@@ -122,7 +133,7 @@ fn examples_of_cloudtrail_run_on_a_history() {
             event("11111111-2222-3333-4444-555555555555", now() - 3600, name, user, &resources.split(' ').collect::<Vec<_>>())
         });
         let trail = FakeCloudTrail::new(given.collect());
-        run.endpoint(&trail.server.url).run().ok().json()
+        run.endpoint(&trail.server.url).run().ok()
     });
 }
 
@@ -136,6 +147,6 @@ fn examples_of_backup_run_on_a_vault() {
         let arn = |given: &'static str| given.strip_prefix("recovery point ").and_then(|g| g.strip_suffix(" in example-vault"));
         let points = example.given.iter().map(|given| arn(given).expect("a recovery point"));
         let backup = points.fold(FakeBackup::new(), |backup, arn| backup.point(arn, Fate::Gone(0)));
-        run.endpoint(&backup.server.url).run().ok().json()
+        run.endpoint(&backup.server.url).run().ok()
     });
 }

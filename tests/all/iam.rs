@@ -295,23 +295,6 @@ fn no_more_requests_are_under_way_than_was_said() {
     assert!((2..=3).contains(&most), "{most} at once");
 }
 
-#[test]
-fn examples_of_the_pages_run_on_moto() {
-    let mut ran = 0;
-    for entry in ::aaws::registry::of_service("iam").filter(|entry| !entry.meta.effect.changes()) {
-        for example in entry.meta.examples {
-            let account = Account::fresh();
-            let server = account.give(example.given);
-            let line = format!("iam {} --input", entry.meta.name());
-            let printed = account.aaws(line).arg(example.input).endpoint(&server.url).run().ok().json();
-            let expected: Value = serde_json::from_str(example.output).expect("JSON");
-            assert_eq!(printed, expected, "{}: {}", entry.meta.name(), example.title);
-            ran += 1;
-        }
-    }
-    assert_eq!(ran, 12);
-}
-
 // --- The credential report ---
 
 #[test]
