@@ -145,13 +145,16 @@ impl std::fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// The whole output in memory; the first error ends it.
+    /// The whole output in memory. After an error the rest is still read, so that changes in flight are settled; the first error is the result.
     pub async fn into_value(self) -> Result<Value> {
-        use futures::TryStreamExt;
+        use futures::StreamExt;
         match self {
             Reply::Value(value) => Ok(value),
             Reply::Text(text) => Ok(Value::String(text)),
-            Reply::Items(items) => Ok(Value::Array(items.try_collect().await?)),
+            Reply::Items(items) => {
+                let all: Vec<Result<Value>> = items.collect().await;
+                Ok(Value::Array(all.into_iter().collect::<Result<_>>()?))
+            }
         }
     }
 }

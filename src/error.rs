@@ -7,7 +7,6 @@ use std::io;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 use serde::Serialize;
@@ -294,7 +293,7 @@ where
         return Error::Guard(refused.clone());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
-        return Error::Credentials { message: format!("cannot {doing}: no usable credentials: {}", DisplayErrorContext(credentials)) };
+        return Error::Credentials { message: format!("cannot {doing}: no usable credentials: {}", chain(credentials)) };
     }
     let status = error.raw_response().map(|r| r.status().as_u16());
     let (code, message, request_id) = match error {
@@ -346,6 +345,17 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
         next = error.source();
         Some(error)
     })
+}
+
+/// An error and its causes in one line of reasons; a cause that only repeats the one before it is left out.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for cause in causes(error).map(|e| e.to_string()) {
+        if !told.iter().any(|t| t.contains(&cause)) {
+            told.push(cause);
+        }
+    }
+    told.join(": ")
 }
 
 /// The last cause of the chain is the one that says something: the others say "dispatch failure".

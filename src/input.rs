@@ -80,9 +80,22 @@ fn explain(path: &str, message: &str) -> Error {
             };
             (field, message)
         }
-        _ => (path.to_owned(), format!("`{path}`: {message}")),
+        _ => (path.to_owned(), format!("`{path}`: {}", in_words(message))),
     };
     Error::Input(InputError { field: Some(field), message, hint: None })
+}
+
+/// Rust's names of number types mean nothing to who typed the number.
+fn in_words(message: &str) -> String {
+    let Some((said, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a nonzero u8" | "a nonzero u16" | "a nonzero u32" | "a nonzero u64" => "a whole number from 1",
+        other => other,
+    };
+    format!("{said}, expected {expected}")
 }
 
 fn kind(value: &Value) -> &'static str {

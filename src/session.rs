@@ -19,12 +19,11 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
-use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result, chain};
 use crate::input::Secret;
 use crate::sandbox;
 
@@ -129,7 +128,8 @@ impl Session {
         }
         let mut config = with_retries(loader.load().await);
         // The error of a chain says all that was looked for: better here than wrapped in the first call's.
-        credentials(&config).await?;
+        let found = credentials(&config).await;
+        found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {}", base_source(options)) })?;
         if let Some(serial) = &options.mfa_serial {
             let token = match &options.mfa_token {
                 Some(token) => token.clone(),
@@ -230,7 +230,7 @@ impl Session {
         let account = match tokio::time::timeout(ACCOUNT, sts.get_caller_identity().send()).await {
             Ok(Ok(identity)) => identity.account,
             Ok(Err(e)) => {
-                tracing::debug!("STS does not say which account this is: {}", DisplayErrorContext(&e));
+                tracing::debug!("STS does not say which account this is: {}", chain(&e));
                 None
             }
             Err(_) => None,
@@ -340,7 +340,7 @@ impl ProvideCredentials for Kept {
 async fn credentials(config: &SdkConfig) -> Result<Credentials> {
     let provider = config.credentials_provider().ok_or_else(|| Error::Credentials { message: "no credentials".into() })?;
     let found = provider.provide_credentials().await;
-    found.map_err(|e| Error::Credentials { message: format!("no usable credentials: {}", DisplayErrorContext(&e)) })
+    found.map_err(|e| Error::Credentials { message: format!("no usable credentials: {}", chain(&e)) })
 }
 
 /// The first role with the device's digits, or a session of the user's own. The digits serve once, so these credentials are not renewed.

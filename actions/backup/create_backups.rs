@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aaws::change::Settled;
 use aaws::policy::partition;
@@ -178,6 +179,7 @@ impl Action for CreateBackups {
             },
         ],
         notes: &[
+            "A wait that was stopped is not taken up again: the jobs go on, and their ids are in the log, the report and with `details` in the output.",
             "A job that AWS Backup does not begin within 60 minutes ends as EXPIRED. Without `wait` that is not seen.",
             "COMPLETED alone is success: PARTIAL, EXPIRED, FAILED and ABORTED are failures, with AWS Backup's message.",
             "The default role is there once AWS Backup was set up in the console; before that, give `iam_role`.",
@@ -204,7 +206,9 @@ impl Action for CreateBackups {
             let run = run.clone();
             async move { naming.target(id?, &run).await }
         });
+        let begun = Begun::default();
         let start = StartJobs {
+            begun: begun.clone(),
             backup: aaws::client!(cx, aws_sdk_backup),
             vault: self.backup_vault_name,
             retention_days: self.retention_days,
@@ -212,22 +216,23 @@ impl Action for CreateBackups {
             turns: Semaphore::new(cx.concurrency()),
         };
         let settled = cx.change(targets, start).await?.settled();
-        Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details)).transpose()))))
+        Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details, &begun)).transpose()))))
     }
 }
 
 aaws::register!(CreateBackups);
 
 /// What is printed of a resource.
-fn row(settled: Settled<Job>, details: bool) -> Option<Row> {
-    let Settled { record, done } = settled;
+fn row(settled: Settled<()>, details: bool, begun: &Begun) -> Option<Row> {
+    let record = settled.record;
     if record.status == Status::Planned {
         return Some(Row::Plan(record));
     }
     if !details {
         return (record.status == Status::Failed).then_some(Row::Failed(record.item));
     }
-    let (backup_job_id, recovery_point_arn, state) = done.map_or((None, None, None), |j| (Some(j.id), j.point, Some(j.state)));
+    let (backup_job_id, recovery_point_arn, state) =
+        begun.of(&record.item).map_or((None, None, None), |j| (Some(j.id), j.point, Some(j.state)));
     let Record { item, status, code, message } = record;
     Some(Row::Backup(Backup { resource_id: item, status, backup_job_id, recovery_point_arn, state, code, message }))
 }
@@ -299,7 +304,22 @@ fn a(service: Service) -> String {
     format!("{} {}", if service == Service::Ec2 { "an" } else { "a" }, service.resource())
 }
 
+/// The jobs that were started, by their resources as given: one that ends badly has an id and may have a recovery point too.
+#[derive(Clone, Default)]
+struct Begun(Arc<Mutex<HashMap<String, Job>>>);
+
+impl Begun {
+    fn note(&self, resource: &str, job: &Job) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), job.clone());
+    }
+
+    fn of(&self, resource: &str) -> Option<Job> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(resource).cloned()
+    }
+}
+
 /// A job that was started.
+#[derive(Clone)]
 struct Job {
     id: String,
     point: Option<String>,
@@ -315,6 +335,7 @@ impl Job {
 }
 
 struct StartJobs {
+    begun: Begun,
     backup: Client,
     vault: VaultName,
     retention_days: NonZeroU32,
@@ -326,7 +347,7 @@ struct StartJobs {
 #[async_trait]
 impl Change for StartJobs {
     type Item = Target;
-    type Done = Job;
+    type Done = ();
 
     fn id(&self, target: &Target) -> String {
         target.id.clone()
@@ -341,7 +362,7 @@ impl Change for StartJobs {
         Some(format!("{arn} would be backed up to the vault `{}` as {}, for {} days", self.vault, target.role, self.retention_days))
     }
 
-    fn verdict(&self, target: &Target) -> Option<Outcome<Job>> {
+    fn verdict(&self, target: &Target) -> Option<Outcome> {
         target.arn.as_ref().err().cloned().map(Outcome::Failed)
     }
 
@@ -349,7 +370,7 @@ impl Change for StartJobs {
         if self.wait { BATCH } else { 1 }
     }
 
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome<Job>>> {
+    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let halted = AtomicBool::new(false);
         let results = join_all(targets.iter().map(|target| self.back_up(cx, target, &halted))).await;
         let begun = results.iter().any(|r| matches!(r, Ok(Outcome::Done(..) | Outcome::Failed(_))));
@@ -368,7 +389,7 @@ impl Change for StartJobs {
 
 impl StartJobs {
     /// Starts one job and sees it through. An error means that none was started.
-    async fn back_up(&self, cx: &Context, target: &Target, halted: &AtomicBool) -> Result<Outcome<Job>> {
+    async fn back_up(&self, cx: &Context, target: &Target, halted: &AtomicBool) -> Result<Outcome> {
         let arn = match &target.arn {
             Ok(arn) => arn,
             Err(failure) => return Ok(Outcome::Failed(failure.clone())),
@@ -389,13 +410,14 @@ impl StartJobs {
                 return Err(e);
             }
         };
+        self.begun.note(&target.id, &job);
         if self.wait {
             tracing::info!("`{}`: {}", target.id, job.told("was started"));
-            return Ok(self.watch(cx, job).await);
+            return Ok(self.watch(cx, target, job).await);
         }
         let told = job.told("was started");
         tracing::info!("`{}`: {told}", target.id);
-        Ok(Outcome::Done(job, Some(told)))
+        Ok(Outcome::Done((), Some(told)))
     }
 
     async fn start(&self, arn: &str, target: &Target) -> Result<Job> {
@@ -426,7 +448,7 @@ impl StartJobs {
     }
 
     /// Looks at a job until it has ended. Whatever becomes of the looking, the job is named.
-    async fn watch(&self, cx: &Context, mut job: Job) -> Outcome<Job> {
+    async fn watch(&self, cx: &Context, target: &Target, mut job: Job) -> Outcome {
         let mut looks = Looks::new();
         loop {
             if !looks.wait(cx).await {
@@ -449,10 +471,11 @@ impl StartJobs {
             job.point = seen.recovery_point_arn.clone().or(job.point);
             let state = seen.state.clone().unwrap_or(BackupJobState::Created);
             job.state = state.as_str().to_owned();
+            self.begun.note(&target.id, &job);
             match state {
                 BackupJobState::Completed => {
                     let told = job.told("has completed");
-                    return Outcome::Done(job, Some(told));
+                    return Outcome::Done((), Some(told));
                 }
                 BackupJobState::Aborted | BackupJobState::Expired | BackupJobState::Failed | BackupJobState::Partial => {
                     return ended_badly(&job, &seen);
@@ -467,7 +490,7 @@ impl StartJobs {
     }
 }
 
-fn ended_badly(job: &Job, seen: &DescribeBackupJobOutput) -> Outcome<Job> {
+fn ended_badly(job: &Job, seen: &DescribeBackupJobOutput) -> Outcome {
     let why = match job.state.as_str() {
         "EXPIRED" => "AWS Backup did not begin it in time",
         "PARTIAL" => "not everything was backed up",

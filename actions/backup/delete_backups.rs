@@ -13,8 +13,8 @@ use tokio::sync::OnceCell;
 use super::vault::VaultName;
 use super::wait::Looks;
 
-/// How often a point that does not look as if it were being deleted is looked at before it counts as still there; some four seconds in all.
-const LOOKS: u32 = 5;
+/// How often a point that does not look as if it were being deleted is looked at before it counts as still there; some ten seconds in all.
+const LOOKS: u32 = 7;
 
 /// Delete recovery points from a backup vault.
 ///
@@ -64,6 +64,7 @@ impl Action for DeleteBackups {
             given: &["recovery point arn:aws:ec2:us-east-1::image/ami-0123456789abcdef0 in example-vault"],
         }],
         notes: &[
+            "What a vault lock or a legal hold protects fails with the code `Protected`: it was asked to be deleted, and is not.",
             "A point that AWS Backup may not delete becomes EXPIRED instead, although it answers that all is well: that is a failure here.",
             "A vault's lock, a legal hold or a lock on the snapshot protects a point: it fails with the code `Protected`, and stays.",
             "Deleting the point of a continuous backup (point-in-time recovery) also ends the continuous backup.",
@@ -186,12 +187,13 @@ impl DeletePoints {
                     let why = point.status_message().filter(|m| !m.is_empty());
                     match point.status() {
                         Some(RecoveryPointStatus::Deleting) => {}
-                        Some(RecoveryPointStatus::Expired) => {
-                            let why = why.unwrap_or("its role, or you, may not delete what is in it");
-                            return Ok(Outcome::Failed(Failure::last("EXPIRED", format!("AWS Backup could not delete it: {why}"))));
-                        }
                         status => {
                             still_there += 1;
+                            // It may have been EXPIRED before, from a try that was not allowed: only when it stays so this one was not either.
+                            if still_there == LOOKS && status == Some(&RecoveryPointStatus::Expired) {
+                                let why = why.unwrap_or("its role, or you, may not delete what is in it");
+                                return Ok(Outcome::Failed(Failure::last("EXPIRED", format!("AWS Backup could not delete it: {why}"))));
+                            }
                             if still_there == LOOKS {
                                 let status = status.map_or("no status", RecoveryPointStatus::as_str);
                                 let why = why.map(|w| format!(": {w}")).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use aaws::{Call, Context, Doing, Error, Grant, Out, Result, async_trait};
 use aws_sdk_iam::Client;
+use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
 use aws_sdk_iam::primitives::DateTime;
 use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User};
@@ -204,11 +205,16 @@ impl Iam {
         Ok(keys)
     }
 
-    /// When and where a key was used last; without a date when it never was.
+    /// When and where a key was used last, without a date when it never was; none of a key that is gone.
     pub async fn last_used(&self, key: &AccessKeyMetadata) -> Result<Option<AccessKeyLastUsed>> {
         let id = key.access_key_id().unwrap_or_default();
         let answer = self.ask(self.client.get_access_key_last_used().access_key_id(id).send()).await;
-        Ok(answer.doing(|| format!("read the last use of the access key `{id}`"))?.access_key_last_used)
+        if answer.as_ref().is_err_and(|e| e.as_service_error().and_then(|e| e.code()) == Some("NoSuchEntity")) {
+            return Ok(None);
+        }
+        let answer = answer.doing(|| format!("read the last use of the access key `{id}`"))?;
+        let silent = || Error::Failed(format!("IAM says nothing of the last use of the access key `{id}`"));
+        answer.access_key_last_used.ok_or_else(silent).map(Some)
     }
 
     /// However many users are looked at, no more requests than `--concurrency` are under way.

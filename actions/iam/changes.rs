@@ -42,10 +42,10 @@ pub(super) fn is_declined(error: &Error) -> bool {
 }
 
 /// An error as an item's. IAM cannot change for a while what was created or changed just now (EntityTemporarilyUnmodifiable): that is worth
-/// another try, and the SDK makes none.
+/// another try, and the SDK makes none; so is what it did not send again because it was told not to.
 pub(super) fn failure(error: &Error) -> Failure {
     let failure = Failure::from(error);
-    Failure { transient: failure.transient || is_unsettled(error), ..failure }
+    Failure { transient: is_unsettled(error) || error.code().is_some_and(aaws::error::is_transient), ..failure }
 }
 
 fn is_unsettled(error: &Error) -> bool {

@@ -62,6 +62,7 @@ impl Action for DiscoverInactiveConsoleUsers {
             given: &["user:alice/console"],
         }],
         notes: &[
+            super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
             "IAM keeps no use of passwords before 20 October 2014: one last used before that looks as if it never was.",

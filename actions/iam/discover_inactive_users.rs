@@ -76,6 +76,7 @@ impl Action for DiscoverInactiveUsers {
             given: &["user:alice/console", "key:alice", "user:bob"],
         }],
         notes: &[
+            super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
             "IAM learns of the use of an access key within some hours.",
@@ -123,10 +124,12 @@ impl Inspect for DiscoverInactiveUsers {
         });
         let active: Vec<_> = keys.iter().filter(|key| is_active(key)).collect();
         let keys = join_all(active.iter().map(async |key| {
-            let used = iam.last_used(key).await?.and_then(|used| used.last_used_date);
-            Ok::<_, Error>(Credential { created: created(key)?, used })
+            // A key that was deleted since it was listed is none to sign in with.
+            let Some(last) = iam.last_used(key).await? else { return Ok(None) };
+            Ok::<_, Error>(Some(Credential { created: created(key)?, used: last.last_used_date }))
         }));
-        let credentials: Vec<_> = password.into_iter().map(Ok).chain(keys.await).collect();
+        let keys = keys.await.into_iter().filter_map(Result::transpose);
+        let credentials: Vec<_> = password.into_iter().map(Ok).chain(keys).collect();
 
         // One that is in use settles it, whatever could not be read of the others.
         let last = |c: &Credential| later(c.used.as_ref(), Some(&c.created));

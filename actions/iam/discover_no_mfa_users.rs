@@ -57,6 +57,7 @@ impl Action for DiscoverNoMfaUsers {
             },
         ],
         notes: &[
+            super::GLOBAL,
             HOURS_OLD,
             "The root user is no IAM user: only the credential report tells of its MFA, and other actions do not take the name `<root_account>`.",
             "Users who come in through a role or an identity provider are not IAM users, and not looked at.",

@@ -53,6 +53,7 @@ impl Action for DiscoverOldAccessKeys {
             given: &["key:alice"],
         }],
         notes: &[
+            super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
             "The root user's keys cannot be listed, and are not looked at.",

@@ -50,6 +50,7 @@ impl Action for DiscoverOldPasswordUsers {
             given: &["user:alice/console"],
         }],
         notes: &[
+            super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
             "`GetLoginProfile` tells when the console password was created. Whether a later change of the password moves that date, the API does not \

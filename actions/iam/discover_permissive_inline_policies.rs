@@ -92,6 +92,7 @@ impl Action for DiscoverPermissiveInlinePolicies {
             },
         ],
         notes: &[
+            super::GLOBAL,
             PERMISSIVE,
             SUBTRACTED,
             NO_COMBINATIONS,

@@ -96,6 +96,7 @@ impl Action for DiscoverPermissivePolicies {
             },
         ],
         notes: &[
+            super::GLOBAL,
             PERMISSIVE,
             SUBTRACTED,
             NO_COMBINATIONS,

@@ -72,6 +72,7 @@ impl Action for DiscoverUnusedAccessKeys {
             given: &["key:alice"],
         }],
         notes: &[
+            super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
             "IAM learns of the use of an access key within some hours, and keeps no use before 22 April 2015.",
@@ -115,8 +116,9 @@ impl Inspect for DiscoverUnusedAccessKeys {
 
 impl DiscoverUnusedAccessKeys {
     async fn judge(&self, iam: &Iam, user: &User, key: &AccessKeyMetadata) -> Result<Option<UnusedAccessKey>> {
-        let last_use = iam.last_used(key).await?;
-        let used = last_use.as_ref().and_then(|last| last.last_used_date());
+        // A key that was deleted since it was listed is no finding.
+        let Some(last_use) = iam.last_used(key).await? else { return Ok(None) };
+        let used = last_use.last_used_date();
         let created = created(key)?;
         let since = later(used, Some(&created)).unwrap_or(created);
         Ok(self.threshold_days.passed(&since).then(|| UnusedAccessKey {
@@ -127,7 +129,7 @@ impl DiscoverUnusedAccessKeys {
             age_days: age_days(&since),
             last_used: used.and_then(text),
             // For a key that was never used IAM says `N/A`.
-            service_name: last_use.as_ref().filter(|_| used.is_some()).map(|last| last.service_name().to_owned()),
+            service_name: used.map(|_| last_use.service_name().to_owned()),
             create_date: text(&created),
         }))
     }

@@ -88,6 +88,8 @@ impl Action for DiscoverUnusedRoles {
             given: &["role:worker"],
         }],
         notes: &[
+            super::GLOBAL,
+            "With a threshold above 400 days a role last used between 400 days and the threshold ago is reported too: IAM does not know of its use.",
             STRICTLY,
             "IAM remembers the use of roles for 400 days: a role last used before that looks as if it never was, and counts from its creation.",
             "Roles below `/aws-service-role/` are left out. Roles below `/aws-reserved/` are printed, and marked `Reserved` in the details.",

@@ -11,6 +11,9 @@
 //! - `inline:user:alice:Name=DOCUMENT` is an inline policy of a user; `inline:group:…` and `inline:role:…` of a group and a role. Its owner is
 //!   made when it was not given.
 
+/// What is true of all these actions.
+const GLOBAL: &str = "IAM is the same in all regions of a partition: the region tells no more than the partition.";
+
 mod account;
 mod changes;
 pub mod discover_inactive_console_users;

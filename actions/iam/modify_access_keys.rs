@@ -88,6 +88,7 @@ impl Action for ModifyAccessKeys {
             },
         ],
         notes: &[
+            super::GLOBAL,
             "A change is known everywhere in AWS after some seconds; until then a disabled key may still work.",
             "Sessions that were opened with a key live on when it is disabled; `quarantine_user` ends them.",
             "The key refused as the session's own is the one that requests are signed with. With an assumed role that is the role's temporary key; \

@@ -6,6 +6,7 @@ use aaws::{
     Undo, When, async_trait,
 };
 use aws_sdk_iam::Client;
+use aws_sdk_iam::config::retry::RetryConfig;
 use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,7 @@ impl Action for ModifyUsersConsoleAccess {
             given: &["user:alice/console"],
         }],
         notes: &[
+            super::GLOBAL,
             "A deleted or replaced password cannot be restored.",
             "Without a password a user cannot sign in to the console; access keys keep working, and so do sessions that are open. \
              `modify_access_keys` disables keys, `quarantine_user` does all of it.",
@@ -299,7 +301,10 @@ impl ConsoleAccess {
     async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<Step>) -> Result<String> {
         undo.push(Step::Create { user: name.to_owned() });
         let request = self.iam.create_login_profile().user_name(name).password(password.expose());
-        let answer = request.password_reset_required(self.require_reset).send().await;
+        // Sent once: the SDK would meet its own first try as EntityAlreadyExists when only the answer was lost, and that would pass for a password of
+        // somebody else's.
+        let once = aws_sdk_iam::config::Config::builder().retry_config(RetryConfig::disabled());
+        let answer = request.password_reset_required(self.require_reset).customize().config_override(once).send().await;
         if let Err(e) = answer.doing(|| format!("create a console password for the user `{name}`")) {
             // A password that somebody else made meanwhile must not be deleted as if it were ours.
             if is_declined(&e) {

@@ -179,6 +179,7 @@ impl Action for QuarantineUser {
             given: &["user:alice/console", "key:alice/AKIAIOSFODNN7EXAMPLE"],
         }],
         notes: &[
+            super::GLOBAL,
             "AWS's quarantine policy denies a list of actions that attackers are known to use, not everything: `deny_all` does.",
             "The user who runs it is refused. Nobody is refused who runs it with an assumed role.",
             "A user has at most ten attached policies by default; when that is reached, the inline policy that denies everything takes their place.",
@@ -186,6 +187,7 @@ impl Action for QuarantineUser {
              of that role too.",
             "A policy is known everywhere in AWS after some seconds. Run it again after a minute: it does nothing to what is done, and finds keys \
              that were made meanwhile.",
+            "Keep what is printed: `Before` is the only record of how the credentials were.",
             "To lift it: detach AWS's policy, delete the inline policies `aaws-quarantine-deny-all` and `aaws-quarantine-end-sessions`, and set \
              the credentials to the status that `Before` tells. The password cannot be brought back.",
             "MFA devices stay assigned, and group memberships and policies stay as they are.",
@@ -419,10 +421,12 @@ impl Lockout {
                 })
             }
             Step::Unlisted { failure, .. } => Ok(Outcome::Failed(failure.clone())),
-            Step::Password { .. } => {
+            Step::Password { there } => {
                 let answer = self.iam.delete_login_profile().user_name(&self.user).send().await;
                 match answer.doing(|| format!("delete the console password of the user `{}`", self.user)) {
                     Ok(_) => Ok(Outcome::Done("deleted".into(), Some("deleted".into()))),
+                    // It was there a moment ago: the answer to a first try was lost, or somebody else deleted it.
+                    Err(e) if is_missing(&e) && *there == Some(true) => Ok(Outcome::Done("deleted".into(), Some("gone".into()))),
                     Err(e) if is_missing(&e) => Ok(Outcome::Unchanged("the user has none".into())),
                     Err(e) if e.is_fatal() => Err(e),
                     Err(e) => Ok(Outcome::Failed(failure(&e))),

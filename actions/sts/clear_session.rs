@@ -57,6 +57,7 @@ impl Action for ClearSession {
             },
         ],
         notes: &[
+            "`create_session` does not set AWS_PROFILE, so it is unset only with `profile`.",
             "The shell cannot be told from the operating system: name it with `format` where the default is not yours.",
             "In `fish`: `aaws sts clear_session --format fish | source`; in PowerShell: `aaws sts clear_session --format powershell | Invoke-Expression`.",
         ],

@@ -174,6 +174,9 @@ impl Action for CreateSession {
             },
         ],
         notes: &[
+            "Credentials are printed as they are, and not tried: `aaws sts whoami` tells whether they work and whose they are.",
+            "Roles are assumed under the session name `aaws` unless `session_name` is given: give your own for CloudTrail to tell people apart.",
+            "Session tags, source identities and the `ini` format are not offered.",
             "`eval` of nothing succeeds: in a script, `session=\"$(aaws sts create_session …)\" && eval \"$session\"` stops on a failure.",
             "The secret key and the token are better given as `env:NAME`, `@FILE` or `-` than on the command line, where others see them.",
             "Other actions take `--profile` and `--role_arn` themselves: nothing has to be exported for them.",

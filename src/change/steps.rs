@@ -93,7 +93,13 @@ impl<S: Steps> Change for Stepwise<S> {
             outcomes.push(match outcome {
                 Ok(Outcome::Failed(failure)) => Outcome::Failed(told(failure, &undone)),
                 Ok(outcome) => outcome,
-                Err(e) if e.is_fatal() => return Err(e),
+                Err(e) if e.is_fatal() => {
+                    // The error stands for the whole run: what was undone of this item has to be said here.
+                    if !undone.is_empty() {
+                        tracing::warn!("`{}`: {undone}", self.0.id(item));
+                    }
+                    return Err(e);
+                }
                 Err(e) => Outcome::Failed(told(Failure::from(&e), &undone)),
             });
         }

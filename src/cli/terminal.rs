@@ -34,7 +34,9 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
     let hint = error.hint(path);
     match format {
         ErrorFormat::Text => {
-            eprintln!("error: {}", printable(&error.to_string()));
+            // A chain of causes may come in lines; no other control character reaches the terminal.
+            let lines: Vec<_> = error.to_string().lines().map(printable).collect();
+            eprintln!("error: {}", lines.join("\n"));
             if let Some(hint) = hint {
                 eprintln!("  hint: {hint}");
             }

@@ -278,6 +278,7 @@ fn details_say_what_came_of_each() {
     assert!(rows[0]["BackupJobId"].is_string() && rows[0]["RecoveryPointArn"].is_string(), "{rows}");
     assert_eq!((&rows[1]["Status"], &rows[1]["Code"]), (&json!("failed"), &json!("FAILED")));
     assert!(rows[1]["Message"].as_str().is_some_and(|m| m.contains("no room") && m.contains("JOB-")), "{rows}");
+    assert!(rows[1]["BackupJobId"].as_str().is_some_and(|id| id.starts_with("JOB-")) && rows[1]["State"] == "FAILED", "{rows}");
     assert_eq!(rows[2]["Code"], "UnknownResource");
     let started = create(&backup, &format!("--resource_ids {VOLUME} --details")).ok().json();
     assert_eq!(started[0]["State"], "CREATED");
@@ -388,6 +389,13 @@ fn b5_a_point_that_expires_instead_is_a_failure() {
     let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT}")).exits(3).logs("EXPIRED").logs("Access denied to deregister");
     assert_eq!(output.json(), json!([IMAGE]));
     assert_eq!(backup.points(), [IMAGE]);
+}
+
+#[test]
+fn b5_a_point_that_had_expired_before_may_be_deleted_all_the_same() {
+    let backup = FakeBackup::new().point(IMAGE, Fate::HadExpired);
+    assert_eq!(delete(&backup, IMAGE).ok().json(), json!([]));
+    assert_eq!(backup.points(), [""; 0]);
 }
 
 #[test]

@@ -320,6 +320,18 @@ fn the_call_declared_is_the_call_made() {
 }
 
 #[test]
+fn t7_a_date_that_get_date_prints_is_never_in_the_future_whatever_the_time_zone() {
+    let trail = FakeCloudTrail::new(Vec::new());
+    for zone in ["America/New_York", "Pacific/Kiritimati"] {
+        for format in ["iso", "datetime"] {
+            let now = aaws(format!("general get_date --format {format} --output text")).env("TZ", zone).run().ok();
+            on("discover_events --event X --created_before", &trail).arg(now.stdout.trim_end()).env("TZ", zone).run().ok();
+            on("discover_events --event X --created_after", &trail).arg(now.stdout.trim_end()).env("TZ", zone).run().ok();
+        }
+    }
+}
+
+#[test]
 fn the_fake_is_as_strict_as_aws() {
     // So that the tests above mean something: a start before the history is an error there.
     let trail = FakeCloudTrail::new(Vec::new());

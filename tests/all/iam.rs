@@ -153,7 +153,8 @@ fn i13_one_page_of_everything_is_one_call() {
 #[test]
 fn g7_every_listing_is_read_to_its_end() {
     let names: Vec<String> = (0..7).map(|n| format!("user{n}")).collect();
-    let mut account = Iam::of(names.iter().map(|name| lazy(name))).pages_of(2);
+    // One more who has MFA, on a later page than the first of the devices.
+    let mut account = Iam::of(names.iter().map(|name| lazy(name)).chain([busy("busy")])).pages_of(2);
     for name in &names {
         account = account.role(name, "/", 400, None).policy(name, ALL).inline("Group", name, "p", ALL, "x");
     }
@@ -264,6 +265,16 @@ fn a_user_who_is_deleted_meanwhile_is_no_finding_and_no_failure() {
         }
         assert_eq!(members(&found(&proxy.start(), line), "UserName"), ["ann"], "{line}");
     }
+}
+
+#[test]
+fn a_key_that_is_deleted_meanwhile_is_no_finding_and_no_failure() {
+    let fake = Iam::of([lazy("ann"), lazy("bob")]).start();
+    let server = || Proxy::to(&fake.url).fail("GetAccessKeyLastUsed", 1, 404, "NoSuchEntity").start();
+    let keys = found(&server(), "discover_unused_access_keys --threshold_days 90 --concurrency 1");
+    assert_eq!(members(&keys, "UserName"), ["bob"]);
+    let users = found(&server(), "discover_inactive_users --threshold_days 90 --concurrency 1");
+    assert_eq!(members(&users, "UserName"), ["ann", "bob"], "the password is left to judge by");
 }
 
 #[test]

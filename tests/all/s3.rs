@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use base64::Engine;
+use md5::{Digest, Md5};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -376,6 +378,21 @@ fn s4_a_key_that_does_not_exist_is_deleted_all_the_same() {
 }
 
 #[test]
+fn s4_keys_can_be_asked_for_before_they_are_deleted() {
+    let bucket = Bucket::with(["here", "also here", "kept"]);
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let directory = directory();
+    let run = aaws(format!("s3 delete_objects --bucket {bucket} --check --report report.jsonl --objects here not-here")).arg("also here");
+    assert_eq!(run.endpoint(&proxy.url).within(directory.path()).run().ok().json(), json!([]));
+    let outcomes: Vec<_> = report(&directory).iter().map(|l| (l["item"].clone(), l["status"].clone())).collect();
+    let expected = [("here", "done"), ("not-here", "unchanged"), ("also here", "done")];
+    assert_eq!(outcomes, expected.map(|(item, status)| (json!(item), json!(status))));
+    assert_eq!(bucket.keys(), ["kept"]);
+    assert_eq!(proxy.count("HeadObject"), 3);
+    assert_eq!(proxy.requests("DeleteObjects").iter().flat_map(keys_of).collect::<Vec<_>>(), ["here", "also here"]);
+}
+
+#[test]
 fn s11_flags_of_the_api_reach_the_api() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", None)])])]);
     aaws("s3 delete_objects --bucket b --objects a --bypass_governance_retention --request_payer")
@@ -400,6 +417,41 @@ fn s13_custom_endpoints_get_path_style_and_a_checksum() {
 }
 
 // --- Versions ---
+
+#[test]
+fn s13_a_custom_endpoint_gets_the_md5_of_the_body_and_bodies_as_they_are() {
+    let bucket = Bucket::new();
+    let proxy = Proxy::to(moto::endpoint()).start();
+    aaws(format!("s3 create_objects --bucket {bucket} --object a text")).endpoint(&proxy.url).run().ok();
+    let put = &proxy.requests("PutObject")[0];
+    assert_eq!(put.text(), "text", "no chunks with checksums behind them");
+    assert_eq!(put.header("content-encoding"), None);
+
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects a")).endpoint(&proxy.url).run().ok();
+    let delete = &proxy.requests("DeleteObjects")[0];
+    let digest = base64::engine::general_purpose::STANDARD.encode(Md5::digest(&delete.body));
+    assert_eq!(delete.header("content-md5"), Some(digest.as_str()));
+}
+
+#[test]
+fn s13_an_endpoint_for_s3_alone_is_custom_too() {
+    let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&[], None)])]);
+    let run = aaws("s3 discover_objects --bucket my-bucket").endpoint("http://127.0.0.1:1").env("AWS_ENDPOINT_URL_S3", &server.url);
+    run.run().ok();
+    let request = &server.requests("ListObjectsV2")[0];
+    assert!(request.target.starts_with("/my-bucket"), "the bucket is in the path: {}", request.target);
+}
+
+#[test]
+fn s12_directory_buckets_have_no_versions() {
+    let server = Server::start(|_, _, _| Response::error(500, "NotExpected"));
+    for flag in ["--all_versions", "--version_id v"] {
+        let line = format!("s3 delete_objects --bucket b--use1-az4--x-s3 --objects a {flag}");
+        let run = aaws(line).endpoint(&server.url).run().exits(2);
+        assert!(run.stderr.contains("directory bucket"), "{run}");
+    }
+    assert_eq!(server.operations(), [""; 0]);
+}
 
 #[test]
 fn s5_a_plain_delete_on_a_versioned_bucket_says_that_it_only_hides() {

@@ -47,6 +47,8 @@ pub enum Fate {
     Gone(usize),
     /// AWS Backup may not delete it, and says so in this way.
     Expires(&'static str),
+    /// It had expired before, is seen so once more, and is then being deleted for one look.
+    HadExpired,
     /// Nothing becomes of it.
     Stays,
     /// Deleting it is refused with this code and message.
@@ -242,6 +244,12 @@ impl State {
             }
             (Fate::Gone(_) | Fate::Underway(_), Some(_)) => ("DELETING", ""),
             (Fate::Expires(message), Some(_)) => ("EXPIRED", *message),
+            (Fate::HadExpired, Some(2)) => ("DELETING", ""),
+            (Fate::HadExpired, Some(3..)) => {
+                self.points.remove(arn);
+                return not_found("the recovery point");
+            }
+            (Fate::HadExpired, _) => ("EXPIRED", "from an earlier try"),
             _ => ("COMPLETED", ""),
         };
         reply(200, &json!({"RecoveryPointArn": arn, "BackupVaultName": vault, "Status": status, "StatusMessage": message}))
