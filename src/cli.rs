@@ -17,7 +17,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::{Error, InputError, Result};
 use crate::registry::{self, Entry};
-use common::{Common, ErrorFormat};
+use common::ErrorFormat;
 pub use help::command_line;
 
 /// Runs the program: every action that is linked in, and the commands that look at them.
@@ -40,7 +40,7 @@ fn run(args: &[OsString]) -> u8 {
     };
     let Some((command, matches)) = matches.subcommand() else {
         // Nothing asked: the help, as an answer to a wrong call.
-        eprint!("{}", root.render_help());
+        terminal::say(&root.render_help().to_string());
         return 2;
     };
     let done = match command {
@@ -50,25 +50,22 @@ fn run(args: &[OsString]) -> u8 {
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
-        service => return of_service(service, matches, &mut root),
+        service => return of_service(service, matches, &mut root, args),
     };
     match done {
         Ok(code) => code,
-        Err(e) => {
-            let format = Common::read(matches, &[]).map_or(ErrorFormat::Text, |c| c.error_format);
-            terminal::print_error(&e, None, format)
-        }
+        Err(e) => terminal::print_error(&e, None, error_format(args)),
     }
 }
 
-fn of_service(service: &str, matches: &ArgMatches, root: &mut Command) -> u8 {
+fn of_service(service: &str, matches: &ArgMatches, root: &mut Command, args: &[OsString]) -> u8 {
     let Some((action, matches)) = matches.subcommand() else {
         let shown = root.find_subcommand_mut(service).map(|c| c.render_help().to_string());
-        eprint!("{}", shown.unwrap_or_default());
+        terminal::say(&shown.unwrap_or_default());
         return 2;
     };
     match registry::find(&format!("{service}/{action}")) {
-        Some(entry) => run::action(entry, matches),
+        Some(entry) => run::action(entry, matches, error_format(args)),
         None => 2,
     }
 }
@@ -92,9 +89,14 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         let _ = io::stdout().write_all(shown.as_bytes());
         return 0;
     }
-    let asked = |w: &[OsString]| w[0] == "--error_format" || w[0] == "--error-format";
-    let json = args.windows(2).any(|w| asked(w) && w[1] == "json") || args.iter().any(|a| a == "--error_format=json");
-    terminal::print_error(&usage_error(error), None, if json { ErrorFormat::Json } else { ErrorFormat::Text })
+    terminal::print_error(&usage_error(error), None, error_format(args))
+}
+
+/// How errors are to be written, found without parsing: the error may be one of the flags.
+fn error_format(args: &[OsString]) -> ErrorFormat {
+    let words: Vec<_> = args.iter().map(|a| a.to_string_lossy().replace("--error-format", "--error_format")).collect();
+    let json = words.windows(2).any(|w| w[0] == "--error_format" && w[1] == "json") || words.iter().any(|w| w == "--error_format=json");
+    if json { ErrorFormat::Json } else { ErrorFormat::Text }
 }
 
 /// What clap found wrong, in the form of all our errors: one sentence, and what to do.
@@ -110,7 +112,8 @@ fn usage_error(error: &clap::Error) -> Error {
         ErrorKind::UnknownArgument => {
             let flag = one(ContextKind::InvalidArg);
             let field = flag.trim_start_matches('-').to_owned();
-            (Some(field), format!("there is no flag `{flag}`"), texts(ContextKind::SuggestedArg))
+            let message = if flag.starts_with('-') { format!("there is no flag `{flag}`") } else { format!("`{flag}` belongs to no flag") };
+            (Some(field), message, texts(ContextKind::SuggestedArg))
         }
         ErrorKind::InvalidSubcommand => {
             let word = one(ContextKind::InvalidSubcommand);

@@ -14,7 +14,7 @@ use crate::outcome::{Record, Status};
 use crate::progress::Progress;
 use crate::report::{Line, Report};
 use crate::session::{self, MfaPrompt, Session};
-use crate::stop::Stop;
+use crate::stop::{Reason, Stop};
 
 /// How a run goes about its work; the same for every target of it.
 pub struct Run {
@@ -65,7 +65,7 @@ struct Inner {
 impl Context {
     /// For one action on one target.
     pub fn new(meta: &'static Meta, session: Session, run: Arc<Run>) -> Self {
-        let guard = Guard::new(meta.path, meta.calls, run.dry_run);
+        let guard = Guard::new(meta.path, meta.calls, run.dry_run, run.stop.clone());
         Context(Arc::new(Inner { meta, session, guard, run }))
     }
 
@@ -145,9 +145,12 @@ impl Context {
         self.0.run.tally.add(record.status);
         self.log(record);
         if let Some(report) = &self.0.run.report {
-            report
-                .write(&Line::now(self.0.session.account(), self.region(), self.0.meta.path, record))
-                .map_err(|e| Error::io(format!("write the report line of `{}`", record.item), e))?;
+            let line = Line::now(self.0.session.account(), self.region(), self.0.meta.path, record);
+            if let Err(e) = report.write(&line) {
+                // The item is settled all the same; what is not begun is better not begun.
+                tracing::error!("cannot write the report line of `{}`: {e}", record.item);
+                self.0.run.stop.ask(Reason::ReportBroken);
+            }
         }
         Ok(())
     }

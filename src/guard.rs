@@ -3,15 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::{BeforeSerializationInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::retries::RequestAttempts;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::call::{Access, Call};
+use crate::stop::Stop;
+
+/// For how long after the wish to stop a request may still be tried again.
+const SETTLING: Duration = Duration::from_secs(30);
 
 /// A call that was stopped before it was sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,12 +48,13 @@ pub struct Guard {
     action: &'static str,
     calls: &'static [Call],
     dry_run: bool,
+    stop: Stop,
     sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
 impl Guard {
-    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool) -> Self {
-        Guard { action, calls, dry_run, sent: Arc::default() }
+    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, stop: Stop) -> Self {
+        Guard { action, calls, dry_run, stop, sent: Arc::default() }
     }
 
     /// How often each declared call was made so far, retries not counted.
@@ -90,6 +99,20 @@ impl Intercept for Guard {
         Ok(self.check(service, operation)?)
     }
 
+    /// A request in flight is settled when the run is to end, and that includes trying it again; but not for ever.
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let again = cfg.load::<RequestAttempts>().is_some_and(|n| n.attempts() > 1);
+        if again && self.stop.since().is_some_and(|since| since > SETTLING) {
+            return Err("not tried again: the run was stopped".into());
+        }
+        Ok(())
+    }
+
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
@@ -113,14 +136,14 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_is_refused() {
-        let guard = Guard::new("s3/x", CALLS, false);
+        let guard = Guard::new("s3/x", CALLS, false, Stop::default());
         assert!(matches!(guard.check("S3", "GetObject"), Err(Refused::Undeclared { .. })));
         assert!(guard.sent().is_empty());
     }
 
     #[test]
     fn a_dry_run_reads_and_does_not_write() {
-        let guard = Guard::new("s3/x", CALLS, true);
+        let guard = Guard::new("s3/x", CALLS, true, Stop::default());
         assert_eq!(guard.check("S3", "ListObjectsV2"), Ok(()));
         assert_eq!(guard.check("S3", "DeleteObjects"), Err(Refused::DryRun { call: "s3:DeleteObjects" }));
         assert_eq!(guard.sent(), BTreeMap::from([("s3:ListObjectsV2", 1)]));

@@ -45,6 +45,12 @@ impl Format {
     }
 }
 
+/// The longest query that is taken, in bytes.
+const LONGEST_QUERY: usize = 8192;
+
+/// The most brackets and prefix operators of a query.
+const DEEPEST_QUERY: usize = 256;
+
 /// Writes one reply.
 pub struct Printer<'a> {
     format: Format,
@@ -78,6 +84,17 @@ impl<'a> Printer<'a> {
             Reply::Items(_) => {
                 // A query sees the whole; only then is a list held in memory.
                 let value = reply.into_value().await?;
+                if let Some(e) = stop.error().filter(|_| !changes) {
+                    // Half a list would give an answer that looks right.
+                    return Err(e);
+                }
+                let wrong = self.query.as_ref().and_then(|query| search(query, &value).err());
+                if let Some(e) = wrong.filter(|_| changes) {
+                    // What was changed was changed: what failed of it must not be lost to a slip in the query.
+                    self.query = None;
+                    self.value(value)?;
+                    return Err(e);
+                }
                 return self.value(value);
             }
             Reply::Value(value) => return self.value(value),
@@ -88,7 +105,7 @@ impl<'a> Printer<'a> {
             Reply::Text(text) => return self.value(Value::String(text)),
         };
         if let Some(e) = failed {
-            if self.written > 0 {
+            if self.written > 0 && !self.closed {
                 self.end_list()?;
             }
             return Err(e);
@@ -109,14 +126,20 @@ impl<'a> Printer<'a> {
                 Some(item) => item,
                 None => {
                     // Nothing is ready: whoever reads gets what there is, rather than wait until 64 KiB are full.
-                    self.flush()?;
+                    if let Err(e) = self.flush() {
+                        failed = failed.or(Some(e));
+                        self.closed = true;
+                    }
                     items.next().await
                 }
             };
             let Some(item) = item else { break };
             match item {
                 Ok(value) if !self.closed => {
-                    progress.aside(|| self.item(value))?;
+                    if let Err(e) = progress.aside(|| self.item(value)) {
+                        failed = failed.or(Some(e));
+                        self.closed = true;
+                    }
                 }
                 Ok(_) => {}
                 // The first error counts; what is in flight is still settled.
@@ -300,11 +323,17 @@ impl<'a> Printer<'a> {
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
         let written = self.out.write_all(text.as_bytes());
         self.bear(written)
     }
 
     fn flush(&mut self) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
         let flushed = self.out.flush();
         self.bear(flushed)
     }
@@ -332,6 +361,11 @@ fn yaml(value: &Value) -> Result<String> {
 
 /// Checked before anything runs.
 fn compile(query: &str) -> Result<jmespath::Expression<'static>> {
+    // The parser recurses: what is nested very deep would end the process.
+    let nests = query.bytes().filter(|b| b"[({!&".contains(b)).count();
+    if query.len() > LONGEST_QUERY || nests > DEEPEST_QUERY {
+        return Err(Error::field("query", "`query` is longer, or nested deeper, than any real one"));
+    }
     jmespath::compile(query).map_err(|e| {
         let text = e.to_string();
         Error::field("query", format!("`query` is not JMESPath: {}", text.lines().next().unwrap_or_default()))
@@ -339,7 +373,8 @@ fn compile(query: &str) -> Result<jmespath::Expression<'static>> {
 }
 
 fn search(query: &jmespath::Expression<'static>, value: &Value) -> Result<Value> {
-    let found = query.search(value).map_err(|e| Error::field("query", format!("`query`: {}", e.to_string().replace('\n', " "))))?;
+    let found =
+        query.search(value).map_err(|e| Error::Failed(format!("`query` does not fit the result: {}", e.to_string().replace('\n', " "))))?;
     crate::action::to_value(&found)
 }
 

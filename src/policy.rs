@@ -52,9 +52,14 @@ impl Policy {
         for entry in actions {
             for call in entry.meta.calls.iter().filter(|c| scope.includes(c.when)) {
                 for grant in call.grants.iter().filter(|g| scope.includes(g.when)) {
+                    let resources = scope.resources(grant);
+                    // A list that is given and empty selects nothing, so nothing has to be allowed for it.
+                    if resources.is_empty() {
+                        continue;
+                    }
                     let condition = grant.condition.and_then(|c| scope.condition(&c)).unwrap_or_default();
                     let condition = Value::Object(condition).to_string();
-                    let allowed = statements.entry((scope.resources(grant), condition)).or_default();
+                    let allowed = statements.entry((resources, condition)).or_default();
                     if !allowed.iter().any(|a| a == grant.action) {
                         allowed.push(grant.action.to_owned());
                     }
@@ -98,7 +103,7 @@ impl Scope {
 
     fn condition(&self, condition: &Condition) -> Option<Map<String, Value>> {
         let known = parts(condition.value).all(|part| match part {
-            Part::Name(name) => !self.values(name).is_empty(),
+            Part::Name(name) => self.values(name).is_some_and(|values| !values.is_empty()),
             Part::Text(_) => true,
         });
         let values = self.fill(condition.value);
@@ -116,10 +121,10 @@ impl Scope {
                 Part::Text(text) => vec![text.to_owned()],
                 Part::Name(name) => match self.values(name) {
                     // A prefix that is not given is nothing at all, not anything.
-                    none if none.is_empty() && name.ends_with('/') => vec![String::new()],
-                    none if none.is_empty() => vec!["*".to_owned()],
-                    values if values.len() * filled.len() > MOST_ARNS => vec!["*".to_owned()],
-                    values => values,
+                    None if name.ends_with('/') => vec![String::new()],
+                    None => vec!["*".to_owned()],
+                    Some(values) if values.len() * filled.len() > MOST_ARNS => vec!["*".to_owned()],
+                    Some(values) => values,
                 },
             };
             filled = filled.iter().flat_map(|start| choices.iter().map(move |c| format!("{start}{c}"))).collect();
@@ -127,29 +132,30 @@ impl Scope {
         filled
     }
 
-    /// The values of `bucket`, `objects.Key` or `prefix/`, safe to stand in a policy; none when they are not known.
-    fn values(&self, name: &str) -> Vec<String> {
-        let known = |text: &str| vec![text.to_owned()];
+    /// The values of `bucket`, `objects.Key` or `prefix/`, safe to stand in a policy; `None` when they are not known.
+    fn values(&self, name: &str) -> Option<Vec<String>> {
         match name {
-            "Partition" => return known(partition(self.region.as_deref().unwrap_or_default())),
-            "Region" => return self.region.as_deref().map(known).unwrap_or_default(),
-            "Account" => return self.account.as_deref().map(known).unwrap_or_default(),
+            "Partition" => return Some(vec![partition(self.region.as_deref().unwrap_or_default()).to_owned()]),
+            "Region" => return self.region.clone().map(|r| vec![r]),
+            "Account" => return self.account.clone().map(|a| vec![a]),
             _ => {}
         }
         let (path, folder) = name.strip_suffix('/').map_or((name, false), |p| (p, true));
         let (field, member) = path.split_once('.').map_or((path, None), |(f, m)| (f, Some(m)));
-        let texts: Vec<&str> = match self.input.get(field) {
-            Some(Value::Array(items)) => {
-                items.iter().filter_map(|i| member.map_or(Some(i), |m| i.get(m))).filter_map(Value::as_str).collect()
-            }
-            Some(Value::String(text)) => vec![text],
-            _ => Vec::new(),
-        };
         let joined = |text: &str| match text.trim_end_matches('/') {
             "" => String::new(),
             text => format!("{text}/"),
         };
-        texts.into_iter().map(|t| escape(&if folder { joined(t) } else { t.to_owned() })).collect()
+        let safe = |text: &str| escape(&if folder { joined(text) } else { text.to_owned() });
+        match self.input.get(field)? {
+            Value::Array(items) => {
+                // One that does not say it, say whose key it is, may be anything.
+                let text = |item: &Value| member.map_or(Some(item), |m| item.get(m)).and_then(Value::as_str).map(safe);
+                Some(items.iter().map(|item| text(item).unwrap_or_else(|| "*".to_owned())).collect())
+            }
+            Value::String(text) => Some(vec![safe(text)]),
+            _ => None,
+        }
     }
 }
 
@@ -223,5 +229,7 @@ mod tests {
         );
         assert_eq!(fill("${objects.Key}", json!({"objects": [{"Key": "k"}]})), ["k"]);
         assert_eq!(fill("*", json!({})), ["*"]);
+        assert_eq!(fill(KEYS, json!({"bucket": "b", "objects": []})), [""; 0], "an empty list is not everything");
+        assert_eq!(fill("${keys.UserName}", json!({"keys": [{"UserName": "a"}, {}]})), ["a", "*"]);
     }
 }

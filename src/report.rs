@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use crate::outcome::Record;
 #[derive(Debug)]
 pub struct Report {
     file: Mutex<File>,
+    begun: AtomicBool,
 }
 
 /// A line of the report.
@@ -33,16 +35,32 @@ pub(crate) struct Line<'a> {
 }
 
 impl Report {
-    /// Starts a new report; one that is there is replaced.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Report { file: Mutex::new(File::create(path)?) })
+    /// Opens a report. One that is there is replaced by the first line, or when the run ends: not by a run that does not come about.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        Ok(Report { file: Mutex::new(file), begun: AtomicBool::new(false) })
+    }
+
+    /// The run was made: what is left of an earlier report goes, even if this one has no lines.
+    pub fn finish(&self) -> io::Result<()> {
+        self.begin(&self.file.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn begin(&self, file: &File) -> io::Result<()> {
+        // What is no plain file, a pipe say, has nothing to be cut off.
+        if !self.begun.swap(true, Ordering::Relaxed) && file.metadata()?.is_file() {
+            file.set_len(0)?;
+        }
+        Ok(())
     }
 
     /// Each line is one write, so that a killed process leaves whole lines.
     pub(crate) fn write(&self, line: &Line<'_>) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&text)
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin(&file)?;
+        file.write_all(&text)
     }
 }
 

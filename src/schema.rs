@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::error::{Error, Result};
 use crate::input::Elements;
 
 /// One input of an action, or one member of an object.
@@ -110,6 +111,33 @@ pub fn params(schema: &Value) -> Vec<Param> {
         name: name.clone(),
     };
     properties.into_iter().flatten().map(param).collect()
+}
+
+/// Whether an input that need not be whole has known names and fitting values.
+pub fn check(params: &[Param], input: &Map<String, Value>) -> Result<()> {
+    for (name, value) in input {
+        let Some(param) = params.iter().find(|p| p.name == *name) else {
+            let names: Vec<_> = params.iter().map(|p| format!("`{}`", p.name)).collect();
+            return Err(Error::field(name, format!("there is no `{name}`: expected one of {}", names.join(", "))));
+        };
+        if !fits(&param.kind, value) {
+            return Err(Error::field(name, format!("`{name}` takes {}, not {value}", param.kind.name())));
+        }
+    }
+    Ok(())
+}
+
+fn fits(kind: &Kind, value: &Value) -> bool {
+    match kind {
+        Kind::Bool => value.is_boolean(),
+        Kind::Integer => value.is_i64() || value.is_u64(),
+        Kind::Number => value.is_number(),
+        Kind::Text | Kind::Secret | Kind::Date | Kind::Age => value.is_string(),
+        Kind::Choice(choices) => choices.iter().any(|c| value.as_str() == Some(&c.value)),
+        Kind::List { of, .. } => value.as_array().is_some_and(|items| items.iter().all(|item| fits(of, item))),
+        Kind::Object(_) => value.is_object(),
+        Kind::Any => true,
+    }
 }
 
 /// What an action's doc comment says: its first paragraph, and the rest.

@@ -1,7 +1,7 @@
 //! The wish that a run end early, seen by everything that would start new work.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,25 +16,32 @@ pub enum Reason {
     TimedOut,
     /// Nobody reads the output any more.
     OutputClosed,
+    /// The report cannot be written: going on would leave no trace.
+    ReportBroken,
 }
 
 /// Shared by all who take part in a run. The first reason stands.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     token: CancellationToken,
-    reason: Arc<OnceLock<Reason>>,
+    reason: Arc<OnceLock<(Reason, Instant)>>,
 }
 
 impl Stop {
     /// Asks everyone to start nothing new.
     pub fn ask(&self, reason: Reason) {
-        let _ = self.reason.set(reason);
+        let _ = self.reason.set((reason, Instant::now()));
         self.token.cancel();
     }
 
     /// Why the run ends early, if it does.
     pub fn reason(&self) -> Option<Reason> {
-        self.reason.get().copied()
+        self.reason.get().map(|(reason, _)| *reason)
+    }
+
+    /// How long ago the wish came.
+    pub fn since(&self) -> Option<Duration> {
+        self.reason.get().map(|(_, asked)| asked.elapsed())
     }
 
     /// Whether to start nothing new.
@@ -60,6 +67,7 @@ impl Stop {
         match self.reason()? {
             Reason::Interrupted => Some(Error::Interrupted),
             Reason::TimedOut => Some(Error::TimedOut),
+            Reason::ReportBroken => Some(Error::Failed("the report cannot be written any more: nothing new was started".into())),
             Reason::OutputClosed => None,
         }
     }

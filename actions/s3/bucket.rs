@@ -16,6 +16,7 @@ use base64::Engine;
 use md5::{Digest, Md5};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 /// The session that the SDK opens by itself for a directory bucket.
 pub const CREATE_SESSION: Call = Call::read(
@@ -141,6 +142,8 @@ pub struct Bucket {
     /// Who pays.
     pub payer: Option<RequestPayer>,
     client: Arc<RwLock<Reach>>,
+    /// One for each request that may be under way, however they are nested: parts in files, questions in batches.
+    turns: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -158,6 +161,7 @@ impl Bucket {
             name: name.as_str().to_owned(),
             owner: owner.map(|o| o.as_str().to_owned()),
             payer: requester_pays.then_some(RequestPayer::Requester),
+            turns: Arc::new(Semaphore::new(cx.concurrency())),
             client: Arc::new(RwLock::new(Reach { client: client(cx, &region), region })),
         }
     }
@@ -172,6 +176,8 @@ impl Bucket {
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
+        // The semaphore is never closed, so there always is a turn.
+        let _turn = self.turns.acquire().await;
         let reach = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = request(reach.client).await;
         match answer.as_ref().err().and_then(bucket_region) {

@@ -186,14 +186,15 @@ fn endpoint(url: String) -> Result<String> {
 fn sandbox_dir(matches: &ArgMatches) -> Result<Option<PathBuf>> {
     let flag = matches.try_get_many::<String>("sandbox").ok().flatten();
     let given = matches.try_contains_id("sandbox").unwrap_or(false);
+    // Whatever bytes the name has: a sandbox that was asked for must not be passed over for the real account.
     let named = match flag.and_then(|mut dirs| dirs.next()) {
-        Some(dir) => Some(dir.clone()),
-        None if given => Some(String::new()),
-        None => std::env::var("AAWS_SANDBOX").ok().filter(|v| !v.is_empty() && v != "0"),
+        Some(dir) => Some(OsString::from(dir)),
+        None if given => Some(OsString::new()),
+        None => std::env::var_os("AAWS_SANDBOX").filter(|v| !v.is_empty() && v != "0"),
     };
-    match named.as_deref() {
+    match named {
         None => Ok(None),
-        Some("" | "1") => match sandbox::default_dir() {
+        Some(dir) if dir.is_empty() || dir == "1" => match sandbox::default_dir() {
             Some(dir) => Ok(Some(dir)),
             None => Err(Error::field("sandbox", "`sandbox`: no data directory is known here: name a directory")),
         },

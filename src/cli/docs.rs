@@ -26,7 +26,7 @@ pub fn run(matches: &ArgMatches) -> Result<u8> {
     let failed = |e| Error::io(format!("go through the pages in `{}`", dir.display()), e);
     if command == "markdown" {
         let changed = docs::write(&dir).map_err(failed)?;
-        changed.iter().for_each(|d| eprintln!("{d}"));
+        changed.iter().for_each(|d| super::terminal::say(&format!("{d}\n")));
         return Ok(0);
     }
     let stale = docs::compare(&dir).map_err(failed)?;

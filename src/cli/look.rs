@@ -84,17 +84,18 @@ pub fn permissions(matches: &ArgMatches) -> Result<u8> {
     let (params, command) = inputs_command(&entries);
     let matches = match command.try_get_matches_from(rest) {
         Ok(matches) => matches,
-        Err(e) if e.use_stderr() => {
-            let text = e.render().to_string();
-            let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            return Err(Error::input(message.to_owned()));
-        }
+        Err(e) if e.use_stderr() => return Err(super::usage_error(&e)),
         Err(e) => {
             let _ = io::stdout().write_all(e.render().to_string().as_bytes());
             return Ok(0);
         }
     };
-    let input = flags::Reader::new(&matches).read(&params)?;
+    let mut input = flags::Reader::new(&matches).read(&params)?;
+    for (field, spool) in std::mem::take(&mut input.spools) {
+        input.value.insert(field, Value::Array(spool.into_values()?));
+    }
+    // A name that is misspelt would widen the policy.
+    crate::schema::check(&params, &input.value)?;
     let scope = Scope {
         input: input.value,
         region: matches.get_one::<String>("region").cloned(),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 
-use super::common::Common;
+use super::common::{Common, ErrorFormat};
 use super::flags;
 use super::terminal::{self, Person};
 use crate::action::Effect;
 use crate::consent::{Ask, Unasked};
 use crate::context::{Context, Run, Tally};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::Manifest;
 use crate::outcome::Status;
 use crate::output::Printer;
@@ -23,14 +23,13 @@ use crate::session::Session;
 use crate::stop::{Reason, Stop};
 
 /// Runs the action with the flags given.
-pub fn action(entry: &'static Entry, matches: &ArgMatches) -> u8 {
+pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFormat) -> u8 {
     let manifest = Manifest::of(entry);
     let own: Vec<&str> = manifest.params.iter().map(|p| p.name.as_str()).collect();
     let common = match Common::read(matches, &own) {
         Ok(common) => common,
-        Err(e) => return terminal::print_error(&e, Some(entry.meta.path), super::ErrorFormat::Text),
+        Err(e) => return terminal::print_error(&e, Some(entry.meta.path), error_format),
     };
-    let error_format = common.error_format;
     let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -78,8 +77,7 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
 
     let report = match &common.report {
         Some(path) => Some(
-            Report::create(path)
-                .map_err(|e| Error::field("report", format!("`report`: cannot write the file `{}`: {e}", path.display())))?,
+            Report::open(path).map_err(|e| Error::field("report", format!("`report`: cannot write the file `{}`: {e}", path.display())))?,
         ),
         None => None,
     };
@@ -128,6 +126,11 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
     };
     progress.finish();
     summarize(&cx, &run.tally);
+    // A run that was declined, or was refused before it began, leaves an earlier report as it is.
+    let began = !matches!(&printed, Err(e) if e.kind() == Kind::Refused || e.kind() == Kind::Input);
+    if let Some(report) = run.report.as_ref().filter(|_| began) {
+        report.finish().map_err(|e| Error::io("write the report", e))?;
+    }
     printed?;
     if let Some(e) = stop.error() {
         return Err(e);

@@ -36,9 +36,9 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
         ErrorFormat::Text => {
             // A chain of causes may come in lines; no other control character reaches the terminal.
             let lines: Vec<_> = error.to_string().lines().map(printable).collect();
-            eprintln!("error: {}", lines.join("\n"));
+            say(&format!("error: {}\n", lines.join("\n")));
             if let Some(hint) = hint {
-                eprintln!("  hint: {hint}");
+                say(&format!("  hint: {hint}\n"));
             }
         }
         ErrorFormat::Json => {
@@ -47,10 +47,16 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
                 "kind": error.kind(), "message": error.to_string(), "field": field, "code": error.code(),
                 "request_id": error.request_id(), "hint": hint, "action": path, "exit_code": error.kind().exit_code(),
             });
-            eprintln!("{}", json!({ "error": body }));
+            say(&format!("{}\n", json!({ "error": body })));
         }
     }
     error.kind().exit_code()
+}
+
+/// Writes to standard error. When nobody can read that, there is nobody to tell.
+pub fn say(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 /// Sends log lines to standard error, around the progress line.
@@ -133,7 +139,10 @@ impl Ask for Person {
         let question = format!("{}: ", printable(question));
         let read = tokio::task::spawn_blocking(move || rpassword::prompt_password(question)).await;
         let text = read.unwrap_or_else(|e| Err(io::Error::other(e)));
-        text.map(|t| Some(Secret::new(t))).map_err(|e| Error::io("ask on the terminal", e))
+        text.map(|t| Some(Secret::new(t))).map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => Error::Interrupted,
+            _ => Error::io("ask on the terminal", e),
+        })
     }
 
     async fn confirm(&self, question: Question) -> Result<bool> {
@@ -179,8 +188,7 @@ async fn ask(text: String) -> io::Result<String> {
 
 fn ask_now(text: &str) -> io::Result<String> {
     if io::stderr().is_terminal() {
-        eprint!("{text}");
-        io::stderr().flush()?;
+        say(text);
     } else {
         OpenOptions::new().write(true).open(TERMINAL)?.write_all(text.as_bytes())?;
     }

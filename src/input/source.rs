@@ -20,6 +20,9 @@ const IN_MEMORY: usize = 1 << 20;
 /// How much of the start is looked at to tell the formats apart.
 const PEEK: u64 = 4096;
 
+/// Some programs of Windows begin UTF-8 text with it.
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
 /// Where a list comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -54,6 +57,9 @@ impl Source {
     pub fn read_to_string(&self, field: &str) -> Result<String> {
         let mut bytes = Vec::new();
         self.open(field)?.read_to_end(&mut bytes).map_err(|e| Error::field(field, format!("`{field}`: cannot read {self}: {e}")))?;
+        if bytes.starts_with(BOM) {
+            bytes.drain(..BOM.len());
+        }
         String::from_utf8(bytes).map_err(|_| Error::field(field, format!("`{field}`: {self} is not UTF-8 text")))
     }
 }
@@ -126,8 +132,8 @@ impl Spool {
     fn read_from(&mut self, mut reader: impl Read, elements: Elements) -> Result<(), Problem> {
         let mut start = Vec::new();
         reader.by_ref().take(PEEK).read_to_end(&mut start)?;
-        if start.starts_with("\u{feff}".as_bytes()) {
-            start.drain(..3);
+        if start.starts_with(BOM) {
+            start.drain(..BOM.len());
         }
         let array = is_array(&start, elements);
         let reader = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(reader));
@@ -253,12 +259,12 @@ impl From<io::Error> for Problem {
     }
 }
 
-/// A list of strings may hold keys that begin with `[`, so there only a string, or the end, may follow the bracket of an array.
+/// A list of strings may hold keys that begin with `[`, so a number or a word behind the bracket makes no array there.
 fn is_array(start: &[u8], elements: Elements) -> bool {
     let mut bytes = start.iter().filter(|b| !b.is_ascii_whitespace());
     bytes.next() == Some(&b'[')
         && match bytes.next() {
-            None | Some(b'"' | b']') => true,
+            None | Some(b'"' | b']' | b'{' | b'[') => true,
             Some(_) => elements == Elements::Json,
         }
 }
@@ -271,6 +277,7 @@ fn line_value(line: &str, elements: Elements) -> Result<Value, String> {
             Ok(Value::String(text)) => Ok(Value::String(text)),
             // A line of somebody's JSON Lines, not a name that happens to look like it: quoted, it would be a string.
             Ok(Value::Object(_)) => Err("is a JSON object where a string is expected".into()),
+            Ok(Value::Array(_)) => Err("is a JSON array where a string is expected".into()),
             _ => Ok(Value::String(line.to_owned())),
         },
     }
@@ -330,6 +337,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         assert_eq!(read("a\n{\"Key\":1}", Elements::Text), Err("line 2 is a JSON object where a string is expected".into()));
+        assert_eq!(read("a\n[\"b\"]", Elements::Text), Err("line 2 is a JSON array where a string is expected".into()));
         assert!(read("[\"a\",", Elements::Text).is_err_and(|e| e.contains("not a whole JSON array")));
         assert!(read("{\"a\":1}\nx", Elements::Json).is_err_and(|e| e.contains("line 2 is not JSON")));
         let mut spool = Spool::new("objects");

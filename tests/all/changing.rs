@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::fake_s3::VastBucket;
+use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Server, aaws, directory, moto, report};
+use crate::support::{Bucket, Output, Server, aaws, directory, moto, report, shell};
 
 /// Item and status of each outcome in a list of them.
 fn outcomes(list: &Value) -> Vec<(&str, &str)> {
@@ -244,4 +244,80 @@ fn an_interrupted_listing_is_still_json() {
     if !output.stdout.is_empty() {
         output.json();
     }
+}
+
+// --- Results that cannot be written ---
+
+/// Deletes 10,000 keys, of which each request's first fails, with a command line put behind `aaws`.
+fn with_failures(rest: &str) -> (Output, Server, Vec<Value>) {
+    let server = Server::start(|_, _, request| {
+        let keys = keys_of(&request);
+        let outcome = |(n, key)| (key, (n == 0).then_some("AccessDenied"));
+        let outcomes: Vec<(&str, Option<&str>)> = keys.iter().map(String::as_str).enumerate().map(outcome).collect();
+        delete_result(&outcomes)
+    });
+    let home = directory();
+    let keys: String = (0..10_000).map(|n| VastBucket::key(n) + "\n").collect();
+    let line = format!("aaws s3 delete_objects --bucket b --objects - --concurrency 4 --report report.jsonl {rest}");
+    let run = shell(line).endpoint(&server.url).stdin(keys).within(home.path()).run();
+    let lines = fs::read_to_string(home.path().join("report.jsonl")).unwrap_or_default();
+    let lines = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (run, server, lines)
+}
+
+#[test]
+fn what_is_in_flight_is_settled_when_the_output_cannot_be_written() {
+    let (run, server, lines) = with_failures(">/dev/full");
+    run.exits(1).logs("standard output");
+    let sent: usize = server.requests("DeleteObjects").iter().map(|r| keys_of(r).len()).sum();
+    assert_eq!(lines.len(), sent, "every key that was sent is in the report");
+}
+
+#[test]
+fn a_query_that_does_not_fit_does_not_lose_what_failed() {
+    let (run, _, lines) = with_failures("--query 'abs([0])'");
+    assert_eq!(run.exits(1).logs("`query`").json().as_array().map(Vec::len), Some(10));
+    assert_eq!(lines.len(), 10_000);
+}
+
+#[test]
+fn nothing_new_is_begun_when_the_report_cannot_be_written() {
+    let (run, server, _) = with_failures("--report /dev/full");
+    assert!(run.exits(2).stderr.contains("report"), "a flag is given once");
+    assert_eq!(server.count("DeleteObjects"), 0);
+
+    let server = Server::start(|_, _, request| {
+        let keys = keys_of(&request);
+        delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
+    });
+    let keys: String = (0..50_000).map(|n| VastBucket::key(n) + "\n").collect();
+    let run = aaws("s3 delete_objects --bucket b --objects - --concurrency 2 --report /dev/full").endpoint(&server.url).stdin(keys).run();
+    run.exits(1).logs("report");
+    assert!(server.count("DeleteObjects") < 50, "{}", server.count("DeleteObjects"));
+}
+
+#[test]
+fn a_run_that_is_declined_leaves_an_earlier_report_alone() {
+    let bucket = Bucket::with(["a"]);
+    let home = directory();
+    let file = home.path().join("report.jsonl");
+    fs::write(&file, "precious\n").expect("an earlier report");
+    let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+    aaws(&line).within(home.path()).on_terminal("n").exits(4);
+    assert_eq!(fs::read_to_string(&file).expect("the report"), "precious\n");
+    aaws(&line).within(home.path()).on_terminal("y").ok();
+    assert!(!fs::read_to_string(&file).expect("the report").contains("precious"));
+}
+
+#[test]
+fn half_a_list_answers_no_query() {
+    let bucket = VastBucket::new(5_000, Duration::ZERO);
+    let proxy = Proxy::to(&bucket.server.url).rule("ListObjectsV2", |n, _| {
+        if n > 1 {
+            thread::sleep(Duration::from_secs(3));
+        }
+        None
+    });
+    let run = aaws("s3 discover_objects --bucket b --timeout 1s --query length(@)").endpoint(&proxy.start().url).run();
+    assert_eq!(run.exits(1).stdout, "");
 }

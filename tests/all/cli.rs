@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::aaws::Aaws;
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Server, aaws, directory, fake_s3, moto};
+use crate::support::{Bucket, Server, aaws, directory, fake_s3, moto, shell};
 
 /// A server that a run must not talk to.
 fn untouched() -> Server {
@@ -396,4 +396,76 @@ fn an_endpoint_given_by_flag_wins_over_the_environment() {
     let run = aaws(format!("s3 discover_objects --bucket {bucket} --endpoint_url {}", proxy.url)).endpoint(&other.url);
     assert_eq!(run.run().ok().json(), json!(["a"]));
     assert_eq!((proxy.count("ListObjectsV2"), other.operations().len()), (1, 0));
+}
+
+// --- Slips that must not go wrong quietly ---
+
+#[test]
+fn a_sandbox_of_any_name_is_never_passed_over() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let server = untouched();
+    let home = directory();
+    let name = std::ffi::OsString::from_vec(b"odd\xff".to_vec());
+    let run = aaws("s3 discover_objects --bucket example-bucket --prefix logs/2024/a").endpoint(&server.url);
+    let run = run.env("AAWS_SANDBOX", home.path().join(name)).run().ok();
+    assert_eq!(run.json(), json!(["logs/2024/a.txt"]));
+    assert_eq!(server.operations(), [""; 0]);
+}
+
+#[test]
+fn objects_are_not_taken_for_keys() {
+    let line = "s3 delete_objects --bucket b --objects -";
+    let details = "[{\"Key\":\"a\"},{\"Key\":\"b\"}]";
+    let indented = "[\n  {\n    \"Key\": \"a\"\n  }\n]\n";
+    for list in [details, indented, "{\"Key\":\"a\"}\n", "a\n[\"b\"]\n"] {
+        refused(aaws(line).stdin(list), "objects");
+    }
+}
+
+#[test]
+fn permissions_are_for_the_inputs_given_and_no_others() {
+    let resources = |flags: &str, stdin: &str| {
+        let run = aaws(format!("permissions s3 delete_objects {flags}")).stranger().stdin(stdin).run().ok();
+        let statements = run.json()["Statement"].as_array().expect("statements").clone();
+        statements.iter().flat_map(|s| s["Resource"].as_array().cloned().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(resources("--bucket b", ""), [json!("arn:aws:s3:::b/*")]);
+    assert_eq!(resources("--bucket b --objects -", "k1\nk2\n"), [json!("arn:aws:s3:::b/k1"), json!("arn:aws:s3:::b/k2")]);
+    assert_eq!(resources("--bucket b --objects", ""), [json!(null); 0], "an empty list is not everything");
+    assert_eq!(resources("--bucket b --objects -", "[]"), [json!(null); 0]);
+
+    for (flags, field) in [(r#"--input {"buket":"b"}"#, "buket"), (r#"--input {"bucket":5}"#, "bucket"), ("--bukcet b", "bukcet")] {
+        let run = aaws(format!("permissions s3 delete_objects {flags}")).stranger().run().exits(2);
+        assert!(run.stdout.is_empty() && run.stderr.contains(field), "{run}");
+    }
+}
+
+#[test]
+fn every_error_can_be_had_as_json() {
+    for line in [
+        "s3 discover_objects --bucket b --concurrency 0 --error_format json",
+        "s3 discover_objects --bukcet b --error-format=json",
+        "permissions s3 nope --error_format json",
+        "nope --error_format json",
+    ] {
+        let run = aaws(line).stranger().endpoint("http://127.0.0.1:1").run().exits(2);
+        for line in run.stderr.lines() {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {run}"));
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_written_to_standard_error_changes_no_exit_code() {
+    shell("aaws s3 nope 2>/dev/full").stranger().endpoint("http://127.0.0.1:1").run().exits(2);
+    shell("aaws s3 discover_objects --bucket b 2>/dev/full").stranger().endpoint("http://127.0.0.1:1").run().exits(5);
+}
+
+#[test]
+fn a_query_that_no_parser_bears_is_refused() {
+    for query in ["[".repeat(20_000), "!".repeat(5_000) + "a"] {
+        let run = aaws("s3 discover_objects --bucket b --query").arg(query).stranger().endpoint("http://127.0.0.1:1").run();
+        assert!(run.exits(2).stderr.contains("`query`"));
+    }
 }
