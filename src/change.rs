@@ -33,6 +33,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
+/// How many items that are not started are named in one piece of work.
+const LEFT_AT_ONCE: usize = 1000;
+
 /// How many items the person asked is shown by name.
 const SHOWN: usize = 20;
 
@@ -202,10 +205,8 @@ impl Halt {
 /// What is to be done with some items.
 enum Work<I> {
     Apply(Vec<I>),
-    /// Not started, and why.
-    Leave(Vec<I>, String),
-    /// The items themselves could not be had.
-    Broken(Error),
+    /// Not started, and why; with the error when the items that follow could not be had.
+    Leave(Vec<I>, String, Option<Error>),
 }
 
 /// Groups items into batches, and stops when there is a wish to.
@@ -221,13 +222,16 @@ fn batches<C: Change>(
         async move {
             if let Some(why) = not_started(&cx, &halt) {
                 // What is in hand is named as not started; what would have to be waited for is not.
-                let mut left: Vec<_> = held.take().into_iter().collect();
-                while left.len() < 1000
-                    && let Some(Some(Ok(item))) = items.next().now_or_never()
-                {
-                    left.push(item);
+                let (mut left, mut error): (Vec<_>, _) = (held.take().into_iter().collect(), None);
+                while left.len() < LEFT_AT_ONCE && error.is_none() {
+                    match items.next().now_or_never() {
+                        Some(Some(Ok(item))) => left.push(item),
+                        Some(Some(Err(e))) => error = Some(e),
+                        Some(None) | None => break,
+                    }
                 }
-                return (!left.is_empty()).then_some((Work::Leave(left, why), (items, None)));
+                let nothing = left.is_empty() && error.is_none();
+                return (!nothing).then_some((Work::Leave(left, why, error), (items, None)));
             }
             let mut batch: Vec<C::Item> = Vec::new();
             let mut weight = 0;
@@ -238,22 +242,17 @@ fn batches<C: Change>(
                         item = items.next() => item,
                         () = cx.stop().asked() => {
                             let why = not_started(&cx, &halt).unwrap_or_default();
-                            return Some((Work::Leave(batch, why), (items, None)));
+                            return Some((Work::Leave(batch, why, None), (items, None)));
                         }
                     },
                 };
                 let item = match item {
                     Some(Ok(item)) => item,
                     Some(Err(e)) => {
-                        halt.set(&e);
                         // What was gathered so far was not sent: it stays untouched, and is named so.
-                        let why = e.to_string();
-                        return Some(if batch.is_empty() {
-                            (Work::Broken(e), (items, None))
-                        } else {
-                            let rest = stream::once(async { Err(e) }).chain(items).boxed();
-                            (Work::Leave(batch, why), (rest, None))
-                        });
+                        halt.set(&e);
+                        let why = not_started(&cx, &halt).unwrap_or_default();
+                        return Some((Work::Leave(batch, why, Some(e)), (items, None)));
                     }
                     None if batch.is_empty() => return None,
                     None => return Some((Work::Apply(batch), (items, None))),
@@ -281,8 +280,10 @@ fn not_started(cx: &Context, halt: &Halt) -> Option<String> {
 async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, halt: Halt) -> Vec<Result<Settled<C::Done>>> {
     match work {
         Work::Apply(items) => apply(&cx, &*change, items, &halt).await,
-        Work::Leave(items, why) => items.iter().map(|item| finish(&cx, &*change, item, Outcome::Skipped(why.clone()))).collect(),
-        Work::Broken(error) => vec![Err(error)],
+        Work::Leave(items, why, error) => {
+            let left = items.iter().map(|item| finish(&cx, &*change, item, Outcome::Skipped(why.clone())));
+            left.chain(error.map(Err)).collect()
+        }
     }
 }
 
@@ -549,6 +550,23 @@ mod tests {
         assert_eq!(cx.run().tally.count(Status::Failed), 4, "the batch that met it");
         assert_eq!(cx.run().tally.count(Status::Skipped), 2, "what was not started");
         assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() {
+        for before in [0, 1, 6] {
+            let cx = context(2);
+            let broken = || Err(Error::Failed("the listing broke off".into()));
+            let items = stream::iter((0..before).map(|n| Ok(2 * n + 2)).chain([broken(), Ok(4), broken()]));
+            let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
+            let all: Vec<_> = changed.settled().collect().await;
+            let told = all.iter().any(|s| matches!(s, Err(e) if e.to_string() == "the listing broke off"));
+            assert!(told, "after {before} items");
+            // Whole batches that were complete before are done; everything else is named as not started.
+            let whole = u64::from(before / 4 * 4);
+            assert_eq!(cx.run().tally.count(Status::Done), whole, "after {before} items");
+            assert_eq!(cx.run().tally.count(Status::Skipped), u64::from(before) - whole + 1, "after {before} items");
+        }
     }
 
     #[tokio::test]
