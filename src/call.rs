@@ -19,6 +19,8 @@ pub enum When {
     With(&'static [&'static str]),
     /// When none of these inputs is given.
     Without(&'static [&'static str]),
+    /// When this input has this value: `source`, `report`.
+    Is(&'static str, &'static str),
     /// When the world is so; a sentence part that follows "when".
     If(&'static str),
 }
@@ -120,6 +122,7 @@ impl When {
             When::Always => String::new(),
             When::With(inputs) => format!("with {}", names(inputs)),
             When::Without(inputs) => format!("without {}", names(inputs)),
+            When::Is(input, value) => format!("with `{input}` as `{value}`"),
             When::If(what) => format!("when {what}"),
         }
     }

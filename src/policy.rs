@@ -90,6 +90,7 @@ impl Scope {
             When::Always => true,
             When::With(inputs) => self.all || inputs.iter().any(|i| is_given(&self.input, i)),
             When::Without(inputs) => self.all || !inputs.iter().any(|i| is_given(&self.input, i)),
+            When::Is(input, value) => self.all || self.input.get(input).and_then(Value::as_str) == Some(value),
             When::If(_) => self.all,
         }
     }

@@ -30,11 +30,11 @@ pub const ROOT: &str = "<root_account>";
 
 /// Has a report made, unless there is a fresh one. It changes nothing in the account; its IAM access level is Read.
 pub const GENERATE_CREDENTIAL_REPORT: Call =
-    Call::read("iam:GenerateCredentialReport", &[Grant::new("iam:GenerateCredentialReport", &["*"])]).when(When::With(&["source"]));
+    Call::read("iam:GenerateCredentialReport", &[Grant::new("iam:GenerateCredentialReport", &["*"])]).when(When::Is("source", "report"));
 
 /// Fetches it.
 pub const GET_CREDENTIAL_REPORT: Call =
-    Call::read("iam:GetCredentialReport", &[Grant::new("iam:GetCredentialReport", &["*"])]).when(When::With(&["source"]));
+    Call::read("iam:GetCredentialReport", &[Grant::new("iam:GetCredentialReport", &["*"])]).when(When::Is("source", "report"));
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -309,6 +309,13 @@ fn no_more_requests_are_under_way_than_was_said() {
 // --- The credential report ---
 
 #[test]
+fn the_report_is_allowed_only_where_it_is_asked_for() {
+    let policy = |source: &str| aaws(format!("permissions iam discover_no_mfa_users --source {source}")).stranger().run().ok().stdout;
+    assert!(policy("report").contains("iam:GetCredentialReport"));
+    assert!(!policy("live").contains("CredentialReport"));
+}
+
+#[test]
 fn i2_the_report_is_made_waited_for_and_its_age_is_told() {
     let server = Iam::of([lazy("lena"), busy("bea")])
         .report_comes_after(["ReportNotPresent", "ReportInProgress", "ReportInProgress", "ReportExpired"])

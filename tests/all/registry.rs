@@ -191,9 +191,12 @@ fn permissions_exist_and_fit_what_they_apply_to() {
             }
             let conditions = [call.when].into_iter().chain(call.grants.iter().map(|g| g.when));
             for when in conditions {
-                if let When::With(names) | When::Without(names) = when {
-                    names.iter().for_each(|n| wrong.when(!is_input(n), m.path, format!("{}: `{n}` is no input", call.name)));
-                }
+                let names = match when {
+                    When::With(names) | When::Without(names) => names.to_vec(),
+                    When::Is(name, _) => vec![name],
+                    When::Always | When::If(_) => Vec::new(),
+                };
+                names.iter().for_each(|n| wrong.when(!is_input(n), m.path, format!("{}: `{n}` is no input", call.name)));
             }
         }
         wrong.when(m.effect == Effect::Read && m.calls.is_empty(), m.path, "looks at AWS and declares no call");
