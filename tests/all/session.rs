@@ -113,7 +113,7 @@ fn a_run_that_takes_too_long_settles_what_is_in_flight_and_fails() {
     let bucket = VastBucket::new(50_000, Duration::from_millis(500));
     let keys: String = (0..50_000).map(|n| VastBucket::key(n) + "\n").collect();
     let directory = directory();
-    let line = "s3 delete_objects --bucket b --objects - --concurrency 2 --timeout 1s --report report.jsonl";
+    let line = "s3 delete_objects --bucket b --objects - --concurrency 2 --timeout 2s --report report.jsonl";
     let run = aaws(line).endpoint(&bucket.server.url).stdin(keys).within(directory.path()).run();
     let run = run.exits(1).logs("timed out");
     assert_eq!(run.json(), json!([]), "nothing failed");
