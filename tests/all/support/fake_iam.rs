@@ -168,6 +168,16 @@ impl Iam {
         self
     }
 
+    /// A policy that AWS manages, attached to so many.
+    pub fn aws_policy(self, name: &str, document: &str, attached: u32) -> Self {
+        let mut made = self.policy_with(name, document, attached, 0);
+        if let Some((kind, member)) = made.details.last_mut() {
+            *kind = "AWSManagedPolicy";
+            *member = member.replace(&format!("arn:aws:iam::{ACCOUNT}:policy/"), "arn:aws:iam::aws:policy/");
+        }
+        made
+    }
+
     /// A `User`, `Group` or `Role` with one inline policy, and one managed policy attached by name.
     pub fn inline(mut self, kind: &'static str, name: &str, policy: &str, document: &str, attached: &str) -> Self {
         let member = format!(
