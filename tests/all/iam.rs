@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::fake_iam::{Iam, User, form};
+use crate::support::http::Request;
 use crate::support::proxy::Proxy;
-use crate::support::{Account, Output, Server, aaws, directory, moto, report, shell, xml};
+use crate::support::{Account, Output, Response, Server, aaws, directory, moto, report, shell, xml};
 
 const DISCOVER: [&str; 9] = [
     "discover_inactive_console_users --threshold_days 90",
@@ -207,6 +208,18 @@ fn a_user_who_cannot_be_read_is_reported_and_the_others_are_found() {
         assert_eq!(lines.len(), 1, "{line}: {lines:?}");
         assert_eq!((&lines[0]["item"], &lines[0]["status"], &lines[0]["code"]), (&json!("bob"), &json!("failed"), &json!("AccessDenied")));
         assert!(output.stderr.contains("bob"), "{output}");
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_for_one_user_does_not_end_the_run() {
+    let fake = Iam::of([lazy("ann"), lazy("bob"), lazy("cleo")]).start();
+    for (line, call) in BY_USER {
+        let breaks = |_: usize, request: &mut Request| request.text().contains("UserName=bob").then(Response::dropped);
+        let server = Proxy::to(&fake.url).rule(call, breaks).start();
+        let run = aaws(format!("iam {line}")).endpoint(&server.url).env("AWS_MAX_ATTEMPTS", "1").run();
+        let run = run.exits(3).logs("bob").logs("Unreachable");
+        assert_eq!(members(&run.json(), "UserName"), ["ann", "cleo"], "{line}");
     }
 }
 

@@ -106,6 +106,14 @@ pub struct Response {
 }
 
 impl Response {
+    /// The status of a reply that is not sent: the connection is closed instead.
+    pub const DROPPED: u16 = 0;
+
+    /// A connection that breaks before there is an answer.
+    pub fn dropped() -> Self {
+        Self { status: Self::DROPPED, headers: Vec::new(), body: Vec::new() }
+    }
+
     pub fn xml(status: u16, body: impl Into<String>) -> Self {
         Self { status, headers: vec![("Content-Type".to_owned(), "application/xml".to_owned())], body: body.into().into_bytes() }
     }
@@ -246,6 +254,9 @@ fn serve(stream: &TcpStream, mut answer: impl FnMut(Request) -> Response) -> io:
         let (method, target) = (method.to_owned(), target.to_owned());
         let is_head = method == "HEAD";
         let reply = answer(Request { method, target, headers, body });
+        if reply.status == Response::DROPPED {
+            return Ok(());
+        }
 
         let mut head = format!("HTTP/1.1 {} Reply\r\n", reply.status);
         push_headers(&mut head, &reply.headers);
