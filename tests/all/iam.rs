@@ -495,6 +495,14 @@ fn any_credential_in_use_makes_a_user_active() {
 }
 
 #[test]
+fn i4_the_use_of_an_earlier_password_is_none_of_this_ones() {
+    let server = Iam::of([User::new("renewed", 400).password(100).signed_in(200)]).start();
+    let list = found(&server, "discover_inactive_users --threshold_days 90");
+    assert_eq!((&list[0]["Status"], &list[0]["AgeDays"]), (&json!("never_used"), &json!(100)));
+    assert_eq!(found(&server, "discover_inactive_users --threshold_days 150"), json!([]), "the password is younger than that");
+}
+
+#[test]
 fn a_key_that_cannot_be_read_does_not_matter_when_another_is_in_use() {
     let fake = Iam::of([
         User::new("active", 400).key("AKIA1", 300, 200).key("AKIA2", 300, 3),
