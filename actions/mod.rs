@@ -4,6 +4,8 @@
 pub mod backup;
 #[cfg(feature = "cloudtrail")]
 pub mod cloudtrail;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 #[cfg(feature = "general")]
 pub mod general;
 #[cfg(feature = "iam")]

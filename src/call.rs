@@ -19,7 +19,7 @@ pub enum When {
     With(&'static [&'static str]),
     /// When none of these inputs is given.
     Without(&'static [&'static str]),
-    /// When this input has this value: `source`, `report`.
+    /// When this input has this value, or is a list that holds it: `source`, `report`.
     Is(&'static str, &'static str),
     /// When the world is so; a sentence part that follows "when".
     If(&'static str),

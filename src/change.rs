@@ -367,6 +367,14 @@ impl<D: Send + 'static> Changed<D> {
         FailedItems(rows(self.settled, |s| (s.record.status == Status::Failed).then(|| Ok(Value::String(s.record.item)))))
     }
 
+    /// The output that lists the items that are as they were though they should not be: those that failed, and those that were skipped with a
+    /// reason. `[]` when nothing was left. A dry run lists the plan.
+    pub fn left(self) -> LeftItems {
+        LeftItems(rows(self.settled, |s| {
+            matches!(s.record.status, Status::Failed | Status::Skipped).then(|| Ok(Value::String(s.record.item)))
+        }))
+    }
+
     /// The output that lists what came of the items that were changed. A dry run lists the plan.
     pub fn done(self) -> DoneItems<D>
     where
@@ -409,6 +417,19 @@ impl Output for FailedItems {
     }
 }
 
+/// See [`Changed::left`].
+pub struct LeftItems(BoxStream<'static, Result<Value>>);
+
+impl Output for LeftItems {
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "description": "The items that are still there, because they failed or were skipped for a reason, in the order given; empty when none is.", "items": { "type": "string" } })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Items(self.0))
+    }
+}
+
 /// See [`Changed::done`].
 pub struct DoneItems<D>(BoxStream<'static, Result<Value>>, PhantomData<fn() -> D>);
 
@@ -419,6 +440,37 @@ impl<D: JsonSchema + 'static> Output for DoneItems<D> {
 
     fn into_reply(self) -> Result<Reply> {
         Ok(Reply::Items(self.0))
+    }
+}
+
+/// One value as the output of a change: the value, or in a dry run the plan.
+pub enum Told<T> {
+    /// What came of it.
+    Done(T),
+    /// What would be done.
+    Planned(Vec<Record>),
+}
+
+impl<T> Told<T> {
+    /// Another value of what came of it.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Told<U> {
+        match self {
+            Told::Done(value) => Told::Done(to(value)),
+            Told::Planned(records) => Told::Planned(records),
+        }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Told<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        match self {
+            Told::Done(value) => value.into_reply(),
+            Told::Planned(records) => records.into_reply(),
+        }
     }
 }
 

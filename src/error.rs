@@ -150,8 +150,10 @@ const BAD_CREDENTIALS: &[&str] = &[
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "UnrecognizedClientException",
-    "AuthFailure",
 ];
+
+/// EC2's code for credentials that are no good, and for a resource that is somebody else's: only its words tell which.
+const AUTH_FAILURE: &str = "AuthFailure";
 
 /// Codes by which AWS says that the caller may not do this.
 pub(crate) const DENIED: &[&str] =
@@ -206,7 +208,7 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Error::Input(_) => Kind::Input,
-            Error::Aws(e) if BAD_CREDENTIALS.contains(&e.code.as_str()) => Kind::Credentials,
+            Error::Aws(e) if e.blames_credentials() => Kind::Credentials,
             Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => Kind::Failed,
             Error::Credentials { .. } | Error::NoRegion => Kind::Credentials,
             Error::Guard(_) | Error::Refused(_) | Error::Declined => Kind::Refused,
@@ -251,13 +253,18 @@ impl Error {
 }
 
 impl AwsError {
+    /// Whether the credentials themselves are no good, so that every other call would fail too.
+    fn blames_credentials(&self) -> bool {
+        BAD_CREDENTIALS.contains(&self.code.as_str()) || (self.code == AUTH_FAILURE && self.message.contains("credentials"))
+    }
+
     fn hint(&self, path: Option<&str>) -> Option<String> {
         let code = self.code.as_str();
         if DENIED.contains(&code) {
             let (service, action) = path?.split_once('/')?;
             return Some(format!("`aaws permissions {service} {action}` prints the IAM policy that this needs"));
         }
-        if BAD_CREDENTIALS.contains(&code) {
+        if self.blames_credentials() {
             return Some("the credentials were turned down: sign in again, or choose others with --profile".into());
         }
         match code {

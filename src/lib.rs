@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod outcome;
 pub mod output;
 pub mod policy;
+pub mod poll;
 pub mod progress;
 pub mod registry;
 pub mod report;
@@ -34,7 +35,7 @@ pub mod actions;
 
 pub use action::{Action, Effect, Example, Meta, Output, Text};
 pub use call::{Access, Call, Grant, When};
-pub use change::{Change, Changed, DoneItems, FailedItems, Steps, Undo};
+pub use change::{Change, Changed, DoneItems, FailedItems, LeftItems, Steps, Told, Undo};
 pub use context::Context;
 pub use error::{Doing, Error, Result};
 pub use input::{Age, Items, Moment, Secret};

@@ -90,7 +90,11 @@ impl Scope {
             When::Always => true,
             When::With(inputs) => self.all || inputs.iter().any(|i| is_given(&self.input, i)),
             When::Without(inputs) => self.all || !inputs.iter().any(|i| is_given(&self.input, i)),
-            When::Is(input, value) => self.all || self.input.get(input).and_then(Value::as_str) == Some(value),
+            When::Is(input, value) => {
+                // Of a list, one of them.
+                let is = |given: &Value| given.as_str() == Some(value);
+                self.all || self.input.get(input).is_some_and(|given| given.as_array().map_or_else(|| is(given), |g| g.iter().any(is)))
+            }
             When::If(_) => self.all,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aaws::change::Settled;
 use aaws::policy::partition;
+use aaws::poll::Looks;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record, Result, Status,
     When, async_trait,
@@ -20,7 +21,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::vault::VaultName;
-use super::wait::Looks;
 
 /// How long a job may wait for its turn before AWS Backup gives it up; the least that it takes (AWS Backup API reference, StartBackupJob).
 const START_WINDOW: i64 = 60;

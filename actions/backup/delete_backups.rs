@@ -1,3 +1,4 @@
+use aaws::poll::Looks;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, When,
     async_trait,
@@ -11,7 +12,6 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::vault::VaultName;
-use super::wait::Looks;
 
 /// How often a point that does not look as if it were being deleted is looked at before it counts as still there; some ten seconds in all.
 const LOOKS: u32 = 7;

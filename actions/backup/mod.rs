@@ -3,7 +3,6 @@
 pub mod create_backups;
 pub mod delete_backups;
 mod vault;
-mod wait;
 
 pub use create_backups::CreateBackups;
 pub use delete_backups::DeleteBackups;

@@ -3,11 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aaws::action::{Output, Reply};
-use aaws::{Context, Error, Failure, Record, Result, Secret};
+use aaws::{Context, Error, Failure, Result, Secret};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Serialize;
 
 /// How often an undoing step is tried that IAM asks to try later.
 const TRIES: u32 = 6;
@@ -113,27 +110,6 @@ pub(super) fn veiled(error: Error, secret: &Secret) -> Error {
             Error::Aws(e)
         }
         other => other,
-    }
-}
-
-/// One value as the output of a change: the value, or in a dry run the plan.
-pub enum Told<T> {
-    /// What came of it.
-    Done(T),
-    /// What would be done.
-    Planned(Vec<Record>),
-}
-
-impl<T: Serialize + JsonSchema + Send + 'static> Output for Told<T> {
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<T>()
-    }
-
-    fn into_reply(self) -> Result<Reply> {
-        match self {
-            Told::Done(value) => value.into_reply(),
-            Told::Planned(records) => records.into_reply(),
-        }
     }
 }
 

@@ -93,13 +93,8 @@ impl<S: Steps> Change for Stepwise<S> {
             outcomes.push(match outcome {
                 Ok(Outcome::Failed(failure)) => Outcome::Failed(told(failure, &undone)),
                 Ok(outcome) => outcome,
-                Err(e) if e.is_fatal() => {
-                    // The error stands for the whole run: what was undone of this item has to be said here.
-                    if !undone.is_empty() {
-                        tracing::warn!("`{}`: {undone}", self.0.id(item));
-                    }
-                    return Err(e);
-                }
+                // What was undone has to be said of this item, so the error cannot stand for the whole run; the next item will meet it too.
+                Err(e) if e.is_fatal() && undone.is_empty() => return Err(e),
                 Err(e) => Outcome::Failed(told(Failure::from(&e), &undone)),
             });
         }

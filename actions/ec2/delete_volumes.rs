@@ -1,0 +1,166 @@
+use std::collections::HashMap;
+
+use aaws::{Action, Call, Change, Context, Doing, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Volume, VolumeState};
+use futures::stream::{self, StreamExt};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought};
+use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
+use super::tags;
+
+/// How many volumes' snapshots are awaited together.
+const BATCH: usize = 200;
+
+/// Tags of volumes that Kubernetes made for a claim, and will look for (Kubernetes' AWS EBS CSI driver and its predecessor).
+const KUBERNETES: &[&str] = &["kubernetes.io/created-for/pvc/name", "kubernetes.io/created-for/pv/name", "ebs.csi.aws.com/cluster"];
+
+/// Delete detached EBS volumes.
+///
+/// With `snapshot` each volume gets a snapshot first, which is awaited: a volume whose snapshot cannot be taken, or does not complete, stays.
+/// Volumes that are attached are skipped with a reason, and never detached. The ids of the volumes that are still there, because they failed or
+/// were skipped, are printed in the order given; the log and the report say why. An id that does not exist is unchanged.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteVolumes {
+    /// Volumes to delete. An empty list deletes nothing.
+    volume_ids: Items<String>,
+    /// Take a snapshot of each volume first, and await it.
+    #[serde(default)]
+    snapshot: bool,
+    /// Delete also volumes that Kubernetes made for a claim, by their tags.
+    #[serde(default)]
+    kubernetes: bool,
+}
+
+const VOLUMES: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_ids}"];
+
+#[async_trait]
+impl Action for DeleteVolumes {
+    const META: Meta = Meta {
+        path: "ec2/delete_volumes",
+        effect: Effect::Delete,
+        calls: &[
+            DESCRIBE_VOLUMES,
+            CREATE_SNAPSHOT.when(WITH_SNAPSHOT),
+            DESCRIBE_SNAPSHOTS.when(WITH_SNAPSHOT),
+            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", VOLUMES)]),
+        ],
+        rules: &[],
+        examples: &[
+            Example {
+                title: "Delete a volume",
+                input: r#"{"volume_ids": ["vol-0123456789abcdef0"]}"#,
+                output: "[]",
+                given: &["volume vol-0123456789abcdef0"],
+            },
+            Example {
+                title: "Delete two volumes, each after a snapshot; the second is attached, and stays",
+                input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true}"#,
+                output: r#"["vol-0fedcba9876543210"]"#,
+                given: &["volume vol-0123456789abcdef0", "instance i-0123456789abcdef0", "volume vol-0fedcba9876543210 on i-0123456789abcdef0"],
+            },
+        ],
+        notes: &[
+            "Without a rule of the Recycle Bin for volumes, deletion is final.",
+            "A snapshot that was taken stays when its volume cannot be deleted after all; the message of that item names it.",
+            "Snapshots of large volumes take hours: the wait has no limit but `--timeout`. Volumes whose snapshots are not complete then stay, and the snapshots go on.",
+            "Volumes that Kubernetes made for a claim are skipped unless `kubernetes` is given: a claim would find its data gone.",
+        ],
+    };
+
+    type Output = LeftItems;
+
+    async fn run(self, cx: &Context) -> Result<LeftItems> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let sought = find::seek::<Volume>(cx, &ec2, self.volume_ids).await?;
+        let delete = DeleteDetached { ec2, snapshot: self.snapshot, kubernetes: self.kubernetes };
+        Ok(cx.change(stream::iter(sought.into_iter().map(Ok)), delete).await?.left())
+    }
+}
+
+aaws::register!(DeleteVolumes);
+
+struct DeleteDetached {
+    ec2: Client,
+    snapshot: bool,
+    kubernetes: bool,
+}
+
+#[async_trait]
+impl Change for DeleteDetached {
+    type Item = Sought<Volume>;
+    type Done = ();
+
+    fn id(&self, volume: &Sought<Volume>) -> String {
+        volume.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        if self.snapshot { "delete, each after a snapshot of it".into() } else { "delete for good".into() }
+    }
+
+    fn plan(&self, _: &Sought<Volume>) -> Option<String> {
+        Some(if self.snapshot { "it would be deleted when a snapshot of it is complete" } else { "it would be deleted, without a snapshot" }.into())
+    }
+
+    fn verdict(&self, volume: &Sought<Volume>) -> Option<Outcome> {
+        let volume = match &volume.found {
+            Found::There(volume) => volume,
+            Found::Missing => return Some(Outcome::Unchanged("it does not exist".into())),
+            Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+        };
+        let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
+        match volume.state() {
+            Some(VolumeState::Available | VolumeState::Error) => {}
+            Some(VolumeState::Deleting | VolumeState::Deleted) => return Some(Outcome::Unchanged("it is being deleted already".into())),
+            Some(VolumeState::InUse) => return Some(Outcome::Skipped(format!("it is in use, attached to {}", attached.join(", ")))),
+            state => return Some(Outcome::Skipped(format!("it is {}", state.map_or("in no known state", VolumeState::as_str)))),
+        }
+        let claim = KUBERNETES.iter().find_map(|key| Some((key, tags::value(volume.tags(), key)?)));
+        claim.filter(|_| !self.kubernetes).map(|(key, value)| {
+            Outcome::Skipped(format!("Kubernetes made it (`{key}`: `{value}`): delete the claim instead, or give `kubernetes`"))
+        })
+    }
+
+    fn batch(&self) -> usize {
+        if self.snapshot { BATCH } else { 1 }
+    }
+
+    async fn apply(&self, cx: &Context, volumes: &[Sought<Volume>]) -> Result<Vec<Outcome>> {
+        let saved = self.save(cx, volumes).await;
+        let delete = volumes.iter().map(|volume| async {
+            match saved.get(&volume.id) {
+                Some(Err(failure)) => Outcome::Failed(failure.clone()),
+                Some(Ok(snapshot)) => self.delete(&volume.id, Some(snapshot)).await,
+                None => self.delete(&volume.id, None).await,
+            }
+        });
+        Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
+    }
+}
+
+impl DeleteDetached {
+    /// The complete snapshot of each volume, or why there is none; nothing when none is wanted.
+    async fn save(&self, cx: &Context, volumes: &[Sought<Volume>]) -> HashMap<String, Result<String, Failure>> {
+        if !self.snapshot {
+            return HashMap::new();
+        }
+        snapshots::take(cx, &self.ec2, volumes.iter().map(|v| v.id.as_str()), "before it was deleted").await
+    }
+
+    async fn delete(&self, id: &str, snapshot: Option<&String>) -> Outcome {
+        let kept = snapshot.map(|s| format!("its snapshot is {s}"));
+        match self.ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
+            Ok(_) => Outcome::Done((), kept),
+            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Outcome::Unchanged("it does not exist any more".into()),
+            Err(e) => {
+                let failure = Failure::from(&e);
+                let message = kept.into_iter().fold(failure.message, |message, kept| format!("{message}; {kept}"));
+                Outcome::Failed(Failure { message, ..failure })
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Finding what ids stand for, and what filters match.
+//!
+//! Ids are looked up by filter and not by EC2's id parameters: one id that does not exist, or is malformed, makes EC2 refuse a whole request that
+//! names it as an id, but simply matches nothing in a filter.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+
+use aaws::{Call, Context, Doing, Error, Grant, Items, Result};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+/// The most values that one filter takes (EC2 user guide, "Filter resources").
+pub const MOST_VALUES: usize = 200;
+
+/// Things of one page: what EC2 advises against is asking for all at once.
+const PAGE: i32 = 500;
+
+pub const DESCRIBE_VOLUMES: Call = Call::read("ec2:DescribeVolumes", &[Grant::new("ec2:DescribeVolumes", &["*"])]);
+pub const DESCRIBE_INSTANCES: Call = Call::read("ec2:DescribeInstances", &[Grant::new("ec2:DescribeInstances", &["*"])]);
+pub const DESCRIBE_SNAPSHOTS: Call = Call::read("ec2:DescribeSnapshots", &[Grant::new("ec2:DescribeSnapshots", &["*"])]);
+pub const DESCRIBE_IMAGES: Call = Call::read("ec2:DescribeImages", &[Grant::new("ec2:DescribeImages", &["*"])]);
+pub const DESCRIBE_SECURITY_GROUPS: Call = Call::read("ec2:DescribeSecurityGroups", &[Grant::new("ec2:DescribeSecurityGroups", &["*"])]);
+
+/// A filter on one property. An empty list of values must never be sent: callers answer it themselves.
+pub fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {
+    let values: Vec<String> = values.into_iter().map(Into::into).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// What a thing of EC2 is called, and how it is listed.
+pub trait Thing: Sized + Send + 'static {
+    /// The filter that takes ids of these.
+    const FILTER: &'static str;
+    /// For sentences: "volumes".
+    const NAME: &'static str;
+    /// Its id.
+    fn id(&self) -> &str;
+    /// Those that match all filters, page by page; of images and snapshots only the account's own.
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>>;
+}
+
+/// No filters at all rather than an empty list of them.
+fn some(filters: Vec<Filter>) -> Option<Vec<Filter>> {
+    (!filters.is_empty()).then_some(filters)
+}
+
+/// A paginator of an SDK as a stream of things.
+macro_rules! pages {
+    ($request:expr, $list:ident) => {{
+        let pages = $request.into_paginator().send();
+        let doing = || format!("list the {}", Self::NAME);
+        stream::unfold(pages, move |mut pages| async move { pages.next().await.map(|page| (page.doing(doing), pages)) })
+            .map_ok(|page| stream::iter(page.$list.unwrap_or_default().into_iter().map(Ok)))
+            .try_flatten()
+    }};
+}
+
+impl Thing for Volume {
+    const FILTER: &'static str = "volume-id";
+    const NAME: &'static str = "volumes";
+
+    fn id(&self) -> &str {
+        self.volume_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        pages!(ec2.describe_volumes().set_filters(some(filters)).max_results(PAGE), volumes).boxed()
+    }
+}
+
+impl Thing for Instance {
+    const FILTER: &'static str = "instance-id";
+    const NAME: &'static str = "instances";
+
+    fn id(&self) -> &str {
+        self.instance_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let reservations = pages!(ec2.describe_instances().set_filters(some(filters)).max_results(PAGE), reservations);
+        reservations.map_ok(|r| stream::iter(r.instances.unwrap_or_default().into_iter().map(Ok))).try_flatten().boxed()
+    }
+}
+
+impl Thing for Snapshot {
+    const FILTER: &'static str = "snapshot-id";
+    const NAME: &'static str = "snapshots";
+
+    fn id(&self) -> &str {
+        self.snapshot_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        pages!(ec2.describe_snapshots().owner_ids("self").set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
+    }
+}
+
+/// Disabled images too: their snapshots are in use as those of any other.
+impl Thing for Image {
+    const FILTER: &'static str = "image-id";
+    const NAME: &'static str = "images";
+
+    fn id(&self) -> &str {
+        self.image_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_images().owners("self").include_disabled(true).set_filters(some(filters)).max_results(PAGE);
+        pages!(request, images).boxed()
+    }
+}
+
+impl Thing for SecurityGroup {
+    const FILTER: &'static str = "group-id";
+    const NAME: &'static str = "security groups";
+
+    fn id(&self) -> &str {
+        self.group_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        pages!(ec2.describe_security_groups().set_filters(some(filters)).max_results(PAGE), security_groups).boxed()
+    }
+}
+
+/// The thing of an id, or none.
+pub async fn one<T: Thing>(ec2: &Client, id: &str) -> Result<Option<T>> {
+    T::list(ec2, vec![filter(T::FILTER, [id])]).try_next().await
+}
+
+/// The things of these ids that there are, and that match all `filters`, by id.
+pub async fn by_id<T: Thing>(ec2: &Client, ids: &[String], filters: &[Filter]) -> Result<HashMap<String, T>> {
+    with_values(ec2, T::FILTER, ids, filters).map_ok(|thing: T| (thing.id().to_owned(), thing)).try_collect().await
+}
+
+/// The things of which a property has one of these values, 200 values a request; nothing for no values. A thing may come twice when the
+/// property has several values.
+pub fn with_values<'a, T: Thing>(
+    ec2: &'a Client,
+    property: &'a str,
+    values: &'a [String],
+    filters: &'a [Filter],
+) -> impl futures::Stream<Item = Result<T>> + Send + 'a {
+    let requests = values.chunks(MOST_VALUES).map(move |some| {
+        let filters = filters.iter().cloned().chain([filter(property, some)]).collect();
+        T::list(ec2, filters)
+    });
+    stream::iter(requests.collect::<Vec<_>>()).flatten()
+}
+
+/// An id that was given, and what it stands for.
+#[derive(Debug)]
+pub struct Sought<T> {
+    /// As given.
+    pub id: String,
+    /// What was found.
+    pub found: Found<T>,
+}
+
+/// What was found for an id.
+#[derive(Debug)]
+pub enum Found<T> {
+    /// This, the first time that the id was given.
+    There(Box<T>),
+    /// Nothing of this kind in this account and region.
+    Missing,
+    /// The id was given before.
+    Repeated,
+}
+
+impl<T> Found<T> {
+    /// The thing, when there is one.
+    pub fn there(&self) -> Option<&T> {
+        match self {
+            Found::There(thing) => Some(thing),
+            Found::Missing | Found::Repeated => None,
+        }
+    }
+}
+
+/// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given.
+pub async fn seek<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Sought<T>>> {
+    let ids: Vec<String> = ids.stream().try_collect().await?;
+    let mut things = unless_stopped(cx, by_id::<T>(ec2, &ids, &[])).await?;
+    let mut seen = HashSet::new();
+    let sought = |id: String| {
+        let found = if !seen.insert(id.clone()) {
+            Found::Repeated
+        } else {
+            things.remove(&id).map_or(Found::Missing, |thing| Found::There(Box::new(thing)))
+        };
+        Sought { id, found }
+    };
+    Ok(ids.into_iter().map(sought).collect())
+}
+
+/// Looking ends at once when the run is to end.
+pub async fn unless_stopped<T>(cx: &Context, look: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        seen = look => seen,
+        () = cx.stop().asked() => Err(cx.stop().error().unwrap_or(Error::Interrupted)),
+    }
+}
+
+/// For listings: those of the given ids that there are and that match the filters, in the order given, each once; ids that do not exist are
+/// reported as failed items. No ids are no things.
+pub async fn given<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<T>> {
+    let mut there = Vec::new();
+    for Sought { id, found } in seek::<T>(cx, ec2, ids).await? {
+        match found {
+            Found::There(thing) => there.push(*thing),
+            Found::Repeated => {}
+            Found::Missing => cx.settle_failed(&id, &missing::<T>(&id))?,
+        }
+    }
+    Ok(there)
+}
+
+/// The error of an id that stands for nothing.
+pub fn missing<T: Thing>(id: &str) -> Error {
+    Error::Failed(format!("`{id}` is none of the {} of this account in this region", T::NAME))
+}

@@ -1,0 +1,29 @@
+//! EC2: what its actions share.
+//!
+//! What has to be there for an example (`given`) is written in this small vocabulary, one thing a line; names in angle brackets stand for the ids
+//! that EC2 makes up, and are the ids that the example uses (`i-0123456789abcdef0`), which the tests put in place of the real ones:
+//!
+//! - `instance i-0123456789abcdef0` is a running instance with a root volume of 8 GiB; behind it may stand `stopped`, `Key=Value` tags, and
+//!   `root vol-0123456789abcdef0`, which names its root volume;
+//! - `volume vol-0123456789abcdef0` is a detached gp3 volume of 8 GiB; behind it may stand `encrypted`, `Key=Value` tags, and
+//!   `on i-0123456789abcdef0`, an instance given before, to whose `/dev/sdf` it is then attached;
+//! - `snapshot snap-0123456789abcdef0` is a completed snapshot of a volume of its own; `of vol-…` names a volume given before;
+//! - `image ami-0123456789abcdef0` is an available image of an instance of its own; `of i-…` names an instance given before;
+//! - `group sg-0123456789abcdef0` is a security group in the default VPC;
+//! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
+
+mod find;
+mod snapshots;
+mod swap;
+mod tags;
+mod wait;
+
+pub mod delete_volumes;
+pub mod discover_volumes;
+pub mod encrypt_instance_volumes;
+pub mod encrypt_volume;
+
+pub use delete_volumes::DeleteVolumes;
+pub use discover_volumes::DiscoverVolumes;
+pub use encrypt_instance_volumes::EncryptInstanceVolumes;
+pub use encrypt_volume::EncryptVolume;

@@ -1,0 +1,616 @@
+//! Replaces volumes by encrypted copies, and puts the originals back when a step fails.
+//!
+//! The order is what keeps the data: the instance is stopped first, and only then are its volumes copied, so that nothing is written that the
+//! copies lack. Volumes are swapped one after another: at no time is more than one device empty. The original volumes are never deleted.
+
+use std::fmt;
+
+use aaws::poll::Patience;
+use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, async_trait};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    DeviceType, EbsEncryptionSupport, EbsInstanceBlockDeviceSpecification, Instance, InstanceAttributeName,
+    InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode, ProductCodeValues, ResourceType, Snapshot,
+    Volume, VolumeAttachmentState, VolumeState, VolumeType,
+};
+use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
+use futures::{TryStreamExt, stream};
+use serde::Serialize;
+
+use super::find::{self, Thing};
+use super::{snapshots, tags, wait};
+
+/// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
+const MARK: &str = "aaws:swap";
+
+/// The tag that Auto Scaling puts on its instances.
+const AUTO_SCALING: &str = "aws:autoscaling:groupName";
+
+/// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any.
+macro_rules! calls {
+    ($volume:literal, $instance:literal) => {{
+        use aaws::{Call, Grant, When};
+        const REPLACING: When = When::If("a volume has to be replaced");
+        const ATTACHED: When = When::If("a volume that has to be replaced is attached to an instance");
+        const RUNNING: When = When::If("a volume that has to be replaced is attached to a running instance");
+        const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
+        const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
+        const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
+        const VIA: &str = "ec2.${Region}.amazonaws.com";
+        &[
+            $crate::actions::ec2::find::DESCRIBE_VOLUMES,
+            $crate::actions::ec2::find::DESCRIBE_INSTANCES.when(ATTACHED),
+            Call::read("ec2:DescribeInstanceTypes", &[Grant::new("ec2:DescribeInstanceTypes", &["*"])]).when(ATTACHED),
+            Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", &[$instance])]).when(RUNNING),
+            Call::read("kms:DescribeKey", &[Grant::new("kms:DescribeKey", KEYS)]).when(REPLACING),
+            Call::write("ec2:StopInstances", &[Grant::new("ec2:StopInstances", &[$instance])]).when(RUNNING),
+            Call::write(
+                "ec2:CreateSnapshot",
+                &[
+                    Grant::new("ec2:CreateSnapshot", &[$volume, SNAPSHOTS]),
+                    Grant::new("ec2:CreateTags", &[SNAPSHOTS]).condition("StringEquals", "ec2:CreateAction", "CreateSnapshot"),
+                ],
+            )
+            .when(REPLACING),
+            $crate::actions::ec2::find::DESCRIBE_SNAPSHOTS.when(REPLACING),
+            Call::write(
+                "ec2:CreateVolume",
+                &[
+                    Grant::new("ec2:CreateVolume", &[ANY_VOLUME, SNAPSHOTS]),
+                    Grant::new("ec2:CreateTags", &[ANY_VOLUME]).condition("StringEquals", "ec2:CreateAction", "CreateVolume"),
+                    // What EBS does with the key in the caller's name (EBS user guide, "Amazon EBS encryption requirements").
+                    Grant::new("kms:CreateGrant", KEYS).condition("Bool", "kms:GrantIsForAWSResource", "true"),
+                    Grant::new("kms:Decrypt", KEYS).condition("StringEquals", "kms:ViaService", VIA),
+                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).condition("StringEquals", "kms:ViaService", VIA),
+                    Grant::new("kms:ReEncryptFrom", KEYS).condition("StringEquals", "kms:ViaService", VIA),
+                    Grant::new("kms:ReEncryptTo", KEYS).condition("StringEquals", "kms:ViaService", VIA),
+                ],
+            )
+            .when(REPLACING),
+            Call::write("ec2:DetachVolume", &[Grant::new("ec2:DetachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
+            Call::write("ec2:AttachVolume", &[Grant::new("ec2:AttachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
+            Call::write("ec2:ModifyInstanceAttribute", &[Grant::new("ec2:ModifyInstanceAttribute", &[$instance])])
+                .when(When::If("a volume that has to be replaced is deleted with its instance")),
+            Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", &[$instance])]).when(RUNNING),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[SNAPSHOTS])]).when(REPLACING),
+            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::If("a later step fails")),
+        ]
+    }};
+}
+pub(super) use calls;
+
+/// What both actions have to say.
+pub const NOTES: &[&str] = &[
+    "Nobody but the caller can say whether the key may be used: `kms:CreateGrant` on it is needed for volumes to be attached, and instances with them to be started. \
+     Where it is missing, EC2 says so at one of these steps, and everything is undone.",
+    "While it is stopped, an instance loses its memory and what is on instance store volumes, and a public address that is not elastic. The plan and the log say so.",
+    "Refused are: volumes attached to several instances, or managed by an AWS service; instances of Auto Scaling groups (unless `auto_scaling`), running Spot \
+     Instances, instances whose root is an instance store, that can hibernate, are protected against being stopped, have a product code of the AWS Marketplace, or \
+     are of a type that cannot use encrypted volumes.",
+    "Waiting has no limit but `--timeout`; snapshots of large volumes take hours. When it runs out, or on Ctrl-C, what was done is undone.",
+    "Tags whose keys begin with `aws:` belong to AWS and are not copied.",
+    "The original volumes are kept, detached, and billed: delete them when the copies have proved themselves.",
+    "Another process must not change the instance meanwhile. When this one is killed, so that it cannot undo, the log of the run names what it had made.",
+];
+
+/// Replaces the volumes of one job; nothing printed of it (`None`) is a failure that the log and the report explain.
+pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<Told<Option<Vec<Copied>>>> {
+    let key = match job.verdict {
+        // Nothing will be encrypted with it, so nothing has to be known of it.
+        Some(_) => Key { arn: key.to_owned() },
+        None => find::unless_stopped(cx, Key::check(cx, key)).await?,
+    };
+    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key }).await?.settled();
+    let settled: Vec<_> = settled.try_collect().await?;
+    if cx.dry_run() {
+        return Ok(Told::Planned(settled.into_iter().map(|s| s.record).collect()));
+    }
+    let copied = settled.into_iter().find_map(|s| match s.record.status {
+        Status::Unchanged => Some(Vec::new()),
+        _ => s.done,
+    });
+    Ok(Told::Done(copied))
+}
+
+/// A KMS key that can encrypt volumes here.
+struct Key {
+    arn: String,
+}
+
+impl Key {
+    /// Looks the key up by id, ARN or alias, and refuses one that volumes could not be made with: EC2 would say so only when the instance is
+    /// stopped already, by a volume that disappears.
+    async fn check(cx: &Context, given: &str) -> Result<Self> {
+        let kms = aaws::client!(cx, aws_sdk_kms);
+        let answer = kms.describe_key().key_id(given).send().await.doing(|| format!("look at the KMS key `{given}`"))?;
+        let wrong = |why: String| Error::field("kms_key_id", format!("`kms_key_id`: the key `{given}` cannot encrypt volumes: {why}"));
+        let key = answer.key_metadata.ok_or_else(|| wrong("KMS says nothing of it".into()))?;
+        if key.key_state() != Some(&KeyState::Enabled) {
+            return Err(wrong(format!("it is {}", key.key_state().map_or("in no known state", KeyState::as_str))));
+        }
+        let asymmetric = key.key_spec().is_some_and(|s| *s != KeySpec::SymmetricDefault);
+        if asymmetric || key.key_usage().is_some_and(|u| *u != KeyUsageType::EncryptDecrypt) {
+            return Err(wrong("it is not a symmetric key for encryption".into()));
+        }
+        let arn = key.arn.unwrap_or_else(|| given.to_owned());
+        match arn.split(':').nth(3) {
+            Some(region) if region != cx.region() => Err(wrong(format!("it is in {region}, and the volumes are in {}", cx.region()))),
+            _ => Ok(Key { arn }),
+        }
+    }
+}
+
+/// The volumes that are replaced together, because they are of one instance, or the one of none.
+pub struct Job {
+    /// As given: of the volume or of the instance.
+    pub id: String,
+    host: Option<Host>,
+    originals: Vec<Original>,
+    /// What is lost or changes for good when the instance is stopped.
+    warnings: Vec<String>,
+    verdict: Option<Outcome<Vec<Copied>>>,
+}
+
+/// The instance that the volumes are attached to.
+struct Host {
+    id: String,
+    ran: bool,
+}
+
+struct Original {
+    volume: Volume,
+    attachment: Option<Attachment>,
+}
+
+/// Where a volume is attached, and whether it is deleted with the instance.
+#[derive(Debug, Clone, Serialize)]
+struct Attachment {
+    instance: String,
+    device: String,
+    delete_on_termination: bool,
+}
+
+/// A volume and the encrypted copy in its place.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    pub original: String,
+    pub copy: String,
+}
+
+impl Job {
+    /// Nothing is to be done, for this reason.
+    pub fn unchanged(id: String, why: impl Into<String>) -> Self {
+        Job::settled(id, Outcome::Unchanged(why.into()))
+    }
+
+    /// It is not done, for this reason.
+    pub fn refused(id: String, why: impl Into<String>) -> Self {
+        Job::settled(id, Outcome::Failed(Failure::last("Refused", why)))
+    }
+
+    fn settled(id: String, verdict: Outcome<Vec<Copied>>) -> Self {
+        Job { id, host: None, originals: Vec::new(), warnings: Vec::new(), verdict: Some(verdict) }
+    }
+
+    /// Looks at everything that could go wrong half way, before anything is touched.
+    pub async fn survey(cx: &Context, ec2: &Client, id: String, volumes: Vec<Volume>, auto_scaling: bool) -> Result<Self> {
+        let mut originals = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            match original(volume) {
+                Ok(original) => originals.push(original),
+                Err(why) => return Ok(Job::refused(id, why)),
+            }
+        }
+        let Some(attachment) = originals.iter().find_map(|o| o.attachment.as_ref()) else {
+            return Ok(Job { id, host: None, originals, warnings: Vec::new(), verdict: None });
+        };
+        let Some(instance) = find::one::<Instance>(ec2, &attachment.instance).await? else {
+            return Ok(Job::refused(id, format!("the instance `{}`, to which it is attached, cannot be seen", attachment.instance)));
+        };
+        let ran = match may_be_stopped(&instance, auto_scaling) {
+            Ok(ran) => ran,
+            Err(why) => return Ok(Job::refused(id, why)),
+        };
+        let mut warnings = Vec::new();
+        if let Some(why) = type_refuses(cx, ec2, &instance, ran, &mut warnings).await? {
+            return Ok(Job::refused(id, why));
+        }
+        if ran && is_stop_protected(ec2, instance.id()).await? {
+            return Ok(Job::refused(id, format!("the instance `{}` is protected against being stopped: lift that first", instance.id())));
+        }
+        if ran && let Some(address) = changing_address(&instance) {
+            warnings.push(format!("its public address {address} is not elastic, and is another one after the stop"));
+        }
+        Ok(Job { id, host: Some(Host { id: instance.id().to_owned(), ran }), originals, warnings, verdict: None })
+    }
+}
+
+/// Why a volume cannot be replaced, or the volume with its one attachment.
+fn original(volume: Volume) -> Result<Original, String> {
+    let id = volume.id();
+    if volume.operator().and_then(|o| o.managed()) == Some(true) {
+        let who = volume.operator().and_then(|o| o.principal()).unwrap_or("an AWS service");
+        return Err(format!("the volume `{id}` is managed by {who}, and cannot be detached"));
+    }
+    let attachment = match volume.attachments() {
+        [] => None,
+        [one] => Some(Attachment {
+            instance: one.instance_id().unwrap_or_default().to_owned(),
+            device: one.device().unwrap_or_default().to_owned(),
+            delete_on_termination: one.delete_on_termination().unwrap_or_default(),
+        }),
+        many => return Err(format!("the volume `{id}` is attached to {} instances at once: detach it from all but one first", many.len())),
+    };
+    match (volume.state(), &attachment) {
+        (Some(VolumeState::Available), None) => {}
+        (Some(VolumeState::InUse), Some(a)) if !a.instance.is_empty() && !a.device.is_empty() => {}
+        (state, _) => return Err(format!("the volume `{id}` is {}", state.map_or("in no known state", VolumeState::as_str))),
+    }
+    Ok(Original { volume, attachment })
+}
+
+/// Why an instance must not be stopped and changed, or whether it runs.
+fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, String> {
+    let id = instance.id();
+    let ran = match instance.state().and_then(|s| s.name()) {
+        Some(InstanceStateName::Running) => true,
+        Some(InstanceStateName::Stopped) => false,
+        state => return Err(format!("the instance `{id}` is {}: it has to be running or stopped", state.map_or("in no known state", InstanceStateName::as_str))),
+    };
+    if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
+        return Err(format!("the root of the instance `{id}` is an instance store: it cannot be stopped"));
+    }
+    if let Some(group) = tags::value(instance.tags(), AUTO_SCALING).filter(|_| !auto_scaling) {
+        return Err(format!(
+            "the instance `{id}` belongs to the Auto Scaling group `{group}`, which replaces it when it stops: put it in standby, and give `auto_scaling`"
+        ));
+    }
+    if ran && instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
+        return Err(format!("the instance `{id}` is a Spot Instance: stop it yourself first, if its request is persistent"));
+    }
+    if instance.operator().and_then(|o| o.managed()) == Some(true) {
+        return Err(format!("the instance `{id}` is managed by an AWS service"));
+    }
+    if instance.hibernation_options().and_then(|h| h.configured()) == Some(true) {
+        return Err(format!("the instance `{id}` can hibernate: its memory may be on the volume that would be replaced"));
+    }
+    let bought = |p: &ProductCode| p.product_code_type() == Some(&ProductCodeValues::Marketplace);
+    if instance.product_codes().iter().any(bought) {
+        return Err(format!("the instance `{id}` has a product code of the AWS Marketplace, which its volumes must keep"));
+    }
+    Ok(ran)
+}
+
+/// What the instance's type cannot do, and what it loses.
+async fn type_refuses(cx: &Context, ec2: &Client, instance: &Instance, ran: bool, warnings: &mut Vec<String>) -> Result<Option<String>> {
+    let Some(kind) = instance.instance_type() else { return Ok(None) };
+    let answer = find::unless_stopped(cx, async {
+        let request = ec2.describe_instance_types().instance_types(kind.clone()).send();
+        request.await.doing(|| format!("look at the instance type `{kind}`"))
+    })
+    .await?;
+    let Some(known) = answer.instance_types().first() else { return Ok(None) };
+    if known.ebs_info().and_then(|e| e.encryption_support()) == Some(&EbsEncryptionSupport::Unsupported) {
+        return Ok(Some(format!("the instance `{}` is a `{kind}`, which cannot use encrypted volumes", instance.id())));
+    }
+    if ran && known.instance_storage_supported() == Some(true) {
+        warnings.push(format!("a `{kind}` has instance store volumes: what is on them is lost when it stops"));
+    }
+    Ok(None)
+}
+
+async fn is_stop_protected(ec2: &Client, instance: &str) -> Result<bool> {
+    let request = ec2.describe_instance_attribute().instance_id(instance).attribute(InstanceAttributeName::DisableApiStop);
+    let answer = request.send().await.doing(|| format!("ask whether the instance `{instance}` may be stopped"))?;
+    Ok(answer.disable_api_stop().and_then(|d| d.value()).unwrap_or_default())
+}
+
+/// A public address that EC2 lent and takes back at the stop; an elastic one stays.
+fn changing_address(instance: &Instance) -> Option<&str> {
+    let lent = |owner: Option<&str>| owner == Some("amazon");
+    let associations = instance.network_interfaces().iter().filter_map(|n| n.association());
+    associations.filter(|a| lent(a.ip_owner_id())).find_map(|a| a.public_ip())
+}
+
+/// How the volumes of a job are replaced.
+struct Swap {
+    ec2: Client,
+    key: Key,
+}
+
+/// A step of a swap, and what is needed to undo it.
+#[derive(Debug, Serialize)]
+enum Step {
+    /// The instance was stopped. It is not started again while one of these devices is empty.
+    Stop { instance: String, devices: Vec<String> },
+    /// A snapshot was, or may have been, made; without its id it is found by its mark.
+    Snapshot { volume: String, mark: String, snapshot: Option<String> },
+    /// A volume was, or may have been, made; without its id it is found by its snapshot, which nobody else knows.
+    Volume { of: String, snapshot: String, copy: Option<String> },
+    /// The copy takes, or took, the original's place.
+    Replace { original: String, copy: String, at: Attachment },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Stop { instance, .. } => write!(f, "stop {instance}"),
+            Step::Snapshot { volume, snapshot, mark } => {
+                write!(f, "take a snapshot of {volume} ")?;
+                match snapshot {
+                    Some(snapshot) => write!(f, "({snapshot})"),
+                    None => write!(f, "(tagged {MARK}={mark})"),
+                }
+            }
+            Step::Volume { of, snapshot, copy } => {
+                write!(f, "make a copy of {of} ")?;
+                match copy {
+                    Some(copy) => write!(f, "({copy})"),
+                    None => write!(f, "(made from {snapshot})"),
+                }
+            }
+            Step::Replace { original, copy, at } => {
+                write!(f, "put {copy} in the place of {original}, {} of {}", at.device, at.instance)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Steps for Swap {
+    type Item = Job;
+    type Done = Vec<Copied>;
+    type Step = Step;
+
+    fn id(&self, job: &Job) -> String {
+        job.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        format!("replace by volumes that are encrypted with {}", self.key.arn)
+    }
+
+    fn plan(&self, job: &Job) -> Option<String> {
+        let volumes: Vec<_> = job.originals.iter().map(|o| o.volume.id()).collect();
+        let mut text = format!("an encrypted copy would take the place of {}, which would be kept", volumes.join(", "));
+        match &job.host {
+            Some(host) if host.ran => text += &format!("; the instance {} would be stopped, and started again", host.id),
+            Some(host) => text += &format!("; the instance {} is stopped, and would stay so", host.id),
+            None => {}
+        }
+        job.warnings.iter().for_each(|w| text += &format!("; {w}"));
+        Some(text)
+    }
+
+    fn verdict(&self, job: &Job) -> Option<Outcome<Vec<Copied>>> {
+        job.verdict.clone()
+    }
+
+    async fn run(&self, cx: &Context, job: &Job, undo: &mut Undo<Step>) -> Result<Outcome<Vec<Copied>>> {
+        job.warnings.iter().for_each(|w| tracing::warn!("`{}`: {w}", job.id));
+        if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
+            let devices = job.originals.iter().filter_map(|o| o.attachment.as_ref()).map(|a| a.device.clone()).collect();
+            undo.push(Step::Stop { instance: host.id.clone(), devices });
+            self.stop(cx, &host.id).await?;
+        }
+        let mut taken = Vec::with_capacity(job.originals.len());
+        for original in &job.originals {
+            taken.push(self.snapshot(original.volume.id(), undo).await?);
+        }
+        self.completed(cx, &taken).await?;
+        let mut copied = Vec::with_capacity(job.originals.len());
+        for (original, snapshot) in job.originals.iter().zip(&taken) {
+            let copy = self.copy(&original.volume, snapshot, undo).await?;
+            copied.push(Copied { original: original.volume.id().to_owned(), copy });
+        }
+        for made in &copied {
+            wait::volume_available(cx, &self.ec2, &made.copy, Patience::UntilStopped).await?;
+        }
+        for (original, made) in job.originals.iter().zip(&copied) {
+            if let Some(a) = &original.attachment {
+                undo.push(Step::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
+                self.replace(cx, made, a).await?;
+            }
+        }
+        if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
+            self.start(&host.id).await?;
+            wait::instance_is(cx, &self.ec2, &host.id, InstanceStateName::Running, Patience::UntilStopped).await?;
+        }
+        // From here on nothing is undone: the copies are in use.
+        let mut told: Vec<_> = copied.iter().map(|c| format!("{} takes the place of {}, which is kept", c.copy, c.original)).collect();
+        for snapshot in &taken {
+            if let Err(e) = snapshots::delete(&self.ec2, snapshot).await {
+                tracing::warn!("`{}`: the snapshot `{snapshot}` is left over: {e}", job.id);
+                told.push(format!("the snapshot {snapshot} is left over: {e}"));
+            }
+        }
+        Ok(Outcome::Done(copied, Some(told.join("; "))))
+    }
+
+    async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
+        match step {
+            Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
+            Step::Snapshot { volume, mark, snapshot } => {
+                let made = match snapshot {
+                    Some(id) => vec![id.clone()],
+                    None => self.marked(volume, mark).await?,
+                };
+                for id in made {
+                    snapshots::delete(&self.ec2, &id).await?;
+                }
+                Ok(())
+            }
+            Step::Volume { snapshot, copy, .. } => {
+                let made = match copy {
+                    Some(id) => vec![id.clone()],
+                    None => self.made_from(snapshot).await?,
+                };
+                for id in made {
+                    self.delete_volume(&id).await?;
+                }
+                Ok(())
+            }
+            Step::Replace { original, copy, at } => self.put_back(cx, original, copy, at).await,
+        }
+    }
+}
+
+impl Swap {
+    async fn stop(&self, cx: &Context, instance: &str) -> Result<()> {
+        let request = self.ec2.stop_instances().instance_ids(instance).send();
+        request.await.doing(|| format!("stop the instance `{instance}`"))?;
+        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::UntilStopped).await
+    }
+
+    async fn start(&self, instance: &str) -> Result<()> {
+        let request = self.ec2.start_instances().instance_ids(instance).send();
+        request.await.doing(|| format!("start the instance `{instance}`")).map(drop)
+    }
+
+    async fn snapshot(&self, volume: &str, undo: &mut Undo<Step>) -> Result<String> {
+        let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let step = |snapshot| Step::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
+        undo.push(step(None));
+        let description = format!("{volume} while aaws makes an encrypted copy of it");
+        let id = snapshots::begin(&self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
+        undo.forget_last();
+        undo.push(step(Some(id.clone())));
+        Ok(id)
+    }
+
+    async fn completed(&self, cx: &Context, snapshots: &[String]) -> Result<()> {
+        let mut awaited = wait::snapshots(cx, &self.ec2, snapshots).await;
+        for id in snapshots {
+            if let Some(Err(why)) = awaited.remove(id) {
+                return Err(Error::Failed(format!("the snapshot `{id}` is not complete: {why}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// A volume as the original is, but for the key. EC2 takes IOPS and throughput only for the types that have them to choose.
+    async fn copy(&self, original: &Volume, snapshot: &str, undo: &mut Undo<Step>) -> Result<String> {
+        let step = |copy| Step::Volume { of: original.id().to_owned(), snapshot: snapshot.to_owned(), copy };
+        let kind = original.volume_type().cloned();
+        let has_iops = matches!(kind, Some(VolumeType::Gp3 | VolumeType::Io1 | VolumeType::Io2));
+        let request = self
+            .ec2
+            .create_volume()
+            .snapshot_id(snapshot)
+            .client_token(format!("aaws-{snapshot}"))
+            .set_availability_zone(original.availability_zone().map(str::to_owned))
+            .set_outpost_arn(original.outpost_arn().map(str::to_owned))
+            .set_size(original.size())
+            .set_iops(original.iops().filter(|_| has_iops))
+            .set_throughput(original.throughput().filter(|_| kind == Some(VolumeType::Gp3)))
+            .set_volume_type(kind.clone())
+            .set_multi_attach_enabled(original.multi_attach_enabled().filter(|m| *m))
+            .encrypted(true)
+            .kms_key_id(&self.key.arn)
+            .set_tag_specifications(tags::for_new(ResourceType::Volume, tags::own(original.tags())));
+        undo.push(step(None));
+        let made = request.send().await.doing(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;
+        let id = made.volume_id.ok_or_else(|| Error::Failed(format!("EC2 made a copy of `{}` without naming it", original.id())))?;
+        undo.forget_last();
+        undo.push(step(Some(id.clone())));
+        Ok(id)
+    }
+
+    async fn replace(&self, cx: &Context, made: &Copied, at: &Attachment) -> Result<()> {
+        self.detach(&made.original, at).await?;
+        wait::volume_available(cx, &self.ec2, &made.original, Patience::UntilStopped).await?;
+        self.attach(&made.copy, at).await?;
+        wait::volume_attached(cx, &self.ec2, &made.copy, &at.instance, Patience::UntilStopped).await?;
+        // A volume that is attached later stays when the instance goes, unless this is said.
+        if at.delete_on_termination { self.delete_on_termination(at).await } else { Ok(()) }
+    }
+
+    async fn detach(&self, volume: &str, at: &Attachment) -> Result<()> {
+        let request = self.ec2.detach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
+        request.send().await.doing(|| format!("detach the volume `{volume}` from the instance `{}`", at.instance)).map(drop)
+    }
+
+    async fn attach(&self, volume: &str, at: &Attachment) -> Result<()> {
+        let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
+        request.send().await.doing(|| format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device)).map(drop)
+    }
+
+    async fn delete_on_termination(&self, at: &Attachment) -> Result<()> {
+        let ebs = EbsInstanceBlockDeviceSpecification::builder().delete_on_termination(at.delete_on_termination).build();
+        let mapping = InstanceBlockDeviceMappingSpecification::builder().device_name(&at.device).ebs(ebs).build();
+        let request = self.ec2.modify_instance_attribute().instance_id(&at.instance).block_device_mappings(mapping);
+        let doing = || format!("say of `{}` of the instance `{}` whether it is deleted with it", at.device, at.instance);
+        request.send().await.doing(doing).map(drop)
+    }
+
+    /// The original where it was, whatever was done so far: looked at anew, because the answer of the last call may have been lost.
+    async fn put_back(&self, cx: &Context, original: &str, copy: &str, at: &Attachment) -> Result<()> {
+        let attached = |volume: &Volume| {
+            let here = |a: &&aws_sdk_ec2::types::VolumeAttachment| a.instance_id() == Some(at.instance.as_str());
+            volume.attachments().iter().find(here).cloned().filter(|a| a.state() != Some(&VolumeAttachmentState::Detached))
+        };
+        if let Some(volume) = find::one::<Volume>(&self.ec2, copy).await?
+            && let Some(a) = attached(&volume)
+        {
+            if a.state() != Some(&VolumeAttachmentState::Detaching) {
+                self.detach(copy, at).await?;
+            }
+            wait::volume_available(cx, &self.ec2, copy, Patience::ToTheEnd).await?;
+        }
+        let volume = find::one::<Volume>(&self.ec2, original).await?;
+        let volume = volume.ok_or_else(|| Error::Failed(format!("the volume `{original}` cannot be seen")))?;
+        let there = match attached(&volume) {
+            Some(a) if a.state() == Some(&VolumeAttachmentState::Detaching) => None,
+            other => other,
+        };
+        let delete_on_termination = match there {
+            Some(a) => {
+                wait::volume_attached(cx, &self.ec2, original, &at.instance, Patience::ToTheEnd).await?;
+                a.delete_on_termination().unwrap_or_default()
+            }
+            None => {
+                wait::volume_available(cx, &self.ec2, original, Patience::ToTheEnd).await?;
+                self.attach(original, at).await?;
+                wait::volume_attached(cx, &self.ec2, original, &at.instance, Patience::ToTheEnd).await?;
+                false
+            }
+        };
+        if delete_on_termination == at.delete_on_termination { Ok(()) } else { self.delete_on_termination(at).await }
+    }
+
+    /// Starts the instance, but not without its volumes.
+    async fn start_again(&self, cx: &Context, instance: &str, devices: &[String]) -> Result<()> {
+        let seen = find::one::<Instance>(&self.ec2, instance).await?;
+        let seen = seen.ok_or_else(|| Error::Failed(format!("the instance `{instance}` cannot be seen")))?;
+        let mapped: Vec<_> = seen.block_device_mappings().iter().filter_map(|m| m.device_name()).collect();
+        if let Some(empty) = devices.iter().find(|d| !mapped.contains(&d.as_str())) {
+            return Err(Error::Failed(format!("it is not started again, because its device `{empty}` is empty")));
+        }
+        match seen.state().and_then(|s| s.name()) {
+            Some(InstanceStateName::Running | InstanceStateName::Pending) => {}
+            Some(InstanceStateName::Stopping) => {
+                wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+                self.start(instance).await?;
+            }
+            _ => self.start(instance).await?,
+        }
+        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Running, Patience::ToTheEnd).await
+    }
+
+    async fn marked(&self, volume: &str, mark: &str) -> Result<Vec<String>> {
+        let filters = vec![find::filter("volume-id", [volume]), find::filter(&format!("tag:{MARK}"), [mark])];
+        Snapshot::list(&self.ec2, filters).map_ok(|s| s.id().to_owned()).try_collect().await
+    }
+
+    async fn made_from(&self, snapshot: &str) -> Result<Vec<String>> {
+        let filters = vec![find::filter("snapshot-id", [snapshot])];
+        Volume::list(&self.ec2, filters).map_ok(|v| v.id().to_owned()).try_collect().await
+    }
+
+    async fn delete_volume(&self, id: &str) -> Result<()> {
+        match self.ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
+            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Ok(()),
+            answer => answer.map(drop),
+        }
+    }
+}

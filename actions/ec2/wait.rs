@@ -1,0 +1,188 @@
+//! Waiting for volumes, snapshots, images and instances. None has a ceiling but `--timeout`; states that nothing comes after end the wait at once.
+
+use std::collections::HashMap;
+use std::future::Future;
+
+use aaws::poll::{Looks, Patience, until};
+use aaws::{Context, Error, Result};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState};
+
+use super::find::{self, Thing};
+
+/// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
+const UNSEEN: u32 = 8;
+
+/// What a look says.
+pub enum Seen {
+    /// It is as it should be.
+    Ready,
+    /// It is on its way: its state, for the message of a wait that ends.
+    Going(String),
+    /// It will never be: why.
+    Broken(String),
+}
+
+/// Waits for one thing to be as `judge` wants it; `None` is a thing that EC2 does not show. A wait that ends with the run is an error that says so.
+pub async fn for_one<T: Thing>(
+    cx: &Context,
+    ec2: &Client,
+    id: &str,
+    patience: Patience,
+    judge: impl Fn(Option<&T>) -> Seen + Send + Sync,
+) -> Result<()> {
+    let mut last = String::new();
+    let seen = {
+        let (judge, last) = (&judge, std::sync::Mutex::new(&mut last));
+        let last = &last;
+        until(cx, patience, move || async move {
+            Ok(match judge(find::one::<T>(ec2, id).await?.as_ref()) {
+                Seen::Ready => Some(Ok(())),
+                Seen::Broken(why) => Some(Err(Error::Failed(why))),
+                Seen::Going(state) => {
+                    tracing::debug!("`{id}` is {state}");
+                    **last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
+                    None
+                }
+            })
+        })
+        .await?
+    };
+    seen.unwrap_or_else(|| Err(Error::Failed(format!("the run was stopped while `{id}` was {last}"))))
+}
+
+/// A volume that is attached to nothing and can be used.
+pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Patience) -> Result<()> {
+    let unseen = std::sync::atomic::AtomicU32::new(0);
+    for_one::<Volume>(cx, ec2, id, patience, |volume| match volume.map(|v| (v, v.state())) {
+        Some((_, Some(VolumeState::Available))) => Seen::Ready,
+        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => {
+            Seen::Broken(format!("the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"))
+        }
+        Some((_, state)) => Seen::Going(state.map_or("without a state", VolumeState::as_str).to_owned()),
+        None => unseen_yet(&unseen, || format!("the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this")),
+    })
+    .await
+}
+
+/// A volume that is attached to the instance, and nothing of it is under way any more.
+pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, patience: Patience) -> Result<()> {
+    for_one::<Volume>(cx, ec2, id, patience, |volume| {
+        let Some(volume) = volume else { return Seen::Broken(format!("the volume `{id}` is gone")) };
+        let attachment = volume.attachments().iter().find(|a| a.instance_id() == Some(instance));
+        match attachment.and_then(|a| a.state()) {
+            Some(VolumeAttachmentState::Attached) => Seen::Ready,
+            Some(state) => Seen::Going(state.as_str().to_owned()),
+            None if volume.state() == Some(&VolumeState::Available) => Seen::Going("not attached yet".into()),
+            None => Seen::Going(volume.state().map_or("without a state", VolumeState::as_str).to_owned()),
+        }
+    })
+    .await
+}
+
+/// An instance in the state that is wanted.
+pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, patience: Patience) -> Result<()> {
+    for_one::<Instance>(cx, ec2, id, patience, |instance| {
+        let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
+        match state {
+            Some(state) if *state == wanted => Seen::Ready,
+            // Terminated instances are shown for an hour or so.
+            None if wanted == InstanceStateName::Terminated => Seen::Ready,
+            None => Seen::Broken(format!("the instance `{id}` is gone")),
+            Some(state @ (InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) if wanted != InstanceStateName::Terminated => {
+                Seen::Broken(format!("the instance `{id}` is {state}"))
+            }
+            // EC2 takes a start back when it has no capacity, or when a KMS key is not allowed to it.
+            Some(state @ InstanceStateName::Stopped) if wanted == InstanceStateName::Running => {
+                let why = instance.and_then(|i| i.state_reason()).and_then(|r| r.message()).unwrap_or("EC2 gave no reason");
+                Seen::Broken(format!("the instance `{id}` did not start and is {state}: {why}"))
+            }
+            Some(state) => Seen::Going(state.as_str().to_owned()),
+        }
+    })
+    .await
+}
+
+/// What became of each of many that were waited for.
+pub type Awaited = HashMap<String, Result<(), String>>;
+
+/// Waits for many at once, with one request a look for up to 200 of them. Every id comes back: ready, or with the reason why not, which is also
+/// that the run was stopped or that it cannot be looked at.
+pub async fn for_all<T, P>(cx: &Context, ids: &[String], look: impl Fn(Vec<String>) -> P, judge: impl Fn(Option<&T>, &str) -> Seen) -> Awaited
+where
+    P: Future<Output = Result<HashMap<String, T>>>,
+{
+    let mut awaited = Awaited::new();
+    let mut unseen: HashMap<String, u32> = HashMap::new();
+    let mut looks = Looks::new();
+    loop {
+        let pending: Vec<String> = ids.iter().filter(|id| !awaited.contains_key(*id)).cloned().collect();
+        if pending.is_empty() {
+            return awaited;
+        }
+        let seen = match looks.look(look(pending.clone())).await {
+            Ok(seen) => seen,
+            Err(e) => {
+                let why = format!("cannot be looked at, and goes on: {e}");
+                awaited.extend(pending.into_iter().map(|id| (id, Err(why.clone()))));
+                return awaited;
+            }
+        };
+        let mut states = HashMap::new();
+        for id in seen.iter().flat_map(|_| &pending) {
+            let thing = seen.as_ref().and_then(|seen| seen.get(id));
+            match judge(thing, id) {
+                Seen::Ready => drop(awaited.insert(id.clone(), Ok(()))),
+                Seen::Broken(why) => {
+                    let misses = unseen.entry(id.clone()).or_default();
+                    *misses += 1;
+                    if thing.is_some() || *misses > UNSEEN {
+                        awaited.insert(id.clone(), Err(why));
+                    }
+                }
+                Seen::Going(state) => drop(states.insert(id.clone(), state)),
+            }
+        }
+        if awaited.len() < ids.len() && !looks.wait(cx).await {
+            for id in pending {
+                let state = states.remove(&id).unwrap_or_else(|| "not ready".into());
+                awaited.entry(id).or_insert_with(|| Err(format!("the run was stopped while it was {state}; it goes on")));
+            }
+            return awaited;
+        }
+    }
+}
+
+/// Snapshots that are complete. Those that cost nothing to look at together are: 200 a request.
+pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
+    let look = |ids: Vec<String>| async move { find::by_id::<Snapshot>(ec2, &ids, &[]).await };
+    for_all(cx, ids, look, |snapshot: Option<&Snapshot>, id| match snapshot.map(|s| (s, s.state())) {
+        Some((_, Some(SnapshotState::Completed))) => Seen::Ready,
+        Some((s, Some(SnapshotState::Error))) => {
+            Seen::Broken(format!("the snapshot `{id}` ended in the state `error`: {}", s.state_message().unwrap_or("EC2 gave no reason")))
+        }
+        Some((s, state)) => Seen::Going(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%"))),
+        None => Seen::Broken(format!("the snapshot `{id}` has disappeared")),
+    })
+    .await
+}
+
+/// Images that are available.
+pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
+    let look = |ids: Vec<String>| async move { find::by_id::<Image>(ec2, &ids, &[]).await };
+    for_all(cx, ids, look, |image: Option<&Image>, id| match image.map(|i| (i, i.state())) {
+        Some((_, Some(ImageState::Available))) => Seen::Ready,
+        Some((i, Some(state @ (ImageState::Failed | ImageState::Error | ImageState::Invalid | ImageState::Deregistered)))) => {
+            let why = i.state_reason().and_then(|r| r.message()).unwrap_or("EC2 gave no reason");
+            Seen::Broken(format!("the image `{id}` ended in the state `{state}`: {why}"))
+        }
+        Some((_, state)) => Seen::Going(state.map_or("without a state", ImageState::as_str).to_owned()),
+        None => Seen::Broken(format!("the image `{id}` has disappeared")),
+    })
+    .await
+}
+
+/// Not shown yet, or never any more.
+fn unseen_yet(misses: &std::sync::atomic::AtomicU32, gone: impl Fn() -> String) -> Seen {
+    if misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < UNSEEN { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
+}
