@@ -28,6 +28,8 @@ pub mod rules;
 pub mod sandbox;
 pub mod schema;
 pub mod session;
+#[cfg(feature = "site")]
+pub mod site;
 pub mod stop;
 
 #[path = "../actions/mod.rs"]

@@ -60,7 +60,11 @@ impl Action for DeleteVolumes {
                 title: "Delete two volumes, each after a snapshot; the second is attached, and stays",
                 input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true}"#,
                 output: r#"["vol-0fedcba9876543210"]"#,
-                given: &["volume vol-0123456789abcdef0", "instance i-0123456789abcdef0", "volume vol-0fedcba9876543210 on i-0123456789abcdef0"],
+                given: &[
+                    "volume vol-0123456789abcdef0",
+                    "instance i-0123456789abcdef0",
+                    "volume vol-0fedcba9876543210 on i-0123456789abcdef0",
+                ],
             },
         ],
         notes: &[
@@ -103,7 +107,10 @@ impl Change for DeleteDetached {
     }
 
     fn plan(&self, _: &Sought<Volume>) -> Option<String> {
-        Some(if self.snapshot { "it would be deleted when a snapshot of it is complete" } else { "it would be deleted, without a snapshot" }.into())
+        Some(
+            if self.snapshot { "it would be deleted when a snapshot of it is complete" } else { "it would be deleted, without a snapshot" }
+                .into(),
+        )
     }
 
     fn verdict(&self, volume: &Sought<Volume>) -> Option<Outcome> {

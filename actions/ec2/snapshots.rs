@@ -43,7 +43,12 @@ pub async fn delete(ec2: &Client, id: &str) -> Result<()> {
 
 /// Takes a snapshot of each volume and awaits them together: for each volume its complete snapshot, or why there is none. What was begun and did
 /// not complete is named, and stays.
-pub async fn take<'a>(cx: &Context, ec2: &Client, volumes: impl Iterator<Item = &'a str>, when: &str) -> HashMap<String, Result<String, Failure>> {
+pub async fn take<'a>(
+    cx: &Context,
+    ec2: &Client,
+    volumes: impl Iterator<Item = &'a str>,
+    when: &str,
+) -> HashMap<String, Result<String, Failure>> {
     let begun = volumes.map(|volume| async move {
         if cx.stop().is_asked() {
             return (volume.to_owned(), Err(Failure::last("NotStarted", "no snapshot was taken: the run was stopped")));

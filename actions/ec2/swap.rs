@@ -10,8 +10,8 @@ use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told,
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     DeviceType, EbsEncryptionSupport, EbsInstanceBlockDeviceSpecification, Instance, InstanceAttributeName,
-    InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode, ProductCodeValues, ResourceType, Snapshot,
-    Volume, VolumeAttachmentState, VolumeState, VolumeType,
+    InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode, ProductCodeValues, ResourceType,
+    Snapshot, Volume, VolumeAttachmentState, VolumeState, VolumeType,
 };
 use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
 use futures::{TryStreamExt, stream};
@@ -255,7 +255,12 @@ fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, Strin
     let ran = match instance.state().and_then(|s| s.name()) {
         Some(InstanceStateName::Running) => true,
         Some(InstanceStateName::Stopped) => false,
-        state => return Err(format!("the instance `{id}` is {}: it has to be running or stopped", state.map_or("in no known state", InstanceStateName::as_str))),
+        state => {
+            return Err(format!(
+                "the instance `{id}` is {}: it has to be running or stopped",
+                state.map_or("in no known state", InstanceStateName::as_str)
+            ));
+        }
     };
     if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
         return Err(format!("the root of the instance `{id}` is an instance store: it cannot be stopped"));
@@ -532,7 +537,11 @@ impl Swap {
 
     async fn attach(&self, volume: &str, at: &Attachment) -> Result<()> {
         let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
-        request.send().await.doing(|| format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device)).map(drop)
+        request
+            .send()
+            .await
+            .doing(|| format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device))
+            .map(drop)
     }
 
     async fn delete_on_termination(&self, at: &Attachment) -> Result<()> {

@@ -6,7 +6,9 @@ use std::future::Future;
 use aaws::poll::{Looks, Patience, until};
 use aaws::{Context, Error, Result};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState};
+use aws_sdk_ec2::types::{
+    Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
+};
 
 use super::find::{self, Thing};
 
@@ -56,11 +58,13 @@ pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Pa
     let unseen = std::sync::atomic::AtomicU32::new(0);
     for_one::<Volume>(cx, ec2, id, patience, |volume| match volume.map(|v| (v, v.state())) {
         Some((_, Some(VolumeState::Available))) => Seen::Ready,
-        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => {
-            Seen::Broken(format!("the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"))
-        }
+        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => Seen::Broken(format!(
+            "the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"
+        )),
         Some((_, state)) => Seen::Going(state.map_or("without a state", VolumeState::as_str).to_owned()),
-        None => unseen_yet(&unseen, || format!("the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this")),
+        None => unseen_yet(&unseen, || {
+            format!("the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this")
+        }),
     })
     .await
 }
@@ -108,7 +112,12 @@ pub type Awaited = HashMap<String, Result<(), String>>;
 
 /// Waits for many at once, with one request a look for up to 200 of them. Every id comes back: ready, or with the reason why not, which is also
 /// that the run was stopped or that it cannot be looked at.
-pub async fn for_all<T, P>(cx: &Context, ids: &[String], look: impl Fn(Vec<String>) -> P, judge: impl Fn(Option<&T>, &str) -> Seen) -> Awaited
+pub async fn for_all<T, P>(
+    cx: &Context,
+    ids: &[String],
+    look: impl Fn(Vec<String>) -> P,
+    judge: impl Fn(Option<&T>, &str) -> Seen,
+) -> Awaited
 where
     P: Future<Output = Result<HashMap<String, T>>>,
 {
@@ -161,7 +170,9 @@ pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
         Some((s, Some(SnapshotState::Error))) => {
             Seen::Broken(format!("the snapshot `{id}` ended in the state `error`: {}", s.state_message().unwrap_or("EC2 gave no reason")))
         }
-        Some((s, state)) => Seen::Going(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%"))),
+        Some((s, state)) => {
+            Seen::Going(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%")))
+        }
         None => Seen::Broken(format!("the snapshot `{id}` has disappeared")),
     })
     .await
@@ -184,5 +195,9 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 
 /// Not shown yet, or never any more.
 fn unseen_yet(misses: &std::sync::atomic::AtomicU32, gone: impl Fn() -> String) -> Seen {
-    if misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < UNSEEN { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
+    if misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < UNSEEN {
+        Seen::Going("not shown yet".into())
+    } else {
+        Seen::Broken(gone())
+    }
 }

@@ -2,7 +2,8 @@ use std::fmt;
 
 use aaws::change::Settled;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Meta, Outcome, Record, Result, Status, When, async_trait,
+    Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Meta, Outcome, Record, Result, Status, Told, When,
+    async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
@@ -12,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::changes::{Told, aws_policy, failure, is_missing, not_a_user, of_item, users};
+use super::changes::{aws_policy, failure, is_missing, not_a_user, of_item, users};
 
 /// What AWS itself attaches to users whose keys leaked, the newest first.
 const QUARANTINE: [&str; 2] = ["AWSCompromisedKeyQuarantineV3", "AWSCompromisedKeyQuarantineV2"];

@@ -10,6 +10,7 @@ use crate::cli::command_line;
 use crate::manifest::Manifest;
 use crate::policy::{Policy, Scope};
 use crate::registry::Entry;
+use crate::schema::Kind;
 
 /// What every AWS action takes beside its own inputs; all flags are in the guide.
 const COMMON: &[(&str, &str, &str, &str)] = &[
@@ -35,11 +36,17 @@ fn front_matter(title: &str, parents: &[(&str, &str)], permalink: &str) -> Strin
 /// `aaws docs` writes all pages into one of two trees: what actions do, and what they need.
 pub fn index(folder: &str, manifests: &[Manifest]) -> String {
     let mut text = front_matter(&title(folder), &[("has_children", "true")], &format!("/aws/{folder}"));
-    let _ = write!(text, "# {}\n\n| Service | Action | Effect | Summary |\n|---|---|---|---|\n", title(folder));
+    let _ = write!(text, "# {}\n\n<div class=\"catalogue\">\n\n", title(folder));
+    text.push_str("| Service | Action | Effect | Summary |\n|---|---|---|---|\n");
     for m in manifests {
-        let _ = writeln!(text, "| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, m.effect.word(), cell(&m.summary));
+        let _ = writeln!(text, "| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, effect(m.effect), cell(&m.summary));
     }
-    text
+    text + "\n</div>\n"
+}
+
+/// What an action does to the account, so that it is seen at a glance where there are colours.
+fn effect(effect: Effect) -> String {
+    format!("<span class=\"effect {0}\">{0}</span>", effect.word())
 }
 
 /// The actions of one service.
@@ -49,7 +56,7 @@ pub fn service_index(folder: &str, service: &str, manifests: &[&Manifest]) -> St
     let mut text = front_matter(service, &parents, &format!("/aws/{folder}/{service}"));
     let _ = write!(text, "# {service}\n\n| Action | Effect | Summary |\n|---|---|---|\n");
     for m in manifests {
-        let _ = writeln!(text, "| [`{}`]({}.md) | {} | {} |", m.action, m.action, m.effect.word(), cell(&m.summary));
+        let _ = writeln!(text, "| [`{}`]({}.md) | {} | {} |", m.action, m.action, effect(m.effect), cell(&m.summary));
     }
     text
 }
@@ -58,12 +65,14 @@ pub fn service_index(folder: &str, service: &str, manifests: &[&Manifest]) -> St
 pub fn action(m: &Manifest) -> String {
     let title = title(m.action);
     let mut text = front_matter(&title, &[("parent", m.service), ("grand_parent", "Actions")], &format!("/aws/actions/{}", m.path));
-    let _ = write!(text, "# {title}\n\n{}\n\n", m.summary);
+    let _ = write!(text, "# {title}\n\n{} {}\n\n", effect(m.effect), m.summary);
     if !m.description.is_empty() {
         let _ = write!(text, "{}\n\n", m.description);
     }
     let _ = write!(text, "[Source code]({}) • [Permissions](../../permissions/{}.md)\n\n", source(m), m.path);
-    text.push_str("## Usage\n\n### Input\n\n");
+    text.push_str("## Usage\n\n");
+    usage(&mut text, m);
+    text.push_str("### Input\n\n");
     inputs(&mut text, m);
     if !m.rules.is_empty() {
         text.push_str("### Rules\n\n");
@@ -145,6 +154,37 @@ fn output(text: &mut String, m: &Manifest) {
     }
 }
 
+/// The ways to use an action; a reader of the site chooses one, and finds the choice kept on every page.
+fn forms(text: &mut String, cli: &str, json: &str, rust: &str) {
+    for (form, language, says, code) in
+        [("cli", "bash", "", cli), ("json", "bash", "As JSON in a pipe:\n\n", json), ("rust", "rust", "From Rust:\n\n", rust)]
+    {
+        let _ = write!(text, "<div class=\"form\" data-form=\"{form}\">\n\n{says}```{language}\n{code}\n```\n\n</div>\n\n");
+    }
+}
+
+/// What is typed, with the names of the values in place of values.
+fn usage(text: &mut String, m: &Manifest) {
+    let mut cli = format!("aaws {} {}", m.service, m.action);
+    let mut input = Map::new();
+    for param in &m.params {
+        let value = match &param.kind {
+            Kind::Bool => String::new(),
+            Kind::List { .. } => format!(" {}...", param.name.to_uppercase()),
+            _ => format!(" {}", param.name.to_uppercase()),
+        };
+        let flag = format!("--{}{value}", param.name);
+        let _ = write!(cli, " \\\n    {}", if param.required { flag } else { format!("[{flag}]") });
+        if param.required {
+            input.insert(param.name.clone(), Value::from(format!("<{}>", param.kind.name())));
+        }
+    }
+    let skeleton = Value::Object(input);
+    let json = format!("aaws {} {} --input '{skeleton}'", m.service, m.action);
+    text.push_str("<div class=\"forms\"></div>\n\n");
+    forms(text, &cli, &json, &rust(m, &format!("{skeleton:#}")));
+}
+
 fn examples(text: &mut String, m: &Manifest) {
     if m.examples.is_empty() {
         return;
@@ -152,10 +192,9 @@ fn examples(text: &mut String, m: &Manifest) {
     text.push_str("## Examples\n\n");
     for example in m.examples {
         let input = pretty(example.input);
-        let _ = write!(text, "{}:\n\n```bash\n{}\n```\n\n", example.title, command_line(m, example));
         let piped = format!("echo '{}' | aaws {} {} --input -", compact(example.input).replace('\'', r"'\''"), m.service, m.action);
-        let _ = write!(text, "As JSON in a pipe:\n\n```bash\n{piped}\n```\n\n");
-        let _ = write!(text, "From Rust:\n\n```rust\n{}\n```\n\n", rust(m, &input));
+        let _ = write!(text, "{}:\n\n", example.title);
+        forms(text, &command_line(m, example), &piped, &rust(m, &input));
         let _ = write!(text, "Prints:\n\n```json\n{}\n```\n\n", pretty(example.output));
     }
 }

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "backup")]
 mod backup;
+#[cfg(all(feature = "s3", feature = "site"))]
+mod browser;
 #[cfg(feature = "s3")]
 mod changing;
 #[cfg(feature = "s3")]
@@ -23,6 +25,8 @@ mod registry;
 mod s3;
 #[cfg(feature = "s3")]
 mod session;
+#[cfg(feature = "site")]
+mod site;
 #[cfg(feature = "sts")]
 mod sts;
 mod support;

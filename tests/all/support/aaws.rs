@@ -215,6 +215,18 @@ impl Running {
         assert!(status.expect("kill runs").success(), "{} has ended before it got {name}", self.line);
     }
 
+    /// Waits for the first line of its log.
+    pub fn first_line(&self) -> String {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some((line, _)) = self.stderr.text().split_once('\n') {
+                return line.to_owned();
+            }
+            assert!(Instant::now() < end, "{} says nothing", self.line);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn wait(mut self) -> Output {
         let end = Instant::now() + LIMIT;
         let status = loop {

@@ -8,6 +8,8 @@
 
 pub mod aaws;
 pub mod account;
+#[cfg(all(feature = "s3", feature = "site"))]
+pub mod browser;
 #[cfg(feature = "backup")]
 pub mod fake_backup;
 #[cfg(feature = "cloudtrail")]

@@ -1,0 +1,202 @@
+//! A headless Chromium, driven over WebDriver (W3C recommendation) as a person would use it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::directory;
+use super::http::{self, Request};
+
+const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
+
+/// No step of a test takes nearly this long.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Set where the browser tests must run (`.ci/run`), rather than be left out when there is no browser.
+const REQUIRED: &str = "AAWS_BROWSER_TESTS";
+
+pub struct Browser {
+    driver: Child,
+    url: String,
+    session: String,
+    /// Where it keeps its profile, and nothing of another run.
+    _profile: TempDir,
+}
+
+/// Chromium and its driver, or `None` on a machine without them, which is said in a line. Where they are required, that is a failure.
+pub fn browser() -> Option<Browser> {
+    let found = ["chromium", "chromedriver", "node", "npm"].into_iter().find(|program| !is_there(program));
+    let Some(missing) = found else { return Some(Browser::start()) };
+    assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, and there is no {missing}");
+    println!("left out: there is no {missing} on this machine (Debian: apt-get install chromium chromium-driver nodejs npm)");
+    None
+}
+
+fn is_there(program: &str) -> bool {
+    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// The tools that judge pages, from npm, exactly as the lock file names them; installed below the target directory on first use.
+pub fn tools() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory").join("web-tools");
+    std::fs::create_dir_all(&target).expect("a folder for the tools");
+    let lock = std::fs::File::create(target.join("lock")).expect("the target directory is writable");
+    lock.lock().expect("a lock on the tools");
+    let wanted = std::fs::read(Path::new(WEB).join("package-lock.json")).expect("package-lock.json");
+    if std::fs::read(target.join("complete")).is_ok_and(|made_of| made_of == wanted) {
+        return target;
+    }
+    for name in ["package.json", "package-lock.json", ".htmlvalidate.json"] {
+        std::fs::copy(Path::new(WEB).join(name), target.join(name)).expect("a copy of what the tools are");
+    }
+    let installed = Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&target).output();
+    let installed = installed.expect("npm runs");
+    assert!(installed.status.success(), "npm ci: {}", String::from_utf8_lossy(&installed.stderr));
+    std::fs::write(target.join("complete"), wanted).expect("the folder is writable");
+    target
+}
+
+impl Browser {
+    fn start() -> Self {
+        let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().expect("chromedriver runs");
+        let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
+        // "ChromeDriver was started successfully on port 34567."
+        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let (_, port) = line.split_once("successfully on port ")?;
+            port.trim_end_matches('.').parse::<u16>().ok()
+        });
+        let url = format!("http://127.0.0.1:{}", port.expect("chromedriver says its port"));
+        // What it says later must go somewhere.
+        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let profile = directory();
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--window-size=1280,900",
+        ];
+        let arguments: Vec<String> =
+            arguments.iter().map(|a| (*a).to_owned()).chain([format!("--user-data-dir={}", profile.path().display())]).collect();
+        let wanted = json!({"capabilities": {"alwaysMatch": {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"binary": binary(), "args": arguments},
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }}});
+        let mut browser = Browser { driver, url, session: String::new(), _profile: profile };
+        let session = browser.ask("POST", "/session", &wanted);
+        browser.session = session["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {session}")).to_owned();
+        browser
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        let body = if method == "GET" { String::new() } else { body.to_string() };
+        let request = Request::new(method, path, body.as_bytes()).with_header("Content-Type", "application/json");
+        let reply = http::send(&self.url, &request).expect("chromedriver answers");
+        let answer: Value = serde_json::from_str(&reply.text()).unwrap_or_else(|e| panic!("{e}: {}", reply.text()));
+        assert!(reply.status == 200, "{method} {path}: {}", answer["value"]["message"]);
+        answer["value"].clone()
+    }
+
+    fn command(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.ask(method, &format!("/session/{}{path}", self.session), body)
+    }
+
+    pub fn open(&self, url: &str) {
+        self.command("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// Runs a function's body on the page, and gives what it returns; a promise is waited for.
+    pub fn run(&self, script: &str) -> Value {
+        let script = format!("const done = arguments[0]; (async () => {{ {script} }})().then(done, (e) => done('failed: ' + e));");
+        self.command("POST", "/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// Waits until an expression is true on the page.
+    #[track_caller]
+    pub fn until(&self, what: &str) {
+        let end = Instant::now() + LIMIT;
+        while self.run(&format!("return Boolean({what});")) != json!(true) {
+            assert!(Instant::now() < end, "never on {}: {what}", self.run("return location.href;"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn element(&self, selector: &str) -> String {
+        let found = self.command("POST", "/element", &json!({"using": "css selector", "value": selector}));
+        let id = found.as_object().and_then(|o| o.values().next()).and_then(Value::as_str);
+        id.unwrap_or_else(|| panic!("no element {selector}")).to_owned()
+    }
+
+    pub fn click(&self, selector: &str) {
+        self.command("POST", &format!("/element/{}/click", self.element(selector)), &json!({}));
+    }
+
+    pub fn type_into(&self, selector: &str, text: &str) {
+        self.command("POST", &format!("/element/{}/value", self.element(selector)), &json!({ "text": text }));
+    }
+
+    /// Presses one key where the focus is: `/`, or a key of WebDriver's table such as `\u{e014}` (arrow right).
+    pub fn press(&self, key: &str) {
+        let actions = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
+        self.command("POST", "/actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
+    }
+
+    pub fn resize(&self, width: u32, height: u32) {
+        self.command("POST", "/window/rect", &json!({"width": width, "height": height}));
+    }
+
+    /// One command of the DevTools protocol.
+    pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
+        self.command("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
+    }
+
+    /// What the console has said since the last time this was asked.
+    pub fn console(&self) -> Vec<String> {
+        self.log("browser").iter().map(|entry| entry["message"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// The addresses of all requests since the last time this was asked.
+    pub fn requests(&self) -> Vec<String> {
+        let url = |entry: &Value| {
+            let message: Value = serde_json::from_str(entry["message"].as_str()?).ok()?;
+            let message = &message["message"];
+            (message["method"] == "Network.requestWillBeSent").then(|| message["params"]["request"]["url"].as_str().map(str::to_owned))?
+        };
+        self.log("performance").iter().filter_map(url).collect()
+    }
+
+    fn log(&self, kind: &str) -> Vec<Value> {
+        self.command("POST", "/se/log", &json!({ "type": kind })).as_array().cloned().unwrap_or_default()
+    }
+}
+
+/// Where Chromium is; Debian's driver looks for a Chrome otherwise.
+fn binary() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|p| p.join("chromium")).find(|p| p.exists());
+    found.expect("chromium is on the path").display().to_string()
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !self.session.is_empty() {
+            // It ends its browser with the session; a test that failed must not fail again here.
+            let request = Request::new("DELETE", &format!("/session/{}", self.session), b"");
+            let _ = http::send(&self.url, &request);
+        }
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
