@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use aaws::{Call, Context, Doing, Error, Grant, Items, Result};
+use aaws::{Call, Context, Doing, Error, Grant, Items, Record, Result, Status};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -212,7 +212,10 @@ pub async fn given<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> 
         match found {
             Found::There(thing) => there.push(*thing),
             Found::Repeated => {}
-            Found::Missing => cx.settle_failed(&id, &missing::<T>(&id))?,
+            Found::Missing => {
+                let message = format!("it is none of the {} of this account in this region", T::NAME);
+                cx.settle(&Record { item: id, status: Status::Failed, code: Some("NotFound".into()), message: Some(message) })?;
+            }
         }
     }
     Ok(there)

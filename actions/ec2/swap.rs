@@ -207,6 +207,9 @@ impl Job {
         let Some(instance) = find::one::<Instance>(ec2, &attachment.instance).await? else {
             return Ok(Job::refused(id, format!("the instance `{}`, to which it is attached, cannot be seen", attachment.instance)));
         };
+        for attachment in originals.iter_mut().filter_map(|o| o.attachment.as_mut()) {
+            attachment.delete_on_termination |= goes_with(&instance, &attachment.device);
+        }
         let ran = match may_be_stopped(&instance, auto_scaling) {
             Ok(ran) => ran,
             Err(why) => return Ok(Job::refused(id, why)),
@@ -247,6 +250,12 @@ fn original(volume: Volume) -> Result<Original, String> {
         (state, _) => return Err(format!("the volume `{id}` is {}", state.map_or("in no known state", VolumeState::as_str))),
     }
     Ok(Original { volume, attachment })
+}
+
+/// Whether the volume at a device is deleted with its instance.
+fn goes_with(instance: &Instance, device: &str) -> bool {
+    let mapping = instance.block_device_mappings().iter().find(|m| m.device_name() == Some(device));
+    mapping.and_then(|m| m.ebs()).and_then(|e| e.delete_on_termination()).unwrap_or_default()
 }
 
 /// Why an instance must not be stopped and changed, or whether it runs.
