@@ -13,18 +13,14 @@ use aws_sdk_ec2::types::{
     InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode, ProductCodeValues, ResourceType,
     Snapshot, Volume, VolumeAttachmentState, VolumeState, VolumeType,
 };
-use aws_sdk_kms::types::{KeySpec, KeyState, KeyUsageType};
 use futures::{TryStreamExt, stream};
 use serde::Serialize;
 
 use super::find::{self, Thing};
-use super::{snapshots, tags, wait};
+use super::{kms, snapshots, tags, wait};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
 const MARK: &str = "aaws:swap";
-
-/// The tag that Auto Scaling puts on its instances.
-const AUTO_SCALING: &str = "aws:autoscaling:groupName";
 
 /// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any.
 macro_rules! calls {
@@ -42,7 +38,7 @@ macro_rules! calls {
             $crate::actions::ec2::find::DESCRIBE_INSTANCES.when(ATTACHED),
             Call::read("ec2:DescribeInstanceTypes", &[Grant::new("ec2:DescribeInstanceTypes", &["*"])]).when(ATTACHED),
             Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", &[$instance])]).when(RUNNING),
-            Call::read("kms:DescribeKey", &[Grant::new("kms:DescribeKey", KEYS)]).when(REPLACING),
+            $crate::actions::ec2::kms::DESCRIBE_KEY.when(REPLACING),
             Call::write("ec2:StopInstances", &[Grant::new("ec2:StopInstances", &[$instance])]).when(RUNNING),
             Call::write(
                 "ec2:CreateSnapshot",
@@ -97,8 +93,8 @@ pub const NOTES: &[&str] = &[
 pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<Told<Option<Vec<Copied>>>> {
     let key = match job.verdict {
         // Nothing will be encrypted with it, so nothing has to be known of it.
-        Some(_) => Key { arn: key.to_owned() },
-        None => find::unless_stopped(cx, Key::check(cx, key)).await?,
+        Some(_) => key.to_owned(),
+        None => find::unless_stopped(cx, kms::check(cx, cx.region(), key)).await?,
     };
     let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key }).await?.settled();
     let settled: Vec<_> = settled.try_collect().await?;
@@ -110,34 +106,6 @@ pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<T
         _ => s.done,
     });
     Ok(Told::Done(copied))
-}
-
-/// A KMS key that can encrypt volumes here.
-struct Key {
-    arn: String,
-}
-
-impl Key {
-    /// Looks the key up by id, ARN or alias, and refuses one that volumes could not be made with: EC2 would say so only when the instance is
-    /// stopped already, by a volume that disappears.
-    async fn check(cx: &Context, given: &str) -> Result<Self> {
-        let kms = aaws::client!(cx, aws_sdk_kms);
-        let answer = kms.describe_key().key_id(given).send().await.doing(|| format!("look at the KMS key `{given}`"))?;
-        let wrong = |why: String| Error::field("kms_key_id", format!("`kms_key_id`: the key `{given}` cannot encrypt volumes: {why}"));
-        let key = answer.key_metadata.ok_or_else(|| wrong("KMS says nothing of it".into()))?;
-        if key.key_state() != Some(&KeyState::Enabled) {
-            return Err(wrong(format!("it is {}", key.key_state().map_or("in no known state", KeyState::as_str))));
-        }
-        let asymmetric = key.key_spec().is_some_and(|s| *s != KeySpec::SymmetricDefault);
-        if asymmetric || key.key_usage().is_some_and(|u| *u != KeyUsageType::EncryptDecrypt) {
-            return Err(wrong("it is not a symmetric key for encryption".into()));
-        }
-        let arn = key.arn.unwrap_or_else(|| given.to_owned());
-        match arn.split(':').nth(3) {
-            Some(region) if region != cx.region() => Err(wrong(format!("it is in {region}, and the volumes are in {}", cx.region()))),
-            _ => Ok(Key { arn }),
-        }
-    }
 }
 
 /// The volumes that are replaced together, because they are of one instance, or the one of none.
@@ -274,7 +242,7 @@ fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, Strin
     if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
         return Err(format!("the root of the instance `{id}` is an instance store: it cannot be stopped"));
     }
-    if let Some(group) = tags::value(instance.tags(), AUTO_SCALING).filter(|_| !auto_scaling) {
+    if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP).filter(|_| !auto_scaling) {
         return Err(format!(
             "the instance `{id}` belongs to the Auto Scaling group `{group}`, which replaces it when it stops: put it in standby, and give `auto_scaling`"
         ));
@@ -329,7 +297,8 @@ fn changing_address(instance: &Instance) -> Option<&str> {
 /// How the volumes of a job are replaced.
 struct Swap {
     ec2: Client,
-    key: Key,
+    /// ARN of the key that the copies are encrypted with.
+    key: String,
 }
 
 /// A step of a swap, and what is needed to undo it.
@@ -381,7 +350,7 @@ impl Steps for Swap {
     }
 
     fn summary(&self) -> String {
-        format!("replace by volumes that are encrypted with {}", self.key.arn)
+        format!("replace by volumes that are encrypted with {}", self.key)
     }
 
     fn plan(&self, job: &Job) -> Option<String> {
@@ -520,7 +489,7 @@ impl Swap {
             .set_volume_type(kind.clone())
             .set_multi_attach_enabled(original.multi_attach_enabled().filter(|m| *m))
             .encrypted(true)
-            .kms_key_id(&self.key.arn)
+            .kms_key_id(&self.key)
             .set_tag_specifications(tags::for_new(ResourceType::Volume, tags::own(original.tags())));
         undo.push(step(None));
         let made = request.send().await.doing(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;

@@ -7,6 +7,9 @@ use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 /// Keys that begin so are AWS's: they can be neither set nor removed, in whatever case (EC2 user guide, "Tag restrictions").
 const RESERVED: &str = "aws:";
 
+/// The tag that Auto Scaling puts on its instances.
+pub const AUTO_SCALING_GROUP: &str = "aws:autoscaling:groupName";
+
 /// Tags that say by their key that AWS Backup keeps the thing.
 const AWS_BACKUP: &str = "aws:backup";
 

@@ -53,6 +53,11 @@ impl<S> Undo<S> {
         self.0.push(step);
     }
 
+    /// Nothing is to be undone any more: there is no way back from here.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// The last step noted is not to be undone any more.
     pub fn forget_last(&mut self) {
         self.0.pop();

@@ -28,12 +28,16 @@ fn the_tour_is_what_the_demo_prints() {
     assert_eq!(block("demo").trim(), demo.stdout.trim(), "the README's tour: paste what `aaws demo` prints");
 }
 
-/// Builds the README's crate in a folder of its own, with the versions that this repository is locked to.
-fn example_crate() -> PathBuf {
+/// Builds the README's crate in a folder of its own, with the versions that this repository is locked to, and with these features of `aaws`.
+fn example_crate(features: &str) -> PathBuf {
     let target = Path::new(ROOT).join("target").join("example-crate");
-    let source = target.join("source");
+    // One after another: they share what they are built of.
+    let lock = fs::create_dir_all(&target).and_then(|()| fs::File::create(target.join("lock"))).expect("a folder for the crate");
+    lock.lock().expect("a lock on the folder");
+    let source = target.join(format!("source-{features}"));
     fs::create_dir_all(source.join("src")).expect("a folder for the crate");
-    let manifest = block("plugin Cargo.toml").replace("../aaws", ROOT);
+    let wanted = format!("default-features = false, features = [{features:?}]").replace("[\"\"]", "[]");
+    let manifest = block("plugin Cargo.toml").replace("../aaws", ROOT).replace("default-features = false", &wanted);
     // Its own workspace: the folder is below ours.
     fs::write(source.join("Cargo.toml"), manifest + "\n[workspace]\n").expect("its Cargo.toml");
     fs::copy(Path::new(ROOT).join("Cargo.lock"), source.join("Cargo.lock")).expect("the locked versions");
@@ -47,12 +51,14 @@ fn example_crate() -> PathBuf {
         .output();
     let built = built.expect("cargo runs");
     assert!(built.status.success(), "the README's crate does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    target.join("debug").join("acme")
+    let program = source.join("acme");
+    fs::copy(target.join("debug").join("acme"), &program).expect("the program");
+    program
 }
 
 #[test]
 fn the_example_crate_is_a_program_with_its_own_actions_only() {
-    let program = example_crate();
+    let program = example_crate("");
     let run = |args: &[&str]| {
         let output = Command::new(&program).args(args).env_clear().output().expect("the program runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -74,4 +80,19 @@ fn the_example_crate_is_a_program_with_its_own_actions_only() {
     let (code, stdout, _) = run(&["describe", "acme", "find_duplicates"]);
     assert_eq!(code, Some(0));
     assert!(stdout.contains("Names to look through."), "{stdout}");
+}
+
+#[cfg(feature = "site")]
+#[test]
+fn the_example_crate_has_a_site_with_its_own_actions() {
+    let program = example_crate("site");
+    let folder = crate::support::directory();
+    let site = folder.path().join("site");
+    let output = Command::new(&program).args(["docs", "build", "--out"]).arg(&site).env_clear().output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |page: &str| fs::read_to_string(site.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+    let page = read("aws/actions/acme/find_duplicates.html");
+    assert!(page.contains("Find the names that are given more than once.") && page.contains("ignore_case"), "{page}");
+    assert!(read("aws/actions.html").contains("actions/acme/find_duplicates.html"));
+    assert!(!read("llms.txt").contains("delete_objects"), "no built-in action was asked for");
 }

@@ -1,0 +1,253 @@
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use aaws::{
+    Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When, async_trait,
+};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{ResourceType, Snapshot};
+use futures::TryStreamExt;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
+use super::kms::{self, DESCRIBE_KEY};
+use super::making::{self, Maker, Row};
+use super::wait::{self, Awaited};
+use super::{presign, tags};
+
+/// Copy EBS snapshots to another region, or within one, and await the copies.
+///
+/// The snapshots are in the region that the action runs in, and may be shared by another account; the copies are made in `target_region`. A copy
+/// that is accepted may still end in an error, say because its key may not be used: such a copy is a failure of its snapshot, with EC2's reason. The
+/// ids of the complete copies are printed in the order of the snapshots; with `details`, what came of each, so that it is seen which have no copy.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CopySnapshots {
+    /// Snapshots to copy, in the region that the action runs in. An empty list copies nothing.
+    snapshot_ids: Items<String>,
+    /// Region of the copies; it may be the same.
+    target_region: String,
+    /// How many copies may be pending at once.
+    #[serde(default = "twenty")]
+    pending_limit: NonZeroU32,
+    /// Encrypt copies of snapshots that are not encrypted. Copies of encrypted snapshots always are.
+    #[serde(default)]
+    encrypt: bool,
+    /// KMS key of the copies, in the target region: its id, ARN or alias. The target region's default key for EBS unless given.
+    kms_key_id: Option<String>,
+    /// Give the copies the snapshots' own tags.
+    #[serde(default)]
+    copy_tags: bool,
+    /// Print the ids as soon as the copies are begun, and do not await them.
+    #[serde(default)]
+    no_wait: bool,
+    /// Print what came of each snapshot, with its copy, rather than the ids of the copies.
+    #[serde(default)]
+    details: bool,
+}
+
+/// As many copies as EC2 lets be pending for a target region, unless the quota was raised.
+fn twenty() -> NonZeroU32 {
+    const TWENTY: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
+    TWENTY
+}
+
+const SOURCES: &str = "arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}";
+const COPIES: &str = "arn:${Partition}:ec2:${target_region}::snapshot/*";
+const KEYS: &[&str] = &["arn:${Partition}:kms:*:${Account}:key/*"];
+
+#[async_trait]
+impl Action for CopySnapshots {
+    const META: Meta = Meta {
+        path: "ec2/copy_snapshots",
+        effect: Effect::Create,
+        calls: &[
+            DESCRIBE_SNAPSHOTS,
+            DESCRIBE_KEY.when(When::With(&["kms_key_id"])),
+            Call::write(
+                "ec2:CopySnapshot",
+                &[
+                    Grant::new("ec2:CopySnapshot", &[SOURCES, COPIES]),
+                    Grant::new("ec2:CreateTags", &[COPIES]).when(When::With(&["copy_tags"])).condition(
+                        "StringEquals",
+                        "ec2:CreateAction",
+                        "CopySnapshot",
+                    ),
+                    Grant::new("kms:CreateGrant", KEYS)
+                        .when(When::If("the snapshot or its copy is encrypted with a customer managed key"))
+                        .condition("Bool", "kms:GrantIsForAWSResource", "true"),
+                    Grant::new("kms:Decrypt", KEYS).when(ENCRYPTED),
+                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).when(ENCRYPTED),
+                    Grant::new("kms:ReEncryptFrom", KEYS).when(ENCRYPTED),
+                    Grant::new("kms:ReEncryptTo", KEYS).when(ENCRYPTED),
+                ],
+            ),
+        ],
+        rules: &[Rule::Requires("kms_key_id", "encrypt")],
+        examples: &[
+            Example {
+                title: "Copy a snapshot to another region, with its tags, and encrypt the copy with the default key there",
+                input: r#"{"snapshot_ids": ["snap-0123456789abcdef0"], "target_region": "us-west-2", "encrypt": true, "copy_tags": true}"#,
+                output: r#"["snap-0fedcba9876543210"]"#,
+                given: &["snapshot snap-0123456789abcdef0"],
+            },
+            Example {
+                title: "Copy a snapshot within its region, and tell which copy is of which snapshot",
+                input: r#"{"snapshot_ids": ["snap-0123456789abcdef0"], "target_region": "us-east-1", "details": true}"#,
+                output: r#"[{"SourceId": "snap-0123456789abcdef0", "Status": "done", "Id": "snap-0fedcba9876543210", "Message": "snap-0fedcba9876543210 is complete"}]"#,
+                given: &["snapshot snap-0123456789abcdef0"],
+            },
+        ],
+        notes: &[
+            "Delete no snapshot whose copy you do not have: use the ids that are printed, or `details`, not the ids that were asked for.",
+            "Copies take from minutes to hours: the wait has no limit but `--timeout`. When it ends, the log, the report and `details` name every copy that was begun; \
+             they go on.",
+            "EC2 limits how many copies are pending for a target region (20 unless raised): more than that are tried again for a while, and then fail. At most \
+             `--concurrency` copies are under way in any case.",
+            "A snapshot that is encrypted with the AWS managed key of another account cannot be copied.",
+            "The volume id of a copy is arbitrary: EC2 does not keep the original's.",
+        ],
+    };
+
+    type Output = Listing<Row>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Row>> {
+        if self.target_region.trim().is_empty() {
+            return Err(Error::field("target_region", "`target_region` names no region"));
+        }
+        let here = aaws::client!(cx, aws_sdk_ec2);
+        let region = aws_sdk_ec2::config::Region::new(self.target_region.clone());
+        let there = aaws::client!(cx, aws_sdk_ec2, |config: aws_sdk_ec2::config::Builder| config.region(region));
+        let key = match &self.kms_key_id {
+            Some(key) => Some(find::unless_stopped(cx, kms::check(cx, &self.target_region, key)).await?),
+            None => None,
+        };
+        let sought = sources(cx, &here, self.snapshot_ids).await?;
+        let copy = Copy {
+            there,
+            target_region: self.target_region,
+            key,
+            encrypt: self.encrypt,
+            copy_tags: self.copy_tags,
+            wait: !self.no_wait,
+            source_region: cx.region().to_owned(),
+            pending: Arc::new(Semaphore::new(usize::try_from(self.pending_limit.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
+            held: Mutex::default(),
+        };
+        making::make(cx, sought, copy, self.details).await
+    }
+}
+
+const ENCRYPTED: When = When::If("the snapshot or its copy is encrypted with a customer managed key");
+
+aaws::register!(CopySnapshots);
+
+/// Looks up the snapshots, also those of other accounts that are shared.
+async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Sought<Snapshot>>> {
+    let ids: Vec<String> = ids.stream().try_collect().await?;
+    let mut found: HashMap<String, Snapshot> = HashMap::new();
+    for some in ids.chunks(find::MOST_VALUES) {
+        let request = ec2.describe_snapshots().filters(find::filter(Snapshot::FILTER, some)).into_paginator().items().send();
+        let snapshots = async { request.try_collect().await.doing(|| "list the snapshots") };
+        let snapshots: Vec<Snapshot> = find::unless_stopped(cx, snapshots).await?;
+        found.extend(snapshots.into_iter().map(|s| (s.id().to_owned(), s)));
+    }
+    let mut seen = HashSet::new();
+    let sought = |id: String| {
+        let found = match (seen.insert(id.clone()), found.remove(&id)) {
+            (false, _) => Found::Repeated,
+            (true, Some(snapshot)) => Found::There(Box::new(snapshot)),
+            (true, None) => Found::Missing,
+        };
+        Sought { id, found }
+    };
+    Ok(ids.into_iter().map(sought).collect())
+}
+
+struct Copy {
+    /// In the target region.
+    there: Client,
+    source_region: String,
+    target_region: String,
+    /// ARN of the key, when one was given.
+    key: Option<String>,
+    encrypt: bool,
+    copy_tags: bool,
+    wait: bool,
+    pending: Arc<Semaphore>,
+    /// The places of the copies that are pending.
+    held: Mutex<HashMap<String, OwnedSemaphorePermit>>,
+}
+
+#[async_trait]
+impl Maker for Copy {
+    type Source = Sought<Snapshot>;
+
+    fn id(&self, snapshot: &Sought<Snapshot>) -> String {
+        snapshot.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        format!("copy to {}", self.target_region)
+    }
+
+    fn plan(&self, sought: &Sought<Snapshot>) -> Option<String> {
+        let encrypted = self.encrypt || sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
+        Some(format!("a copy of it would be made in {}{}", self.target_region, if encrypted { ", encrypted" } else { ", not encrypted" }))
+    }
+
+    fn verdict(&self, sought: &Sought<Snapshot>) -> Option<Outcome<String>> {
+        match &sought.found {
+            Found::There(_) => None,
+            Found::Missing => {
+                let why = format!("it does not exist in {}, or is not shared with this account", self.source_region);
+                Some(Outcome::Failed(Failure::last("InvalidSnapshot.NotFound", why)))
+            }
+            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
+        }
+    }
+
+    /// Each copy has its place from its beginning to its end.
+    fn together(&self) -> usize {
+        1
+    }
+
+    fn awaited(&self) -> bool {
+        self.wait
+    }
+
+    async fn begin(&self, cx: &Context, sought: &Sought<Snapshot>) -> Result<String> {
+        let stopped = || Error::Failed("not started: the run was stopped".into());
+        let place = tokio::select! {
+            place = Arc::clone(&self.pending).acquire_owned() => place.map_err(|_| stopped())?,
+            () = cx.stop().asked() => return Err(stopped()),
+        };
+        let encrypted = sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
+        let url = match encrypted && self.source_region != self.target_region {
+            true => Some(presign::copy_url(cx, &self.source_region, &self.target_region, &sought.id, self.key.as_deref()).await?),
+            false => None,
+        };
+        let own = if self.copy_tags { sought.found.there().map(|s| tags::own(s.tags())).unwrap_or_default() } else { Vec::new() };
+        let request = self.there.copy_snapshot().source_region(&self.source_region).source_snapshot_id(&sought.id);
+        let request = request.description(format!("{} of {}, copied by aaws", sought.id, self.source_region));
+        // Encryption cannot be taken away: of an encrypted snapshot this is not said, so that the default of the region holds.
+        let request = request.set_encrypted(self.encrypt.then_some(true)).set_kms_key_id(self.key.clone());
+        let request = request.set_presigned_url(url).set_tag_specifications(tags::for_new(ResourceType::Snapshot, own));
+        let made = request.send().await.doing(|| format!("copy the snapshot `{}` to {}", sought.id, self.target_region))?;
+        let id = made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", sought.id)))?;
+        if self.wait {
+            self.held.lock().await.insert(id.clone(), place);
+        }
+        Ok(id)
+    }
+
+    async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {
+        let awaited = wait::snapshots(cx, &self.there, made).await;
+        let mut held = self.held.lock().await;
+        made.iter().for_each(|id| drop(held.remove(id)));
+        awaited
+    }
+}

@@ -1,0 +1,152 @@
+use aaws::{Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, When, async_trait};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought};
+use super::making::{self, Maker, Row};
+use super::wait::{self, Awaited};
+use super::{images, snapshots, tags};
+
+/// Make images (AMIs) of instances, and await them.
+///
+/// All images are begun, then awaited together. Each has a name of its own, and it and its snapshots get the instance's own tags in the call that
+/// begins it. The ids of the available ones are printed in the order of the instances; with `details`, what came of each instance. An image that
+/// ends in an error is a failure of its instance, with EC2's reason.
+///
+/// Unless `reboot` is given, instances run on, and their images are what a power cut would leave: crash-consistent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateImages {
+    /// Instances to make images of. An empty list is none.
+    instance_ids: Items<String>,
+    /// Let EC2 reboot each instance, so that its file systems are whole in the image.
+    #[serde(default)]
+    reboot: bool,
+    /// Print the ids as soon as the images are begun, and do not await them.
+    #[serde(default)]
+    no_wait: bool,
+    /// Print what came of each instance, with its image, rather than the ids of the images.
+    #[serde(default)]
+    details: bool,
+}
+
+const INSTANCE: &str = "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_ids}";
+const IMAGE: &str = "arn:${Partition}:ec2:${Region}::image/*";
+
+#[async_trait]
+impl Action for CreateImages {
+    const META: Meta = Meta {
+        path: "ec2/create_images",
+        effect: Effect::Create,
+        calls: &[
+            DESCRIBE_INSTANCES,
+            Call::write(
+                "ec2:CreateImage",
+                &[
+                    Grant::new("ec2:CreateImage", &[INSTANCE, IMAGE, snapshots::SNAPSHOTS]),
+                    Grant::new("ec2:CreateTags", &[IMAGE, snapshots::SNAPSHOTS]).condition(
+                        "StringEquals",
+                        "ec2:CreateAction",
+                        "CreateImage",
+                    ),
+                ],
+            ),
+            DESCRIBE_IMAGES.when(When::Without(&["no_wait"])),
+        ],
+        rules: &[],
+        examples: &[
+            Example {
+                title: "Make an image of an instance that runs on",
+                input: r#"{"instance_ids": ["i-0123456789abcdef0"]}"#,
+                output: r#"["ami-0123456789abcdef0"]"#,
+                given: &["instance i-0123456789abcdef0"],
+            },
+            Example {
+                title: "Make an image, with a reboot, and tell which instance it is of",
+                input: r#"{"instance_ids": ["i-0123456789abcdef0"], "reboot": true, "details": true}"#,
+                output: r#"[{"SourceId": "i-0123456789abcdef0", "Status": "done", "Id": "ami-0123456789abcdef0", "Message": "ami-0123456789abcdef0 is complete"}]"#,
+                given: &["instance i-0123456789abcdef0"],
+            },
+        ],
+        notes: &[
+            "Images of large volumes take hours: the wait has no limit but `--timeout`. When it ends, the log, the report and `details` name every image that was begun; \
+             they go on.",
+            "With `reboot` what runs on the instances is interrupted.",
+            "Instances whose root is an instance store, and terminated ones, fail: EC2 makes no images of those.",
+            "Volumes on instance stores are not in the image.",
+        ],
+    };
+
+    type Output = Listing<Row>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Row>> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let sought = find::seek::<Instance>(cx, &ec2, self.instance_ids).await?;
+        making::make(cx, sought, Shoot { ec2, reboot: self.reboot, wait: !self.no_wait }, self.details).await
+    }
+}
+
+aaws::register!(CreateImages);
+
+struct Shoot {
+    ec2: Client,
+    reboot: bool,
+    wait: bool,
+}
+
+#[async_trait]
+impl Maker for Shoot {
+    type Source = Sought<Instance>;
+
+    fn id(&self, instance: &Sought<Instance>) -> String {
+        instance.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        "make an image of".into()
+    }
+
+    fn plan(&self, _: &Sought<Instance>) -> Option<String> {
+        Some(
+            match self.reboot {
+                true => "it would be rebooted, and an image of it made",
+                false => "an image of it would be made while it runs on: crash-consistent",
+            }
+            .into(),
+        )
+    }
+
+    fn verdict(&self, sought: &Sought<Instance>) -> Option<Outcome<String>> {
+        let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::last(code, why)));
+        let instance = match &sought.found {
+            Found::There(instance) => instance,
+            Found::Missing => return failed("InvalidInstanceID.NotFound", "it does not exist".into()),
+            Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+        };
+        if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
+            return failed("Unsupported", "its root is an instance store: EC2 makes no image of it".into());
+        }
+        match instance.state().and_then(|s| s.name()) {
+            Some(state @ (InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) => {
+                failed("IncorrectState", format!("it is {state}"))
+            }
+            _ => None,
+        }
+    }
+
+    fn awaited(&self) -> bool {
+        self.wait
+    }
+
+    async fn begin(&self, _: &Context, instance: &Sought<Instance>) -> Result<String> {
+        let own = instance.found.there().map(|i| tags::own(i.tags())).unwrap_or_default();
+        let name = images::new_name(&instance.id);
+        images::begin(&self.ec2, &instance.id, &name, format!("{}, made by aaws", instance.id), !self.reboot, own).await
+    }
+
+    async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {
+        wait::images(cx, &self.ec2, made).await
+    }
+}

@@ -1,0 +1,696 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+
+use aaws::poll::{Patience, until};
+use aaws::{
+    Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Status, Steps, Told, Undo, When,
+    async_trait,
+};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, DeviceType, Image, Instance, InstanceAttributeName, InstanceLifecycleType, InstanceStateName, Snapshot, Volume,
+    VolumeState,
+};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
+use super::related::{self, DESCRIBE_IMAGE_REFERENCES, Fates};
+use super::{delete_images, images, snapshots, tags, wait};
+
+/// How often a volume that goes with its instance is looked at before it is deleted like any other.
+const GOING: u32 = 8;
+
+/// How often an instance is looked at after a request to terminate it that was not clearly refused.
+const DOUBTS: u32 = 4;
+
+/// Terminate instances, and delete what belongs to them if asked.
+///
+/// Each instance goes through these steps, and everything is looked at before the first:
+///
+/// 1. with `final_image` it is stopped, an image of it is made, and awaited. When that fails it is started again, if it ran, and stays;
+/// 2. with `disable_protections` its protection against being terminated is lifted. It is restored when the instance cannot be terminated;
+/// 3. it is terminated, and that is awaited. When it is refused, the final image and its snapshots are removed again, and the instance runs if it ran.
+///
+/// What `include` names is deleted only when its instances are terminated: an instance that could not be imaged or terminated keeps its volumes,
+/// images and snapshots. Volumes that go with their instance are unchanged. Images that others use, and snapshots behind images that stay, are kept.
+///
+/// What is still there, because it failed or was skipped for a reason, is printed by kind; the log and the report say why.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteInstances {
+    /// Instances to terminate. An empty list terminates nothing.
+    instance_ids: Items<String>,
+    /// What to delete with them. An empty list is nothing.
+    #[serde(default)]
+    include: Vec<Related>,
+    /// Make an image of each instance before it is terminated, and keep that.
+    #[serde(default)]
+    final_image: bool,
+    /// Lift protection against being terminated, and for `final_image` against being stopped.
+    #[serde(default)]
+    disable_protections: bool,
+    /// Terminate also instances of Auto Scaling groups, which replace them.
+    #[serde(default)]
+    auto_scaling: bool,
+}
+
+/// What belongs to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Related {
+    /// The volumes that are attached to it.
+    Volume,
+    /// The images of the account that were made of it, with their snapshots.
+    Image,
+    /// The snapshots of the account that were taken of its volumes.
+    Snapshot,
+}
+
+/// What is still there.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Left {
+    /// Instances that were not terminated.
+    instances: Vec<String>,
+    /// Volumes that were not deleted.
+    volumes: Vec<String>,
+    /// Images that were not deregistered.
+    images: Vec<String>,
+    /// Snapshots that were not deleted.
+    snapshots: Vec<String>,
+}
+
+const INSTANCES: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_ids}"];
+const ANY_IMAGE: &str = "arn:${Partition}:ec2:${Region}::image/*";
+const WITH_IMAGE: When = When::With(&["final_image"]);
+const WITH_EITHER: When = When::With(&["final_image", "include"]);
+
+#[async_trait]
+impl Action for DeleteInstances {
+    const META: Meta = Meta {
+        path: "ec2/delete_instances",
+        effect: Effect::Delete,
+        calls: &[
+            DESCRIBE_INSTANCES,
+            Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", INSTANCES)])
+                .when(When::If("an instance exists")),
+            DESCRIBE_VOLUMES.when(When::Is("include", "volume")),
+            DESCRIBE_IMAGES.when(WITH_EITHER),
+            DESCRIBE_SNAPSHOTS.when(When::With(&["include"])),
+            DESCRIBE_IMAGE_REFERENCES.when(When::Is("include", "image")),
+            Call::read("ec2:DescribeImageAttribute", &[Grant::new("ec2:DescribeImageAttribute", &[ANY_IMAGE])])
+                .when(When::Is("include", "image")),
+            Call::write("ec2:ModifyInstanceAttribute", &[Grant::new("ec2:ModifyInstanceAttribute", INSTANCES)])
+                .when(When::With(&["disable_protections"])),
+            Call::write("ec2:StopInstances", &[Grant::new("ec2:StopInstances", INSTANCES)]).when(WITH_IMAGE),
+            Call::write(
+                "ec2:CreateImage",
+                &[
+                    Grant::new("ec2:CreateImage", &[INSTANCE, ANY_IMAGE, snapshots::SNAPSHOTS]),
+                    Grant::new("ec2:CreateTags", &[ANY_IMAGE, snapshots::SNAPSHOTS]).condition(
+                        "StringEquals",
+                        "ec2:CreateAction",
+                        "CreateImage",
+                    ),
+                ],
+            )
+            .when(WITH_IMAGE),
+            Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", INSTANCES)])
+                .when(When::If("a running instance was stopped for `final_image`, and a later step fails")),
+            Call::write("ec2:TerminateInstances", &[Grant::new("ec2:TerminateInstances", INSTANCES)]),
+            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &["arn:${Partition}:ec2:${Region}:${Account}:volume/*"])])
+                .when(When::Is("include", "volume")),
+            Call::write("ec2:DeregisterImage", &[Grant::new("ec2:DeregisterImage", &[ANY_IMAGE])]).when(WITH_EITHER),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[snapshots::SNAPSHOTS])]).when(WITH_EITHER),
+        ],
+        rules: &[],
+        examples: &[
+            Example {
+                title: "Terminate an instance",
+                input: r#"{"instance_ids": ["i-0123456789abcdef0"]}"#,
+                output: r#"{"Instances": [], "Volumes": [], "Images": [], "Snapshots": []}"#,
+                given: &["instance i-0123456789abcdef0"],
+            },
+            Example {
+                title: "Make a final image of an instance, terminate it, and delete its volumes",
+                input: r#"{"instance_ids": ["i-0123456789abcdef0"], "final_image": true, "include": ["volume"]}"#,
+                output: r#"{"Instances": [], "Volumes": [], "Images": [], "Snapshots": []}"#,
+                given: &["instance i-0123456789abcdef0", "volume vol-0123456789abcdef0 on i-0123456789abcdef0"],
+            },
+        ],
+        notes: &[
+            "Nothing is stopped unless `final_image` asks for it: stopping loses what is on instance store volumes, and a public address that is not elastic.",
+            "An instance of an Auto Scaling group is refused unless `auto_scaling` is given: the group launches another one.",
+            "A persistent Spot request launches another instance: the log warns of Spot Instances. Cancel the request first.",
+            "Elastic addresses are not released, and are billed on their own: the log names them.",
+            "With `include` images that launch templates, parameters or recipes name, or that are shared, are kept, and so are their snapshots: `delete_images` has \
+             flags for those.",
+            "The final image and its snapshots are never among what `include` deletes.",
+            "Termination that was begun cannot be undone. When the wait for it ends early, it goes on, and what `include` names is kept.",
+        ],
+    };
+
+    type Output = Told<Left>;
+
+    async fn run(self, cx: &Context) -> Result<Told<Left>> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let options = Options { final_image: self.final_image, lift: self.disable_protections, auto_scaling: self.auto_scaling };
+        let sought = find::seek::<Instance>(cx, &ec2, self.instance_ids).await?;
+        let machines = find::unless_stopped(cx, machines(cx, &ec2, sought, &options)).await?;
+        let doomed: Vec<&Instance> = machines.iter().filter_map(|m| m.found.as_deref()).collect();
+        let dependents = find::unless_stopped(cx, dependents(cx, &ec2, &doomed, &self.include)).await?;
+
+        let owners = machines.iter().filter(|m| m.found.is_some()).map(|m| m.id.clone());
+        let images = dependents.iter().filter(|d| d.kind == Kind::Image).map(|d| d.id.clone());
+        let fates = Fates::of(owners.chain(images));
+        for machine in machines.iter().filter(|m| m.found.is_some()) {
+            if let Some(verdict) = &machine.verdict {
+                fates.settle(&machine.id, related::is_gone(verdict));
+            }
+        }
+        for image in dependents.iter().filter(|d| d.kind == Kind::Image && d.kept.is_some()) {
+            fates.settle(&image.id, false);
+        }
+        let kinds: HashMap<String, Kind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
+        let targets = machines.into_iter().map(|m| Target::Machine(Box::new(m))).chain(dependents.into_iter().map(Target::Dependent));
+        let targets: Vec<Result<Target>> = targets.map(Ok).collect();
+        let settled = cx.change_in_steps(stream::iter(targets), Terminate { ec2, options, fates }).await?.settled();
+        let records: Vec<_> = settled.map_ok(|s| s.record).try_collect().await?;
+        if cx.dry_run() {
+            return Ok(Told::Planned(records));
+        }
+        let mut left = Left::default();
+        for record in records.into_iter().filter(|r| matches!(r.status, Status::Failed | Status::Skipped)) {
+            let list = match kinds.get(&record.item) {
+                None => &mut left.instances,
+                Some(Kind::Volume) => &mut left.volumes,
+                Some(Kind::Image) => &mut left.images,
+                Some(Kind::Snapshot) => &mut left.snapshots,
+            };
+            list.push(record.item);
+        }
+        Ok(Told::Done(left))
+    }
+}
+
+const INSTANCE: &str = "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_ids}";
+
+aaws::register!(DeleteInstances);
+
+struct Options {
+    final_image: bool,
+    lift: bool,
+    auto_scaling: bool,
+}
+
+/// An instance to terminate.
+struct Machine {
+    id: String,
+    /// None when there is no such instance, or it was given before.
+    found: Option<Box<Instance>>,
+    ran: bool,
+    /// Whether it is protected against being terminated.
+    protected: bool,
+    /// Whether it is protected against being stopped.
+    stop_protected: bool,
+    verdict: Option<Outcome>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Volume,
+    Image,
+    Snapshot,
+}
+
+/// Something that goes when its instances are gone.
+struct Dependent {
+    kind: Kind,
+    id: String,
+    /// The instances that have to be terminated before.
+    owners: BTreeSet<String>,
+    /// The images that have to be deregistered before: those that a snapshot is behind.
+    images: BTreeSet<String>,
+    /// Whether a volume is deleted by EC2 itself, with its instance.
+    goes_with: bool,
+    /// Why it stays whatever becomes of the instances.
+    kept: Option<String>,
+}
+
+enum Target {
+    Machine(Box<Machine>),
+    Dependent(Dependent),
+}
+
+/// Looks at the instances: their states, and whether they are protected.
+async fn machines(cx: &Context, ec2: &Client, sought: Vec<Sought<Instance>>, options: &Options) -> Result<Vec<Machine>> {
+    let looked = sought.into_iter().map(|sought| machine(ec2, sought, options));
+    stream::iter(looked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+}
+
+async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> Result<Machine> {
+    let Sought { id, found } = sought;
+    let without = |id, why: &str| {
+        let verdict = Some(Outcome::Unchanged(why.to_owned()));
+        Ok(Machine { id, found: None, ran: false, protected: false, stop_protected: false, verdict })
+    };
+    let instance = match found {
+        Found::There(instance) => instance,
+        Found::Missing => return without(id, "it does not exist"),
+        Found::Repeated => return without(id, "it was given before"),
+    };
+    let state = instance.state().and_then(|s| s.name()).cloned();
+    if matches!(state, Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) {
+        return without(id, "it is terminated already");
+    }
+    let ran = matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending));
+    let protected = is_set(ec2, &id, InstanceAttributeName::DisableApiTermination).await?;
+    let stop_protected = options.final_image && ran && is_set(ec2, &id, InstanceAttributeName::DisableApiStop).await?;
+    let verdict = refusal(&instance, options, protected, stop_protected).map(Outcome::Failed);
+    Ok(Machine { id, found: Some(instance), ran, protected, stop_protected, verdict })
+}
+
+/// DescribeInstances does not tell of protections.
+async fn is_set(ec2: &Client, instance: &str, attribute: InstanceAttributeName) -> Result<bool> {
+    let request = ec2.describe_instance_attribute().instance_id(instance).attribute(attribute).send();
+    let answer = request.await.doing(|| format!("ask whether the instance `{instance}` is protected"))?;
+    let value = answer.disable_api_termination().or(answer.disable_api_stop());
+    Ok(value.and_then(AttributeBooleanValue::value).unwrap_or_default())
+}
+
+/// Why an instance is not to be terminated.
+fn refusal(instance: &Instance, options: &Options, protected: bool, stop_protected: bool) -> Option<Failure> {
+    if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP).filter(|_| !options.auto_scaling) {
+        let why = format!("it belongs to the Auto Scaling group `{group}`, which launches another: give `auto_scaling` if that is meant");
+        return Some(Failure::last("AutoScaling", why));
+    }
+    if instance.operator().and_then(|o| o.managed()) == Some(true) {
+        let who = instance.operator().and_then(|o| o.principal()).unwrap_or("an AWS service");
+        return Some(Failure::last("Managed", format!("it is managed by {who}: delete it there")));
+    }
+    if protected && !options.lift {
+        return Some(Failure::last("Protected", "it is protected against being terminated: give `disable_protections` to lift that"));
+    }
+    if stop_protected && !options.lift {
+        let why = "it is protected against being stopped, which its final image needs: give `disable_protections` to lift that";
+        return Some(Failure::last("Protected", why));
+    }
+    if options.final_image && instance.root_device_type() == Some(&DeviceType::InstanceStore) {
+        let why = "its root is an instance store: no image of it can be made, so it is not terminated";
+        return Some(Failure::last("Unsupported", why));
+    }
+    None
+}
+
+/// What belongs to the instances, each thing once.
+async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include: &[Related]) -> Result<Vec<Dependent>> {
+    let wants = |related| include.contains(&related);
+    let ids: Vec<String> = instances.iter().map(|i| i.id().to_owned()).collect();
+    let mut found = Vec::new();
+    if wants(Related::Volume) {
+        found.extend(volumes(ec2, instances, &ids).await?);
+    }
+    let mut behind = BTreeMap::new();
+    if wants(Related::Image) {
+        let images: Vec<Image> = find::with_values(ec2, "source-instance-id", &ids, &[]).try_collect().await?;
+        let images: Vec<&Image> = images.iter().collect();
+        let uses = related::uses(cx, ec2, &images).await?;
+        for image in &images {
+            let owners = image.source_instance_id().map(str::to_owned).into_iter().collect();
+            let kept = uses.get(image.id()).and_then(|uses| related::image_kept(image, uses, false, false));
+            let id = image.id().to_owned();
+            found.push(Dependent { kind: Kind::Image, id, owners, images: BTreeSet::new(), goes_with: false, kept });
+        }
+        let owner: HashMap<&str, &str> = images.iter().filter_map(|i| Some((i.id(), i.source_instance_id()?))).collect();
+        for snapshot in delete_images::snapshots_behind(ec2, &images).await? {
+            let owners = snapshot.images.iter().filter_map(|i| owner.get(i.as_str())).map(|i| (*i).to_owned()).collect();
+            let delete_images::Behind { id, images, kept } = snapshot;
+            behind.insert(id.clone(), Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, kept });
+        }
+    }
+    if wants(Related::Snapshot) {
+        for snapshot in snapshots_of(ec2, instances).await? {
+            match behind.get_mut(&snapshot.id) {
+                Some(known) => known.owners.extend(snapshot.owners),
+                None => drop(behind.insert(snapshot.id.clone(), snapshot)),
+            }
+        }
+    }
+    found.extend(behind.into_values());
+    Ok(found)
+}
+
+/// The volumes attached to the instances.
+async fn volumes(ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<Vec<Dependent>> {
+    let attached: Vec<Volume> = find::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
+    let mut seen = BTreeSet::new();
+    let volume = |volume: Volume| {
+        let id = volume.id().to_owned();
+        if !seen.insert(id.clone()) {
+            return None;
+        }
+        let hosts: BTreeSet<String> = volume.attachments().iter().filter_map(|a| a.instance_id()).map(str::to_owned).collect();
+        let strangers: Vec<_> = hosts.iter().filter(|h| !ids.contains(h)).map(String::as_str).collect();
+        let kept = (!strangers.is_empty()).then(|| format!("it is also attached to {}", strangers.join(", ")));
+        let goes_with = instances.iter().any(|i| goes_with(i, &id));
+        Some(Dependent { kind: Kind::Volume, id, owners: hosts, images: BTreeSet::new(), goes_with, kept })
+    };
+    Ok(attached.into_iter().filter_map(volume).collect())
+}
+
+/// Whether EC2 deletes a volume with its instance.
+fn goes_with(instance: &Instance, volume: &str) -> bool {
+    let ebs = instance.block_device_mappings().iter().filter_map(|m| m.ebs());
+    ebs.filter(|e| e.volume_id() == Some(volume)).any(|e| e.delete_on_termination() == Some(true))
+}
+
+/// The snapshots of the volumes that are attached to the instances.
+async fn snapshots_of(ec2: &Client, instances: &[&Instance]) -> Result<Vec<Dependent>> {
+    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for instance in instances {
+        for volume in instance.block_device_mappings().iter().filter_map(|m| m.ebs().and_then(|e| e.volume_id())) {
+            owners.entry(volume.to_owned()).or_default().insert(instance.id().to_owned());
+        }
+    }
+    let volumes: Vec<String> = owners.keys().cloned().collect();
+    let taken: Vec<Snapshot> = find::with_values(ec2, "volume-id", &volumes, &[]).try_collect().await?;
+    let ids: Vec<String> = taken.iter().map(|s| s.id().to_owned()).collect();
+    let users = related::users(ec2, &ids).await?;
+    let snapshot = |snapshot: Snapshot| {
+        let id = snapshot.id().to_owned();
+        let owners = snapshot.volume_id().and_then(|v| owners.get(v)).cloned().unwrap_or_default();
+        let images = users.get(&id).cloned().unwrap_or_default();
+        Dependent { kind: Kind::Snapshot, kept: related::kept(&snapshot), id, owners, images, goes_with: false }
+    };
+    Ok(taken.into_iter().map(snapshot).collect())
+}
+
+/// Something that was done to an instance before it was terminated.
+#[derive(Debug, Serialize)]
+enum Step {
+    /// A protection was lifted.
+    Lift { instance: String, protection: Protection },
+    /// A running instance was stopped.
+    Stop { instance: String },
+    /// An image was, or may have been, made; without its id it is found by its name.
+    Image { instance: String, name: String, image: Option<String> },
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
+enum Protection {
+    Termination,
+    Stop,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Lift { instance, protection: Protection::Termination } => {
+                write!(f, "lift the protection of {instance} against being terminated")
+            }
+            Step::Lift { instance, protection: Protection::Stop } => write!(f, "lift the protection of {instance} against being stopped"),
+            Step::Stop { instance } => write!(f, "stop {instance}"),
+            Step::Image { instance, image: Some(image), .. } => write!(f, "make the image {image} of {instance}"),
+            Step::Image { instance, name, image: None } => write!(f, "make an image of {instance} (named {name})"),
+        }
+    }
+}
+
+struct Terminate {
+    ec2: Client,
+    options: Options,
+    fates: Fates,
+}
+
+#[async_trait]
+impl Steps for Terminate {
+    type Item = Target;
+    type Done = ();
+    type Step = Step;
+
+    fn id(&self, target: &Target) -> String {
+        match target {
+            Target::Machine(machine) => machine.id.clone(),
+            Target::Dependent(dependent) => dependent.id.clone(),
+        }
+    }
+
+    fn summary(&self) -> String {
+        if self.options.final_image {
+            "terminate, each after an image of it, and delete for good".into()
+        } else {
+            "terminate, and delete for good".into()
+        }
+    }
+
+    fn plan(&self, target: &Target) -> Option<String> {
+        Some(match target {
+            Target::Machine(machine) => machine.plan(&self.options),
+            Target::Dependent(d) if d.goes_with => format!("it goes with {}", list(&d.owners)),
+            Target::Dependent(d) => format!("it would be deleted when {} is terminated", list(&d.owners)),
+        })
+    }
+
+    fn verdict(&self, target: &Target) -> Option<Outcome> {
+        match target {
+            Target::Machine(machine) => machine.verdict.clone(),
+            Target::Dependent(dependent) => dependent.kept.clone().map(Outcome::Skipped),
+        }
+    }
+
+    async fn run(&self, cx: &Context, target: &Target, undo: &mut Undo<Step>) -> Result<Outcome> {
+        match target {
+            Target::Machine(machine) => {
+                let outcome = self.terminate(cx, machine, undo).await;
+                self.fates.settle(&machine.id, outcome.as_ref().is_ok_and(related::is_gone));
+                outcome
+            }
+            Target::Dependent(dependent) => {
+                let outcome = self.delete(cx, dependent).await;
+                self.fates.settle(&dependent.id, outcome.as_ref().is_ok_and(related::is_gone));
+                outcome
+            }
+        }
+    }
+
+    async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
+        match step {
+            Step::Lift { instance, protection } => self.protect(instance, *protection, true).await,
+            Step::Stop { instance } => self.start_again(cx, instance).await,
+            Step::Image { name, image, .. } => self.remove_image(name, image.as_deref()).await,
+        }
+    }
+}
+
+fn list(ids: &BTreeSet<String>) -> String {
+    ids.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Machine {
+    fn plan(&self, options: &Options) -> String {
+        let mut parts = Vec::new();
+        if options.final_image {
+            parts.push(if self.ran { "it would be stopped, and an image of it made" } else { "an image of it would be made" }.to_owned());
+        }
+        if self.protected {
+            parts.push("its protection would be lifted".into());
+        }
+        parts.push("it would be terminated".into());
+        parts.extend(self.found.as_deref().map(warnings).unwrap_or_default());
+        parts.join("; ")
+    }
+}
+
+/// What stays, or comes back, when the instance is gone.
+fn warnings(instance: &Instance) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
+        warnings.push("it is a Spot Instance: a persistent request launches another".into());
+    }
+    let associations = instance.network_interfaces().iter().filter_map(|n| n.association());
+    let elastic = associations.filter(|a| a.ip_owner_id().is_some_and(|o| o != "amazon")).filter_map(|a| a.public_ip());
+    warnings.extend(elastic.map(|ip| format!("the elastic address {ip} is not released, and goes on being billed")));
+    warnings
+}
+
+impl Terminate {
+    async fn terminate(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<Outcome> {
+        let id = &machine.id;
+        machine.found.as_deref().map(warnings).unwrap_or_default().iter().for_each(|w| tracing::warn!("`{id}`: {w}"));
+        let mut image = None;
+        if self.options.final_image {
+            image = Some(self.image(cx, machine, undo).await?);
+        }
+        if machine.protected {
+            undo.push(Step::Lift { instance: id.clone(), protection: Protection::Termination });
+            self.protect(id, Protection::Termination, false).await?;
+        }
+        let kept = image.map(|image| format!("its final image is {image}"));
+        let request = self.ec2.terminate_instances().instance_ids(id).send();
+        if let Err(e) = request.await.doing(|| format!("terminate the instance `{id}`")) {
+            match self.doubt(&e, id).await {
+                Doubt::Refused => return Err(e),
+                Doubt::Going => {}
+                Doubt::Unknown(why) => {
+                    // It may be gone: then its image is all that is left of it, and stays.
+                    undo.clear();
+                    return Ok(failed("Unknown", format!("{e}; whether it is terminated cannot be seen: {why}"), kept));
+                }
+            }
+        }
+        // It cannot be brought back from here on.
+        undo.clear();
+        if let Err(e) = wait::instance_is(cx, &self.ec2, id, InstanceStateName::Terminated, Patience::UntilStopped).await {
+            return Ok(failed("NotAwaited", format!("its termination was begun and goes on: {e}"), kept));
+        }
+        Ok(Outcome::Done((), kept))
+    }
+
+    /// What became of a request to terminate that was answered with an error: the answer may have been lost.
+    async fn doubt(&self, error: &Error, id: &str) -> Doubt {
+        let refused = matches!(error, Error::Aws(e) if e.status.is_some_and(|s| (400..500).contains(&s)));
+        for look in 0..if refused { 1 } else { DOUBTS } {
+            if look > 0 {
+                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            }
+            let seen = match find::one::<Instance>(&self.ec2, id).await {
+                Ok(seen) => seen,
+                // It was clearly refused, and an error of a look makes no doubt of that.
+                Err(_) if refused => return Doubt::Refused,
+                Err(e) => return Doubt::Unknown(e.to_string()),
+            };
+            let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
+            if matches!(state, None | Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
+                return Doubt::Going;
+            }
+        }
+        Doubt::Refused
+    }
+
+    /// Makes an image of an instance that is stopped for it, and awaits it.
+    async fn image(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<String> {
+        let (id, ec2) = (&machine.id, &self.ec2);
+        if machine.ran {
+            if machine.stop_protected {
+                undo.push(Step::Lift { instance: id.clone(), protection: Protection::Stop });
+                self.protect(id, Protection::Stop, false).await?;
+            }
+            undo.push(Step::Stop { instance: id.clone() });
+            ec2.stop_instances().instance_ids(id).send().await.doing(|| format!("stop the instance `{id}`"))?;
+            wait::instance_is(cx, ec2, id, InstanceStateName::Stopped, Patience::UntilStopped).await?;
+        }
+        let name = images::new_name(id);
+        let step = |image| Step::Image { instance: id.clone(), name: name.clone(), image };
+        undo.push(step(None));
+        let tags = machine.found.as_deref().map(|i| tags::own(i.tags())).unwrap_or_default();
+        let image = images::begin(ec2, id, &name, format!("{id} as it was before it was terminated, made by aaws"), true, tags).await?;
+        undo.forget_last();
+        undo.push(step(Some(image.clone())));
+        match wait::images(cx, ec2, std::slice::from_ref(&image)).await.remove(&image) {
+            Some(Err(why)) => Err(Error::Failed(format!("its final image is not available: {why}"))),
+            _ => Ok(image),
+        }
+    }
+
+    async fn protect(&self, instance: &str, protection: Protection, on: bool) -> Result<()> {
+        let value = AttributeBooleanValue::builder().value(on).build();
+        let request = self.ec2.modify_instance_attribute().instance_id(instance);
+        let (request, what) = match protection {
+            Protection::Termination => (request.disable_api_termination(value), "terminated"),
+            Protection::Stop => (request.disable_api_stop(value), "stopped"),
+        };
+        let doing = || format!("{} the protection of the instance `{instance}` against being {what}", if on { "restore" } else { "lift" });
+        request.send().await.doing(doing).map(drop)
+    }
+
+    async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
+        let seen = find::one::<Instance>(&self.ec2, id).await?;
+        let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
+        if state == Some(&InstanceStateName::Stopping) {
+            wait::instance_is(cx, &self.ec2, id, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+        }
+        if !matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending)) {
+            let request = self.ec2.start_instances().instance_ids(id).send();
+            request.await.doing(|| format!("start the instance `{id}`"))?;
+        }
+        wait::instance_is(cx, &self.ec2, id, InstanceStateName::Running, Patience::ToTheEnd).await
+    }
+
+    /// Removes an image that was made for nothing, with its snapshots.
+    async fn remove_image(&self, name: &str, image: Option<&str>) -> Result<()> {
+        let filter = image.map_or_else(|| find::filter("name", [name]), |id| find::filter("image-id", [id]));
+        let made: Vec<Image> = Image::list(&self.ec2, vec![filter]).try_collect().await?;
+        for image in made {
+            let snapshots: Vec<String> = related::behind(&image).map(str::to_owned).collect();
+            must(related::deregister(&self.ec2, image.id()).await?)?;
+            for snapshot in snapshots {
+                must(related::delete_snapshot(&self.ec2, &snapshot).await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, cx: &Context, dependent: &Dependent) -> Result<Outcome> {
+        // Instances stand before what goes with them, and images before their snapshots: what is waited for is under way, or done.
+        if let Err(instance) = self.fates.gone(cx, &dependent.owners).await {
+            return Ok(Outcome::Skipped(format!("kept: {instance} was not terminated")));
+        }
+        if let Err(image) = self.fates.gone(cx, &dependent.images).await {
+            return Ok(Outcome::Skipped(format!("kept: it is behind {image}, which is still there")));
+        }
+        match dependent.kind {
+            Kind::Image => related::deregister(&self.ec2, &dependent.id).await,
+            Kind::Snapshot => related::delete_snapshot(&self.ec2, &dependent.id).await,
+            Kind::Volume => self.delete_volume(cx, dependent).await,
+        }
+    }
+
+    async fn delete_volume(&self, cx: &Context, volume: &Dependent) -> Result<Outcome> {
+        let (ec2, id) = (&self.ec2, volume.id.as_str());
+        let looks = std::sync::atomic::AtomicU32::new(0);
+        let looks = &looks;
+        // It is let go, or deleted, a while after its instance is terminated.
+        let free = until(cx, Patience::UntilStopped, move || async move {
+            let look = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(match find::one::<Volume>(ec2, id).await? {
+                None => Some(false),
+                Some(v) => match v.state() {
+                    Some(VolumeState::Deleting | VolumeState::Deleted) => Some(false),
+                    Some(VolumeState::Available | VolumeState::Error) if !volume.goes_with || look >= GOING => Some(true),
+                    _ => None,
+                },
+            })
+        });
+        match free.await? {
+            None => return Ok(failed("NotAwaited", "it is still in use: the run was stopped".into(), None)),
+            Some(false) if volume.goes_with => return Ok(Outcome::Unchanged("it went with its instance".into())),
+            Some(false) => return Ok(Outcome::Unchanged("it does not exist any more".into())),
+            Some(true) => {}
+        }
+        match ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
+            Ok(_) => Ok(Outcome::done(())),
+            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Ok(Outcome::Unchanged("it does not exist any more".into())),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// What is known of a request that was answered with an error.
+enum Doubt {
+    Refused,
+    Going,
+    Unknown(String),
+}
+
+fn failed(code: &str, message: String, kept: Option<String>) -> Outcome {
+    Outcome::Failed(Failure::last(code, kept.into_iter().fold(message, |message, kept| format!("{message}; {kept}"))))
+}
+
+fn must(outcome: Outcome) -> Result<()> {
+    match outcome {
+        Outcome::Failed(failure) => Err(Error::Failed(format!("{}: {}", failure.code, failure.message))),
+        _ => Ok(()),
+    }
+}

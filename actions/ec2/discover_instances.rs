@@ -1,0 +1,167 @@
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, When, async_trait};
+use aws_sdk_ec2::types::{Filter, Instance, PlatformValues};
+use futures::TryStreamExt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::find::{self, DESCRIBE_INSTANCES, Thing};
+use super::tags::Wanted;
+
+/// List instances by state, tags, operating system or public address.
+///
+/// All filters have to match. With `invert` the instances are listed that do *not* match `tags`, `os` and `public`: still only those that have one
+/// of `states`, and only those of `instance_ids` when these are given. The ids are printed as EC2 lists them, or in the order of `instance_ids`. Ids
+/// that do not exist are reported as failed, and the rest is answered all the same.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverInstances {
+    /// States to keep. An empty list is no instance.
+    #[serde(default = "alive")]
+    states: Vec<State>,
+    /// Tags that instances have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value.
+    #[serde(default)]
+    tags: Vec<Wanted>,
+    /// Only these instances. An empty list is no instance.
+    instance_ids: Option<Items<String>>,
+    /// List the instances of these states and ids that do not match the other filters.
+    #[serde(default)]
+    invert: bool,
+    /// Operating system. macOS is neither.
+    os: Option<Os>,
+    /// Only instances with a public IPv4 or IPv6 address on any of their interfaces.
+    #[serde(default)]
+    public: bool,
+}
+
+/// A state of instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Pending,
+    Running,
+    ShuttingDown,
+    Terminated,
+    Stopping,
+    Stopped,
+}
+
+impl State {
+    /// As EC2 writes it.
+    fn word(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Running => "running",
+            State::ShuttingDown => "shutting-down",
+            State::Terminated => "terminated",
+            State::Stopping => "stopping",
+            State::Stopped => "stopped",
+        }
+    }
+}
+
+/// All that are there to stay.
+fn alive() -> Vec<State> {
+    vec![State::Running, State::Stopped, State::Pending, State::Stopping]
+}
+
+/// A family of operating systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Os {
+    Linux,
+    Windows,
+}
+
+#[async_trait]
+impl Action for DiscoverInstances {
+    const META: Meta = Meta {
+        path: "ec2/discover_instances",
+        effect: Effect::Read,
+        calls: &[DESCRIBE_INSTANCES.when(When::If("no list that is given is empty"))],
+        rules: &[],
+        examples: &[
+            Example {
+                title: "List the running Linux instances of production",
+                input: r#"{"states": ["running"], "os": "linux", "tags": ["Env=prod"]}"#,
+                output: r#"["i-0123456789abcdef0"]"#,
+                given: &["instance i-0123456789abcdef0 Env=prod", "instance i-0fedcba9876543210"],
+            },
+            Example {
+                title: "List the instances that have no owner",
+                input: r#"{"tags": ["Owner"], "invert": true}"#,
+                output: r#"["i-0fedcba9876543210"]"#,
+                given: &["instance i-0123456789abcdef0 Owner=me", "instance i-0fedcba9876543210"],
+            },
+        ],
+        notes: &[
+            "EC2 shows terminated instances for about an hour.",
+            "IPv6 addresses of AWS can be reached from everywhere that routes and groups allow: they count as public.",
+        ],
+    };
+
+    type Output = Listing<String>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<String>> {
+        Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
+    }
+}
+
+aaws::register!(DiscoverInstances);
+
+impl DiscoverInstances {
+    async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
+        // A filter without a value must not be sent, and nothing has no state.
+        if self.states.is_empty() {
+            return Ok(());
+        }
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        if let Some(ids) = self.instance_ids.take() {
+            for instance in find::given::<Instance>(cx, &ec2, ids).await? {
+                if self.has_state(&instance) && self.matches(&instance) {
+                    out.send(instance.id().to_owned()).await?;
+                }
+            }
+            return Ok(());
+        }
+        let mut instances = Instance::list(&ec2, vec![self.states()]);
+        while let Some(instance) = instances.try_next().await? {
+            if self.matches(&instance) {
+                out.send(instance.id().to_owned()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn states(&self) -> Filter {
+        find::filter("instance-state-name", self.states.iter().map(|s| s.word()))
+    }
+
+    fn has_state(&self, instance: &Instance) -> bool {
+        let state = instance.state().and_then(|s| s.name()).map(|n| n.as_str());
+        self.states.iter().any(|s| Some(s.word()) == state)
+    }
+
+    /// What EC2 cannot be asked for in one filter, or not so that it can be inverted, is judged here.
+    fn matches(&self, instance: &Instance) -> bool {
+        let all = self.tags.iter().all(|t| t.is_in(instance.tags()))
+            && self.os.is_none_or(|os| self::os(instance) == Some(os))
+            && (!self.public || is_public(instance));
+        all != self.invert
+    }
+}
+
+/// EC2 marks Windows only. The types of Macs are the only ones that run macOS (EC2 user guide, "Amazon EC2 Mac instances").
+fn os(instance: &Instance) -> Option<Os> {
+    if instance.platform() == Some(&PlatformValues::Windows) {
+        return Some(Os::Windows);
+    }
+    let mac = instance.instance_type().is_some_and(|t| t.as_str().starts_with("mac"));
+    (!mac).then_some(Os::Linux)
+}
+
+fn is_public(instance: &Instance) -> bool {
+    let interfaces = instance.network_interfaces();
+    instance.public_ip_address().is_some_and(|ip| !ip.is_empty())
+        || instance.ipv6_address().is_some_and(|ip| !ip.is_empty())
+        || interfaces.iter().any(|n| n.association().and_then(|a| a.public_ip()).is_some() || !n.ipv6_addresses().is_empty())
+}

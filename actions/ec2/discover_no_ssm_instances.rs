@@ -1,0 +1,141 @@
+use std::collections::HashMap;
+
+use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Items, Listing, Meta, Out, Result, When, async_trait};
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::find::{self, DESCRIBE_INSTANCES, Thing};
+
+/// The most that one page of DescribeInstanceInformation holds (Systems Manager API reference).
+const PAGE: i32 = 50;
+
+/// List running instances that Systems Manager does not reach.
+///
+/// Only running instances are judged: Systems Manager reaches no others. An instance is listed when its agent never registered, or does not answer
+/// now; with `details` it is told which. Ids that do not exist are reported as failed, and the rest is answered all the same.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverNoSsmInstances {
+    /// Only these instances. An empty list is no instance; those that do not run are left out.
+    instance_ids: Option<Items<String>>,
+    /// Print of each instance why it is not reached, and when it was last.
+    #[serde(default)]
+    details: bool,
+}
+
+/// An instance that is not reached: its id, or with `details` what is known of it.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Unreached {
+    /// Id of the instance.
+    Id(String),
+    /// The instance.
+    Details(Details),
+}
+
+/// What is known of an instance that is not reached.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Details {
+    /// Id of the instance.
+    instance_id: String,
+    /// Why it is not reached.
+    status: Status,
+    /// When its agent answered last, RFC 3339 in UTC; null when it never registered.
+    last_ping: Option<String>,
+}
+
+/// Why an instance is not reached.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its agent never registered: it is missing, or has no role or no way to the service.
+    NeverRegistered,
+    /// Its agent did answer, and does not now.
+    ConnectionLost,
+    /// Its agent is registered, and not in use.
+    Inactive,
+}
+
+#[async_trait]
+impl Action for DiscoverNoSsmInstances {
+    const META: Meta = Meta {
+        path: "ec2/discover_no_ssm_instances",
+        effect: Effect::Read,
+        calls: &[
+            DESCRIBE_INSTANCES.when(When::If("`instance_ids` is not an empty list")),
+            Call::read("ssm:DescribeInstanceInformation", &[Grant::new("ssm:DescribeInstanceInformation", &["*"])])
+                .when(When::If("`instance_ids` is not an empty list")),
+        ],
+        rules: &[],
+        examples: &[Example {
+            title: "List the running instances that Systems Manager does not reach, and why",
+            input: r#"{"details": true}"#,
+            output: r#"[{"InstanceId": "i-0123456789abcdef0", "Status": "never_registered", "LastPing": null}]"#,
+            given: &["instance i-0123456789abcdef0", "instance i-0fedcba9876543210 stopped"],
+        }],
+        notes: &[
+            "Machines that are registered by an activation (`mi-…`) are no instances of EC2, and are not looked at.",
+            "An agent that starts, or an instance that was launched a moment ago, needs some minutes until it is registered.",
+        ],
+    };
+
+    type Output = Listing<Unreached>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Unreached>> {
+        Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
+    }
+}
+
+aaws::register!(DiscoverNoSsmInstances);
+
+impl DiscoverNoSsmInstances {
+    async fn list(self, cx: &Context, mut out: Out<Unreached>) -> Result<()> {
+        if self.instance_ids.as_ref().is_some_and(Items::is_empty) {
+            return Ok(());
+        }
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let ids = self.instance_ids;
+        let instances = async {
+            match ids {
+                Some(ids) => find::given::<Instance>(cx, &ec2, ids).await,
+                None => Instance::list(&ec2, vec![find::filter("instance-state-name", ["running"])]).try_collect().await,
+            }
+        };
+        let (instances, known) = futures::try_join!(instances, registered(cx))?;
+        let running = |i: &&Instance| i.state().and_then(|s| s.name()) == Some(&InstanceStateName::Running);
+        for instance in instances.iter().filter(running) {
+            let agent = known.get(instance.id());
+            let status = match agent.and_then(|a| a.ping_status()) {
+                Some(PingStatus::Online) => continue,
+                Some(PingStatus::Inactive) => Status::Inactive,
+                Some(_) => Status::ConnectionLost,
+                None => Status::NeverRegistered,
+            };
+            let id = instance.id().to_owned();
+            out.send(match self.details {
+                true => Unreached::Details(Details { instance_id: id, status, last_ping: agent.and_then(last_ping) }),
+                false => Unreached::Id(id),
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+/// All instances whose agents ever registered, by their ids.
+async fn registered(cx: &Context) -> Result<HashMap<String, InstanceInformation>> {
+    let ssm = aaws::client!(cx, aws_sdk_ssm);
+    let items = ssm.describe_instance_information().max_results(PAGE).into_paginator().items().send();
+    let all: Vec<InstanceInformation> = items.try_collect().await.doing(|| "list the instances that Systems Manager knows")?;
+    Ok(all.into_iter().filter_map(|i| Some((i.instance_id().map(str::to_owned)?, i))).collect())
+}
+
+fn last_ping(agent: &InstanceInformation) -> Option<String> {
+    let at = agent.last_ping_date_time()?;
+    Timestamp::new(at.secs(), 0).ok().map(|t| t.to_string())
+}

@@ -1,0 +1,112 @@
+use std::collections::HashSet;
+
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, Rule, When, async_trait};
+use aws_sdk_ec2::types::{Filter, Snapshot};
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::find::{self, DESCRIBE_SNAPSHOTS, Thing};
+use super::tags;
+
+/// List the EBS snapshots of the account, with filters.
+///
+/// All filters have to match. The ids are printed as EC2 lists them, or in the order of `snapshot_ids`. Snapshots of a volume are found when the
+/// volume is gone, too. Ids of snapshots that do not exist are reported as failed, and the rest is answered all the same.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiscoverSnapshots {
+    /// Only snapshots of these volumes. An empty list is no snapshot.
+    volume_ids: Option<Items<String>>,
+    /// Only these snapshots. An empty list is no snapshot.
+    snapshot_ids: Option<Items<String>>,
+    /// Only snapshots that are not encrypted.
+    #[serde(default)]
+    unencrypted: bool,
+    /// Leave out snapshots that AWS Backup keeps, by their tags.
+    #[serde(default)]
+    exclude_aws_backup: bool,
+    /// Only snapshots begun before this.
+    created_before: Option<Moment>,
+    /// Only snapshots begun at or after this.
+    created_after: Option<Moment>,
+}
+
+#[async_trait]
+impl Action for DiscoverSnapshots {
+    const META: Meta = Meta {
+        path: "ec2/discover_snapshots",
+        effect: Effect::Read,
+        calls: &[DESCRIBE_SNAPSHOTS.when(When::If("no list that is given is empty"))],
+        rules: &[Rule::AtMostOne(&["volume_ids", "snapshot_ids"])],
+        examples: &[
+            Example {
+                title: "List the snapshots of a volume",
+                input: r#"{"volume_ids": ["vol-0123456789abcdef0"]}"#,
+                output: r#"["snap-0123456789abcdef0"]"#,
+                given: &["volume vol-0123456789abcdef0", "snapshot snap-0123456789abcdef0 of vol-0123456789abcdef0"],
+            },
+            Example {
+                title: "List the unencrypted snapshots older than a year that AWS Backup does not keep",
+                input: r#"{"unencrypted": true, "exclude_aws_backup": true, "created_before": "365d"}"#,
+                output: "[]",
+                given: &["snapshot snap-0123456789abcdef0"],
+            },
+        ],
+        notes: &["Snapshots in the archive tier are listed too."],
+    };
+
+    type Output = Listing<String>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<String>> {
+        Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
+    }
+}
+
+aaws::register!(DiscoverSnapshots);
+
+impl DiscoverSnapshots {
+    async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        if let Some(ids) = self.snapshot_ids.take() {
+            for snapshot in find::given::<Snapshot>(cx, &ec2, ids).await? {
+                if self.matches(&snapshot) {
+                    out.send(snapshot.id().to_owned()).await?;
+                }
+            }
+            return Ok(());
+        }
+        let filters = self.filters();
+        let Some(volumes) = self.volume_ids.take() else {
+            let mut snapshots = Snapshot::list(&ec2, filters);
+            while let Some(snapshot) = snapshots.try_next().await? {
+                if self.matches(&snapshot) {
+                    out.send(snapshot.id().to_owned()).await?;
+                }
+            }
+            return Ok(());
+        };
+        let volumes: Vec<String> = volumes.stream().try_collect().await?;
+        let mut seen = HashSet::new();
+        let mut snapshots = Box::pin(find::with_values::<Snapshot>(&ec2, "volume-id", &volumes, &filters));
+        while let Some(snapshot) = snapshots.try_next().await? {
+            if self.matches(&snapshot) && seen.insert(snapshot.id().to_owned()) {
+                out.send(snapshot.id().to_owned()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn filters(&self) -> Vec<Filter> {
+        if self.unencrypted { vec![find::filter("encrypted", ["false"])] } else { Vec::new() }
+    }
+
+    fn matches(&self, snapshot: &Snapshot) -> bool {
+        let begun = snapshot.start_time().and_then(|t| Timestamp::new(t.secs(), 0).ok());
+        (!self.unencrypted || snapshot.encrypted() == Some(false))
+            && !(self.exclude_aws_backup && tags::of_aws_backup(snapshot.tags()))
+            && self.created_before.is_none_or(|before| begun.is_some_and(|b| b < before.timestamp()))
+            && self.created_after.is_none_or(|after| begun.is_some_and(|b| b >= after.timestamp()))
+    }
+}

@@ -1,0 +1,186 @@
+//! Making a snapshot or an image of each of many things: all are begun, then awaited together, and none is lost whatever becomes of the wait.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aaws::change::Settled;
+use aaws::{Change, Context, Failure, Listing, Outcome, Record, Result, Status, async_trait};
+use futures::future::ready;
+use futures::stream::{self, StreamExt};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::wait::Awaited;
+
+/// How many are awaited together.
+pub const TOGETHER: usize = 200;
+
+/// Codes by which EC2 says that too much of this kind is under way; it is less a little later (EC2 API reference, error codes).
+const TOO_MANY: &[&str] = &["ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded", "SnapshotCreationPerVolumeRateExceeded"];
+
+/// How one kind of thing is made.
+#[async_trait]
+pub trait Maker: Send + Sync + 'static {
+    /// What it is made of.
+    type Source: Send + Sync + 'static;
+
+    /// The id of the source, as given.
+    fn id(&self, source: &Self::Source) -> String;
+
+    /// What will happen, for the person asked.
+    fn summary(&self) -> String;
+
+    /// What a dry run says.
+    fn plan(&self, source: &Self::Source) -> Option<String>;
+
+    /// Why nothing is made of it.
+    fn verdict(&self, source: &Self::Source) -> Option<Outcome<String>>;
+
+    /// How many are begun before any is awaited.
+    fn together(&self) -> usize {
+        TOGETHER
+    }
+
+    /// Whether what was begun is awaited.
+    fn awaited(&self) -> bool;
+
+    /// Begins one, and gives the id of what is made.
+    async fn begin(&self, cx: &Context, source: &Self::Source) -> Result<String>;
+
+    /// Waits for those that were begun.
+    async fn wait(&self, cx: &Context, made: &[String]) -> Awaited;
+}
+
+/// The ids of what was begun, by the ids of the sources: what fails in the end has one too.
+#[derive(Clone, Default)]
+struct Begun(Arc<Mutex<HashMap<String, String>>>);
+
+impl Begun {
+    fn note(&self, source: &str, made: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), made.to_owned());
+    }
+
+    fn of(&self, source: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
+    }
+}
+
+struct Making<M> {
+    maker: M,
+    begun: Begun,
+}
+
+#[async_trait]
+impl<M: Maker> Change for Making<M> {
+    type Item = M::Source;
+    type Done = String;
+
+    fn id(&self, source: &M::Source) -> String {
+        self.maker.id(source)
+    }
+
+    fn summary(&self) -> String {
+        self.maker.summary()
+    }
+
+    fn plan(&self, source: &M::Source) -> Option<String> {
+        self.maker.plan(source)
+    }
+
+    fn verdict(&self, source: &M::Source) -> Option<Outcome<String>> {
+        self.maker.verdict(source)
+    }
+
+    fn batch(&self) -> usize {
+        self.maker.together()
+    }
+
+    async fn apply(&self, cx: &Context, sources: &[M::Source]) -> Result<Vec<Outcome<String>>> {
+        let begin = sources.iter().map(|source| self.begin(cx, source));
+        let begun: Vec<_> = stream::iter(begin.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
+        let ids: Vec<String> = begun.iter().filter_map(|b| b.as_ref().ok().cloned()).collect();
+        let mut awaited = if self.maker.awaited() && !ids.is_empty() { self.maker.wait(cx, &ids).await } else { HashMap::new() };
+        let outcome = |begun: Result<String, Outcome<String>>| match begun {
+            Err(outcome) => outcome,
+            Ok(id) => match awaited.remove(&id) {
+                Some(Err(why)) => Outcome::Failed(Failure::last("NotComplete", format!("{id} was begun: {why}"))),
+                Some(Ok(())) => Outcome::Done(id.clone(), Some(format!("{id} is complete"))),
+                None => Outcome::Done(id.clone(), Some(format!("{id} was begun"))),
+            },
+        };
+        Ok(begun.into_iter().map(outcome).collect())
+    }
+}
+
+impl<M: Maker> Making<M> {
+    async fn begin(&self, cx: &Context, source: &M::Source) -> Result<String, Outcome<String>> {
+        if cx.stop().is_asked() {
+            return Err(Outcome::Skipped("not started: the run was stopped".into()));
+        }
+        match self.maker.begin(cx, source).await {
+            Ok(id) => {
+                self.begun.note(&self.maker.id(source), &id);
+                tracing::info!("`{}`: {id} was begun", self.maker.id(source));
+                Ok(id)
+            }
+            Err(e) => {
+                let failure = Failure::from(&e);
+                let transient = TOO_MANY.contains(&failure.code.as_str());
+                Err(Outcome::Failed(Failure { transient, ..failure }))
+            }
+        }
+    }
+}
+
+/// What is printed of a source.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Row {
+    /// The id of what was made of it.
+    Id(String),
+    /// What came of it.
+    Details(Made),
+    /// What would be done.
+    #[schemars(skip)]
+    Plan(Record),
+}
+
+/// What came of a source.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Made {
+    /// The id that was given.
+    source_id: String,
+    /// `done` when what was made of it is complete, or was begun if that is not awaited.
+    status: Status,
+    /// The id of what was made of it; of a failure too, when it was begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    /// AWS's error code, or a word of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// What is worth knowing of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// Makes one of each source. Printed are the ids of what was made, in the order of the sources, or with `details` what came of each.
+pub async fn make<M: Maker>(cx: &Context, sources: Vec<M::Source>, maker: M, details: bool) -> Result<Listing<Row>> {
+    let begun = Begun::default();
+    let making = Making { maker, begun: begun.clone() };
+    let settled = cx.change(stream::iter(sources.into_iter().map(Ok)), making).await?.settled();
+    Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details, &begun)).transpose()))))
+}
+
+fn row(settled: Settled<String>, details: bool, begun: &Begun) -> Option<Row> {
+    let Settled { record, done } = settled;
+    match record.status {
+        Status::Planned => Some(Row::Plan(record)),
+        _ if details => {
+            let Record { item, status, code, message } = record;
+            let id = done.or_else(|| begun.of(&item));
+            Some(Row::Details(Made { source_id: item, status, id, code, message }))
+        }
+        _ => done.map(Row::Id),
+    }
+}

@@ -1,0 +1,222 @@
+//! Images and snapshots that go with something else: what protects them, and waiting for what becomes of what they go with.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aaws::{Call, Context, Doing, Error, Failure, Grant, Outcome, Result};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReferenceResourceType, Snapshot};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::watch;
+
+use super::find::{self, Thing};
+use super::tags;
+
+/// How AWS Backup describes the snapshots that it takes; not all of them have its tags.
+const BACKUP_DESCRIPTION: &str = "This snapshot is created by the AWS Backup service";
+
+/// Codes by which EC2, or what stands in for it, says that it does not know an operation.
+const UNKNOWN_OPERATION: &[&str] = &["InvalidAction", "UnknownOperationException", "UnsupportedOperation", "HTTP500", "UnreadableAnswer"];
+
+pub const DESCRIBE_IMAGE_REFERENCES: Call = Call::read("ec2:DescribeImageReferences", &[Grant::new("ec2:DescribeImageReferences", &["*"])]);
+
+pub const DESCRIBE_LOCKED_SNAPSHOTS: Call = Call::read("ec2:DescribeLockedSnapshots", &[Grant::new("ec2:DescribeLockedSnapshots", &["*"])]);
+
+/// What became of things that others go with. Everybody who waits is told, however often.
+pub struct Fates(HashMap<String, watch::Sender<Option<bool>>>);
+
+impl Fates {
+    /// Of these things, of which nothing is known yet.
+    pub fn of(ids: impl IntoIterator<Item = String>) -> Self {
+        Fates(ids.into_iter().map(|id| (id, watch::Sender::new(None))).collect())
+    }
+
+    /// This one is gone, or it stays.
+    pub fn settle(&self, id: &str, gone: bool) {
+        if let Some(fate) = self.0.get(id) {
+            fate.send_replace(Some(gone));
+        }
+    }
+
+    /// Waits until all of these are gone; the first that stays, or is not known to be gone when the run is to end, is the error.
+    pub async fn gone<'a>(&self, cx: &Context, ids: impl IntoIterator<Item = &'a String>) -> Result<(), &'a str> {
+        for id in ids {
+            let Some(fate) = self.0.get(id) else { return Err(id) };
+            let mut fate = fate.subscribe();
+            let known = tokio::select! {
+                known = fate.wait_for(Option::is_some) => known.is_ok_and(|gone| *gone == Some(true)),
+                // What was settled before stands; nothing more is waited for.
+                () = cx.stop().asked() => *self.0.get(id).map(watch::Sender::borrow).as_deref().unwrap_or(&None) == Some(true),
+            };
+            if !known {
+                return Err(id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an outcome says that the thing is gone.
+pub fn is_gone<D>(outcome: &Outcome<D>) -> bool {
+    matches!(outcome, Outcome::Done(..) | Outcome::Unchanged(_))
+}
+
+/// The EBS snapshots behind an image.
+pub fn behind(image: &Image) -> impl Iterator<Item = &str> {
+    image.block_device_mappings().iter().filter_map(|m| m.ebs().and_then(|e| e.snapshot_id()))
+}
+
+/// Which images of the account are behind these snapshots, disabled ones included.
+pub async fn users(ec2: &Client, snapshots: &[String]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut images = Box::pin(find::with_values::<Image>(ec2, "block-device-mapping.snapshot-id", snapshots, &[]));
+    while let Some(image) = images.try_next().await? {
+        for snapshot in behind(&image) {
+            users.entry(snapshot.to_owned()).or_default().insert(image.id().to_owned());
+        }
+    }
+    Ok(users)
+}
+
+/// Why a snapshot is not to be deleted, whoever asks.
+pub fn kept(snapshot: &Snapshot) -> Option<String> {
+    let backup = tags::of_aws_backup(snapshot.tags()) || snapshot.description().is_some_and(|d| d.starts_with(BACKUP_DESCRIPTION));
+    backup.then(|| "AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`".to_owned())
+}
+
+/// The locks on snapshots, by their ids. EC2 refuses to delete what is locked anyway: where the locks cannot be listed, nothing is lost but the reason.
+pub async fn locks(ec2: &Client, ids: &[String]) -> Result<HashMap<String, String>> {
+    let mut locks = HashMap::new();
+    for some in ids.chunks(find::MOST_VALUES) {
+        let mut token = None;
+        loop {
+            let request = ec2.describe_locked_snapshots().set_snapshot_ids(Some(some.to_vec()));
+            let answer = match request.set_next_token(token).send().await.doing(|| "list the locks of snapshots") {
+                Ok(answer) => answer,
+                Err(e) if is_not_to_be_had(&e) => {
+                    tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
+                    return Ok(locks);
+                }
+                Err(e) => return Err(e),
+            };
+            for lock in answer.snapshots() {
+                let state = lock.lock_state().map_or("locked", |s| s.as_str());
+                // An expired lock locks nothing.
+                if let Some(id) = lock.snapshot_id().filter(|_| state != "expired") {
+                    let until = lock.lock_expires_on().map(|d| format!(", until {d}")).unwrap_or_default();
+                    locks.insert(id.to_owned(), format!("it is locked ({state}{until})"));
+                }
+            }
+            token = answer.next_token.filter(|t| !t.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(locks)
+}
+
+/// Whether a question that can be left unanswered was not answered because it may not be asked, or is not known.
+fn is_not_to_be_had(error: &Error) -> bool {
+    error.code().is_some_and(|code| UNKNOWN_OPERATION.contains(&code) || matches!(code, "UnauthorizedOperation" | "AccessDenied"))
+}
+
+/// What an image's removal would break, asked before it.
+#[derive(Debug, Default, Clone)]
+pub struct Uses {
+    /// Launch templates, parameters and recipes that name it.
+    pub named_by: Vec<String>,
+    /// Instances that were launched from it, which do without it.
+    pub instances: usize,
+    /// Whom it is shared with.
+    pub shared_with: Vec<String>,
+}
+
+/// What uses images, by their ids. Where references cannot be looked up, that is said once.
+pub async fn uses(cx: &Context, ec2: &Client, images: &[&Image]) -> Result<HashMap<String, Uses>> {
+    let mut uses: HashMap<String, Uses> = images.iter().map(|i| (i.id().to_owned(), Uses::default())).collect();
+    let ids: Vec<String> = images.iter().map(|i| i.id().to_owned()).collect();
+    'chunks: for some in ids.chunks(find::MOST_VALUES) {
+        let mut token = None;
+        loop {
+            let request = ec2.describe_image_references().set_image_ids(Some(some.to_vec())).include_all_resource_types(true);
+            let answer = match request.set_next_token(token).send().await.doing(|| "ask what refers to the images") {
+                Ok(answer) => answer,
+                Err(e) if is_not_to_be_had(&e) => {
+                    tracing::warn!("whether launch templates, parameters or recipes name the images is not known: {e}");
+                    break 'chunks;
+                }
+                Err(e) => return Err(e),
+            };
+            for reference in answer.image_references() {
+                let Some(of) = reference.image_id().and_then(|id| uses.get_mut(id)) else { continue };
+                match reference.resource_type() {
+                    Some(ImageReferenceResourceType::Ec2Instance) => of.instances += 1,
+                    _ => of.named_by.extend(reference.arn().map(str::to_owned)),
+                }
+            }
+            token = answer.next_token.filter(|t| !t.is_empty());
+            if token.is_none() {
+                break;
+            }
+        }
+    }
+    let shared = images.iter().map(|image| async move { Ok::<_, Error>((image.id().to_owned(), shared_with(ec2, image).await?)) });
+    let shared: Vec<_> = stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await?;
+    for (id, with) in shared {
+        uses.entry(id).or_default().shared_with = with;
+    }
+    Ok(uses)
+}
+
+/// The accounts, groups and organizations that may launch an image.
+async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
+    if image.public() == Some(true) {
+        return Ok(vec!["everyone".into()]);
+    }
+    let request = ec2.describe_image_attribute().image_id(image.id()).attribute(ImageAttributeName::LaunchPermission);
+    let answer = request.send().await.doing(|| format!("ask whom the image `{}` is shared with", image.id()))?;
+    let with = |p: &aws_sdk_ec2::types::LaunchPermission| {
+        let group = p.group().map(|g| g.as_str().to_owned());
+        p.user_id().or(p.organization_arn()).or(p.organizational_unit_arn()).map(str::to_owned).or(group)
+    };
+    Ok(answer.launch_permissions().iter().filter_map(with).collect())
+}
+
+/// Why an image is not to be deregistered, unless the person means it.
+pub fn image_kept(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<String> {
+    if tags::of_aws_backup(image.tags()) {
+        return Some("AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`".into());
+    }
+    if let Some(state) = image.deregistration_protection().filter(|p| p.starts_with("enabled") || p.starts_with("disabled after")) {
+        return Some(format!("it is protected against being deregistered ({state})"));
+    }
+    if !referenced && !uses.named_by.is_empty() {
+        return Some(format!("it is named by {}: change them first, or give `referenced`", uses.named_by.join(", ")));
+    }
+    if !shared && !uses.shared_with.is_empty() {
+        return Some(format!("it is shared with {}: give `shared` if that is meant", uses.shared_with.join(", ")));
+    }
+    None
+}
+
+/// Deregisters an image. One that is not there any more is unchanged. An error is one that the next call would meet too.
+pub async fn deregister(ec2: &Client, id: &str) -> Result<Outcome> {
+    match ec2.deregister_image().image_id(id).send().await.doing(|| format!("deregister the image `{id}`")) {
+        Ok(_) => Ok(Outcome::done(())),
+        Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => {
+            Ok(Outcome::Unchanged("it does not exist any more".into()))
+        }
+        Err(e) if e.is_fatal() => Err(e),
+        Err(e) => Ok(Outcome::Failed(Failure::from(&e))),
+    }
+}
+
+/// Deletes a snapshot. One that is not there any more is unchanged. An error is one that the next call would meet too.
+pub async fn delete_snapshot(ec2: &Client, id: &str) -> Result<Outcome> {
+    match ec2.delete_snapshot().snapshot_id(id).send().await.doing(|| format!("delete the snapshot `{id}`")) {
+        Ok(_) => Ok(Outcome::done(())),
+        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(Outcome::Unchanged("it does not exist any more".into())),
+        Err(e) if e.is_fatal() => Err(e),
+        Err(e) => Ok(Outcome::Failed(Failure::from(&e))),
+    }
+}

@@ -1,0 +1,217 @@
+use std::collections::HashMap;
+
+use aaws::{
+    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, When,
+    async_trait,
+};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+
+use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
+use super::kms::{self, DESCRIBE_KEY};
+
+/// Let another account make volumes of EBS snapshots, or end that.
+///
+/// Whether the account may already is looked at first: such snapshots are unchanged. A snapshot that is encrypted with the AWS managed key cannot be
+/// shared, and fails. The ids of the snapshots that were shared, or with `unshare` are shared no more, are printed in the order given.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShareSnapshots {
+    /// Snapshots to share. An empty list shares nothing.
+    snapshot_ids: Items<String>,
+    /// The other account: twelve digits.
+    target_account: AccountId,
+    /// Take the permission away, rather than give it.
+    #[serde(default)]
+    unshare: bool,
+}
+
+/// An account's twelve digits.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct AccountId(String);
+
+impl TryFrom<String> for AccountId {
+    type Error = String;
+
+    fn try_from(id: String) -> Result<Self, String> {
+        let fits = id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit());
+        if fits { Ok(AccountId(id)) } else { Err(format!("`{id}` is not an account: give its twelve digits")) }
+    }
+}
+
+impl JsonSchema for AccountId {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AccountId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]{12}$" })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+const SNAPSHOTS: &[&str] = &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"];
+
+#[async_trait]
+impl Action for ShareSnapshots {
+    const META: Meta = Meta {
+        path: "ec2/share_snapshots",
+        effect: Effect::Modify,
+        calls: &[
+            DESCRIBE_SNAPSHOTS,
+            Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", SNAPSHOTS)])
+                .when(When::If("a snapshot exists")),
+            DESCRIBE_KEY.when(When::If("a snapshot is encrypted, and not for `unshare`")),
+            Call::write(
+                "ec2:ModifySnapshotAttribute",
+                &[
+                    Grant::new("ec2:ModifySnapshotAttribute", SNAPSHOTS).when(When::Without(&["unshare"])).condition(
+                        "StringEquals",
+                        "ec2:Add/userId",
+                        "${target_account}",
+                    ),
+                    Grant::new("ec2:ModifySnapshotAttribute", SNAPSHOTS).when(When::With(&["unshare"])).condition(
+                        "StringEquals",
+                        "ec2:Remove/userId",
+                        "${target_account}",
+                    ),
+                ],
+            ),
+        ],
+        rules: &[],
+        examples: &[Example {
+            title: "Let the account `111122223333` make volumes of a snapshot",
+            input: r#"{"snapshot_ids": ["snap-0123456789abcdef0"], "target_account": "111122223333"}"#,
+            output: r#"["snap-0123456789abcdef0"]"#,
+            given: &["snapshot snap-0123456789abcdef0"],
+        }],
+        notes: &[
+            "Sharing a snapshot shows all data in it to the other account.",
+            "Of a snapshot that is encrypted with a key of yours, the key's policy has to admit the other account too: that is not looked at.",
+            "`unshare` ends what comes after: copies and volumes that the other account has made stay with it.",
+            "Snapshots with product codes of the AWS Marketplace cannot be shared with everyone; this action shares with one account only.",
+        ],
+    };
+
+    type Output = DoneItems<String>;
+
+    async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let sought = find::seek::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
+        let share = Share { ec2, account: self.target_account.0, add: !self.unshare };
+        let verdicts = find::unless_stopped(cx, share.verdicts(cx, &sought)).await?;
+        let items = sought.into_iter().zip(verdicts).map(|(s, verdict)| Ok(Shared { id: s.id, verdict }));
+        Ok(cx.change(stream::iter(items.collect::<Vec<_>>()), share).await?.done())
+    }
+}
+
+aaws::register!(ShareSnapshots);
+
+struct Shared {
+    id: String,
+    verdict: Option<Outcome<String>>,
+}
+
+struct Share {
+    ec2: Client,
+    account: String,
+    add: bool,
+}
+
+impl Share {
+    /// What is clear of each snapshot before anything is changed.
+    async fn verdicts(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<Vec<Option<Outcome<String>>>> {
+        let managed = if self.add { self.managed(cx, sought).await? } else { HashMap::new() };
+        let verdicts = sought.iter().map(|s| self.verdict(s, &managed));
+        stream::iter(verdicts.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+    }
+
+    /// Which of the snapshots' keys AWS manages; each key is looked at once.
+    async fn managed(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<HashMap<String, bool>> {
+        let mut managed = HashMap::new();
+        for key in sought.iter().filter_map(|s| s.found.there()).filter_map(|s| s.kms_key_id()) {
+            if managed.contains_key(key) {
+                continue;
+            }
+            match kms::is_managed_by_aws(cx, key).await? {
+                Some(is) => drop(managed.insert(key.to_owned(), is)),
+                None => {
+                    tracing::warn!("whether AWS manages the key {key} may not be looked at: sharing what it encrypts may be refused");
+                    managed.insert(key.to_owned(), false);
+                }
+            }
+        }
+        Ok(managed)
+    }
+
+    async fn verdict(&self, sought: &Sought<Snapshot>, managed: &HashMap<String, bool>) -> Result<Option<Outcome<String>>> {
+        let snapshot = match &sought.found {
+            Found::There(snapshot) => snapshot,
+            Found::Missing => {
+                return Ok(Some(Outcome::Failed(Failure::last("InvalidSnapshot.NotFound", "it is none of this account's snapshots"))));
+            }
+            Found::Repeated => return Ok(Some(Outcome::Unchanged("it was given before".into()))),
+        };
+        if snapshot.kms_key_id().and_then(|key| managed.get(key)) == Some(&true) {
+            let why = "it is encrypted with the AWS managed key: share a copy that is encrypted with a key of yours";
+            return Ok(Some(Outcome::Failed(Failure::last("AwsManagedKey", why))));
+        }
+        let shared = match self.is_shared(snapshot.id()).await {
+            Ok(shared) => shared,
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => return Ok(Some(Outcome::Failed(Failure::from(&e)))),
+        };
+        Ok(match (self.add, shared) {
+            (true, true) => Some(Outcome::Unchanged(format!("it is shared with {} already", self.account))),
+            (false, false) => Some(Outcome::Unchanged(format!("it is not shared with {}", self.account))),
+            _ => None,
+        })
+    }
+
+    async fn is_shared(&self, id: &str) -> Result<bool, Error> {
+        let request = self.ec2.describe_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
+        let answer = request.send().await.doing(|| format!("ask whom the snapshot `{id}` is shared with"))?;
+        Ok(answer.create_volume_permissions().iter().any(|p| p.user_id() == Some(&self.account)))
+    }
+}
+
+#[async_trait]
+impl Change for Share {
+    type Item = Shared;
+    type Done = String;
+
+    fn id(&self, snapshot: &Shared) -> String {
+        snapshot.id.clone()
+    }
+
+    fn summary(&self) -> String {
+        if self.add { format!("share with {}", self.account) } else { format!("share no more with {}", self.account) }
+    }
+
+    fn plan(&self, _: &Shared) -> Option<String> {
+        Some(format!("it would be {} {}", if self.add { "shared with" } else { "shared no more with" }, self.account))
+    }
+
+    fn verdict(&self, snapshot: &Shared) -> Option<Outcome<String>> {
+        snapshot.verdict.clone()
+    }
+
+    async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
+        let mut outcomes = Vec::with_capacity(snapshots.len());
+        for Shared { id, .. } in snapshots {
+            let operation = if self.add { OperationType::Add } else { OperationType::Remove };
+            let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
+            let request = request.operation_type(operation).user_ids(&self.account);
+            request.send().await.doing(|| format!("change whom the snapshot `{id}` is shared with"))?;
+            outcomes.push(Outcome::Done(id.clone(), None));
+        }
+        Ok(outcomes)
+    }
+}
