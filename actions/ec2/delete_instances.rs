@@ -29,8 +29,9 @@ const DOUBTS: u32 = 4;
 ///
 /// Each instance goes through these steps, and everything is looked at before the first:
 ///
-/// 1. with `final_image` it is stopped, an image of it is made, and awaited. When that fails it is started again, if it ran, and stays;
-/// 2. with `disable_protections` its protection against being terminated is lifted. It is restored when the instance cannot be terminated;
+/// 1. with `disable_protections` its protections against being stopped and terminated are lifted. They are restored when the instance cannot be
+///    terminated after all;
+/// 2. with `final_image` it is stopped, an image of it is made, and awaited. When that fails it is started again, if it ran, and stays;
 /// 3. it is terminated, and that is awaited. When it is refused, the final image and its snapshots are removed again, and the instance runs if it ran.
 ///
 /// What `include` names is deleted only when its instances are terminated: an instance that could not be imaged or terminated keeps its volumes,
@@ -48,7 +49,7 @@ pub struct DeleteInstances {
     /// Make an image of each instance before it is terminated, and keep that.
     #[serde(default)]
     final_image: bool,
-    /// Lift protection against being terminated, and for `final_image` against being stopped.
+    /// Lift protection against being terminated or stopped; either keeps an instance from being terminated.
     #[serde(default)]
     disable_protections: bool,
     /// Terminate also instances of Auto Scaling groups, which replace them.
@@ -267,7 +268,8 @@ async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> R
     }
     let ran = matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending));
     let protected = is_set(ec2, &id, InstanceAttributeName::DisableApiTermination).await?;
-    let stop_protected = options.final_image && ran && is_set(ec2, &id, InstanceAttributeName::DisableApiStop).await?;
+    // Protection against being stopped keeps an instance from being terminated, too (EC2 user guide, "Enable stop protection").
+    let stop_protected = is_set(ec2, &id, InstanceAttributeName::DisableApiStop).await?;
     let verdict = refusal(&instance, options, protected, stop_protected).map(Outcome::Failed);
     Ok(Machine { id, found: Some(instance), ran, protected, stop_protected, verdict })
 }
@@ -294,7 +296,7 @@ fn refusal(instance: &Instance, options: &Options, protected: bool, stop_protect
         return Some(Failure::last("Protected", "it is protected against being terminated: give `disable_protections` to lift that"));
     }
     if stop_protected && !options.lift {
-        let why = "it is protected against being stopped, which its final image needs: give `disable_protections` to lift that";
+        let why = "it is protected against being stopped, and so against being terminated: give `disable_protections` to lift that";
         return Some(Failure::last("Protected", why));
     }
     if options.final_image && instance.root_device_type() == Some(&DeviceType::InstanceStore) {
@@ -494,7 +496,7 @@ impl Machine {
         if options.final_image {
             parts.push(if self.ran { "it would be stopped, and an image of it made" } else { "an image of it would be made" }.to_owned());
         }
-        if self.protected {
+        if self.protected || self.stop_protected {
             parts.push("its protection would be lifted".into());
         }
         parts.push("it would be terminated".into());
@@ -519,6 +521,10 @@ impl Terminate {
     async fn terminate(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<Outcome> {
         let id = &machine.id;
         machine.found.as_deref().map(warnings).unwrap_or_default().iter().for_each(|w| tracing::warn!("`{id}`: {w}"));
+        if machine.stop_protected {
+            undo.push(Step::Lift { instance: id.clone(), protection: Protection::Stop });
+            self.protect(id, Protection::Stop, false).await?;
+        }
         let mut image = None;
         if self.options.final_image {
             image = Some(self.image(cx, machine, undo).await?);
@@ -573,10 +579,6 @@ impl Terminate {
     async fn image(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<String> {
         let (id, ec2) = (&machine.id, &self.ec2);
         if machine.ran {
-            if machine.stop_protected {
-                undo.push(Step::Lift { instance: id.clone(), protection: Protection::Stop });
-                self.protect(id, Protection::Stop, false).await?;
-            }
             undo.push(Step::Stop { instance: id.clone() });
             ec2.stop_instances().instance_ids(id).send().await.doing(|| format!("stop the instance `{id}`"))?;
             wait::instance_is(cx, ec2, id, InstanceStateName::Stopped, Patience::UntilStopped).await?;

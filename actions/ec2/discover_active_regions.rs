@@ -42,12 +42,20 @@ impl Action for DiscoverActiveRegions {
         effect: Effect::Read,
         calls: &[Call::read("ec2:DescribeRegions", &[Grant::new("ec2:DescribeRegions", &["*"])])],
         rules: &[],
-        examples: &[Example {
-            title: "How EC2 is reached in the region `eu-west-1`",
-            input: r#"{"details": true}"#,
-            output: "[]",
-            given: &[],
-        }],
+        examples: &[
+            Example {
+                title: "List the enabled regions",
+                input: "{}",
+                output: r#"["eu-west-1", "us-east-1"]"#,
+                given: &["region us-east-1", "region eu-west-1"],
+            },
+            Example {
+                title: "List the enabled regions, and how EC2 is reached there",
+                input: r#"{"details": true}"#,
+                output: r#"[{"Region": "us-east-1", "OptInStatus": "opt-in-not-required", "Endpoint": "ec2.us-east-1.amazonaws.com"}]"#,
+                given: &["region us-east-1"],
+            },
+        ],
         notes: &["Which regions are enabled differs between accounts: with `--role_arn` those of the role's account are listed."],
     };
 

@@ -11,6 +11,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::related::UNKNOWN_OPERATION;
+
 /// The groups that one place names: by id, or by name, as old launch configurations and templates do.
 #[derive(Debug, Default)]
 pub struct Named(pub HashSet<String>);
@@ -139,7 +141,17 @@ async fn interfaces(cx: Context) -> Result<Named> {
 
 async fn associations(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
-    Ok(all!(ec2.describe_security_group_vpc_associations().max_results(500), "VPC associations of security groups", |a| a.group_id))
+    let mut items = ec2.describe_security_group_vpc_associations().max_results(500).into_paginator().items().send();
+    let mut named = Named::default();
+    loop {
+        match items.try_next().await.doing(|| "list the VPC associations of security groups") {
+            Ok(Some(association)) => named.add(association.group_id),
+            Ok(None) => return Ok(named),
+            // The operation is of 2024: where EC2 does not know it there are no associations.
+            Err(e) if e.code().is_some_and(|code| UNKNOWN_OPERATION.contains(&code)) => return Ok(named),
+            Err(e) => return Err(e),
+        }
+    }
 }
 
 /// The versions that are launched: the default and the latest of each template, and those that Auto Scaling groups name.

@@ -10,6 +10,7 @@
 //! - `snapshot snap-0123456789abcdef0` is a completed snapshot of a volume of its own; `of vol-…` names a volume given before;
 //! - `image ami-0123456789abcdef0` is an available image of an instance of its own; `of i-…` names an instance given before;
 //! - `group sg-0123456789abcdef0` is a security group in the default VPC;
+//! - `region us-east-1` is an enabled region; those that are given are all;
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
 mod find;

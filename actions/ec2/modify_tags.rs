@@ -195,7 +195,7 @@ impl Item {
         let has = self.has.get(&tag.key);
         match wish {
             Wish::Create => has.map(String::as_str) == Some(tag.value.as_deref().unwrap_or_default()),
-            Wish::Delete => !has.is_some_and(|has| tag.value.as_ref().is_none_or(|v| v == has)),
+            Wish::Delete => has.is_none_or(|has| tag.value.as_ref().is_some_and(|v| v != has)),
         }
     }
 }

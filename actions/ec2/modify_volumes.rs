@@ -71,7 +71,7 @@ impl Action for ModifyVolumes {
         rules: &[Rule::AtLeastOne(&["size", "type", "iops", "throughput"])],
         examples: &[
             Example {
-                title: "Make two volumes gp3, each after a snapshot",
+                title: "Give two volumes the type io2 and 4,000 IOPS, each after a snapshot",
                 input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "type": "io2", "iops": 4000, "snapshot": true}"#,
                 output: r#"["vol-0123456789abcdef0", "vol-0fedcba9876543210"]"#,
                 given: &["volume vol-0123456789abcdef0", "volume vol-0fedcba9876543210"],

@@ -1,6 +1,6 @@
 //! Images and snapshots that go with something else: what protects them, and waiting for what becomes of what they go with.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aaws::{Call, Context, Doing, Error, Failure, Grant, Outcome, Result};
 use aws_sdk_ec2::Client;
@@ -15,7 +15,8 @@ use super::tags;
 const BACKUP_DESCRIPTION: &str = "This snapshot is created by the AWS Backup service";
 
 /// Codes by which EC2, or what stands in for it, says that it does not know an operation.
-const UNKNOWN_OPERATION: &[&str] = &["InvalidAction", "UnknownOperationException", "UnsupportedOperation", "HTTP500", "UnreadableAnswer"];
+pub const UNKNOWN_OPERATION: &[&str] =
+    &["InvalidAction", "UnknownOperationException", "UnsupportedOperation", "HTTP500", "UnreadableAnswer"];
 
 pub const DESCRIBE_IMAGE_REFERENCES: Call = Call::read("ec2:DescribeImageReferences", &[Grant::new("ec2:DescribeImageReferences", &["*"])]);
 
@@ -65,12 +66,17 @@ pub fn behind(image: &Image) -> impl Iterator<Item = &str> {
     image.block_device_mappings().iter().filter_map(|m| m.ebs().and_then(|e| e.snapshot_id()))
 }
 
-/// Which images of the account are behind these snapshots, disabled ones included.
+/// Which images of the account are behind these snapshots, disabled ones included. All images are listed once: an account has far fewer of them than
+/// it has snapshots.
 pub async fn users(ec2: &Client, snapshots: &[String]) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    let mut images = Box::pin(find::with_values::<Image>(ec2, "block-device-mapping.snapshot-id", snapshots, &[]));
+    if snapshots.is_empty() {
+        return Ok(users);
+    }
+    let asked: HashSet<&str> = snapshots.iter().map(String::as_str).collect();
+    let mut images = Image::list(ec2, Vec::new());
     while let Some(image) = images.try_next().await? {
-        for snapshot in behind(&image) {
+        for snapshot in behind(&image).filter(|s| asked.contains(s)) {
             users.entry(snapshot.to_owned()).or_default().insert(image.id().to_owned());
         }
     }

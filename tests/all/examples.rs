@@ -60,7 +60,7 @@ fn frame(text: &str) -> Vec<&str> {
 
 #[test]
 fn no_service_is_left_out() {
-    let known = ["backup", "cloudtrail", "general", "iam", "s3", "sts"];
+    let known = ["backup", "cloudtrail", "ec2", "general", "iam", "s3", "sts"];
     let unknown: Vec<_> = registry::services().into_iter().filter(|s| !known.contains(s)).collect();
     assert_eq!(unknown, [""; 0], "the examples of these services are not run: give them a world here");
 }
@@ -105,6 +105,31 @@ fn examples_of_iam_run_on_moto() {
             request.text().contains("AWSCompromisedKeyQuarantineV3").then(|| Response::xml(200, attached))
         });
         account.own(run).endpoint(&proxy.start().url).run().ok()
+    });
+}
+
+#[cfg(feature = "ec2")]
+#[test]
+fn examples_of_ec2_run_on_moto() {
+    use crate::support::Response;
+    use crate::support::ec2::World;
+    use crate::support::proxy::Proxy;
+
+    run_all("ec2", |example, run| {
+        let (regions, things): (Vec<&str>, Vec<&str>) = example.given.iter().partition(|given| given.starts_with("region "));
+        let (world, server) = World::given(&things);
+        // moto has all regions that there are.
+        let region = |given: &&str| {
+            let name = given.trim_start_matches("region ");
+            format!(
+                "<item><regionName>{name}</regionName><regionEndpoint>ec2.{name}.amazonaws.com</regionEndpoint>\
+                 <optInStatus>opt-in-not-required</optInStatus></item>"
+            )
+        };
+        let regions: String = regions.iter().map(region).collect();
+        let answer = format!("<DescribeRegionsResponse><regionInfo>{regions}</regionInfo></DescribeRegionsResponse>");
+        let proxy = Proxy::to(&server.url).rule("DescribeRegions", move |_, _| Some(Response::xml(200, answer.clone())));
+        world.account.own(run).endpoint(&proxy.start().url).run().ok()
     });
 }
 

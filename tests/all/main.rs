@@ -10,6 +10,8 @@ mod changing;
 mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
+#[cfg(feature = "ec2")]
+mod ec2;
 mod examples;
 #[cfg(feature = "general")]
 mod general;

@@ -64,7 +64,20 @@ impl Request {
                 return action.to_owned();
             }
         }
-        self.s3_operation().to_owned()
+        self.rest_operation().unwrap_or_else(|| self.s3_operation()).to_owned()
+    }
+
+    /// The operations that the program asks of services whose operations are paths.
+    fn rest_operation(&self) -> Option<&'static str> {
+        let path = self.target.split('?').next().unwrap_or_default();
+        match (self.signed_service()?, path.trim_end_matches('/')) {
+            ("batch", "/v1/describecomputeenvironments") => Some("DescribeComputeEnvironments"),
+            ("es", "/2021-01-01/domain") => Some("ListDomainNames"),
+            ("es", "/2021-01-01/opensearch/domain-info") => Some("DescribeDomains"),
+            ("kafka", "/api/v2/clusters") => Some("ListClustersV2"),
+            ("lambda", "/2015-03-31/functions") => Some("ListFunctions"),
+            _ => None,
+        }
     }
 
     fn s3_operation(&self) -> &'static str {
@@ -95,6 +108,12 @@ impl Request {
     pub fn signed_region(&self) -> Option<&str> {
         let (_, scope) = self.header("authorization")?.split_once("Credential=")?;
         scope.split('/').nth(2)
+    }
+
+    /// The service that the request was signed for.
+    pub fn signed_service(&self) -> Option<&str> {
+        let (_, scope) = self.header("authorization")?.split_once("Credential=")?;
+        scope.split('/').nth(3)
     }
 }
 

@@ -2,7 +2,15 @@
 
 // With some services only, what the tests of the others use is left over.
 #![cfg_attr(
-    not(all(feature = "backup", feature = "cloudtrail", feature = "general", feature = "iam", feature = "s3", feature = "sts")),
+    not(all(
+        feature = "backup",
+        feature = "cloudtrail",
+        feature = "ec2",
+        feature = "general",
+        feature = "iam",
+        feature = "s3",
+        feature = "sts"
+    )),
     allow(dead_code, unused_imports)
 )]
 
@@ -10,6 +18,8 @@ pub mod aaws;
 pub mod account;
 #[cfg(all(feature = "s3", feature = "site"))]
 pub mod browser;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 #[cfg(feature = "backup")]
 pub mod fake_backup;
 #[cfg(feature = "cloudtrail")]

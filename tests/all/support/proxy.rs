@@ -78,12 +78,20 @@ impl Proxy {
     }
 }
 
-/// An error as the protocol of the request has it: S3's, the query protocol's or that of JSON.
+/// An error as the protocol of the request has it: S3's, EC2's, the query protocol's or that of JSON.
 pub fn error(request: &Request, status: u16, code: &str) -> Response {
     let form = request.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let json = request.header("content-type").is_some_and(|kind| kind.contains("json"));
+    let rest_json = matches!(request.signed_service(), Some("batch" | "es" | "kafka" | "lambda"));
+    let json = rest_json || request.header("content-type").is_some_and(|kind| kind.contains("json"));
     let message = format!("{code} by the test");
     let mut reply = match (form, json) {
+        (true, _) if request.signed_service() == Some("ec2") => Response::xml(
+            status,
+            format!(
+                "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\
+                 <RequestID>REQ-{code}</RequestID></Response>"
+            ),
+        ),
         (true, _) => Response::xml(
             status,
             format!(
