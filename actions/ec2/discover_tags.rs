@@ -1,25 +1,40 @@
+use std::sync::Arc;
+
 use aaws::{Action, Call, Context, Doing, Effect, Error, Example, Grant, Listing, Meta, Out, Result, Rule, When, async_trait};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Image, Instance, InstanceStateName, SecurityGroup, Snapshot, Tag, Volume};
+use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Tag, Volume};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::find::Thing;
+use super::find::{self, Thing};
 use super::tags::Wanted;
 
-/// List EC2 resources that have all of some tags, or lack any of them.
+/// Things of one page: what EC2 advises against is asking for all at once.
+const PAGE: i32 = 500;
+
+/// Of route tables EC2 gives no more than a hundred at once (EC2 API reference, DescribeRouteTables).
+const PAGE_OF_ROUTE_TABLES: i32 = 100;
+
+/// The states of instances that there still are: those that are terminated are shown for an hour or so, with their tags.
+const LIVING: &[&str] = &["pending", "running", "stopping", "stopped"];
+
+/// List EC2 resources that have all of some tags, or that lack any of them.
 ///
-/// The kinds are listed at once, and their ids printed kind by kind, in the order of the choices. Images and snapshots are the account's own;
-/// instances that are terminated are left out. Keys and values are compared in their very case.
+/// With `existing` those are listed that have all of the tags, with `missing` those that lack at least one: each resource is in one of the two
+/// lists. Keys and values are compared as they are written, in their very case.
+///
+/// The kinds are looked through at the same time, and their ids printed kind by kind, in the order of the choices; `modify_tags` takes them as they
+/// are. Images and snapshots are the account's own. Instances that are terminated, or about to be, are left out. When one of several kinds cannot be
+/// listed, it is reported as failed, and the others are printed all the same.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverTags {
     /// Kinds of resources to look through. An empty list is no resource.
     resource_types: Vec<Kind>,
-    /// Tags to look for: `Key` with any value, or `Key=Value`; `Key=` is the empty value.
+    /// Tags to look for: `Key` with any value, or `Key=Value`, split at the first `=`; `Key=` is the empty value. At least one.
     tags: Vec<Wanted>,
     /// List the resources that have all of the tags.
     #[serde(default)]
@@ -46,6 +61,26 @@ enum Kind {
     Vpc,
 }
 
+impl Kind {
+    /// As in the input.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Image => "image",
+            Kind::Instance => "instance",
+            Kind::InternetGateway => "internet_gateway",
+            Kind::KeyPair => "key_pair",
+            Kind::NetworkAcl => "network_acl",
+            Kind::RouteTable => "route_table",
+            Kind::SecurityGroup => "security_group",
+            Kind::Snapshot => "snapshot",
+            Kind::Subnet => "subnet",
+            Kind::Volume => "volume",
+            Kind::Vpc => "vpc",
+        }
+    }
+}
+
+/// A listing that is asked for only with its kind.
 const fn listing(name: &'static str, grants: &'static [Grant], kind: &'static str) -> Call {
     Call::read(name, grants).when(When::Is("resource_types", kind))
 }
@@ -85,7 +120,9 @@ impl Action for DiscoverTags {
         ],
         notes: &[
             "`existing` asks for all of the tags, `missing` for any of them: each resource is in one of the two lists.",
-            "Key pairs are printed by their ids, which `modify_tags` takes.",
+            "An empty list of `tags` is an error: every resource has all of no tags.",
+            "Key pairs are printed by their ids (`key-…`), which `modify_tags` takes, and not by their names.",
+            "Disabled images are listed too. Security groups, network ACLs and route tables that came with a VPC are resources as any other.",
         ],
     };
 
@@ -93,7 +130,6 @@ impl Action for DiscoverTags {
 
     async fn run(mut self, cx: &Context) -> Result<Listing<String>> {
         if self.tags.is_empty() {
-            // Every resource has all of no tags: that is not what anybody means.
             return Err(Error::field("tags", "`tags` is an empty list: name at least one tag"));
         }
         self.resource_types.sort();
@@ -104,70 +140,111 @@ impl Action for DiscoverTags {
 
 aaws::register!(DiscoverTags);
 
-/// The ids of one kind of resources, with their tags.
-type Tagged = Vec<(String, Vec<Tag>)>;
-
 impl DiscoverTags {
     async fn list(self, cx: &Context, mut out: Out<String>) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let all = self.resource_types.iter().map(|kind| tagged(ec2.clone(), *kind)).collect::<Vec<_>>();
-        let mut all = stream::iter(all).buffered(cx.concurrency());
-        while let Some(kind) = all.try_next().await? {
-            for (id, tags) in kind {
-                let has_all = self.tags.iter().all(|t| t.is_in(&tags));
-                if (self.existing && has_all) || (self.missing && !has_all) {
-                    out.send(id).await?;
+        let wish = Arc::new(Wish { tags: self.tags, missing: self.missing });
+        let only = self.resource_types.len() == 1;
+        let searches: Vec<_> = self.resource_types.into_iter().map(|kind| search(ec2.clone(), kind, Arc::clone(&wish))).collect();
+        let mut searches = stream::iter(searches).buffered(cx.concurrency());
+        while let Some((kind, found)) = searches.next().await {
+            match found {
+                Ok(ids) => {
+                    for id in ids {
+                        out.send(id).await?;
+                    }
                 }
+                // Nothing else would be printed.
+                Err(e) if only || e.is_fatal() => return Err(e),
+                Err(e) => cx.settle_failed(kind.word(), &e)?,
             }
         }
         Ok(())
     }
 }
 
-/// All pages of one listing.
+/// What is looked for.
+struct Wish {
+    tags: Vec<Wanted>,
+    /// Those that lack any of the tags, and not those that have all of them.
+    missing: bool,
+}
+
+impl Wish {
+    /// Whether a thing with these tags is meant.
+    fn is_met_by(&self, tags: &[Tag]) -> bool {
+        self.tags.iter().all(|t| t.is_in(tags)) != self.missing
+    }
+}
+
+/// A search that runs beside others, and the kind that it is for.
+fn search(ec2: Client, kind: Kind, wish: Arc<Wish>) -> BoxFuture<'static, (Kind, Result<Vec<String>>)> {
+    async move { (kind, found(&ec2, kind, &wish).await) }.boxed()
+}
+
+/// All pages of a listing: the ids of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
 macro_rules! all {
-    ($request:expr, $doing:literal, $id:ident) => {{
-        let items = $request.into_paginator().items().send();
-        let items: Vec<_> = items.try_collect().await.doing(|| concat!("list the ", $doing))?;
-        Ok(items.into_iter().filter_map(|i| Some((i.$id?, i.tags.unwrap_or_default()))).collect())
+    ($request:expr, $named:literal, $id:ident, $wish:ident) => {{
+        let mut things = $request.into_paginator().items().send();
+        let mut ids: Vec<String> = Vec::new();
+        while let Some(thing) = things.next().await {
+            let thing = thing.doing(|| concat!("list the ", $named))?;
+            if $wish.is_met_by(thing.tags()) {
+                ids.extend(thing.$id);
+            }
+        }
+        Ok(ids)
     }};
 }
 
-fn tagged(ec2: Client, kind: Kind) -> BoxFuture<'static, Result<Tagged>> {
-    async move {
-        match kind {
-            Kind::Image => things::<Image>(&ec2, |i| Some(i.tags())).await,
-            Kind::Instance => {
-                let gone = |i: &Instance| {
-                    matches!(i.state().and_then(|s| s.name()), Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown))
-                };
-                things::<Instance>(&ec2, |i| if gone(i) { None } else { Some(i.tags()) }).await
-            }
-            Kind::SecurityGroup => things::<SecurityGroup>(&ec2, |g| Some(g.tags())).await,
-            Kind::Snapshot => things::<Snapshot>(&ec2, |s| Some(s.tags())).await,
-            Kind::Volume => things::<Volume>(&ec2, |v| Some(v.tags())).await,
-            Kind::InternetGateway => all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id),
-            Kind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id),
-            Kind::RouteTable => all!(ec2.describe_route_tables().max_results(ROUTE_TABLES), "route tables", route_table_id),
-            Kind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id),
-            Kind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id),
-            Kind::KeyPair => {
-                // These come all at once: the API has no pages.
-                let answer = ec2.describe_key_pairs().send().await.doing(|| "list the key pairs")?;
-                let pairs = answer.key_pairs.unwrap_or_default().into_iter();
-                Ok(pairs.filter_map(|k| Some((k.key_pair_id?, k.tags.unwrap_or_default()))).collect())
-            }
+/// The ids of a kind's things that are meant, in EC2's order.
+async fn found(ec2: &Client, kind: Kind, wish: &Wish) -> Result<Vec<String>> {
+    match kind {
+        Kind::Image => things(ec2, Vec::new(), Image::tags, wish).await,
+        Kind::Instance => things(ec2, vec![find::filter("instance-state-name", LIVING.iter().copied())], Instance::tags, wish).await,
+        Kind::SecurityGroup => things(ec2, Vec::new(), SecurityGroup::tags, wish).await,
+        Kind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, wish).await,
+        Kind::Volume => things(ec2, Vec::new(), Volume::tags, wish).await,
+        Kind::InternetGateway => {
+            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id, wish)
+        }
+        Kind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id, wish),
+        Kind::RouteTable => all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_table_id, wish),
+        Kind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id, wish),
+        Kind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id, wish),
+        Kind::KeyPair => {
+            // These come all at once: the API has no pages of them.
+            let answer = ec2.describe_key_pairs().send().await.doing(|| "list the key pairs")?;
+            let meant = answer.key_pairs.unwrap_or_default().into_iter().filter(|k| wish.is_met_by(k.tags()));
+            Ok(meant.filter_map(|k| k.key_pair_id).collect())
         }
     }
-    .boxed()
 }
 
-/// Things of one page; of route tables EC2 gives no more than a hundred.
-const PAGE: i32 = 500;
-const ROUTE_TABLES: i32 = 100;
+/// The same of things that other actions list too.
+async fn things<T: Thing>(ec2: &Client, filters: Vec<Filter>, tags: fn(&T) -> &[Tag], wish: &Wish) -> Result<Vec<String>> {
+    let mut things = T::list(ec2, filters);
+    let mut ids = Vec::new();
+    while let Some(thing) = things.try_next().await? {
+        if wish.is_met_by(tags(&thing)) {
+            ids.push(thing.id().to_owned());
+        }
+    }
+    Ok(ids)
+}
 
-/// Of things that are listed elsewhere too; `tags` leaves out those that it has none for.
-async fn things<T: Thing>(ec2: &Client, tags: impl Fn(&T) -> Option<&[Tag]> + Send) -> Result<Tagged> {
-    let things: Vec<T> = T::list(ec2, Vec::new()).try_collect().await?;
-    Ok(things.iter().filter_map(|t| Some((t.id().to_owned(), tags(t)?.to_vec()))).collect())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actions::ec2::tags::tag;
+
+    #[test]
+    fn a_thing_is_in_one_of_the_two_lists() {
+        let wish = |missing: bool| Wish { tags: ["Env=prod", "Owner"].iter().map(|t| Wanted::parse(t).expect("a tag")).collect(), missing };
+        let both = [tag("Env", "prod"), tag("Owner", "")];
+        let one = [tag("Env", "prod"), tag("owner", "me")];
+        assert!(wish(false).is_met_by(&both) && !wish(true).is_met_by(&both));
+        assert!(!wish(false).is_met_by(&one) && wish(true).is_met_by(&one));
+        assert!(!wish(false).is_met_by(&[]) && wish(true).is_met_by(&[]));
+    }
 }

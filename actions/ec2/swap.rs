@@ -310,6 +310,8 @@ enum Step {
     Snapshot { volume: String, mark: String, snapshot: Option<String> },
     /// A volume was, or may have been, made; without its id it is found by its snapshot, which nobody else knows.
     Volume { of: String, snapshot: String, copy: Option<String> },
+    /// The instance was started with the copies. It is stopped before they are taken away again.
+    Start { instance: String },
     /// The copy takes, or took, the original's place.
     Replace { original: String, copy: String, at: Attachment },
 }
@@ -318,6 +320,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Stop { instance, .. } => write!(f, "stop {instance}"),
+            Step::Start { instance } => write!(f, "start {instance}"),
             Step::Snapshot { volume, snapshot, mark } => {
                 write!(f, "take a snapshot of {volume} ")?;
                 match snapshot {
@@ -374,7 +377,7 @@ impl Steps for Swap {
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
             let devices = job.originals.iter().filter_map(|o| o.attachment.as_ref()).map(|a| a.device.clone()).collect();
             undo.push(Step::Stop { instance: host.id.clone(), devices });
-            self.stop(cx, &host.id).await?;
+            self.stop(cx, &host.id, Patience::UntilStopped).await?;
         }
         let mut taken = Vec::with_capacity(job.originals.len());
         for original in &job.originals {
@@ -396,6 +399,7 @@ impl Steps for Swap {
             }
         }
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
+            undo.push(Step::Start { instance: host.id.clone() });
             self.start(&host.id).await?;
             wait::instance_is(cx, &self.ec2, &host.id, InstanceStateName::Running, Patience::UntilStopped).await?;
         }
@@ -413,6 +417,8 @@ impl Steps for Swap {
     async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
         match step {
             Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
+            // One that was never started is stopped already, which EC2 takes for an answer.
+            Step::Start { instance } => self.stop(cx, instance, Patience::ToTheEnd).await,
             Step::Snapshot { volume, mark, snapshot } => {
                 let made = match snapshot {
                     Some(id) => vec![id.clone()],
@@ -439,10 +445,10 @@ impl Steps for Swap {
 }
 
 impl Swap {
-    async fn stop(&self, cx: &Context, instance: &str) -> Result<()> {
+    async fn stop(&self, cx: &Context, instance: &str, patience: Patience) -> Result<()> {
         let request = self.ec2.stop_instances().instance_ids(instance).send();
         request.await.doing(|| format!("stop the instance `{instance}`"))?;
-        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::UntilStopped).await
+        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, patience).await
     }
 
     async fn start(&self, instance: &str) -> Result<()> {

@@ -9,3 +9,4 @@
 // mod tags;
 // mod volumes;
 // mod walk;
+mod faults;
