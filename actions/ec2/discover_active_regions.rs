@@ -1,14 +1,19 @@
 use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Meta, Result, async_trait};
+use aws_sdk_ec2::types::Region;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What EC2 says of a region that is there and may not be used.
+const NOT_ENABLED: &str = "not-opted-in";
+
 /// List the regions that are enabled for the account.
 ///
-/// These are the regions that need no opting in and those that were opted in to, sorted by name: where something may be, not where something is.
+/// These are the regions that need no opting in, and those that the account has opted in to, sorted by name. They are where resources may be: that
+/// there are any is not said.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverActiveRegions {
-    /// Print of each region how it came to be enabled, and its endpoint.
+    /// Print of each region how it came to be enabled, and where EC2 is reached there.
     #[serde(default)]
     details: bool,
 }
@@ -42,20 +47,12 @@ impl Action for DiscoverActiveRegions {
         effect: Effect::Read,
         calls: &[Call::read("ec2:DescribeRegions", &[Grant::new("ec2:DescribeRegions", &["*"])])],
         rules: &[],
-        examples: &[
-            Example {
-                title: "List the enabled regions",
-                input: "{}",
-                output: r#"["eu-west-1", "us-east-1"]"#,
-                given: &["region us-east-1", "region eu-west-1"],
-            },
-            Example {
-                title: "List the enabled regions, and how EC2 is reached there",
-                input: r#"{"details": true}"#,
-                output: r#"[{"Region": "us-east-1", "OptInStatus": "opt-in-not-required", "Endpoint": "ec2.us-east-1.amazonaws.com"}]"#,
-                given: &["region us-east-1"],
-            },
-        ],
+        examples: &[Example {
+            title: "List the regions of an account that has opted in to seven more",
+            input: "{}",
+            output: r#"["af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ca-central-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "me-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2"]"#,
+            given: &[],
+        }],
         notes: &["Which regions are enabled differs between accounts: with `--role_arn` those of the role's account are listed."],
     };
 
@@ -64,16 +61,22 @@ impl Action for DiscoverActiveRegions {
     async fn run(self, cx: &Context) -> Result<Vec<ActiveRegion>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let answer = ec2.describe_regions().send().await.doing(|| "list the regions")?;
-        // AWS leaves out what is not opted in to; a stand-in for it may not.
-        let enabled = answer.regions.unwrap_or_default().into_iter().filter(|r| r.opt_in_status() != Some("not-opted-in"));
-        let mut regions: Vec<_> = enabled.filter_map(|r| r.region_name.clone().map(|name| (name, r))).collect();
+        // AWS leaves out what is not enabled; what stands in for it may not.
+        let enabled = answer.regions.unwrap_or_default().into_iter().filter(|r| r.opt_in_status() != Some(NOT_ENABLED));
+        let mut regions: Vec<(String, Region)> = enabled.filter_map(|r| Some((r.region_name()?.to_owned(), r))).collect();
         regions.sort_by(|a, b| a.0.cmp(&b.0));
-        let told = |(region, r): (String, aws_sdk_ec2::types::Region)| match self.details {
-            true => ActiveRegion::Details(Details { region, opt_in_status: r.opt_in_status, endpoint: r.endpoint }),
-            false => ActiveRegion::Name(region),
-        };
-        Ok(regions.into_iter().map(told).collect())
+        Ok(regions.into_iter().map(|(name, region)| self.told(name, region)).collect())
     }
 }
 
 aaws::register!(DiscoverActiveRegions);
+
+impl DiscoverActiveRegions {
+    fn told(&self, name: String, region: Region) -> ActiveRegion {
+        if self.details {
+            ActiveRegion::Details(Details { region: name, opt_in_status: region.opt_in_status, endpoint: region.endpoint })
+        } else {
+            ActiveRegion::Name(name)
+        }
+    }
+}

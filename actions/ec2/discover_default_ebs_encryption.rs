@@ -4,6 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Tell whether new EBS volumes of the region are encrypted by default, and with which key.
+///
+/// The setting holds for new volumes and for copies of snapshots, of the whole account in this one region. Printed are the region, whether encryption
+/// by default is on, and the key that it encrypts with; EC2 is asked for the key only when it is on.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverDefaultEbsEncryption {}
@@ -40,7 +43,9 @@ impl Action for DiscoverDefaultEbsEncryption {
             given: &["default-encryption"],
         }],
         notes: &[
-            "The setting is one of the region: run it in each. EC2 knows a key while the switch is off, too; it is not printed, because nothing uses it.",
+            "The setting is one of the region: ask in each.",
+            "EC2 knows a default key while encryption by default is off, too. It is not printed then, because nothing uses it unless it is asked for.",
+            "That encryption by default is on says nothing of the volumes that there are: `discover_volumes` with `unencrypted` lists those that are not encrypted.",
         ],
     };
 
@@ -62,7 +67,7 @@ pub(super) async fn switch(ec2: &Client) -> Result<bool> {
     Ok(answer.ebs_encryption_by_default.unwrap_or_default())
 }
 
-/// The key of encryption by default.
+/// The key that encryption by default uses, or would use.
 pub(super) async fn key(ec2: &Client) -> Result<Option<String>> {
     let answer = ec2.get_ebs_default_kms_key_id().send().await.doing(|| "ask for the default key of volumes")?;
     Ok(answer.kms_key_id)

@@ -1,5 +1,5 @@
 use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, When, async_trait};
-use aws_sdk_ec2::types::{Filter, Instance, PlatformValues};
+use aws_sdk_ec2::types::{Filter, Instance};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -150,9 +150,9 @@ impl DiscoverInstances {
     }
 }
 
-/// EC2 marks Windows only. The types of Macs are the only ones that run macOS (EC2 user guide, "Amazon EC2 Mac instances").
+/// EC2 marks Windows only, and writes it in lower case, unlike its own model. The types of Macs are the only ones that run macOS (EC2 user guide, "Amazon EC2 Mac instances").
 fn os(instance: &Instance) -> Option<Os> {
-    if instance.platform() == Some(&PlatformValues::Windows) {
+    if instance.platform().is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows")) {
         return Some(Os::Windows);
     }
     let mac = instance.instance_type().is_some_and(|t| t.as_str().starts_with("mac"));

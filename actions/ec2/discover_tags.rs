@@ -7,7 +7,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::find::{self, Thing};
 use super::tags::Wanted;
@@ -45,7 +45,7 @@ pub struct DiscoverTags {
 }
 
 /// A kind of resources, in the order in which they are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     Image,
@@ -235,8 +235,8 @@ async fn things<T: Thing>(ec2: &Client, filters: Vec<Filter>, tags: fn(&T) -> &[
 
 #[cfg(test)]
 mod tests {
+    use super::super::tags::tag;
     use super::*;
-    use crate::actions::ec2::tags::tag;
 
     #[test]
     fn a_thing_is_in_one_of_the_two_lists() {

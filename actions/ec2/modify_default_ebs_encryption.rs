@@ -1,6 +1,8 @@
 use std::fmt;
 
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Meta, Outcome, Result, Rule, Steps, Told, Undo, When, async_trait};
+use aaws::{
+    Action, Call, Context, Doing, Effect, Error, Example, Grant, Meta, Outcome, Result, Rule, Status, Steps, Told, Undo, When, async_trait,
+};
 use aws_sdk_ec2::Client;
 use futures::{TryStreamExt, stream};
 use schemars::JsonSchema;
@@ -10,13 +12,19 @@ use super::discover_default_ebs_encryption::{self as current, GET_KEY, GET_SWITC
 use super::find;
 use super::kms::{self, DESCRIBE_KEY};
 
-/// The AWS managed key for EBS is shown by this alias, or as its ARN.
+/// The key that AWS manages for EBS, as it is shown until another one is made the default.
 const AWS_MANAGED: &str = "alias/aws/ebs";
 
 /// Change whether new EBS volumes of the region are encrypted by default, and with which key.
 ///
-/// The key is looked at first: one that is disabled, of another region, or of a wrong kind would make every launch fail. The key is then changed before
-/// the switch; when the switch fails, the key is put back. Printed is how the region was set before, which is what undoes it, and how it is set now.
+/// Everything that could go wrong half way is looked at first: how the region is set, and the key that volumes would be encrypted with. One that is
+/// disabled, pending deletion, of another region or of a wrong kind would make launches fail, so it is refused before anything is changed. Then:
+///
+/// 1. the default key is changed, or reset;
+/// 2. encryption by default is switched on or off.
+///
+/// What is set so already is not sent again. When the switch fails after the key was changed, the key is put back. Printed is how the region was set
+/// before, which is what undoes it, and how it is set now, as EC2 tells it afterwards.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyDefaultEbsEncryption {
@@ -26,12 +34,12 @@ pub struct ModifyDefaultEbsEncryption {
     /// Do not encrypt by default.
     #[serde(default)]
     disable: bool,
-    /// Use the key `kms_key_id`.
+    /// Make `kms_key_id` the default key.
     #[serde(default)]
     change_kms_key: bool,
     /// The new default key: its id, ARN or alias (`alias/…`). It has to be in the same region.
     kms_key_id: Option<String>,
-    /// Use the AWS managed key for EBS again.
+    /// Make the key that AWS manages for EBS the default key again.
     #[serde(default)]
     reset_kms_key: bool,
 }
@@ -49,14 +57,28 @@ pub struct Changed {
 }
 
 /// A setting of encryption by default.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct Setting {
     /// Whether new volumes and copies of snapshots are encrypted unless told otherwise.
     enabled: bool,
-    /// The key that they are, or would be, encrypted with.
+    /// The key that they are encrypted with, or would be; an alias or an ARN.
     kms_key_id: Option<String>,
 }
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, with the key {}",
+            if self.enabled { "on" } else { "off" },
+            self.kms_key_id.as_deref().unwrap_or("that EC2 did not name")
+        )
+    }
+}
+
+/// The inputs with which the key is set, and those with which it may have to be put back.
+const WITH_KEY: When = When::With(&["change_kms_key", "reset_kms_key"]);
 
 #[async_trait]
 impl Action for ModifyDefaultEbsEncryption {
@@ -66,15 +88,22 @@ impl Action for ModifyDefaultEbsEncryption {
         calls: &[
             GET_SWITCH,
             GET_KEY,
-            DESCRIBE_KEY.when(When::With(&["change_kms_key"])),
+            DESCRIBE_KEY.when(When::With(&["change_kms_key", "enable"])),
+            // Each of these two undoes the other when the switch fails.
+            Call::write(
+                "ec2:ModifyEbsDefaultKmsKeyId",
+                &[Grant::new("ec2:ModifyEbsDefaultKmsKeyId", &["*"]).when(When::With(&["change_kms_key", "enable", "disable"]))],
+            )
+            .when(WITH_KEY),
+            Call::write(
+                "ec2:ResetEbsDefaultKmsKeyId",
+                &[Grant::new("ec2:ResetEbsDefaultKmsKeyId", &["*"]).when(When::With(&["reset_kms_key", "enable", "disable"]))],
+            )
+            .when(WITH_KEY),
             Call::write("ec2:EnableEbsEncryptionByDefault", &[Grant::new("ec2:EnableEbsEncryptionByDefault", &["*"])])
                 .when(When::With(&["enable"])),
             Call::write("ec2:DisableEbsEncryptionByDefault", &[Grant::new("ec2:DisableEbsEncryptionByDefault", &["*"])])
                 .when(When::With(&["disable"])),
-            Call::write("ec2:ModifyEbsDefaultKmsKeyId", &[Grant::new("ec2:ModifyEbsDefaultKmsKeyId", &["*"])])
-                .when(When::With(&["change_kms_key", "reset_kms_key"])),
-            Call::write("ec2:ResetEbsDefaultKmsKeyId", &[Grant::new("ec2:ResetEbsDefaultKmsKeyId", &["*"])])
-                .when(When::With(&["reset_kms_key", "change_kms_key"])),
         ],
         rules: &[
             Rule::Together(&["change_kms_key", "kms_key_id"]),
@@ -97,9 +126,11 @@ impl Action for ModifyDefaultEbsEncryption {
             },
         ],
         notes: &[
-            "Volumes and snapshots that there are do not change: `encrypt_volume` replaces them.",
-            "Whoever launches instances then needs `kms:CreateGrant` and the other permissions of EBS on the key.",
-            "The setting is one of the region: run it in each.",
+            "The setting is one of the region: change it in each.",
+            "Volumes and snapshots that there are do not change: `encrypt_volume` replaces volumes by encrypted ones.",
+            "Who launches instances or makes volumes afterwards needs `kms:CreateGrant`, `kms:Decrypt`, `kms:DescribeKey`, `kms:GenerateDataKeyWithoutPlaintext` and `kms:ReEncrypt*` on a key that is not AWS's own.",
+            "When encryption by default is switched on with a key that was the default before, that key is looked at too; where that is not allowed, a warning says so.",
+            "When a change is reported as failed because no answer came, it may have been made all the same: `discover_default_ebs_encryption` tells.",
         ],
     };
 
@@ -108,61 +139,122 @@ impl Action for ModifyDefaultEbsEncryption {
     async fn run(self, cx: &Context) -> Result<Told<Option<Changed>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let before = find::unless_stopped(cx, setting(&ec2)).await?;
-        let key = match &self.kms_key_id {
-            Some(key) if self.change_kms_key => Some(KeyChange::To(find::unless_stopped(cx, kms::check(cx, cx.region(), key)).await?)),
-            _ => self.reset_kms_key.then_some(KeyChange::Reset),
-        };
-        let switch = if self.enable { Some(true) } else { self.disable.then_some(false) };
+        let key = find::unless_stopped(cx, self.new_key(cx, &before)).await?;
+        let switch = (self.enable || self.disable).then_some(self.enable).filter(|on| *on != before.enabled);
         let region = cx.region().to_owned();
-        let change = Set { ec2: ec2.clone(), before: before.clone(), key, switch };
-        let settled = cx.change_in_steps(stream::iter([Ok(region.clone())]), change).await?.settled();
+        let set = Set { ec2, before: before.clone(), key, switch };
+        let settled = cx.change_in_steps(stream::iter([Ok(region.clone())]), set).await?.settled();
         let settled: Vec<_> = settled.try_collect().await?;
         if cx.dry_run() {
             return Ok(Told::Planned(settled.into_iter().map(|s| s.record).collect()));
         }
-        if settled.iter().any(|s| s.record.status == aaws::Status::Failed) {
-            return Ok(Told::Done(None));
-        }
-        let after = setting(&ec2).await?;
-        Ok(Told::Done(Some(Changed { region, before, after })))
+        // Nothing printed is a failure that the log and the report explain.
+        let after = settled.into_iter().next().and_then(|s| match s.record.status {
+            Status::Unchanged => Some(before.clone()),
+            _ => s.done,
+        });
+        Ok(Told::Done(after.map(|after| Changed { region, before, after })))
     }
 }
 
 aaws::register!(ModifyDefaultEbsEncryption);
+
+impl ModifyDefaultEbsEncryption {
+    /// The key that has to be set, if any, once it is known that EBS can use it.
+    async fn new_key(&self, cx: &Context, before: &Setting) -> Result<Option<Key>> {
+        if self.reset_kms_key {
+            return Ok((!before.is_managed_by_aws()).then_some(Key::ManagedByAws));
+        }
+        if let Some(given) = self.kms_key_id.as_deref().filter(|_| self.change_kms_key) {
+            let arn = kms::check(cx, cx.region(), given).await?;
+            let same = before.kms_key_id.as_deref().is_some_and(|key| key == arn || key == given);
+            return Ok((!same).then_some(Key::Of(arn)));
+        }
+        if self.enable && !before.enabled {
+            check_default(cx, before).await?;
+        }
+        Ok(None)
+    }
+}
+
+/// Refuses to have volumes encrypted with a default key that cannot do it: every launch would fail from then on.
+async fn check_default(cx: &Context, before: &Setting) -> Result<()> {
+    let Some(key) = before.kms_key_id.as_deref().filter(|_| !before.is_managed_by_aws()) else { return Ok(()) };
+    match kms::check(cx, cx.region(), key).await {
+        Err(e) if matches!(e, Error::Input(_)) || e.code() == Some("NotFoundException") => {
+            Err(Error::Refused(format!("the default key is no good: {e}; set another in the same run, or `reset_kms_key`")))
+        }
+        Err(e) if !e.is_fatal() => {
+            tracing::warn!("whether the default key can be used is not known: {e}");
+            Ok(())
+        }
+        looked_at => looked_at.map(drop),
+    }
+}
+
+impl Setting {
+    fn is_managed_by_aws(&self) -> bool {
+        self.kms_key_id.as_deref().is_some_and(is_managed_by_aws)
+    }
+}
+
+/// Of an alias, or the ARN of one.
+fn is_managed_by_aws(key: &str) -> bool {
+    key.ends_with(AWS_MANAGED)
+}
 
 async fn setting(ec2: &Client) -> Result<Setting> {
     let (enabled, kms_key_id) = futures::try_join!(current::switch(ec2), current::key(ec2))?;
     Ok(Setting { enabled, kms_key_id })
 }
 
-enum KeyChange {
-    To(String),
-    Reset,
+/// A default key.
+enum Key {
+    /// By its ARN.
+    Of(String),
+    ManagedByAws,
 }
 
+impl Key {
+    /// As EC2 tells it.
+    fn told(key: &str) -> Self {
+        if is_managed_by_aws(key) { Key::ManagedByAws } else { Key::Of(key.to_owned()) }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Key::Of(arn) => arn,
+            Key::ManagedByAws => AWS_MANAGED,
+        })
+    }
+}
+
+/// The change of one region: only what is not so already.
 struct Set {
     ec2: Client,
     before: Setting,
-    key: Option<KeyChange>,
+    key: Option<Key>,
     switch: Option<bool>,
 }
 
 /// The default key was changed; this was it before.
 #[derive(Debug, Serialize)]
 struct Step {
-    before: Option<String>,
+    was: Option<String>,
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "change the default key, which was {}", self.before.as_deref().unwrap_or("unknown"))
+        write!(f, "change the default key, which was {}", self.was.as_deref().unwrap_or("one that EC2 did not name"))
     }
 }
 
 #[async_trait]
 impl Steps for Set {
     type Item = String;
-    type Done = ();
+    type Done = Setting;
     type Step = Step;
 
     fn id(&self, region: &String) -> String {
@@ -174,69 +266,88 @@ impl Steps for Set {
     }
 
     fn plan(&self, _: &String) -> Option<String> {
-        let key = self.key.as_ref().map(|k| match k {
-            KeyChange::To(key) => format!("its default key would be {key}"),
-            KeyChange::Reset => "its default key would be the AWS managed one".to_owned(),
-        });
+        let key = self.key.as_ref().map(|key| format!("the default key would be {key}"));
         let switch = self.switch.map(|on| format!("encryption by default would be {}", if on { "on" } else { "off" }));
-        let was = format!(
-            "it is {}, and the key is {}",
-            if self.before.enabled { "on" } else { "off" },
-            self.before.kms_key_id.as_deref().unwrap_or("unknown")
-        );
-        Some(key.into_iter().chain(switch).chain([was]).collect::<Vec<_>>().join("; "))
+        Some(key.into_iter().chain(switch).chain([format!("now it is {}", self.before)]).collect::<Vec<_>>().join("; "))
     }
 
-    fn verdict(&self, _: &String) -> Option<Outcome> {
-        let same_switch = self.switch.is_none_or(|on| on == self.before.enabled);
-        // What the AWS managed key is called is not always the same; to reset to it changes nothing then.
-        let same_key = match &self.key {
-            None => true,
-            Some(KeyChange::To(key)) => self.before.kms_key_id.as_ref() == Some(key),
-            Some(KeyChange::Reset) => self.before.kms_key_id.as_deref().is_some_and(|k| k.ends_with(AWS_MANAGED)),
-        };
-        (same_switch && same_key).then(|| Outcome::Unchanged("it is set so already".into()))
+    fn verdict(&self, _: &String) -> Option<Outcome<Setting>> {
+        let unchanged = self.key.is_none() && self.switch.is_none();
+        unchanged.then(|| Outcome::Unchanged(format!("encryption by default is so already: {}", self.before)))
     }
 
-    async fn run(&self, _: &Context, region: &String, undo: &mut Undo<Step>) -> Result<Outcome> {
+    async fn run(&self, _: &Context, region: &String, undo: &mut Undo<Step>) -> Result<Outcome<Setting>> {
+        let mut after = self.before.clone();
         if let Some(key) = &self.key {
-            undo.push(Step { before: self.before.kms_key_id.clone() });
-            match key {
-                KeyChange::To(key) => self.set_key(key).await?,
-                KeyChange::Reset => self.reset_key(region).await?,
+            undo.push(Step { was: self.before.kms_key_id.clone() });
+            match self.set_key(key).await {
+                Ok(set) => after.kms_key_id = set,
+                Err(e) => {
+                    if is_refusal(&e) {
+                        undo.forget_last();
+                    }
+                    return Err(e);
+                }
             }
         }
-        match self.switch {
-            Some(true) if !self.before.enabled => {
-                let answer = self.ec2.enable_ebs_encryption_by_default().send().await;
-                answer.doing(|| format!("switch encryption by default on in {region}"))?;
-            }
-            Some(false) if self.before.enabled => {
-                let answer = self.ec2.disable_ebs_encryption_by_default().send().await;
-                answer.doing(|| format!("switch encryption by default off in {region}"))?;
-            }
-            _ => {}
+        if let Some(on) = self.switch {
+            self.set_switch(on, region).await?;
+            after.enabled = on;
         }
-        Ok(Outcome::done(()))
+        // What was done is done, whether or not it can be looked at.
+        let after = setting(&self.ec2).await.unwrap_or_else(|e| {
+            tracing::warn!("`{region}` is changed, but cannot be looked at again; printed is what EC2 answered to the change: {e}");
+            after
+        });
+        Ok(Outcome::Done(after, Some(format!("encryption by default was {}", self.before))))
     }
 
     async fn undo(&self, _: &Context, step: &Step) -> Result<()> {
-        match &step.before {
-            Some(key) if key.ends_with(AWS_MANAGED) => self.reset_key("the region").await,
-            Some(key) => self.set_key(key).await,
-            None => Err(aaws::Error::Failed("the key that it was is not known".into())),
+        let was = step.was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
+        self.set_key(&Key::told(was)).await.map(drop)
+    }
+}
+
+/// Whether AWS answered that it does not do this, so that nothing is to be undone.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Aws(e) if e.status.is_some_and(|status| (400..500).contains(&status)))
+}
+
+impl Set {
+    /// Makes a key the default, and gives it as EC2 tells it.
+    async fn set_key(&self, key: &Key) -> Result<Option<String>> {
+        match key {
+            Key::Of(arn) => {
+                let answer = self.ec2.modify_ebs_default_kms_key_id().kms_key_id(arn).send().await;
+                answer.doing(|| format!("make {arn} the default key of volumes")).map(|a| a.kms_key_id)
+            }
+            Key::ManagedByAws => {
+                let answer = self.ec2.reset_ebs_default_kms_key_id().send().await;
+                answer.doing(|| "make the key that AWS manages the default key of volumes").map(|a| a.kms_key_id)
+            }
+        }
+    }
+
+    async fn set_switch(&self, on: bool, region: &str) -> Result<()> {
+        if on {
+            let answer = self.ec2.enable_ebs_encryption_by_default().send().await;
+            answer.doing(|| format!("switch encryption by default on in {region}")).map(drop)
+        } else {
+            let answer = self.ec2.disable_ebs_encryption_by_default().send().await;
+            answer.doing(|| format!("switch encryption by default off in {region}")).map(drop)
         }
     }
 }
 
-impl Set {
-    async fn set_key(&self, key: &str) -> Result<()> {
-        let request = self.ec2.modify_ebs_default_kms_key_id().kms_key_id(key).send();
-        request.await.doing(|| format!("make `{key}` the default key of volumes")).map(drop)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    async fn reset_key(&self, region: &str) -> Result<()> {
-        let answer = self.ec2.reset_ebs_default_kms_key_id().send().await;
-        answer.doing(|| format!("reset the default key of volumes in {region}")).map(drop)
+    #[test]
+    fn the_key_of_aws_is_known_by_its_alias_and_by_the_arn_of_that() {
+        for key in ["alias/aws/ebs", "arn:aws-cn:kms:cn-north-1:123456789012:alias/aws/ebs"] {
+            assert!(matches!(Key::told(key), Key::ManagedByAws), "{key}");
+        }
+        assert!(matches!(Key::told("arn:aws:kms:us-east-1:123456789012:key/1234abcd"), Key::Of(_)));
     }
 }

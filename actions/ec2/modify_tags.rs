@@ -1,44 +1,52 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
     async_trait,
 };
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::Tag;
-use futures::stream::{self, TryStreamExt};
+use aws_sdk_ec2::types::{Tag, TagDescription};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::find;
 use super::tags::{self, Wanted};
 
-/// How many resources one request names. EC2 takes 1,000, and advises smaller ones (EC2 API reference, CreateTags).
+/// How many resources one request names. EC2 takes 1,000, and advises fewer (EC2 API reference, CreateTags).
 const BATCH: usize = 200;
 
-/// The longest key and value, in characters (EC2 user guide, "Tag restrictions").
+/// Tags of one page (EC2 API reference, DescribeTags).
+const PAGE: i32 = 1000;
+
+/// The longest key and value, in characters, and the most tags of a resource, AWS's own not counted (EC2 user guide, "Tag restrictions").
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 256;
+const MOST_TAGS: usize = 50;
 
 /// What stands for the id of each resource.
 const PLACE: &str = "{resource_id}";
 
-/// More resources than this that one answer names are not tried one by one.
-const MOST_NAMED: usize = 8;
+/// How many resources of one batch are told apart when EC2 refuses them for other reasons than their ids, permissions say: when it has refused so
+/// many, one after the other, it will refuse the rest.
+const MOST_REFUSED: usize = 8;
 
 /// Add tags to EC2 resources, or remove them.
 ///
-/// The tags that the resources have are looked at first: those that are as asked already are unchanged. Up to 200 resources go into a request. EC2
-/// refuses a whole request for one id that does not exist; the others are then sent without it, so that one bad id never sinks them. The ids of the
-/// resources that failed are printed, in the order given.
+/// The tags that the resources have are looked at first. A resource that has all the tags that are to be added, or none of those that are to be
+/// removed, is unchanged. With `create`, `Key=Value` adds the tag, or gives it this value, and `Key` gives it the empty value. With `delete`, `Key`
+/// removes the tag whatever its value, `Key=Value` only if it has this value, and `Key=` only if its value is empty.
 ///
-/// With `create` a tag `Key` gets the empty value. With `delete` the tag `Key` is removed whatever its value, `Key=Value` only if it has that value.
+/// Up to 200 resources go into one request. EC2 refuses a whole request for one resource in it that does not exist; that one alone fails then, and
+/// the others are sent again without it. When EC2 does not say which one it was, it is found by halves. The ids of the resources that failed are
+/// printed, in the order given; the log and the report say why, and the report says of the others what their tags were before.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyTags {
     /// Resources to change, by their ids. An empty list changes nothing.
     resource_ids: Items<String>,
-    /// Tags: `Key` or `Key=Value`, split at the first `=`.
+    /// Tags: `Key` or `Key=Value`, split at the first `=`. At least one, and each key once.
     tags: Vec<Wanted>,
     /// Add the tags, or give them these values.
     #[serde(default)]
@@ -46,18 +54,17 @@ pub struct ModifyTags {
     /// Remove the tags.
     #[serde(default)]
     delete: bool,
-    /// Put each resource's own id in the place of `{resource_id}` in keys and values.
+    /// Put each resource's own id in the place of `{resource_id}` in keys and values. Each resource then takes a request of its own.
     #[serde(default)]
     dynamic_tags: bool,
 }
 
-/// What can be tagged here, of the kinds that `discover_tags` knows.
+/// The kinds that `discover_tags` knows, but for key pairs.
 const RESOURCES: &[&str] = &[
     "arn:${Partition}:ec2:${Region}::image/${resource_ids}",
     "arn:${Partition}:ec2:${Region}::snapshot/${resource_ids}",
     "arn:${Partition}:ec2:${Region}:${Account}:instance/${resource_ids}",
     "arn:${Partition}:ec2:${Region}:${Account}:internet-gateway/${resource_ids}",
-    "arn:${Partition}:ec2:${Region}:${Account}:key-pair/${resource_ids}",
     "arn:${Partition}:ec2:${Region}:${Account}:network-acl/${resource_ids}",
     "arn:${Partition}:ec2:${Region}:${Account}:route-table/${resource_ids}",
     "arn:${Partition}:ec2:${Region}:${Account}:security-group/${resource_ids}",
@@ -66,6 +73,10 @@ const RESOURCES: &[&str] = &[
     "arn:${Partition}:ec2:${Region}:${Account}:vpc/${resource_ids}",
 ];
 
+/// ARNs of key pairs end in their names, which their ids do not tell.
+const KEY_PAIRS: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:key-pair/*"];
+const OF_KEY_PAIRS: When = When::If("key pairs are among the resources");
+
 #[async_trait]
 impl Action for ModifyTags {
     const META: Meta = Meta {
@@ -73,8 +84,16 @@ impl Action for ModifyTags {
         effect: Effect::Modify,
         calls: &[
             Call::read("ec2:DescribeTags", &[Grant::new("ec2:DescribeTags", &["*"])]),
-            Call::write("ec2:CreateTags", &[Grant::new("ec2:CreateTags", RESOURCES)]).when(When::With(&["create"])),
-            Call::write("ec2:DeleteTags", &[Grant::new("ec2:DeleteTags", RESOURCES)]).when(When::With(&["delete"])),
+            Call::write(
+                "ec2:CreateTags",
+                &[Grant::new("ec2:CreateTags", RESOURCES), Grant::new("ec2:CreateTags", KEY_PAIRS).when(OF_KEY_PAIRS)],
+            )
+            .when(When::With(&["create"])),
+            Call::write(
+                "ec2:DeleteTags",
+                &[Grant::new("ec2:DeleteTags", RESOURCES), Grant::new("ec2:DeleteTags", KEY_PAIRS).when(OF_KEY_PAIRS)],
+            )
+            .when(When::With(&["delete"])),
         ],
         rules: &[Rule::AtMostOne(&["create", "delete"]), Rule::AtLeastOne(&["create", "delete"])],
         examples: &[
@@ -98,10 +117,12 @@ impl Action for ModifyTags {
             },
         ],
         notes: &[
+            "An empty list of `tags` is an error: EC2 takes a request to remove no tags as one to remove all.",
             "A resource has at most 50 tags; one that would get more fails, and the others do not.",
-            "Keys that begin with `aws:` are AWS's own, in whatever case: they can be neither set nor removed.",
-            "A resource that does not exist has no tags: to remove some from it changes nothing, and EC2 does not tell the two apart.",
+            "Keys that begin with `aws:`, in whatever case, are AWS's own: they can be neither set nor removed.",
+            "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, and a dry run of `create` plans it; then the run itself says that it does not exist.",
             "Key pairs are named by their ids (`key-…`).",
+            "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs.",
         ],
     };
 
@@ -110,21 +131,20 @@ impl Action for ModifyTags {
     async fn run(self, cx: &Context) -> Result<FailedItems> {
         self.check()?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        // The rules leave exactly one of the two.
+        let wish = if self.delete { Wish::Delete } else { Wish::Create };
+        let dynamic = self.dynamic_tags && self.tags.iter().any(has_place);
         let ids: Vec<String> = self.resource_ids.stream().try_collect().await?;
-        let present = find::unless_stopped(cx, present(&ec2, &ids)).await?;
-        // The rules leave exactly one of them.
-        let wish = if self.delete && !self.create { Wish::Delete } else { Wish::Create };
+        let mut present = find::unless_stopped(cx, present(cx, &ec2, &ids)).await?;
+        let tags: Arc<[Wanted]> = self.tags.into();
         let mut seen = HashSet::new();
         let item = |id: String| {
-            let tags: Vec<Wanted> =
-                if self.dynamic_tags { self.tags.iter().map(|t| of_resource(t, &id)).collect() } else { self.tags.clone() };
-            let has = present.get(&id).cloned().unwrap_or_default();
+            let tags = if dynamic { tags.iter().map(|t| of_resource(t, &id)).collect() } else { Arc::clone(&tags) };
             let repeated = !seen.insert(id.clone());
-            Ok(Item { id, tags, has, repeated })
+            Ok(Item { tags, has: present.remove(&id).unwrap_or_default(), repeated, id })
         };
         let items: Vec<Result<Item>> = ids.into_iter().map(item).collect();
-        let modify = Modify { ec2, wish, dynamic: self.dynamic_tags };
-        Ok(cx.change(stream::iter(items), modify).await?.failed())
+        Ok(cx.change(stream::iter(items), Modify { ec2, wish, dynamic }).await?.failed())
     }
 }
 
@@ -133,26 +153,50 @@ aaws::register!(ModifyTags);
 impl ModifyTags {
     /// What EC2 would refuse, or worse: a request to remove no tags removes all.
     fn check(&self) -> Result<()> {
-        let wrong = |why: String| Err(Error::field("tags", why));
-        if self.tags.is_empty() {
-            return wrong("`tags` is an empty list: name at least one tag".into());
-        }
-        let mut keys = HashSet::new();
-        for tag in &self.tags {
-            if tags::is_reserved(&tag.key) {
-                return wrong(format!("`tags`: `{}` begins with `aws:`, which is AWS's own", tag.key));
-            }
-            if tag.key.chars().count() > LONGEST_KEY || tag.value.as_ref().is_some_and(|v| v.chars().count() > LONGEST_VALUE) {
-                return wrong(format!(
-                    "`tags`: `{tag}` is longer than the {LONGEST_KEY} characters of a key or the {LONGEST_VALUE} of a value"
-                ));
-            }
-            if !keys.insert(tag.key.as_str()) {
-                return wrong(format!("`tags` names the key `{}` twice", tag.key));
-            }
-        }
-        Ok(())
+        let flaw = if self.tags.is_empty() {
+            Some("an empty list names no tag: name at least one".into())
+        } else if self.dynamic_tags {
+            // How long they are depends on the resource.
+            misnamed(&self.tags)
+        } else {
+            flaw(&self.tags)
+        };
+        flaw.map_or(Ok(()), |flaw| Err(Error::field("tags", format!("`tags`: {flaw}"))))
     }
+}
+
+/// What keeps these tags from being set or removed.
+fn flaw(wanted: &[Wanted]) -> Option<String> {
+    misnamed(wanted).or_else(|| too_long(wanted))
+}
+
+fn misnamed(wanted: &[Wanted]) -> Option<String> {
+    let mut keys = HashSet::new();
+    wanted.iter().find_map(|tag| {
+        if tags::is_reserved(&tag.key) {
+            Some(format!("`{}` begins with `aws:`, and such keys are AWS's own", tag.key))
+        } else if !keys.insert(tag.key.as_str()) {
+            Some(format!("the key `{}` is there twice", tag.key))
+        } else {
+            None
+        }
+    })
+}
+
+fn too_long(wanted: &[Wanted]) -> Option<String> {
+    wanted.iter().find_map(|tag| {
+        if tag.key.chars().count() > LONGEST_KEY {
+            Some(format!("the key `{}` is longer than {LONGEST_KEY} characters", tag.key))
+        } else if tag.value.as_ref().is_some_and(|v| v.chars().count() > LONGEST_VALUE) {
+            Some(format!("the value of `{}` is longer than {LONGEST_VALUE} characters", tag.key))
+        } else {
+            None
+        }
+    })
+}
+
+fn has_place(tag: &Wanted) -> bool {
+    tag.key.contains(PLACE) || tag.value.as_ref().is_some_and(|v| v.contains(PLACE))
 }
 
 /// A tag with the resource's id in its places.
@@ -160,12 +204,15 @@ fn of_resource(tag: &Wanted, id: &str) -> Wanted {
     Wanted { key: tag.key.replace(PLACE, id), value: tag.value.as_ref().map(|v| v.replace(PLACE, id)) }
 }
 
-/// The tags that the resources have, by their ids.
-async fn present(ec2: &Client, ids: &[String]) -> Result<HashMap<String, BTreeMap<String, String>>> {
-    let mut present: HashMap<String, BTreeMap<String, String>> = HashMap::new();
-    for some in ids.chunks(find::MOST_VALUES) {
-        let items = ec2.describe_tags().filters(find::filter("resource-id", some)).into_paginator().items().send();
-        let tags: Vec<_> = items.try_collect().await.doing(|| "list the tags of the resources")?;
+/// Tags by their keys.
+type Tags = BTreeMap<String, String>;
+
+/// The tags that the resources have, by the ids of those that have any.
+async fn present(cx: &Context, ec2: &Client, ids: &[String]) -> Result<HashMap<String, Tags>> {
+    let looks: Vec<_> = ids.chunks(find::MOST_VALUES).map(|some| look(ec2, some)).collect();
+    let mut looks = stream::iter(looks).buffer_unordered(cx.concurrency());
+    let mut present: HashMap<String, Tags> = HashMap::new();
+    while let Some(tags) = looks.try_next().await? {
         for tag in tags {
             if let (Some(id), Some(key)) = (tag.resource_id, tag.key) {
                 present.entry(id).or_default().insert(key, tag.value.unwrap_or_default());
@@ -175,17 +222,29 @@ async fn present(ec2: &Client, ids: &[String]) -> Result<HashMap<String, BTreeMa
     Ok(present)
 }
 
+async fn look(ec2: &Client, ids: &[String]) -> Result<Vec<TagDescription>> {
+    // EC2 takes no filter with an empty value; a resource with an empty id is nothing anyway.
+    let ids: Vec<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request = ec2.describe_tags().filters(find::filter("resource-id", ids)).max_results(PAGE);
+    request.into_paginator().items().send().try_collect().await.doing(|| "list the tags that the resources have")
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wish {
     Create,
     Delete,
 }
 
+/// A resource, and what is wished for it.
 struct Item {
     id: String,
-    tags: Vec<Wanted>,
+    tags: Arc<[Wanted]>,
     /// The tags that it has.
-    has: BTreeMap<String, String>,
+    has: Tags,
+    /// Whether it was given before.
     repeated: bool,
 }
 
@@ -198,11 +257,44 @@ impl Item {
             Wish::Delete => has.is_none_or(|has| tag.value.as_ref().is_some_and(|v| v != has)),
         }
     }
+
+    /// What becomes of each tag in words, and what it was before. `verb` is "would be" or "was".
+    fn told(&self, wish: Wish, verb: &str) -> String {
+        let told = self.tags.iter().filter_map(|tag| {
+            let (key, value) = (&tag.key, tag.value.as_deref().unwrap_or_default());
+            match (wish, self.has.get(key), self.is_so(tag, wish)) {
+                (Wish::Create, _, true) | (Wish::Delete, None, _) => None,
+                (Wish::Create, None, false) => Some(format!("{key}={value} {verb} added")),
+                (Wish::Create, Some(has), false) => Some(format!("{key}={value} {verb} set in the place of {key}={has}")),
+                (Wish::Delete, Some(has), false) => Some(format!("{key}={has} {verb} removed")),
+                (Wish::Delete, Some(has), true) => Some(format!("{key}={has} stays: it is not {key}={value}")),
+            }
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Why there is nothing to do, in words.
+    fn unchanged(&self, wish: Wish) -> String {
+        match (wish, self.told(wish, "")) {
+            (Wish::Create, _) => "it has these tags already".into(),
+            (Wish::Delete, stays) if stays.is_empty() => "it has none of these tags, or does not exist".into(),
+            (Wish::Delete, stays) => stays,
+        }
+    }
+
+    /// Why it cannot get all these tags beside those that it has.
+    fn too_many(&self) -> Option<Failure> {
+        let own = self.has.keys().filter(|key| !tags::is_reserved(key)).count();
+        let new = self.tags.iter().filter(|tag| !self.has.contains_key(&tag.key)).count();
+        let why = || format!("it has {own} tags, and with {new} more it would have more than the {MOST_TAGS} that a resource can have");
+        (own + new > MOST_TAGS).then(|| Failure::last("TagLimitExceeded", why()))
+    }
 }
 
 struct Modify {
     ec2: Client,
     wish: Wish,
+    /// Whether each resource gets tags of its own.
     dynamic: bool,
 }
 
@@ -223,106 +315,191 @@ impl Change for Modify {
     }
 
     fn plan(&self, item: &Item) -> Option<String> {
-        let changed = item.tags.iter().filter(|t| !item.is_so(t, self.wish));
-        let told = changed.map(|tag| match (self.wish, item.has.get(&tag.key)) {
-            (Wish::Create, Some(now)) => format!("{} would be {} (now {now})", tag.key, tag.value.as_deref().unwrap_or("empty")),
-            (Wish::Create, None) => format!("{} would be {}", tag.key, tag.value.as_deref().unwrap_or("empty")),
-            (Wish::Delete, now) => format!("{} would be removed (now {})", tag.key, now.map_or("", String::as_str)),
-        });
-        Some(told.collect::<Vec<_>>().join("; "))
+        Some(item.told(self.wish, "would be"))
     }
 
     fn verdict(&self, item: &Item) -> Option<Outcome> {
+        if item.id.is_empty() {
+            return Some(Outcome::Failed(Failure::last("InvalidID", "the id is empty")));
+        }
         if item.repeated {
             return Some(Outcome::Unchanged("it was given before".into()));
         }
-        if let Some(tag) = item.tags.iter().find(|t| tags::is_reserved(&t.key) || t.key.chars().count() > LONGEST_KEY) {
-            return Some(Outcome::Failed(Failure::last("InvalidParameterValue", format!("`{}` can be no key of a tag", tag.key))));
+        if let Some(flaw) = flaw(&item.tags).filter(|_| self.dynamic) {
+            return Some(Outcome::Failed(Failure::last("InvalidTag", flaw)));
         }
-        item.tags.iter().all(|t| item.is_so(t, self.wish)).then(|| {
-            Outcome::Unchanged(
-                match self.wish {
-                    Wish::Create => "it has these tags already",
-                    Wish::Delete => "it has none of these tags, with these values",
-                }
-                .into(),
-            )
-        })
+        if item.tags.iter().all(|tag| item.is_so(tag, self.wish)) {
+            return Some(Outcome::Unchanged(item.unchanged(self.wish)));
+        }
+        if self.wish == Wish::Create { item.too_many().map(Outcome::Failed) } else { None }
     }
 
     fn batch(&self) -> usize {
         if self.dynamic { 1 } else { BATCH }
     }
 
-    async fn apply(&self, _: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
-        let Some(first) = items.first() else { return Ok(Vec::new()) };
+    /// Sends the batch, and in smaller and smaller groups what was refused for some of its resources. Few requests are sent for few that are wrong:
+    /// one more for each that EC2 names, and about twice the logarithm of the batch's size for each that has to be found.
+    async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
-        let mut groups: Vec<Vec<&str>> = vec![items.iter().map(|i| i.id.as_str()).collect()];
+        let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
+        let mut patience = MOST_REFUSED;
+        // What becomes of those that are not sent any more.
+        let mut left: Option<Outcome> = None;
         while let Some(group) = groups.pop() {
-            match self.send(&group, &first.tags).await {
-                Ok(()) => outcomes.extend(group.into_iter().map(|id| (id, Outcome::done(())))),
-                // Nobody else will be heard either; what was done before stands in the outcomes of this batch.
-                Err(e) if e.is_fatal() && outcomes.is_empty() => return Err(e),
-                Err(e) if group.len() > 1 && is_of_one(&e) => groups.extend(split(group, &e)),
-                Err(e) => {
-                    let failure = Failure::from(&e);
-                    outcomes.extend(group.into_iter().map(|id| (id, Outcome::Failed(failure.clone()))));
-                }
+            if let Some(outcome) = &left {
+                outcomes.extend(group.iter().map(|item| (item.id.as_str(), outcome.clone())));
+                continue;
             }
+            let error = match self.send(&group).await {
+                Ok(()) => {
+                    outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.wish, "was"))))));
+                    continue;
+                }
+                Err(e) if e.is_fatal() && outcomes.is_empty() => return Err(e),
+                Err(e) => e,
+            };
+            let failed = Outcome::Failed(Failure::from(&error));
+            if error.is_fatal() {
+                left = Some(failed.clone());
+            } else if cx.stop().is_asked() {
+                left = Some(Outcome::Skipped("not started: the run was stopped".into()));
+            }
+            let about_ids = is_about_ids(&error);
+            if !about_ids {
+                patience = patience.saturating_sub(1);
+            }
+            let Parts { blamed, again } =
+                if about_ids || patience > 0 { parts(group, &error) } else { Parts { blamed: group, again: Vec::new() } };
+            outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
+            groups.extend(again);
         }
         let unanswered = || Outcome::Failed(Failure::last("NoAnswer", "it was not sent"));
-        Ok(items.iter().map(|i| outcomes.remove(i.id.as_str()).unwrap_or_else(unanswered)).collect())
+        Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
 }
 
 impl Modify {
-    async fn send(&self, ids: &[&str], wanted: &[Wanted]) -> Result<()> {
-        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
-        let doing = || match ids.as_slice() {
-            [one] => format!("change the tags of `{one}`"),
+    async fn send(&self, group: &[&Item]) -> Result<()> {
+        let ids: Vec<String> = group.iter().map(|item| item.id.clone()).collect();
+        let doing = match group {
+            [one] => format!("change the tags of `{}`", one.id),
             many => format!("change the tags of {} resources", many.len()),
         };
+        // Those of one batch are to get the same tags. There is at least one: a list without any was refused.
+        let wanted = group.first().map(|item| item.tags.iter()).unwrap_or_default();
         match self.wish {
             Wish::Create => {
-                let tags = wanted.iter().map(|t| tags::tag(&t.key, t.value.as_deref().unwrap_or_default()));
-                let request = self.ec2.create_tags().set_resources(Some(ids.clone())).set_tags(Some(tags.collect()));
-                request.send().await.doing(doing).map(drop)
+                let tags = wanted.map(|t| tags::tag(&t.key, t.value.as_deref().unwrap_or_default())).collect();
+                let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(tags));
+                request.send().await.doing(|| doing).map(drop)
             }
             Wish::Delete => {
-                let tags = wanted.iter().map(|t| Tag::builder().key(&t.key).set_value(t.value.clone()).build());
-                let request = self.ec2.delete_tags().set_resources(Some(ids.clone())).set_tags(Some(tags.collect()));
-                request.send().await.doing(doing).map(drop)
+                let tags = wanted.map(|t| Tag::builder().key(&t.key).set_value(t.value.clone()).build()).collect();
+                let request = self.ec2.delete_tags().set_resources(Some(ids)).set_tags(Some(tags));
+                request.send().await.doing(|| doing).map(drop)
             }
         }
     }
 }
 
-/// Whether an error is about some of the resources, and the others may do without them.
-fn is_of_one(error: &Error) -> bool {
-    error.code().is_some_and(|code| code.starts_with("Invalid") || code == "TagLimitExceeded")
+/// Whether an error is about some of the resources that a request names, whether or not it says which.
+fn is_about_ids(error: &Error) -> bool {
+    error.code().is_some_and(|code| {
+        let of_id = code.contains(".NotFound") || code.contains(".Malformed") || code.contains(".Unavailable");
+        matches!(code, "InvalidID" | "TagLimitExceeded") || (of_id && code.starts_with("Invalid") && !code.starts_with("InvalidTag"))
+    })
 }
 
-/// Smaller groups of the resources of a request that was refused: those that the answer names by themselves, and the rest; or two halves.
-fn split<'a>(group: Vec<&'a str>, error: &Error) -> Vec<Vec<&'a str>> {
-    let told = error.to_string();
-    let (named, rest): (Vec<&str>, Vec<&str>) = group.iter().copied().partition(|id| told.contains(*id));
-    if !named.is_empty() && named.len() <= MOST_NAMED && !rest.is_empty() {
-        return named.into_iter().map(|id| vec![id]).chain([rest]).collect();
+/// The parts of a group that was refused.
+struct Parts<T> {
+    /// Those that it was refused for.
+    blamed: Vec<T>,
+    /// Those that may do better by themselves.
+    again: Vec<Vec<T>>,
+}
+
+/// Takes a group that was refused apart, as far as the answer tells. One that it names is to blame; several that it names are not trusted to be it, all
+/// of them. When it names none, the group is halved, unless the answer is about something that holds for all.
+fn parts<'a>(mut group: Vec<&'a Item>, error: &Error) -> Parts<&'a Item> {
+    let said = match error {
+        Error::Aws(e) => e.message.as_str(),
+        _ => "",
+    };
+    let words: HashSet<&str> = said.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).collect();
+    let (named, rest): (Vec<_>, Vec<_>) = group.iter().copied().partition(|item| words.contains(item.id.as_str()));
+    if !named.is_empty() && !rest.is_empty() {
+        return match named.len() {
+            1 => Parts { blamed: named, again: vec![rest] },
+            _ => Parts { blamed: Vec::new(), again: vec![named, rest] },
+        };
     }
-    let (a, b) = group.split_at(group.len() / 2);
-    vec![a.to_vec(), b.to_vec()]
+    if group.len() > 1 && is_about_ids(error) {
+        let half = group.split_off(group.len() / 2);
+        return Parts { blamed: Vec::new(), again: vec![group, half] };
+    }
+    Parts { blamed: group, again: Vec::new() }
 }
 
 #[cfg(test)]
 mod tests {
+    use aaws::error::AwsError;
+
     use super::*;
 
+    fn items(ids: &[&str]) -> Vec<Item> {
+        let tags: Arc<[Wanted]> = vec![Wanted { key: "Env".into(), value: Some("prod".into()) }].into();
+        ids.iter().map(|id| Item { id: (*id).to_owned(), tags: Arc::clone(&tags), has: Tags::new(), repeated: false }).collect()
+    }
+
+    fn refused(code: &str, message: &str) -> Error {
+        let (doing, code, message) = ("tag".into(), code.into(), message.into());
+        Error::Aws(Box::new(AwsError { doing, code, message, request_id: None, status: Some(400) }))
+    }
+
+    /// The ids to blame, and the groups that are sent again.
+    fn told(ids: &[&str], code: &str, message: &str) -> (Vec<String>, Vec<Vec<String>>) {
+        let items = items(ids);
+        let Parts { blamed, again } = parts(items.iter().collect(), &refused(code, message));
+        let ids = |items: Vec<&Item>| items.iter().map(|item| item.id.clone()).collect::<Vec<_>>();
+        (ids(blamed), again.into_iter().map(ids).collect())
+    }
+
     #[test]
-    fn what_an_answer_names_is_tried_by_itself() {
-        let group = vec!["vol-1", "vol-2", "vol-3", "vol-4"];
-        let named = Error::Failed("The volume 'vol-3' does not exist".into());
-        assert_eq!(split(group.clone(), &named), [vec!["vol-3"], vec!["vol-1", "vol-2", "vol-4"]]);
-        let silent = Error::Failed("something is wrong".into());
-        assert_eq!(split(group, &silent), [vec!["vol-1", "vol-2"], vec!["vol-3", "vol-4"]]);
+    fn the_one_that_an_answer_names_is_to_blame() {
+        let ids = ["i-3", "ami-3", "vol-3", "vol-33"];
+        let (blamed, again) = told(&ids, "InvalidVolume.NotFound", "The volume 'vol-3' does not exist.");
+        assert_eq!((blamed, again), (vec!["vol-3".into()], vec![vec!["i-3".into(), "ami-3".into(), "vol-33".into()]]));
+        let denied = "You are not authorized to perform this operation on arn:aws:ec2:us-east-1:123456789012:volume/vol-33.";
+        assert_eq!(told(&ids, "UnauthorizedOperation", denied).0, ["vol-33"]);
+    }
+
+    #[test]
+    fn several_that_are_named_are_tried_by_themselves() {
+        let (blamed, again) = told(&["vol-1", "vol-2", "vol-3"], "InvalidVolume.NotFound", "The volumes 'vol-1, vol-3' do not exist.");
+        assert_eq!((blamed.len(), again), (0, vec![vec!["vol-1".to_owned(), "vol-3".into()], vec!["vol-2".into()]]));
+    }
+
+    #[test]
+    fn when_none_is_named_the_group_is_halved_unless_the_answer_holds_for_all() {
+        let ids = ["vol-1", "vol-2", "vol-3"];
+        let (blamed, again) = told(&ids, "TagLimitExceeded", "The maximum number of tags has been reached.");
+        assert_eq!((blamed.len(), again), (0, vec![vec!["vol-1".to_owned()], vec!["vol-2".into(), "vol-3".into()]]));
+        for code in ["UnauthorizedOperation", "InvalidParameterValue", "InvalidTagKey.Malformed", "RequestLimitExceeded", "Unreachable"] {
+            assert_eq!(told(&ids, code, "No.").0, ids, "{code}");
+        }
+        assert_eq!(told(&["vol-1"], "TagLimitExceeded", "Too many.").0, ["vol-1"], "one is not halved");
+    }
+
+    #[test]
+    fn what_becomes_of_a_tag_is_said_with_what_it_was() {
+        let mut item = items(&["vol-1"]).remove(0);
+        assert_eq!(item.told(Wish::Create, "was"), "Env=prod was added");
+        item.has.insert("Env".into(), "dev".into());
+        assert_eq!(item.told(Wish::Create, "would be"), "Env=prod would be set in the place of Env=dev");
+        assert_eq!(item.unchanged(Wish::Delete), "Env=dev stays: it is not Env=prod");
+        item.has.insert("Env".into(), "prod".into());
+        assert_eq!(item.told(Wish::Delete, "was"), "Env=prod was removed");
+        assert!(item.is_so(&item.tags[0], Wish::Create) && !item.is_so(&item.tags[0], Wish::Delete));
     }
 }

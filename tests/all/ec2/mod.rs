@@ -9,4 +9,7 @@
 // mod tags;
 // mod volumes;
 // mod walk;
+mod deleting;
+mod every;
 mod faults;
+mod finding;

@@ -27,6 +27,8 @@ pub mod fake_cloudtrail;
 #[cfg(feature = "iam")]
 pub mod fake_iam;
 pub mod fake_s3;
+#[cfg(feature = "ec2")]
+pub mod fake_services;
 pub mod http;
 pub mod moto;
 pub mod proxy;

@@ -1,0 +1,302 @@
+//! What holds for every action of EC2: an empty list is nothing, a denial is told, a dry run writes nothing, one bad id sinks no other, and all pages
+//! are read.
+
+use serde_json::{Value, json};
+
+use crate::support::Response;
+use crate::support::ec2::{World, writes};
+use crate::support::http::Request;
+
+/// A world with one of everything, and its ids by the names that lines below use.
+struct Full {
+    world: World,
+    names: Vec<(&'static str, String)>,
+}
+
+impl Full {
+    fn new() -> Self {
+        let world = World::new();
+        let machine = world.instance(&[]);
+        let volume = world.volume(&[]);
+        let names = vec![
+            ("I", machine.id.clone()),
+            ("V", volume.clone()),
+            ("S", world.snapshot(&volume)),
+            ("A", world.image(&machine.id)),
+            ("G", world.group("spare")),
+            ("K", world.key()),
+        ];
+        Full { world, names }
+    }
+
+    /// A line with the ids in place of `{V}` and its like.
+    fn line(&self, line: &str) -> String {
+        self.names.iter().fold(format!("ec2 {line}"), |line, (name, id)| line.replace(&format!("{{{name}}}"), id))
+    }
+}
+
+/// A line for each action, the operation that it cannot do without, and whether it changes something.
+const ACTIONS: &[(&str, &str, bool)] = &[
+    ("copy_snapshots --snapshot_ids {S} --target_region us-west-2", "CopySnapshot", true),
+    ("create_images --instance_ids {I}", "CreateImage", true),
+    ("create_snapshots --volume_ids {V}", "CreateSnapshot", true),
+    ("delete_images --image_ids {A}", "DeregisterImage", true),
+    ("delete_instances --instance_ids {I}", "TerminateInstances", true),
+    ("delete_security_groups --security_group_ids {G}", "DeleteSecurityGroup", true),
+    ("delete_snapshots --snapshot_ids {S}", "DeleteSnapshot", true),
+    ("delete_volumes --volume_ids {V}", "DeleteVolume", true),
+    ("discover_active_regions", "DescribeRegions", false),
+    ("discover_default_ebs_encryption", "GetEbsEncryptionByDefault", false),
+    ("discover_images", "DescribeImages", false),
+    ("discover_instances", "DescribeInstances", false),
+    ("discover_no_ssm_instances", "DescribeInstanceInformation", false),
+    ("discover_snapshots", "DescribeSnapshots", false),
+    ("discover_tags --resource_types volume --tags Env --missing", "DescribeVolumes", false),
+    ("discover_unused_security_groups", "DescribeSecurityGroups", false),
+    ("discover_volumes", "DescribeVolumes", false),
+    ("encrypt_instance_volumes --instance_id {I} --kms_key_id {K}", "CreateSnapshot", true),
+    ("encrypt_volume --volume_id {V} --kms_key_id {K}", "CreateVolume", true),
+    ("modify_default_ebs_encryption --enable", "EnableEbsEncryptionByDefault", true),
+    ("modify_tags --resource_ids {V} --tags Env=prod --create", "CreateTags", true),
+    ("modify_volumes --volume_ids {V} --size 9", "ModifyVolume", true),
+    ("share_snapshots --snapshot_ids {S} --target_account 111122223333", "ModifySnapshotAttribute", true),
+];
+
+#[test]
+fn no_action_is_left_out() {
+    let tested: Vec<_> = ACTIONS.iter().map(|(line, ..)| line.split(' ').next().expect("an action")).collect();
+    let all: Vec<_> = ::aaws::registry::of_service("ec2").map(|e| e.meta.name()).collect();
+    assert_eq!(tested, all);
+}
+
+#[test]
+fn each_does_what_it_is_asked() {
+    for (line, operation, _) in ACTIONS {
+        let full = Full::new();
+        let server = full.world.proxy().start();
+        full.world.aaws_via(&server, full.line(line)).run().ok();
+        assert!(server.count(operation) > 0, "{line}: no {operation}");
+    }
+}
+
+#[test]
+fn a_denial_is_told_with_awss_own_code() {
+    for (line, operation, changes) in ACTIONS {
+        let full = Full::new();
+        let server = full.world.proxy().refuse(operation, 403, "UnauthorizedOperation").start();
+        let output = full.world.aaws_via(&server, full.line(line)).run();
+        // Looking fails as a whole, changing fails for the item.
+        assert_eq!(output.code, Some(if *changes { 3 } else { 1 }), "{output}");
+        assert!(output.stderr.contains("UnauthorizedOperation"), "{output}");
+        if !output.stdout.is_empty() {
+            output.json();
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_lists_what_would_change() {
+    for (line, ..) in ACTIONS.iter().filter(|(_, _, changes)| *changes) {
+        let full = Full::new();
+        let server = full.world.proxy().start();
+        let output = full.world.aaws_via(&server, format!("{} --dry_run", full.line(line))).run().ok();
+        assert_eq!(writes(&server), [""; 0], "{output}");
+        let plan = output.json();
+        assert_eq!(plan[0]["status"], "planned", "{output}");
+        assert!(plan[0]["message"].as_str().is_some_and(|m| !m.is_empty()), "{output}");
+    }
+}
+
+#[test]
+fn an_empty_list_is_nothing() {
+    // What they print for nothing, and the other inputs that they need.
+    let lists = [
+        ("copy_snapshots", "snapshot_ids", r#""target_region": "us-west-2""#),
+        ("create_images", "instance_ids", ""),
+        ("create_snapshots", "volume_ids", ""),
+        ("delete_images", "image_ids", r#""include_snapshots": true"#),
+        ("delete_security_groups", "security_group_ids", ""),
+        ("delete_snapshots", "snapshot_ids", ""),
+        ("delete_volumes", "volume_ids", r#""snapshot": true"#),
+        ("discover_images", "image_ids", ""),
+        ("discover_instances", "instance_ids", ""),
+        ("discover_instances", "instance_ids", r#""invert": true"#),
+        ("discover_instances", "states", ""),
+        ("discover_no_ssm_instances", "instance_ids", ""),
+        ("discover_snapshots", "snapshot_ids", ""),
+        ("discover_snapshots", "volume_ids", ""),
+        ("discover_tags", "resource_types", r#""tags": ["Env"], "missing": true"#),
+        ("discover_volumes", "instance_ids", ""),
+        ("discover_volumes", "instance_ids", r#""root": true"#),
+        ("discover_volumes", "volume_ids", ""),
+        ("discover_volumes", "types", ""),
+        ("modify_tags", "resource_ids", r#""tags": ["Env"], "delete": true"#),
+        ("modify_volumes", "volume_ids", r#""size": 100"#),
+        ("share_snapshots", "snapshot_ids", r#""target_account": "111122223333""#),
+    ];
+    let full = Full::new();
+    for (action, list, more) in lists {
+        let server = full.world.proxy().start();
+        let input = format!(r#"{{"{list}": []{}{more}}}"#, if more.is_empty() { "" } else { ", " });
+        let output = full.world.aaws_via(&server, format!("ec2 {action} --input")).arg(input).run().ok();
+        assert_eq!(output.json(), json!([]), "{output}");
+        assert_eq!(writes(&server), [""; 0], "{output}");
+    }
+    let output = full.world.aaws("ec2 delete_instances --instance_ids --include volume image snapshot").run().ok();
+    assert_eq!(output.json(), json!({"Instances": [], "Volumes": [], "Images": [], "Snapshots": []}));
+}
+
+#[test]
+fn one_id_that_does_not_exist_sinks_no_other() {
+    let cases = [
+        ("discover_images --image_ids ami-0000000000000bad {A}", 3, "{A}"),
+        ("discover_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("discover_no_ssm_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("discover_snapshots --snapshot_ids snap-0000000000000bad {S}", 3, "{S}"),
+        ("discover_volumes --volume_ids vol-0000000000000bad {V}", 3, "{V}"),
+        ("discover_volumes --volume_ids not-an-id {V}", 3, "{V}"),
+        ("share_snapshots --snapshot_ids snap-0000000000000bad {S} --target_account 111122223333", 3, "{S}"),
+        ("modify_volumes --volume_ids vol-0000000000000bad {V} --size 10", 3, "{V}"),
+        ("modify_tags --resource_ids {V} vol-0000000000000bad {I} --tags Env=prod --create", 3, "vol-0000000000000bad"),
+        // What is not there need not be deleted.
+        ("delete_volumes --volume_ids vol-0000000000000bad {V}", 0, ""),
+        ("delete_snapshots --snapshot_ids snap-0000000000000bad", 0, ""),
+        ("delete_images --image_ids ami-0000000000000bad {A}", 0, ""),
+        ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 0, ""),
+    ];
+    let full = Full::new();
+    for (line, code, printed) in cases {
+        let output = full.world.aaws(full.line(line)).run().exits(code);
+        let printed: Vec<String> = printed.split_whitespace().map(|p| full.line(p).trim_start_matches("ec2 ").to_owned()).collect();
+        assert_eq!(output.json(), json!(printed), "{output}");
+        assert!(output.stderr.contains("bad") || output.stderr.contains("not-an-id"), "{output}");
+    }
+    let full = Full::new();
+    for (line, printed) in
+        [("create_snapshots --volume_ids vol-0000000000000bad {V}", 1), ("create_images --instance_ids i-0000000000000bad {I}", 1)]
+    {
+        let output = full.world.aaws(full.line(line)).run().exits(3);
+        assert_eq!(output.json().as_array().map(Vec::len), Some(printed), "{output}");
+    }
+}
+
+/// A listing of two pages, each with one item.
+fn paged(full: &Full, line: &str, operation: &'static str, set: &'static str, items: [&'static str; 2]) -> Value {
+    let page = move |request: &Request| {
+        let second = request.text().contains("NextToken=more");
+        let token = if second { "" } else { "<nextToken>more</nextToken>" };
+        let item = items[usize::from(second)];
+        Response::xml(200, format!("<{operation}Response><{set}>{item}</{set}>{token}</{operation}Response>"))
+    };
+    let server = full.world.proxy().rule(operation, move |_, request| Some(page(request))).start();
+    let output = full.world.aaws_via(&server, format!("ec2 {line}")).run();
+    assert_eq!(server.count(operation), 2, "{output}");
+    output.json()
+}
+
+#[test]
+fn every_page_is_read() {
+    let full = Full::new();
+    let running = "<instanceState><code>16</code><name>running</name></instanceState>";
+    let instance = |id: &str| -> &'static str {
+        Box::leak(
+            format!("<item><reservationId>r-1</reservationId><instancesSet><item><instanceId>{id}</instanceId>{running}</item></instancesSet></item>")
+                .into_boxed_str(),
+        )
+    };
+    let cases: &[(&str, &'static str, &'static str, [&'static str; 2])] = &[
+        (
+            "discover_volumes",
+            "DescribeVolumes",
+            "volumeSet",
+            ["<item><volumeId>x-1</volumeId></item>", "<item><volumeId>x-2</volumeId></item>"],
+        ),
+        (
+            "discover_snapshots",
+            "DescribeSnapshots",
+            "snapshotSet",
+            ["<item><snapshotId>x-1</snapshotId></item>", "<item><snapshotId>x-2</snapshotId></item>"],
+        ),
+        ("discover_images", "DescribeImages", "imagesSet", ["<item><imageId>x-1</imageId></item>", "<item><imageId>x-2</imageId></item>"]),
+        ("discover_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
+        ("discover_no_ssm_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
+        (
+            "discover_tags --resource_types vpc --tags Env --missing",
+            "DescribeVpcs",
+            "vpcSet",
+            ["<item><vpcId>x-1</vpcId></item>", "<item><vpcId>x-2</vpcId></item>"],
+        ),
+        (
+            "discover_tags --resource_types subnet --tags Env --missing",
+            "DescribeSubnets",
+            "subnetSet",
+            ["<item><subnetId>x-1</subnetId></item>", "<item><subnetId>x-2</subnetId></item>"],
+        ),
+        (
+            "discover_tags --resource_types internet_gateway --tags Env --missing",
+            "DescribeInternetGateways",
+            "internetGatewaySet",
+            ["<item><internetGatewayId>x-1</internetGatewayId></item>", "<item><internetGatewayId>x-2</internetGatewayId></item>"],
+        ),
+        (
+            "discover_tags --resource_types network_acl --tags Env --missing",
+            "DescribeNetworkAcls",
+            "networkAclSet",
+            ["<item><networkAclId>x-1</networkAclId></item>", "<item><networkAclId>x-2</networkAclId></item>"],
+        ),
+        (
+            "discover_tags --resource_types route_table --tags Env --missing",
+            "DescribeRouteTables",
+            "routeTableSet",
+            ["<item><routeTableId>x-1</routeTableId></item>", "<item><routeTableId>x-2</routeTableId></item>"],
+        ),
+        (
+            "discover_unused_security_groups",
+            "DescribeSecurityGroups",
+            "securityGroupInfo",
+            [
+                "<item><groupId>x-1</groupId><groupName>a</groupName><vpcId>vpc-1</vpcId></item>",
+                "<item><groupId>x-2</groupId><groupName>b</groupName><vpcId>vpc-1</vpcId></item>",
+            ],
+        ),
+    ];
+    for (line, operation, set, items) in cases {
+        assert_eq!(paged(&full, line, operation, set, *items), json!(["x-1", "x-2"]), "{line}");
+    }
+    // The tags that resources have are of several pages, too: the second says that the volume is tagged already.
+    let tag = |id: &str| {
+        format!("<item><resourceId>{id}</resourceId><resourceType>volume</resourceType><key>Env</key><value>prod</value></item>")
+    };
+    let volume = full.names[1].1.clone();
+    let items: [&'static str; 2] = [Box::leak(tag("vol-1").into_boxed_str()), Box::leak(tag(&volume).into_boxed_str())];
+    let line = format!("modify_tags --resource_ids {volume} --tags Env=prod --create");
+    assert_eq!(paged(&full, &line, "DescribeTags", "tagSet", items), json!([]));
+}
+
+#[test]
+fn agents_of_several_pages_are_all_heard() {
+    let world = World::new();
+    let (a, b, c) = (world.instance(&[]).id, world.instance(&[]).id, world.instance(&[]).id);
+    let (first, second) = (a.clone(), b.clone());
+    let proxy = world.proxy().rule("DescribeInstanceInformation", move |_, request| {
+        let page = if request.text().contains("more") {
+            json!({"InstanceInformationList": [{"InstanceId": second, "PingStatus": "ConnectionLost", "LastPingDateTime": 1_700_000_000}]})
+        } else {
+            json!({"InstanceInformationList": [{"InstanceId": first, "PingStatus": "Online"}, {"InstanceId": "mi-0123456789abcdef0", "PingStatus": "ConnectionLost"}], "NextToken": "more"})
+        };
+        let headers = vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())];
+        Some(Response { status: 200, headers, body: page.to_string().into_bytes() })
+    });
+    let server = proxy.start();
+    let output = world.aaws_via(&server, "ec2 discover_no_ssm_instances --details").run().ok();
+    let mut found = output.json().as_array().cloned().expect("a list");
+    found.sort_by_key(|f| f["Status"].to_string());
+    assert_eq!(
+        found,
+        [
+            json!({"InstanceId": b, "Status": "connection_lost", "LastPing": "2023-11-14T22:13:20Z"}),
+            json!({"InstanceId": c, "Status": "never_registered", "LastPing": null}),
+        ]
+    );
+    assert_eq!(server.requests("DescribeInstanceInformation")[0].text().contains("50"), true, "fifty a page are asked for");
+}
