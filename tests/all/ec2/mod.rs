@@ -9,7 +9,9 @@
 // mod tags;
 // mod volumes;
 // mod walk;
+mod copying;
 mod deleting;
 mod every;
 mod faults;
 mod finding;
+mod replacing;
