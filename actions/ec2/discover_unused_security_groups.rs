@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashSet};
 
-use aaws::{Action, Context, Effect, Example, Meta, Result, async_trait};
+use aaws::{Action, Context, Effect, Error, Example, Meta, Result, async_trait};
 use aws_sdk_ec2::types::SecurityGroup;
 use futures::TryStreamExt;
 use futures::future::join_all;
@@ -91,7 +91,11 @@ impl Action for DiscoverUnusedSecurityGroups {
     async fn run(self, cx: &Context) -> Result<Vec<Unused>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let groups = async { SecurityGroup::list(&ec2, Vec::new()).try_collect::<Vec<_>>().await };
-        let scans = join_all(SCANNERS.iter().map(|scanner| async move { (scanner.name, (scanner.scan)(cx.clone()).await) }));
+        // Each on its own task: reading so many answers is work for more than one processor.
+        let scans = join_all(SCANNERS.iter().map(|scanner| {
+            let scan = tokio::spawn((scanner.scan)(cx.clone()));
+            async move { (scanner.name, scan.await.unwrap_or_else(|e| Err(Error::Failed(format!("the scan broke off: {e}"))))) }
+        }));
         let (groups, scans) = futures::join!(groups, scans);
         let groups = groups?;
 

@@ -157,27 +157,7 @@ async fn associations(cx: Context) -> Result<Named> {
 /// The versions that are launched: the default and the latest of each template, and those that Auto Scaling groups name.
 async fn launch_templates(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
-    let autoscaling = aaws::client!(&cx, aws_sdk_autoscaling);
-    let mut named = Named::default();
-    // Without a template's id these two versions of all templates are listed (EC2 API reference, DescribeLaunchTemplateVersions).
-    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
-    let mut versions = request.into_paginator().items().send();
-    while let Some(version) = versions.try_next().await.doing(|| "list the launch templates")? {
-        named.add(of_version(&version));
-    }
-    let mut groups = autoscaling.describe_auto_scaling_groups().into_paginator().items().send();
-    let mut wanted = BTreeSet::new();
-    while let Some(group) = groups.try_next().await.doing(|| "list the Auto Scaling groups")? {
-        let mixed = group.mixed_instances_policy().and_then(|p| p.launch_template());
-        let overrides = mixed.map(|m| m.overrides()).unwrap_or_default().iter().filter_map(|o| o.launch_template_specification());
-        let all = group.launch_template().into_iter().chain(mixed.and_then(|m| m.launch_template_specification())).chain(overrides);
-        for template in all {
-            let version = template.version().unwrap_or("$Default");
-            if let Some(id) = template.launch_template_id().filter(|_| !version.starts_with('$')) {
-                wanted.insert((id.to_owned(), version.to_owned()));
-            }
-        }
-    }
+    let (mut named, wanted) = futures::try_join!(default_and_latest(&ec2), named_versions(&cx))?;
     let looks = wanted.into_iter().map(|(id, version)| {
         let ec2 = ec2.clone();
         async move {
@@ -191,6 +171,36 @@ async fn launch_templates(cx: Context) -> Result<Named> {
         versions.iter().for_each(|v| named.add(of_version(v)));
     }
     Ok(named)
+}
+
+/// Without a template's id these two versions of all templates are listed (EC2 API reference, DescribeLaunchTemplateVersions).
+async fn default_and_latest(ec2: &aws_sdk_ec2::Client) -> Result<Named> {
+    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
+    let mut versions = request.into_paginator().items().send();
+    let mut named = Named::default();
+    while let Some(version) = versions.try_next().await.doing(|| "list the launch templates")? {
+        named.add(of_version(&version));
+    }
+    Ok(named)
+}
+
+/// The templates and the numbers of their versions that Auto Scaling groups name.
+async fn named_versions(cx: &Context) -> Result<BTreeSet<(String, String)>> {
+    let autoscaling = aaws::client!(cx, aws_sdk_autoscaling);
+    let mut groups = autoscaling.describe_auto_scaling_groups().into_paginator().items().send();
+    let mut wanted = BTreeSet::new();
+    while let Some(group) = groups.try_next().await.doing(|| "list the Auto Scaling groups")? {
+        let mixed = group.mixed_instances_policy().and_then(|p| p.launch_template());
+        let overrides = mixed.map(|m| m.overrides()).unwrap_or_default().iter().filter_map(|o| o.launch_template_specification());
+        let all = group.launch_template().into_iter().chain(mixed.and_then(|m| m.launch_template_specification())).chain(overrides);
+        for template in all {
+            let version = template.version().unwrap_or("$Default");
+            if let Some(id) = template.launch_template_id().filter(|_| !version.starts_with('$')) {
+                wanted.insert((id.to_owned(), version.to_owned()));
+            }
+        }
+    }
+    Ok(wanted)
 }
 
 fn of_version(version: &LaunchTemplateVersion) -> Vec<String> {

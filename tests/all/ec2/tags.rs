@@ -233,7 +233,8 @@ fn all_pages_of_all_kinds_are_read_and_asked_for_in_pieces_g7() {
 fn one_kind_that_is_denied_does_not_hide_the_others() {
     let world = World::new();
     let volume = world.volume(&[]);
-    let denied = |_: usize, _: &mut Request| Some(refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."));
+    let denied =
+        |_: usize, _: &mut Request| Some(refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."));
     let server = world.proxy().rule("DescribeSubnets", denied).start();
     let folder = directory();
     let line = "discover_tags --resource_types subnet volume --tags Env --missing --report report.jsonl";
@@ -412,7 +413,8 @@ fn each_resources_id_stands_in_its_keys_and_values() {
     let world = World::new();
     let (a, b) = (world.volume(&[]), world.volume(&[]));
     let server = world.proxy().start();
-    let line = format!("modify_tags --resource_ids {a} {b} --tags Name=data-{{resource_id}} id/{{resource_id}} Env=prod --create --dynamic_tags");
+    let line =
+        format!("modify_tags --resource_ids {a} {b} --tags Name=data-{{resource_id}} id/{{resource_id}} Env=prod --create --dynamic_tags");
     assert_eq!(via(&world, &server, &line).run().ok().json(), json!([]));
     for id in [&a, &b] {
         assert_eq!(world.tags(id), pairs(&[("Env", "prod"), ("Name", &format!("data-{id}")), (&format!("id/{id}"), "")]));
@@ -583,8 +585,7 @@ fn all_pages_of_the_tags_that_are_there_are_read_g7() {
     let ids = volume_ids(2);
     let (first, second) = (ids[0].clone(), ids[1].clone());
     let proxy = world.proxy().rule("DescribeTags", move |_, request| {
-        let (id, token) =
-            if request.text().contains("NextToken=more") { (&second, "") } else { (&first, "<nextToken>more</nextToken>") };
+        let (id, token) = if request.text().contains("NextToken=more") { (&second, "") } else { (&first, "<nextToken>more</nextToken>") };
         let item = format!("<item><resourceId>{id}</resourceId><key>Env</key><value>prod</value></item>");
         Some(Response::xml(200, format!("<DescribeTagsResponse><tagSet>{item}</tagSet>{token}</DescribeTagsResponse>")))
     });
@@ -660,7 +661,8 @@ fn credentials_that_are_turned_down_end_the_run() {
 fn tags_that_cannot_be_looked_at_are_not_changed() {
     let world = World::new();
     let volume = world.volume(&[]);
-    let denied = |_: usize, _: &mut Request| Some(refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."));
+    let denied =
+        |_: usize, _: &mut Request| Some(refusal(403, "UnauthorizedOperation", "You are not authorized to perform this operation."));
     let server = world.proxy().rule("DescribeTags", denied).start();
     let output = via(&world, &server, &format!("modify_tags --resource_ids {volume} --tags Env=prod --create")).run().exits(1);
     output.logs("UnauthorizedOperation").logs("aaws permissions ec2 modify_tags");

@@ -199,6 +199,11 @@ impl Server {
         seen.iter().filter(|(name, _)| name == operation).map(|(_, request)| request.clone()).collect()
     }
 
+    /// Every request with its operation, in the order they came.
+    pub fn log(&self) -> Vec<(String, Request)> {
+        self.seen.lock().unwrap().clone()
+    }
+
     pub fn count(&self, operation: &str) -> usize {
         self.operations().iter().filter(|name| *name == operation).count()
     }
