@@ -47,12 +47,20 @@ impl Action for DiscoverActiveRegions {
         effect: Effect::Read,
         calls: &[Call::read("ec2:DescribeRegions", &[Grant::new("ec2:DescribeRegions", &["*"])])],
         rules: &[],
-        examples: &[Example {
-            title: "List the regions of an account that has opted in to seven more",
-            input: "{}",
-            output: r#"["af-south-1", "ap-east-1", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2", "ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ca-central-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-west-1", "eu-west-2", "eu-west-3", "me-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2"]"#,
-            given: &[],
-        }],
+        examples: &[
+            Example {
+                title: "List the enabled regions",
+                input: "{}",
+                output: r#"["eu-west-1", "us-east-1"]"#,
+                given: &["region us-east-1", "region eu-west-1"],
+            },
+            Example {
+                title: "List the enabled regions, and how EC2 is reached there",
+                input: r#"{"details": true}"#,
+                output: r#"[{"Region": "us-east-1", "OptInStatus": "opt-in-not-required", "Endpoint": "ec2.us-east-1.amazonaws.com"}]"#,
+                given: &["region us-east-1"],
+            },
+        ],
         notes: &["Which regions are enabled differs between accounts: with `--role_arn` those of the role's account are listed."],
     };
 

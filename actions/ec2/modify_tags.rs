@@ -121,8 +121,8 @@ impl Action for ModifyTags {
             "A resource has at most 50 tags; one that would get more fails, and the others do not.",
             "Keys that begin with `aws:`, in whatever case, are AWS's own: they can be neither set nor removed.",
             "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, and a dry run of `create` plans it; then the run itself says that it does not exist.",
-            "Key pairs are named by their ids (`key-…`).",
-            "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs.",
+            "Key pairs are named by their ids (`key-…`), as `discover_tags` prints them.",
+            "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs. ARNs of key pairs end in their names and not in their ids: `aaws permissions` adds them with `--all`.",
         ],
     };
 
@@ -223,7 +223,7 @@ async fn present(cx: &Context, ec2: &Client, ids: &[String]) -> Result<HashMap<S
 }
 
 async fn look(ec2: &Client, ids: &[String]) -> Result<Vec<TagDescription>> {
-    // EC2 takes no filter with an empty value; a resource with an empty id is nothing anyway.
+    // An empty value is none for a filter, and nothing has an empty id.
     let ids: Vec<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -325,7 +325,9 @@ impl Change for Modify {
         if item.repeated {
             return Some(Outcome::Unchanged("it was given before".into()));
         }
-        if let Some(flaw) = flaw(&item.tags).filter(|_| self.dynamic) {
+        if self.dynamic
+            && let Some(flaw) = flaw(&item.tags)
+        {
             return Some(Outcome::Failed(Failure::last("InvalidTag", flaw)));
         }
         if item.tags.iter().all(|tag| item.is_so(tag, self.wish)) {

@@ -17,6 +17,7 @@ mod examples;
 mod general;
 #[cfg(feature = "s3")]
 mod guard;
+mod guides;
 #[cfg(feature = "iam")]
 mod iam;
 #[cfg(feature = "iam")]

@@ -6,4 +6,5 @@ mod every;
 mod faults;
 mod finding;
 mod replacing;
+mod settings;
 mod tags;

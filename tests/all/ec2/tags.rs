@@ -493,13 +493,18 @@ fn bad_ids_of_any_kind_come_back_in_the_order_given() {
     let bad = ["i-0ffffffffffffffff", "nonsense", "vol-0ffffffffffffffff", "key-0ffffffffffffffff", "", "snap-0ffffffffffffffff"];
     let ids = [bad[0], &volume, bad[1], bad[2], &instance, bad[3], bad[4], &group, bad[5]];
     let server = world.proxy().start();
+    let folder = directory();
     let input = json!({"resource_ids": ids, "tags": ["Env=prod"], "create": true});
-    let output = with_input(&world, &server, "modify_tags", &input).run().exits(3);
+    let line = "modify_tags --report report.jsonl --input";
+    let output = via(&world, &server, line).arg(input.to_string()).within(folder.path()).run().exits(3);
     assert_eq!(output.json(), json!(bad), "{output}");
     for id in [&volume, &instance, &group] {
         assert_eq!(world.tags(id), pairs(&[("Env", "prod")]));
     }
-    assert!(server.count("CreateTags") <= bad.len() + 1, "{:?}", server.operations());
+    let lines = report(&folder);
+    assert!(
+        lines.iter().filter(|line| line["status"] == "failed").all(|line| line["code"].as_str().is_some_and(|c| c.starts_with("Invalid")))
+    );
 }
 
 /// A stand-in for CreateTags that refuses a request for some resources, and remembers the others that it tagged.
@@ -535,7 +540,7 @@ fn bad_ids_that_are_not_named_are_found_by_halves() {
     let world = World::new();
     for (code, message) in [("TagLimitExceeded", "The maximum number of Tags for a resource has been reached."), ("InvalidID", "No.")] {
         let bad = [volume_ids(450)[7].clone(), volume_ids(450)[333].clone()];
-        let is_bad = { move |id: &str| id.ends_with("0007") || id.ends_with("014d") };
+        let is_bad = |id: &str| id.ends_with("0007") || id.ends_with("014d");
         let (server, done) = picky(world.proxy(), is_bad, move |_| refusal(400, code, message));
         let (printed, ids) = tag_many(&world, &server, 450, 3);
         assert_eq!(printed, json!(bad), "{code}");
@@ -553,11 +558,11 @@ fn several_bad_ids_that_one_answer_names_take_few_requests() {
     let world = World::new();
     let (server, done) = picky(
         world.proxy(),
-        |id| id.ends_with('3') && id.len() == 21,
+        |id| id.ends_with('3'),
         |wrong| refusal(400, "InvalidVolume.NotFound", &format!("The volumes '{}' do not exist.", wrong.join(", "))),
     );
     let (printed, ids) = tag_many(&world, &server, 64, 3);
-    assert_eq!(printed, json!(["03", "13", "23", "33"].map(|end| format!("vol-000000000000000{end}"))));
+    assert_eq!(printed, json!([&ids[0x03], &ids[0x13], &ids[0x23], &ids[0x33]]));
     assert_eq!(done.lock().unwrap().len(), ids.len() - 4);
     let sent = server.count("CreateTags");
     assert!(sent <= 9, "{sent} requests");
@@ -606,7 +611,8 @@ fn a_resource_with_fifty_tags_fails_alone_and_the_plan_says_so() {
     let server = world.proxy().start();
     let line = format!("modify_tags --resource_ids {full} {empty} --tags Env=prod --create");
     let plan = via(&world, &server, &format!("{line} --dry_run")).run().exits(3).logs("TagLimitExceeded").json();
-    assert_eq!(plan.as_array().map(|items| items.iter().map(|i| i["item"].clone()).collect()), Some(vec![json!(empty)]), "{plan}");
+    assert_eq!((&plan[0], &plan[1]["item"], &plan[1]["status"]), (&json!(full), &json!(empty), &json!("planned")), "{plan}");
+    assert_eq!(writes(&server), [""; 0]);
     let output = via(&world, &server, &line).run().exits(3).logs("TagLimitExceeded");
     assert_eq!(output.json(), json!([full]), "{output}");
     assert_eq!((world.tags(&full).len(), world.tags(&empty)), (50, pairs(&[("Env", "prod")])));
@@ -704,7 +710,10 @@ fn a_resource_that_is_given_twice_is_changed_once() {
     let folder = directory();
     let line = format!("modify_tags --resource_ids {volume} {volume} --tags Env=prod --create --report report.jsonl");
     assert_eq!(via(&world, &server, &line).within(folder.path()).run().ok().json(), json!([]));
-    assert_eq!(told(&folder).iter().map(|line| line.1.as_str()).collect::<Vec<_>>(), ["done", "unchanged"]);
+    // The report has them as they are settled, and there was nothing to wait for with the second.
+    let mut told: Vec<_> = told(&folder).into_iter().map(|line| line.1).collect();
+    told.sort();
+    assert_eq!(told, ["done", "unchanged"]);
     let requests = server.requests("CreateTags");
     assert_eq!(requests.iter().map(resources).collect::<Vec<_>>(), [[volume]]);
 }
@@ -727,6 +736,6 @@ fn permissions_are_for_what_is_asked_and_image_arns_have_no_account() {
     assert!(policy.contains("ec2:CreateTags") && !policy.contains("ec2:DeleteTags"), "{policy}");
     assert!(policy.contains("arn:aws-cn:ec2:cn-north-1::image/ami-0123456789abcdef0"), "{policy}");
     assert!(!policy.contains("key-pair/"), "{policy}");
-    let all = aaws("permissions ec2 modify_tags").run().ok().stdout;
+    let all = aaws("permissions ec2 modify_tags --all").run().ok().stdout;
     assert!(all.contains("key-pair/*") && all.contains("ec2:DeleteTags"), "{all}");
 }
