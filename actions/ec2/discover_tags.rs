@@ -38,6 +38,7 @@ pub struct DiscoverTags {
     tags: Vec<Wanted>,
     /// List the resources that have all of the tags.
     #[serde(default)]
+    #[expect(dead_code, reason = "by the rules it is what `missing` is not")]
     existing: bool,
     /// List the resources that lack at least one of the tags.
     #[serde(default)]

@@ -50,6 +50,7 @@ pub struct ModifyTags {
     tags: Vec<Wanted>,
     /// Add the tags, or give them these values.
     #[serde(default)]
+    #[expect(dead_code, reason = "by the rules it is what `delete` is not")]
     create: bool,
     /// Remove the tags.
     #[serde(default)]

@@ -298,5 +298,5 @@ fn agents_of_several_pages_are_all_heard() {
             json!({"InstanceId": c, "Status": "never_registered", "LastPing": null}),
         ]
     );
-    assert_eq!(server.requests("DescribeInstanceInformation")[0].text().contains("50"), true, "fifty a page are asked for");
+    assert!(server.requests("DescribeInstanceInformation")[0].text().contains("50"), "fifty a page are asked for");
 }

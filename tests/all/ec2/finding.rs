@@ -1,5 +1,7 @@
 //! Finding instances, volumes, images, tags and unused groups: what is meant, and nothing else.
 
+use std::slice;
+
 use serde_json::{Value, json};
 
 use crate::support::ec2::World;
@@ -22,7 +24,7 @@ fn invert_stays_within_the_ids_and_states_given() {
     world.ec2("TerminateInstances", &[("InstanceId.1", &gone)]);
     let line = format!("ec2 discover_instances --instance_ids {prod} {test} {stopped} {gone} --tags Env=prod --invert");
     assert_eq!(ids(&world.aaws(&line).run().ok().json()), [test.clone(), stopped]);
-    assert_eq!(ids(&world.aaws(format!("{line} --states running")).run().ok().json()), [test.clone()]);
+    assert_eq!(ids(&world.aaws(format!("{line} --states running")).run().ok().json()), slice::from_ref(&test));
     let all = ids(&world.aaws("ec2 discover_instances --tags Env=prod --invert --states running").run().ok().json());
     assert!(all.contains(&outside) && !all.contains(&prod) && !all.contains(&gone), "{all:?}");
 }
@@ -37,7 +39,7 @@ fn an_empty_value_is_no_any_value_and_all_tags_must_match() {
     let found = |tags: &str| ids(&world.aaws(format!("ec2 discover_instances --tags {tags}")).run().ok().json());
     assert_eq!(found("Owner="), [empty]);
     assert_eq!(found("Owner").len(), 2);
-    assert_eq!(found("Owner Env=prod"), [full.clone()]);
+    assert_eq!(found("Owner Env=prod"), slice::from_ref(&full));
     assert_eq!(found("Owner Env=test"), [""; 0]);
     assert_eq!(found("owner"), [""; 0], "keys are compared in their very case");
 }
@@ -50,7 +52,7 @@ fn operating_systems_and_public_addresses_are_judged_by_what_ec2_says() {
     let mac = world.instance(&[("InstanceType", "mac2.metal")]).id;
     let found = |more: &str| ids(&world.aaws(format!("ec2 discover_instances {more}")).run().ok().json());
     assert_eq!(found("--os windows"), [windows]);
-    assert_eq!(found("--os linux"), [linux.clone()]);
+    assert_eq!(found("--os linux"), slice::from_ref(&linux));
     assert!(!found("--os linux").contains(&mac));
     // One that has an IPv6 address only is public, too; one without any is not.
     let six = "<ipv6AddressesSet><item><ipv6Address>2600::1</ipv6Address></item></ipv6AddressesSet>";
@@ -103,8 +105,8 @@ fn volumes_are_filtered_by_type_encryption_and_attachment() {
         (world.volume(&[("VolumeType", "gp2")]), world.volume(&[("VolumeType", "io1"), ("Iops", "100"), ("Encrypted", "true")]));
     let machine = world.instance(&[]);
     let found = |more: &str| ids(&world.aaws(format!("ec2 discover_volumes {more}")).run().ok().json());
-    assert_eq!(found("--types io1"), [io1.clone()]);
-    assert_eq!(found("--types gp2 --detached"), [gp2.clone()]);
+    assert_eq!(found("--types io1"), slice::from_ref(&io1));
+    assert_eq!(found("--types gp2 --detached"), slice::from_ref(&gp2));
     assert!(!found("--unencrypted").contains(&io1));
     assert_eq!(found(&format!("--instance_ids {}", machine.id)), [machine.root]);
     world.aaws(format!("ec2 discover_volumes --volume_ids {gp2} --instance_ids {}", machine.id)).run().exits(2);
@@ -135,7 +137,7 @@ fn snapshots_and_images_are_filtered_by_date_and_keeper() {
         found.sort();
         found
     };
-    assert_eq!(found("--created_before 2021-01-01"), [old.clone()]);
+    assert_eq!(found("--created_before 2021-01-01"), slice::from_ref(&old));
     // An instant belongs to what comes after it.
     assert_eq!(found("--created_before 2020-01-31"), [""; 0]);
     assert_eq!(found("--created_after 2020-01-31").len(), 3);

@@ -153,10 +153,6 @@ impl Browser {
         self.command("POST", "/actions", &json!({"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}));
     }
 
-    pub fn resize(&self, width: u32, height: u32) {
-        self.command("POST", "/window/rect", &json!({"width": width, "height": height}));
-    }
-
     /// One command of the DevTools protocol.
     pub fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.command("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))

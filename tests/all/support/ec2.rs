@@ -223,13 +223,6 @@ impl World {
         found.text("reservationSet/item/instancesSet/item/instanceState/name").map(str::to_owned)
     }
 
-    /// The device by which an instance knows its root volume.
-    #[track_caller]
-    pub fn root_device(&self, instance: &str) -> String {
-        let found = self.find("DescribeInstances", "instance-id", instance);
-        text(&found, "reservationSet/item/instancesSet/item/rootDeviceName")
-    }
-
     /// Device, volume, and whether it is deleted with the instance, of each of its volumes, sorted.
     #[track_caller]
     pub fn attached(&self, instance: &str) -> Vec<(String, String, bool)> {

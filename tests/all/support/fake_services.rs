@@ -61,6 +61,7 @@ pub fn in_front_of(ec2: &str, named: Vec<(Place, String)>) -> Server {
 }
 
 /// All services, EC2 too, each answer after some time: an account for the benchmark.
+#[allow(dead_code, reason = "for the benchmark of the groups, which includes this file")]
 pub fn slow(named: Vec<(Place, String)>, groups: Vec<String>, latency: Duration) -> Server {
     Server::start(move |operation, _, request| {
         std::thread::sleep(latency);
@@ -69,6 +70,7 @@ pub fn slow(named: Vec<(Place, String)>, groups: Vec<String>, latency: Duration)
 }
 
 /// EC2 without any interface.
+#[allow(dead_code, reason = "for the benchmark of the groups, which includes this file")]
 fn of_ec2(operation: &str, groups: &[String]) -> Response {
     let group = |id: &String| format!("<item><groupId>{id}</groupId><groupName>{id}</groupName><vpcId>vpc-1</vpcId></item>");
     let inner = match operation {

@@ -200,6 +200,7 @@ impl Server {
     }
 
     /// Every request with its operation, in the order they came.
+    #[allow(dead_code, reason = "for the benchmark of the groups, which includes this file")]
     pub fn log(&self) -> Vec<(String, Request)> {
         self.seen.lock().unwrap().clone()
     }
