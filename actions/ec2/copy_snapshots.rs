@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -155,16 +155,7 @@ async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<S
         let snapshots: Vec<Snapshot> = find::unless_stopped(cx, snapshots).await?;
         found.extend(snapshots.into_iter().map(|s| (s.id().to_owned(), s)));
     }
-    let mut seen = HashSet::new();
-    let sought = |id: String| {
-        let found = match (seen.insert(id.clone()), found.remove(&id)) {
-            (false, _) => Found::Repeated,
-            (true, Some(snapshot)) => Found::There(Box::new(snapshot)),
-            (true, None) => Found::Missing,
-        };
-        Sought { id, found }
-    };
-    Ok(ids.into_iter().map(sought).collect())
+    Ok(find::in_order(ids, found))
 }
 
 struct Copy {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
 use super::related::{self, DESCRIBE_IMAGE_REFERENCES, Fates};
-use super::{delete_images, images, snapshots, tags, wait};
+use super::{delete_images, images, snapshots, tags, volumes, wait};
 
 /// How often a volume that goes with its instance is looked at before it is deleted like any other.
 const GOING: u32 = 8;
@@ -671,11 +671,10 @@ impl Terminate {
             Some(false) => return Ok(Outcome::Unchanged("it does not exist any more".into())),
             Some(true) => {}
         }
-        match ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
-            Ok(_) => Ok(Outcome::done(())),
-            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Ok(Outcome::Unchanged("it does not exist any more".into())),
-            Err(e) => Err(e),
-        }
+        Ok(match volumes::delete(ec2, id).await? {
+            true => Outcome::done(()),
+            false => Outcome::Unchanged("it does not exist any more".into()),
+        })
     }
 }
 

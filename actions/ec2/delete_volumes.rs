@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Change, Context, Doing, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
+use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeState};
 use futures::stream::{self, StreamExt};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought};
 use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::tags;
+use super::{tags, volumes};
 
 /// How many volumes' snapshots are awaited together.
 const BATCH: usize = 200;
@@ -160,9 +160,9 @@ impl DeleteDetached {
 
     async fn delete(&self, id: &str, snapshot: Option<&String>) -> Outcome {
         let kept = snapshot.map(|s| format!("its snapshot is {s}"));
-        match self.ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
-            Ok(_) => Outcome::Done((), kept),
-            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Outcome::Unchanged("it does not exist any more".into()),
+        match volumes::delete(&self.ec2, id).await {
+            Ok(true) => Outcome::Done((), kept),
+            Ok(false) => Outcome::Unchanged("it does not exist any more".into()),
             Err(e) => {
                 let failure = Failure::from(&e);
                 let message = kept.into_iter().fold(failure.message, |message, kept| format!("{message}; {kept}"));

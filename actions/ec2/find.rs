@@ -183,7 +183,12 @@ impl<T> Found<T> {
 /// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given.
 pub async fn seek<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Sought<T>>> {
     let ids: Vec<String> = ids.stream().try_collect().await?;
-    let mut things = unless_stopped(cx, by_id::<T>(ec2, &ids, &[])).await?;
+    let things = unless_stopped(cx, by_id::<T>(ec2, &ids, &[])).await?;
+    Ok(in_order(ids, things))
+}
+
+/// What each of the ids stands for among the things that were found, in the order given.
+pub fn in_order<T>(ids: Vec<String>, mut things: HashMap<String, T>) -> Vec<Sought<T>> {
     let mut seen = HashSet::new();
     let sought = |id: String| {
         let found = if !seen.insert(id.clone()) {
@@ -193,7 +198,7 @@ pub async fn seek<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> R
         };
         Sought { id, found }
     };
-    Ok(ids.into_iter().map(sought).collect())
+    ids.into_iter().map(sought).collect()
 }
 
 /// Looking ends at once when the run is to end.

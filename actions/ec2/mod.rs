@@ -23,6 +23,7 @@ mod related;
 mod snapshots;
 mod swap;
 mod tags;
+mod volumes;
 mod wait;
 
 pub mod copy_snapshots;

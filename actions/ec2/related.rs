@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use super::find::{self, Thing};
-use super::tags;
+use super::{snapshots, tags};
 
 /// How AWS Backup describes the snapshots that it takes; not all of them have its tags.
 const BACKUP_DESCRIPTION: &str = "This snapshot is created by the AWS Backup service";
@@ -219,9 +219,9 @@ pub async fn deregister(ec2: &Client, id: &str) -> Result<Outcome> {
 
 /// Deletes a snapshot. One that is not there any more is unchanged. An error is one that the next call would meet too.
 pub async fn delete_snapshot(ec2: &Client, id: &str) -> Result<Outcome> {
-    match ec2.delete_snapshot().snapshot_id(id).send().await.doing(|| format!("delete the snapshot `{id}`")) {
-        Ok(_) => Ok(Outcome::done(())),
-        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(Outcome::Unchanged("it does not exist any more".into())),
+    match snapshots::delete(ec2, id).await {
+        Ok(true) => Ok(Outcome::done(())),
+        Ok(false) => Ok(Outcome::Unchanged("it does not exist any more".into())),
         Err(e) if e.is_fatal() => Err(e),
         Err(e) => Ok(Outcome::Failed(Failure::from(&e))),
     }

@@ -33,11 +33,11 @@ pub async fn begin(ec2: &Client, volume: &str, description: String, more: Vec<Ta
     made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a snapshot of `{volume}` without naming it")))
 }
 
-/// Deletes a snapshot; one that is not there any more is no error.
-pub async fn delete(ec2: &Client, id: &str) -> Result<()> {
+/// Deletes a snapshot, and says whether there was one: one that is not there any more is no error.
+pub async fn delete(ec2: &Client, id: &str) -> Result<bool> {
     match ec2.delete_snapshot().snapshot_id(id).send().await.doing(|| format!("delete the snapshot `{id}`")) {
-        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(()),
-        answer => answer.map(drop),
+        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(false),
+        answer => answer.map(|_| true),
     }
 }
 

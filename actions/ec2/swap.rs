@@ -17,7 +17,7 @@ use futures::{TryStreamExt, stream};
 use serde::Serialize;
 
 use super::find::{self, Thing};
-use super::{kms, snapshots, tags, wait};
+use super::{kms, snapshots, tags, volumes, wait};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
 const MARK: &str = "aaws:swap";
@@ -435,7 +435,7 @@ impl Steps for Swap {
                     None => self.made_from(snapshot).await?,
                 };
                 for id in made {
-                    self.delete_volume(&id).await?;
+                    volumes::delete(&self.ec2, &id).await?;
                 }
                 Ok(())
             }
@@ -598,12 +598,5 @@ impl Swap {
     async fn made_from(&self, snapshot: &str) -> Result<Vec<String>> {
         let filters = vec![find::filter("snapshot-id", [snapshot])];
         Volume::list(&self.ec2, filters).map_ok(|v| v.id().to_owned()).try_collect().await
-    }
-
-    async fn delete_volume(&self, id: &str) -> Result<()> {
-        match self.ec2.delete_volume().volume_id(id).send().await.doing(|| format!("delete the volume `{id}`")) {
-            Err(e) if e.code() == Some("InvalidVolume.NotFound") => Ok(()),
-            answer => answer.map(drop),
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use aaws::poll::{Looks, Patience, until};
 use aaws::{Context, Error, Result};
@@ -33,29 +35,27 @@ pub async fn for_one<T: Thing>(
     patience: Patience,
     judge: impl Fn(Option<&T>) -> Seen + Send + Sync,
 ) -> Result<()> {
-    let mut last = String::new();
-    let seen = {
-        let (judge, last) = (&judge, std::sync::Mutex::new(&mut last));
-        let last = &last;
-        until(cx, patience, move || async move {
-            Ok(match judge(find::one::<T>(ec2, id).await?.as_ref()) {
-                Seen::Ready => Some(Ok(())),
-                Seen::Broken(why) => Some(Err(Error::Failed(why))),
-                Seen::Going(state) => {
-                    tracing::debug!("`{id}` is {state}");
-                    **last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = state;
-                    None
-                }
-            })
+    let last = Mutex::new(String::new());
+    let (judge, state_of) = (&judge, &last);
+    let seen = until(cx, patience, move || async move {
+        Ok(match judge(find::one::<T>(ec2, id).await?.as_ref()) {
+            Seen::Ready => Some(Ok(())),
+            Seen::Broken(why) => Some(Err(Error::Failed(why))),
+            Seen::Going(state) => {
+                tracing::debug!("`{id}` is {state}");
+                *state_of.lock().unwrap_or_else(PoisonError::into_inner) = state;
+                None
+            }
         })
-        .await?
-    };
+    });
+    let seen = seen.await?;
+    let last = last.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.unwrap_or_else(|| Err(Error::Failed(format!("the run was stopped while `{id}` was {last}"))))
 }
 
-/// A volume that is attached to nothing and can be used.
+/// Waits until a volume is attached to nothing and can be used.
 pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Patience) -> Result<()> {
-    let unseen = std::sync::atomic::AtomicU32::new(0);
+    let unseen = AtomicU32::new(0);
     for_one::<Volume>(cx, ec2, id, patience, |volume| match volume.map(|v| (v, v.state())) {
         Some((_, Some(VolumeState::Available))) => Seen::Ready,
         Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => Seen::Broken(format!(
@@ -69,7 +69,7 @@ pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Pa
     .await
 }
 
-/// A volume that is attached to the instance, and nothing of it is under way any more.
+/// Waits until a volume is attached to the instance, and nothing of it is under way any more.
 pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, patience: Patience) -> Result<()> {
     for_one::<Volume>(cx, ec2, id, patience, |volume| {
         let Some(volume) = volume else { return Seen::Broken(format!("the volume `{id}` is gone")) };
@@ -84,7 +84,7 @@ pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &st
     .await
 }
 
-/// An instance in the state that is wanted.
+/// Waits until an instance is in the state that is wanted.
 pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, patience: Patience) -> Result<()> {
     for_one::<Instance>(cx, ec2, id, patience, |instance| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
@@ -162,7 +162,7 @@ where
     }
 }
 
-/// Snapshots that are complete. Those that cost nothing to look at together are: 200 a request.
+/// Waits until snapshots are complete.
 pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
     let look = |ids: Vec<String>| async move { find::by_id::<Snapshot>(ec2, &ids, &[]).await };
     for_all(cx, ids, look, |snapshot: Option<&Snapshot>, id| match snapshot.map(|s| (s, s.state())) {
@@ -178,7 +178,7 @@ pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
     .await
 }
 
-/// Images that are available.
+/// Waits until images are available.
 pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
     let look = |ids: Vec<String>| async move { find::by_id::<Image>(ec2, &ids, &[]).await };
     for_all(cx, ids, look, |image: Option<&Image>, id| match image.map(|i| (i, i.state())) {
@@ -194,10 +194,6 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 }
 
 /// Not shown yet, or never any more.
-fn unseen_yet(misses: &std::sync::atomic::AtomicU32, gone: impl Fn() -> String) -> Seen {
-    if misses.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < UNSEEN {
-        Seen::Going("not shown yet".into())
-    } else {
-        Seen::Broken(gone())
-    }
+fn unseen_yet(misses: &AtomicU32, gone: impl Fn() -> String) -> Seen {
+    if misses.fetch_add(1, Ordering::Relaxed) < UNSEEN { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
 }

@@ -110,7 +110,7 @@ function mdbook_something_else_has_focus(event) {
     all('.catalogue').forEach((place) => {
         const rows = all('tbody tr', place);
         const effects = [...new Set(rows.map((row) => row.querySelector('.effect').textContent))];
-        const words = make('input', { type: 'search', 'aria-label': 'Filter the actions', placeholder: 'Filter: delete, iam, snapshot …' });
+        const words = make('input', { type: 'search', 'aria-label': 'Filter the actions', placeholder: 'Words of a name, a service, a summary …' });
         const effect = make('select', { 'aria-label': 'Effect' }, make('option', { value: '' }, 'any effect'));
         effects.forEach((name) => effect.append(make('option', { value: name }, name)));
         const told = make('p', { role: 'status' });
