@@ -56,19 +56,18 @@ fn an_action_is_found_read_switched_and_copied_from() {
     quiet(&browser);
 
     // Command line at first; JSON is chosen from the keyboard, and kept on the next page and after it.
-    let shown = "[...document.querySelectorAll('.form')].filter((f) => f.offsetParent).map((f) => f.dataset.form)";
-    let forms = |browser: &Browser| browser.run(&format!("return [...new Set({shown})];"));
-    assert_eq!(forms(&browser), json!(["cli"]));
+    let forms = "[...new Set([...document.querySelectorAll('.form')].filter((f) => f.offsetParent).map((f) => f.dataset.form))]";
+    browser.becomes(forms, &json!(["cli"]));
     browser.run("document.querySelector('.forms input[value=cli]').focus();");
     browser.press("\u{e014}");
-    assert_eq!(forms(&browser), json!(["json"]));
+    browser.becomes(forms, &json!(["json"]));
     browser.open(&file("aws/actions/s3/discover_objects.html"));
-    assert_eq!(forms(&browser), json!(["json"]));
+    browser.becomes(forms, &json!(["json"]));
     assert_eq!(browser.run("return document.querySelector('.forms input:checked').value;"), json!("json"));
     browser.click(".forms label:last-of-type");
-    assert_eq!(forms(&browser), json!(["rust"]));
+    browser.becomes(forms, &json!(["rust"]));
     browser.open(&file("aws/actions/s3/delete_objects.html"));
-    assert_eq!(forms(&browser), json!(["rust"]));
+    browser.becomes(forms, &json!(["rust"]));
     browser.click(".forms label:first-of-type");
 
     // An example is copied as it stands.
@@ -113,13 +112,13 @@ fn the_catalogue_is_filtered() {
     browser.open(&file("aws/actions.html"));
     let rows = "[...document.querySelectorAll('.catalogue tbody tr')].filter((r) => !r.hidden).map((r) => r.cells[1].textContent)";
     let all = aaws::registry::actions().len();
-    assert_eq!(browser.run(&format!("return {rows}.length;")), json!(all));
+    browser.becomes(&format!("{rows}.length"), &json!(all));
     browser.type_into(".filter input", "s3 delete");
-    assert_eq!(browser.run(&format!("return {rows};")), json!(["delete_objects"]));
+    browser.becomes(rows, &json!(["delete_objects"]));
     browser.run("const i = document.querySelector('.filter input'); i.value = ''; i.dispatchEvent(new Event('input'));");
     browser.run("const s = document.querySelector('.filter select'); s.value = 'delete'; s.dispatchEvent(new Event('change'));");
     let deleting = aaws::registry::actions().iter().filter(|e| e.meta.effect == aaws::Effect::Delete).count();
-    assert_eq!(browser.run(&format!("return {rows}.length;")), json!(deleting));
+    browser.becomes(&format!("{rows}.length"), &json!(deleting));
     quiet(&browser);
 }
 
@@ -131,21 +130,24 @@ fn colours_are_chosen_and_kept_and_phones_have_a_menu() {
     let ground = "getComputedStyle(document.body).backgroundColor";
     let light = browser.run(&format!("return {ground};"));
     browser.devtools("Emulation.setEmulatedMedia", &dark);
-    assert_ne!(browser.run(&format!("return {ground};")), light, "dark where the reader's system is");
+    // Dark where the reader's system is.
+    browser.until(&format!("{ground} !== {light}"));
     browser.click("#theme");
-    assert_eq!(browser.run(&format!("return {ground};")), light);
+    browser.becomes(ground, &light);
     browser.open(&file("aws/actions.html"));
-    assert_eq!(browser.run(&format!("return {ground};")), light, "the choice is kept");
+    // The choice is kept.
+    browser.becomes(ground, &light);
 
     browser.devtools("Emulation.setDeviceMetricsOverride", &json!({"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": true}));
     for page in KINDS {
         browser.open(&file(page));
-        assert_eq!(browser.run("return document.documentElement.scrollWidth <= 390;"), json!(true), "{page} is wider than a phone");
+        // No page is wider than a phone.
+        browser.until("document.documentElement.scrollWidth <= 390");
     }
     browser.open(&file("index.html"));
-    assert_eq!(browser.run("return document.getElementById('pages').offsetParent === null;"), json!(true));
+    browser.until("document.getElementById('pages').offsetParent === null");
     browser.click("#menu");
-    assert_eq!(browser.run("return document.getElementById('pages').offsetParent !== null;"), json!(true));
+    browser.until("document.getElementById('pages').offsetParent !== null");
     quiet(&browser);
 }
 
@@ -153,7 +155,7 @@ fn colours_are_chosen_and_kept_and_phones_have_a_menu() {
 fn without_scripts_everything_is_shown() {
     let Some(browser) = browser() else { return };
     browser.devtools("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
-    browser.open(&file("aws/actions/s3/delete_objects.html"));
+    browser.go(&file("aws/actions/s3/delete_objects.html"));
     // Scripts of the page do not run; what WebDriver asks would not either.
     browser.devtools("DOM.enable", &json!({}));
     let root = browser.devtools("DOM.getDocument", &json!({}));

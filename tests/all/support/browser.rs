@@ -95,25 +95,38 @@ impl Browser {
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}});
         let mut browser = Browser { driver, url, session: String::new(), _profile: profile };
-        let session = browser.ask("POST", "/session", &wanted);
-        browser.session = session["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {session}")).to_owned();
+        // A browser that starts for the first time on a busy machine may take longer than the driver waits for it: then it is there the next time.
+        let session = (0..3).find_map(|_| browser.answer("POST", "/session", &wanted).map_err(|why| eprintln!("{why}")).ok());
+        browser.session = session.as_ref().and_then(|s| s["sessionId"].as_str()).expect("chromium starts").to_owned();
         browser
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value) -> Value {
+        self.answer(method, path, body).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// The driver's answer, or what it says went wrong.
+    fn answer(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let body = if method == "GET" { String::new() } else { body.to_string() };
         let request = Request::new(method, path, body.as_bytes()).with_header("Content-Type", "application/json");
         let reply = http::send(&self.url, &request).expect("chromedriver answers");
         let answer: Value = serde_json::from_str(&reply.text()).unwrap_or_else(|e| panic!("{e}: {}", reply.text()));
-        assert!(reply.status == 200, "{method} {path}: {}", answer["value"]["message"]);
-        answer["value"].clone()
+        if reply.status == 200 { Ok(answer["value"].clone()) } else { Err(format!("{method} {path}: {}", answer["value"]["message"])) }
     }
 
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         self.ask(method, &format!("/session/{}{path}", self.session), body)
     }
 
+    /// Goes to a page and waits until it is there with all that belongs to it: on a busy machine the driver is back before that.
+    #[track_caller]
     pub fn open(&self, url: &str) {
+        self.go(url);
+        self.until(&format!("location.href === {} && document.readyState === 'complete'", json!(url)));
+    }
+
+    /// Goes to a page; all that can be done where scripts are off.
+    pub fn go(&self, url: &str) {
         self.command("POST", "/url", &json!({ "url": url }));
     }
 
@@ -129,6 +142,20 @@ impl Browser {
         let end = Instant::now() + LIMIT;
         while self.run(&format!("return Boolean({what});")) != json!(true) {
             assert!(Instant::now() < end, "never on {}: {what}", self.run("return location.href;"));
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until an expression has a value on the page: what was done may show a moment later.
+    #[track_caller]
+    pub fn becomes(&self, what: &str, wanted: &Value) {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let is = self.run(&format!("return {what};"));
+            if is == *wanted {
+                return;
+            }
+            assert!(Instant::now() < end, "on {}, {what} is {is} and not {wanted}", self.run("return location.href;"));
             thread::sleep(Duration::from_millis(50));
         }
     }
