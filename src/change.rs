@@ -7,6 +7,7 @@ mod steps;
 
 pub use steps::{Steps, Undo};
 
+use std::iter;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -176,15 +177,20 @@ fn plan<C: Change>(
     items
         .take_until(async move { stop.asked().await })
         .map(move |item| {
-            let item = item?;
+            let item = match item {
+                Ok(item) => item,
+                Err(e) => return vec![Err(e)],
+            };
             if let Some(verdict) = change.verdict(&item) {
-                return finish(&cx, &*change, &item, verdict);
+                let fatal = verdict.fatal();
+                return iter::once(finish(&cx, &*change, &item, verdict)).chain(fatal.map(Err)).collect();
             }
             let record = Record { item: change.id(&item), status: Status::Planned, code: None, message: change.plan(&item) };
-            cx.settle(&record)?;
+            let settled = cx.settle(&record).map(|()| Settled { record, done: None });
             cx.progress().add(1);
-            Ok(Settled { record, done: None })
+            vec![settled]
         })
+        .flat_map(stream::iter)
         .boxed()
 }
 
@@ -291,17 +297,24 @@ async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, hal
 async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &Halt) -> Vec<Result<Settled<C::Done>>> {
     let mut settled: Vec<Option<Result<Settled<C::Done>>>> = Vec::new();
     settled.resize_with(items.len(), || None);
+    let mut fatal = None;
+    let mut end = |item: &C::Item, outcome: Outcome<C::Done>, settled: &mut Option<Result<Settled<C::Done>>>| {
+        if let Some(e) = outcome.fatal() {
+            halt.set(&e);
+            fatal.get_or_insert(e);
+        }
+        *settled = Some(finish(cx, change, item, outcome));
+    };
     let (mut places, mut pending) = (Vec::new(), Vec::new());
     for (place, item) in items.into_iter().enumerate() {
         match change.verdict(&item) {
-            Some(verdict) => settled[place] = Some(finish(cx, change, &item, verdict)),
+            Some(verdict) => end(&item, verdict, &mut settled[place]),
             None => {
                 places.push(place);
                 pending.push(item);
             }
         }
     }
-    let mut fatal = None;
     for attempt in 1..=TRIES {
         if pending.is_empty() {
             break;
@@ -310,10 +323,6 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
             Ok(outcomes) => outcomes,
             Err(e) => {
                 let failure = Failure::from(&e);
-                if e.is_fatal() {
-                    halt.set(&e);
-                    fatal = Some(e);
-                }
                 pending.iter().map(|_| Outcome::Failed(failure.clone())).collect()
             }
         };
@@ -322,17 +331,17 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
         let mut again = (Vec::new(), Vec::new());
         for ((place, item), outcome) in places.into_iter().zip(pending).zip(outcomes.into_iter().chain(unanswered)) {
             match outcome {
-                Outcome::Failed(f) if f.transient && attempt < TRIES && !cx.stop().is_asked() => {
+                Outcome::Failed(f) if f.transient && attempt < TRIES && halt.why().is_none() && !cx.stop().is_asked() => {
                     tracing::debug!("`{}`: {}: {}; will be tried again", change.id(&item), f.code, f.message);
                     again.0.push(place);
                     again.1.push((item, f));
                 }
-                outcome => settled[place] = Some(finish(cx, change, &item, outcome)),
+                outcome => end(&item, outcome, &mut settled[place]),
             }
         }
         if !again.0.is_empty() && !cx.stop().sleep(wait_before(attempt)).await {
             for (place, (item, failure)) in again.0.into_iter().zip(again.1) {
-                settled[place] = Some(finish(cx, change, &item, Outcome::Failed(failure)));
+                end(&item, Outcome::Failed(failure), &mut settled[place]);
             }
             break;
         }

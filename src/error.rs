@@ -221,6 +221,21 @@ impl Error {
         !matches!(self.kind(), Kind::Failed | Kind::Input)
     }
 
+    /// The same error once more, when it is one that ends the run: it is said of an item, and of the run.
+    pub(crate) fn to_fatal(&self) -> Option<Self> {
+        match self {
+            _ if !self.is_fatal() => None,
+            Error::Aws(e) => Some(Error::Aws(e.clone())),
+            Error::Credentials { message } => Some(Error::Credentials { message: message.clone() }),
+            Error::NoRegion => Some(Error::NoRegion),
+            Error::Guard(refused) => Some(Error::Guard(refused.clone())),
+            Error::Refused(why) => Some(Error::Refused(why.clone())),
+            Error::Declined => Some(Error::Declined),
+            Error::Interrupted => Some(Error::Interrupted),
+            Error::Input(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => None,
+        }
+    }
+
     /// AWS's error code, where AWS answered.
     pub fn code(&self) -> Option<&str> {
         match self {

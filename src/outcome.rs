@@ -1,5 +1,7 @@
 //! What became of one item.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,7 +50,7 @@ pub enum Outcome<D = ()> {
 }
 
 /// Why an item was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     /// AWS's error code, or one of ours.
     pub code: String,
@@ -56,31 +58,42 @@ pub struct Failure {
     pub message: String,
     /// Whether trying this item again a little later may help.
     pub transient: bool,
+    /// The error that every other item would meet too, such as expired credentials: the run ends with it. What was done and undone is still said item by item.
+    pub fatal: Option<Arc<Error>>,
 }
 
 impl Failure {
     /// What an answer of AWS says about one item; the code decides whether it is tried again.
     pub fn of_item(code: impl Into<String>, message: impl Into<String>) -> Self {
         let code = code.into();
-        Failure { transient: is_transient(&code), code, message: message.into() }
+        Failure { transient: is_transient(&code), ..Failure::last(code, message) }
     }
 
     /// Not worth another try.
     pub fn last(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Failure { code: code.into(), message: message.into(), transient: false }
+        Failure { code: code.into(), message: message.into(), transient: false, fatal: None }
+    }
+
+    /// The same with more to say, when there is more.
+    pub fn and(mut self, more: &str) -> Self {
+        if !more.is_empty() {
+            self.message = format!("{}; {more}", self.message);
+        }
+        self
     }
 }
 
 /// A request that failed as a whole was already tried again by the SDK.
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        match error {
+        let failure = match error {
             Error::Aws(e) => {
                 let id = e.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
                 Failure::last(&e.code, format!("{}{id}", e.message))
             }
             other => Failure::last(other.code().unwrap_or("Failed"), other.to_string()),
-        }
+        };
+        Failure { fatal: error.to_fatal().map(Arc::new), ..failure }
     }
 }
 
@@ -88,6 +101,14 @@ impl<D> Outcome<D> {
     /// Changed, with nothing more to say.
     pub fn done(value: D) -> Self {
         Outcome::Done(value, None)
+    }
+
+    /// The error that the run ends with because of this item.
+    pub(crate) fn fatal(&self) -> Option<Error> {
+        match self {
+            Outcome::Failed(failure) => failure.fatal.as_ref()?.to_fatal(),
+            _ => None,
+        }
     }
 
     /// What it comes to in one word.

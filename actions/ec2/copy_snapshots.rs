@@ -1,19 +1,20 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use aaws::poll::Looks;
 use aaws::{
     Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When, async_trait,
 };
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{ResourceType, Snapshot};
+use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
-use super::kms::{self, DESCRIBE_KEY};
+use super::kms;
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{presign, tags};
@@ -41,7 +42,7 @@ pub struct CopySnapshots {
     /// Give the copies the snapshots' own tags.
     #[serde(default)]
     copy_tags: bool,
-    /// Print the ids as soon as the copies are begun, and do not await them.
+    /// Print the ids as soon as the copies are begun, and do not await the last ones.
     #[serde(default)]
     no_wait: bool,
     /// Print what came of each snapshot, with its copy, rather than the ids of the copies.
@@ -57,7 +58,11 @@ fn twenty() -> NonZeroU32 {
 
 const SOURCES: &str = "arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}";
 const COPIES: &str = "arn:${Partition}:ec2:${target_region}::snapshot/*";
-const KEYS: &[&str] = &["arn:${Partition}:kms:*:${Account}:key/*"];
+const TARGET_KEYS: &[&str] = &["arn:${Partition}:kms:${target_region}:${Account}:key/*"];
+const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*", "arn:${Partition}:kms:${target_region}:${Account}:key/*"];
+
+/// EBS uses keys in the caller's name, in either region; host names in China have one more part (KMS developer guide, `kms:ViaService`).
+const VIA_EC2: &str = "ec2.*.amazonaws.com*";
 
 #[async_trait]
 impl Action for CopySnapshots {
@@ -66,7 +71,8 @@ impl Action for CopySnapshots {
         effect: Effect::Create,
         calls: &[
             DESCRIBE_SNAPSHOTS,
-            DESCRIBE_KEY.when(When::With(&["kms_key_id"])),
+            // In the region of the copies, unlike everybody else's.
+            Call::read("kms:DescribeKey", &[Grant::new("kms:DescribeKey", TARGET_KEYS)]).when(When::With(&["kms_key_id"])),
             Call::write(
                 "ec2:CopySnapshot",
                 &[
@@ -76,13 +82,15 @@ impl Action for CopySnapshots {
                         "ec2:CreateAction",
                         "CopySnapshot",
                     ),
-                    Grant::new("kms:CreateGrant", KEYS)
-                        .when(When::If("the snapshot or its copy is encrypted with a customer managed key"))
-                        .condition("Bool", "kms:GrantIsForAWSResource", "true"),
-                    Grant::new("kms:Decrypt", KEYS).when(ENCRYPTED),
-                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).when(ENCRYPTED),
-                    Grant::new("kms:ReEncryptFrom", KEYS).when(ENCRYPTED),
-                    Grant::new("kms:ReEncryptTo", KEYS).when(ENCRYPTED),
+                    Grant::new("kms:CreateGrant", KEYS).when(ENCRYPTED).condition("Bool", "kms:GrantIsForAWSResource", "true"),
+                    Grant::new("kms:Decrypt", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
+                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).when(ENCRYPTED).condition(
+                        "StringLike",
+                        "kms:ViaService",
+                        VIA_EC2,
+                    ),
+                    Grant::new("kms:ReEncryptFrom", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
+                    Grant::new("kms:ReEncryptTo", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
                 ],
             ),
         ],
@@ -105,8 +113,8 @@ impl Action for CopySnapshots {
             "Delete no snapshot whose copy you do not have: use the ids that are printed, or `details`, not the ids that were asked for.",
             "Copies take from minutes to hours: the wait has no limit but `--timeout`. When it ends, the log, the report and `details` name every copy that was begun; \
              they go on.",
-            "EC2 limits how many copies are pending for a target region (20 unless raised): more than that are tried again for a while, and then fail. At most \
-             `--concurrency` copies are under way in any case.",
+            "EC2 limits how many copies are pending for a target region (20 unless raised). When `pending_limit` copies are, the next is begun once one of them has come to \
+             an end, with `no_wait` too. What EC2 refuses all the same, because others copy there, is tried again for a while, and then fails.",
             "A snapshot that is encrypted with the AWS managed key of another account cannot be copied.",
             "The volume id of a copy is arbitrary: EC2 does not keep the original's.",
         ],
@@ -134,8 +142,7 @@ impl Action for CopySnapshots {
             copy_tags: self.copy_tags,
             wait: !self.no_wait,
             source_region: cx.region().to_owned(),
-            pending: Arc::new(Semaphore::new(usize::try_from(self.pending_limit.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
-            held: Mutex::default(),
+            places: Places::of(self.pending_limit),
         };
         making::make(cx, sought, copy, self.details).await
     }
@@ -168,9 +175,96 @@ struct Copy {
     encrypt: bool,
     copy_tags: bool,
     wait: bool,
-    pending: Arc<Semaphore>,
-    /// The places of the copies that are pending.
-    held: Mutex<HashMap<String, OwnedSemaphorePermit>>,
+    places: Places,
+}
+
+/// How many looks in a row may miss a copy that was begun a moment ago, before it is taken for gone; as patient as `wait` is.
+const UNSEEN: u32 = 8;
+
+/// The places for copies that are pending. A copy has one from its beginning until a look finds that it has come to an end, well or not.
+struct Places {
+    free: Arc<Semaphore>,
+    taken: Mutex<HashMap<String, Place>>,
+    /// Held by the one that looks, on behalf of all that have to wait for a place.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// The place of a copy, and how many looks in a row have missed it.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    missed: u32,
+}
+
+impl Places {
+    fn of(most: NonZeroU32) -> Self {
+        let most = usize::try_from(most.get()).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Places { free: Arc::new(Semaphore::new(most)), taken: Mutex::default(), looking: tokio::sync::Mutex::default() }
+    }
+
+    /// A free place; when there is none, the one of the first copy that comes to an end.
+    async fn get(&self, cx: &Context, there: &Client) -> Result<OwnedSemaphorePermit> {
+        tokio::select! {
+            // In this order: where there is a place, nobody has to look for one.
+            biased;
+            permit = Arc::clone(&self.free).acquire_owned() => permit.map_err(|_| not_started()),
+            e = self.look(cx, there) => Err(e),
+        }
+    }
+
+    /// Looks again and again, and frees the places of what has come to an end; says why when that cannot go on.
+    async fn look(&self, cx: &Context, there: &Client) -> Error {
+        let _alone = self.looking.lock().await;
+        let mut looks = Looks::new();
+        loop {
+            if cx.stop().is_asked() {
+                return not_started();
+            }
+            // None are no request: the places are of copies that are only just being begun.
+            let ids: Vec<String> = self.taken().keys().cloned().collect();
+            match looks.look(find::by_id::<Snapshot>(there, &ids, &[])).await {
+                Ok(Some(seen)) => self.taken().retain(|id, place| !ids.contains(id) || place.is_kept(seen.get(id))),
+                Ok(None) => {}
+                Err(e) => return e,
+            }
+            if !looks.wait(cx).await {
+                return not_started();
+            }
+        }
+    }
+
+    fn take(&self, copy: &str, permit: OwnedSemaphorePermit) {
+        self.taken().insert(copy.to_owned(), Place { _permit: permit, missed: 0 });
+    }
+
+    /// What was awaited is pending no more, or nobody will wait for its place.
+    fn leave(&self, copies: &[String]) {
+        let mut taken = self.taken();
+        copies.iter().for_each(|copy| drop(taken.remove(copy)));
+    }
+
+    fn taken(&self) -> std::sync::MutexGuard<'_, HashMap<String, Place>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Whether the copy still needs its place, as a look has it.
+    fn is_kept(&mut self, seen: Option<&Snapshot>) -> bool {
+        match seen {
+            Some(copy) => {
+                self.missed = 0;
+                matches!(copy.state(), None | Some(SnapshotState::Pending))
+            }
+            None => {
+                self.missed += 1;
+                self.missed <= UNSEEN
+            }
+        }
+    }
+}
+
+fn not_started() -> Error {
+    Error::Failed("not started: the run was stopped".into())
 }
 
 #[async_trait]
@@ -187,12 +281,19 @@ impl Maker for Copy {
 
     fn plan(&self, sought: &Sought<Snapshot>) -> Option<String> {
         let encrypted = self.encrypt || sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
-        Some(format!("a copy of it would be made in {}{}", self.target_region, if encrypted { ", encrypted" } else { ", not encrypted" }))
+        let how = if encrypted { "encrypted" } else { "encrypted only if that region encrypts by default" };
+        Some(format!("a copy of it would be made in {}, {how}", self.target_region))
     }
 
     fn verdict(&self, sought: &Sought<Snapshot>) -> Option<Outcome<String>> {
         match &sought.found {
-            Found::There(_) => None,
+            // EC2 copies what is complete ("Copy an Amazon EBS snapshot", EBS user guide).
+            Found::There(snapshot) => match snapshot.state() {
+                None | Some(SnapshotState::Completed) => None,
+                Some(state) => {
+                    Some(Outcome::Failed(Failure::last("IncorrectState", format!("it is not complete, but in the state `{state}`"))))
+                }
+            },
             Found::Missing => {
                 let why = format!("it does not exist in {}, or is not shared with this account", self.source_region);
                 Some(Outcome::Failed(Failure::last("InvalidSnapshot.NotFound", why)))
@@ -201,24 +302,18 @@ impl Maker for Copy {
         }
     }
 
-    /// Each copy has its place from its beginning to its end.
-    fn together(&self) -> usize {
-        1
-    }
-
     fn awaited(&self) -> bool {
         self.wait
     }
 
     async fn begin(&self, cx: &Context, sought: &Sought<Snapshot>) -> Result<String> {
-        let stopped = || Error::Failed("not started: the run was stopped".into());
-        let place = tokio::select! {
-            place = Arc::clone(&self.pending).acquire_owned() => place.map_err(|_| stopped())?,
-            () = cx.stop().asked() => return Err(stopped()),
-        };
+        let place = self.places.get(cx, &self.there).await?;
         let encrypted = sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
         let url = match encrypted && self.source_region != self.target_region {
-            true => Some(presign::copy_url(cx, &self.source_region, &self.target_region, &sought.id, self.key.as_deref()).await?),
+            true => {
+                let (source, target) = (&self.source_region, &self.target_region);
+                Some(presign::copy_url(cx, source, target, &sought.id, self.encrypt, self.key.as_deref()).await?)
+            }
             false => None,
         };
         let own = if self.copy_tags { sought.found.there().map(|s| tags::own(s.tags())).unwrap_or_default() } else { Vec::new() };
@@ -226,19 +321,18 @@ impl Maker for Copy {
         let request = request.description(format!("{} of {}, copied by aaws", sought.id, self.source_region));
         // Encryption cannot be taken away: of an encrypted snapshot this is not said, so that the default of the region holds.
         let request = request.set_encrypted(self.encrypt.then_some(true)).set_kms_key_id(self.key.clone());
+        // The reference has the region in the address only; botocore, and with it the AWS CLI, sends it beside the address too, as required.
+        let request = request.set_destination_region(url.is_some().then(|| self.target_region.clone()));
         let request = request.set_presigned_url(url).set_tag_specifications(tags::for_new(ResourceType::Snapshot, own));
         let made = request.send().await.doing(|| format!("copy the snapshot `{}` to {}", sought.id, self.target_region))?;
         let id = made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", sought.id)))?;
-        if self.wait {
-            self.held.lock().await.insert(id.clone(), place);
-        }
+        self.places.take(&id, place);
         Ok(id)
     }
 
     async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {
         let awaited = wait::snapshots(cx, &self.there, made).await;
-        let mut held = self.held.lock().await;
-        made.iter().for_each(|id| drop(held.remove(id)));
+        self.places.leave(made);
         awaited
     }
 }

@@ -1,10 +1,11 @@
 use aaws::{Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
+use aws_sdk_ec2::types::{DeviceType, Image, Instance, InstanceStateName};
+use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought};
+use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought, Thing};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{images, snapshots, tags};
@@ -96,6 +97,14 @@ struct Shoot {
     wait: bool,
 }
 
+impl Shoot {
+    /// The id of the image of a name.
+    async fn named(&self, name: &str) -> Result<Option<String>> {
+        let mut images = Image::list(&self.ec2, vec![find::filter("name", [name])]);
+        Ok(images.try_next().await?.map(|image| image.id().to_owned()))
+    }
+}
+
 #[async_trait]
 impl Maker for Shoot {
     type Source = Sought<Instance>;
@@ -108,11 +117,13 @@ impl Maker for Shoot {
         "make an image of".into()
     }
 
-    fn plan(&self, _: &Sought<Instance>) -> Option<String> {
+    fn plan(&self, sought: &Sought<Instance>) -> Option<String> {
+        let state = sought.found.there().and_then(|i| i.state()).and_then(|s| s.name());
         Some(
-            match self.reboot {
-                true => "it would be rebooted, and an image of it made",
-                false => "an image of it would be made while it runs on: crash-consistent",
+            match (state, self.reboot) {
+                (Some(InstanceStateName::Stopped), _) => "an image of it would be made; it is stopped, and would stay so",
+                (_, true) => "it would be rebooted, and an image of it made",
+                (_, false) => "an image of it would be made while it runs on: crash-consistent",
             }
             .into(),
         )
@@ -143,7 +154,11 @@ impl Maker for Shoot {
     async fn begin(&self, _: &Context, instance: &Sought<Instance>) -> Result<String> {
         let own = instance.found.there().map(|i| tags::own(i.tags())).unwrap_or_default();
         let name = images::new_name(&instance.id);
-        images::begin(&self.ec2, &instance.id, &name, format!("{}, made by aaws", instance.id), !self.reboot, own).await
+        match images::begin(&self.ec2, &instance.id, &name, format!("{}, made by aaws", instance.id), !self.reboot, own).await {
+            // Nobody else makes up this name: it was begun, and the answer that said so was lost.
+            Err(e) if e.code() == Some("InvalidAMIName.Duplicate") => self.named(&name).await.ok().flatten().ok_or(e),
+            begun => begun,
+        }
     }
 
     async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {

@@ -9,13 +9,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
-use super::related::{self, DESCRIBE_IMAGE_REFERENCES, Fates, Uses};
+use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates, Uses};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
 ///
 /// Looked at first is what would break: an image that launch templates, Systems Manager parameters or Image Builder recipes name, that is shared with
 /// others, protected, or kept by AWS Backup is skipped with that reason. With `include_snapshots` each snapshot behind the images is deleted when the
-/// images are deregistered; one that is also behind an image that stays is kept. Every image and every snapshot has an outcome of its own.
+/// images are deregistered; one that is also behind an image that stays, or that is locked, is kept. Every image and every snapshot has an outcome of
+/// its own.
 ///
 /// The ids of the images and snapshots that are still there, because they failed or were skipped, are printed, images first; the log and the report
 /// say why. An id that does not exist is unchanged.
@@ -52,6 +53,7 @@ impl Action for DeleteImages {
             )
             .when(THERE),
             DESCRIBE_SNAPSHOTS.when(WITH_SNAPSHOTS),
+            DESCRIBE_LOCKED_SNAPSHOTS.when(WITH_SNAPSHOTS),
             Call::write(
                 "ec2:DeregisterImage",
                 &[Grant::new("ec2:DeregisterImage", &["arn:${Partition}:ec2:${Region}::image/${image_ids}"])],
@@ -93,17 +95,18 @@ impl Action for DeleteImages {
         if self.include_snapshots {
             snapshots = find::unless_stopped(cx, snapshots_behind(&ec2, &there)).await?;
         }
-        let fates = Fates::of(there.iter().map(|i| i.id().to_owned()));
         let rules = Rules { referenced: self.referenced, shared: self.shared };
-        let images = sought.into_iter().map(|sought| {
-            let verdict = rules.verdict(&sought, &uses);
-            if let (Some(verdict), Some(_)) = (&verdict, sought.found.there()) {
-                fates.settle(&sought.id, related::is_gone(verdict));
-            }
-            let instances = uses.get(&sought.id).map_or(0, |u| u.instances);
-            Target::Image { id: sought.id, instances, verdict }
+        let verdicts: Vec<_> = sought.iter().map(|s| rules.verdict(s, &uses)).collect();
+        let going = sought.iter().zip(&verdicts).filter(|(s, verdict)| s.found.there().is_some() && verdict.is_none());
+        let going: BTreeSet<String> = going.map(|(s, _)| s.id.clone()).collect();
+        // Known now, so that a dry run and the person asked are told it, too.
+        snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going));
+        let fates = Fates::of(going);
+        let images = sought.into_iter().zip(verdicts).map(|(sought, verdict)| {
+            let plan = sought.found.there().map(|image| plan(image, &uses)).unwrap_or_default();
+            Target::Image { id: sought.id, plan, verdict }
         });
-        let targets: Vec<_> = images.collect::<Vec<_>>().into_iter().chain(snapshots.into_iter().map(Target::Snapshot)).collect();
+        let targets: Vec<_> = images.chain(snapshots.into_iter().map(Target::Snapshot)).collect();
         let remove = Remove { ec2, fates: Arc::new(fates) };
         Ok(cx.change(stream::iter(targets.into_iter().map(Ok)), remove).await?.left())
     }
@@ -122,7 +125,7 @@ impl Rules {
         match &sought.found {
             Found::There(image) => {
                 let uses = uses.get(&sought.id).cloned().unwrap_or_default();
-                related::image_kept(image, &uses, self.referenced, self.shared).map(Outcome::Skipped)
+                related::image_verdict(image, &uses, self.referenced, self.shared)
             }
             Found::Missing => Some(Outcome::Unchanged("it does not exist".into())),
             Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
@@ -130,13 +133,35 @@ impl Rules {
     }
 }
 
+/// What a dry run says of an image that would be deregistered.
+fn plan(image: &Image, uses: &HashMap<String, Uses>) -> String {
+    let mut parts = vec!["it would be deregistered".to_owned()];
+    let instances = uses.get(image.id()).map_or(0, |u| u.instances);
+    if instances > 0 {
+        parts.push(format!("instances that were launched from it, and go on: {instances}"));
+    }
+    parts.extend(image.last_launched_time().map(|time| format!("it was last launched at {time}")));
+    parts.join("; ")
+}
+
 /// A snapshot behind images.
 pub(super) struct Behind {
     pub id: String,
     /// The images that have to be gone before it.
     pub images: BTreeSet<String>,
-    /// Why it stays whatever becomes of them.
-    pub kept: Option<String>,
+    /// What becomes of it whatever becomes of them.
+    pub verdict: Option<Outcome>,
+}
+
+impl Behind {
+    /// It stays when an image stays that it is behind: all but these do.
+    fn stay_behind_what_stays(&mut self, going: &BTreeSet<String>) {
+        if self.verdict.is_none()
+            && let Some(image) = self.images.iter().find(|image| !going.contains(*image))
+        {
+            self.verdict = Some(Outcome::Skipped(format!("kept: it is also behind {image}, which stays")));
+        }
+    }
 }
 
 /// The snapshots behind these images, each once, with all images of the account that it is behind.
@@ -152,17 +177,23 @@ pub(super) async fn snapshots_behind(ec2: &Client, images: &[&Image]) -> Result<
         }
     }
     let (users, known) = futures::try_join!(related::users(ec2, &order), find::by_id::<Snapshot>(ec2, &order, &[]))?;
+    let there: Vec<String> = order.iter().filter(|id| known.contains_key(id.as_str())).cloned().collect();
+    let locks = related::locks(ec2, &there).await?;
     let behind = |id: String| {
         let mut images = seen.remove(&id).unwrap_or_default();
         images.extend(users.get(&id).into_iter().flatten().cloned());
-        let kept = known.get(&id).and_then(related::kept);
-        Behind { id, images, kept }
+        let verdict = match known.get(&id) {
+            Some(snapshot) => related::kept(snapshot).or_else(|| locks.get(&id).cloned()).map(Outcome::Skipped),
+            // It is gone, or somebody else's, and then not for us to delete.
+            None => Some(Outcome::Unchanged("it is none of the snapshots of this account".into())),
+        };
+        Behind { id, images, verdict }
     };
     Ok(order.into_iter().map(behind).collect())
 }
 
 enum Target {
-    Image { id: String, instances: usize, verdict: Option<Outcome> },
+    Image { id: String, plan: String, verdict: Option<Outcome> },
     Snapshot(Behind),
 }
 
@@ -188,8 +219,7 @@ impl Change for Remove {
 
     fn plan(&self, target: &Target) -> Option<String> {
         Some(match target {
-            Target::Image { instances: 0, .. } => "it would be deregistered".into(),
-            Target::Image { instances, .. } => format!("it would be deregistered; {instances} instances were launched from it, and go on"),
+            Target::Image { plan, .. } => plan.clone(),
             Target::Snapshot(s) => {
                 let images: Vec<_> = s.images.iter().map(String::as_str).collect();
                 format!("it would be deleted when {} is deregistered", images.join(", "))
@@ -199,8 +229,7 @@ impl Change for Remove {
 
     fn verdict(&self, target: &Target) -> Option<Outcome> {
         match target {
-            Target::Image { verdict, .. } => verdict.clone(),
-            Target::Snapshot(s) => s.kept.clone().map(Outcome::Skipped),
+            Target::Image { verdict, .. } | Target::Snapshot(Behind { verdict, .. }) => verdict.clone(),
         }
     }
 
@@ -210,12 +239,12 @@ impl Change for Remove {
             outcomes.push(match target {
                 Target::Image { id, .. } => {
                     let outcome = related::deregister(&self.ec2, id).await;
-                    self.fates.settle(id, outcome.as_ref().is_ok_and(related::is_gone));
-                    outcome?
+                    self.fates.settle(id, related::is_gone(&outcome));
+                    outcome
                 }
                 // Images stand before their snapshots, so what is waited for is under way, or done.
                 Target::Snapshot(s) => match self.fates.gone(cx, &s.images).await {
-                    Ok(()) => related::delete_snapshot(&self.ec2, &s.id).await?,
+                    Ok(()) => related::delete_snapshot(&self.ec2, &s.id).await,
                     Err(image) => Outcome::Skipped(format!("kept: it is behind {image}, which was not deregistered")),
                 },
             });

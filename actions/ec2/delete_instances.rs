@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use aaws::poll::{Patience, until};
 use aaws::{
@@ -16,14 +18,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
-use super::related::{self, DESCRIBE_IMAGE_REFERENCES, Fates};
+use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates};
 use super::{delete_images, images, snapshots, tags, volumes, wait};
 
 /// How often a volume that goes with its instance is looked at before it is deleted like any other.
 const GOING: u32 = 8;
 
-/// How often an instance is looked at after a request to terminate it that was not clearly refused.
+/// How often something is looked at, a second apart, when EC2 may show only later what a request did: the answer to it was lost, say.
 const DOUBTS: u32 = 4;
+
+/// Codes of requests that were turned away, and not carried out, though their status is that of a server's error.
+const TURNED_AWAY: &[&str] = &["RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "NotSent"];
+
+/// Tags by which AWS says what launched an instance, and may launch another: the tag, and what its value is.
+const LAUNCHERS: &[(&str, &str)] = &[
+    ("aws:ec2:fleet-id", "the EC2 Fleet"),
+    ("aws:ec2spot:fleet-request-id", "the Spot Fleet request"),
+    ("aws:elasticmapreduce:job-flow-id", "the EMR cluster"),
+];
 
 /// Terminate instances, and delete what belongs to them if asked.
 ///
@@ -35,7 +47,8 @@ const DOUBTS: u32 = 4;
 /// 3. it is terminated, and that is awaited. When it is refused, the final image and its snapshots are removed again, and the instance runs if it ran.
 ///
 /// What `include` names is deleted only when its instances are terminated: an instance that could not be imaged or terminated keeps its volumes,
-/// images and snapshots. Volumes that go with their instance are unchanged. Images that others use, and snapshots behind images that stay, are kept.
+/// images and snapshots. Volumes that go with their instance are unchanged. Images that others use, snapshots behind images that stay, and what AWS
+/// Backup or Kubernetes keeps, are kept.
 ///
 /// What is still there, because it failed or was skipped for a reason, is printed by kind; the log and the report say why.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -97,9 +110,10 @@ impl Action for DeleteInstances {
             DESCRIBE_INSTANCES,
             Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", INSTANCES)])
                 .when(When::If("an instance exists")),
-            DESCRIBE_VOLUMES.when(When::Is("include", "volume")),
+            DESCRIBE_VOLUMES.when(When::With(&["include"])),
             DESCRIBE_IMAGES.when(WITH_EITHER),
-            DESCRIBE_SNAPSHOTS.when(When::With(&["include"])),
+            DESCRIBE_SNAPSHOTS.when(WITH_EITHER),
+            DESCRIBE_LOCKED_SNAPSHOTS.when(When::With(&["include"])),
             DESCRIBE_IMAGE_REFERENCES.when(When::Is("include", "image")),
             Call::read("ec2:DescribeImageAttribute", &[Grant::new("ec2:DescribeImageAttribute", &[ANY_IMAGE])])
                 .when(When::Is("include", "image")),
@@ -143,12 +157,16 @@ impl Action for DeleteInstances {
         ],
         notes: &[
             "Nothing is stopped unless `final_image` asks for it: stopping loses what is on instance store volumes, and a public address that is not elastic.",
-            "An instance of an Auto Scaling group is refused unless `auto_scaling` is given: the group launches another one.",
-            "A persistent Spot request launches another instance: the log warns of Spot Instances. Cancel the request first.",
+            "An instance of an Auto Scaling group is refused unless `auto_scaling` is given: the group launches another one. With `final_image` one that runs is \
+             refused all the same, because its group terminates it as soon as it is stopped: detach it from the group first.",
+            "A persistent Spot request, a fleet or an EMR cluster launches another instance: the log warns of those. Cancel the request first.",
             "Elastic addresses are not released, and are billed on their own: the log names them.",
             "With `include` images that launch templates, parameters or recipes name, or that are shared, are kept, and so are their snapshots: `delete_images` has \
              flags for those.",
-            "The final image and its snapshots are never among what `include` deletes.",
+            "Volumes that Kubernetes made for a claim, that are attached to an instance that stays, or that another service manages, are kept, and so are \
+             their snapshots.",
+            "The final image and its snapshots are never among what `include` deletes. Where it cannot be told whether an instance is being terminated, \
+             because EC2 broke off without an answer, its final image stays, too.",
             "Termination that was begun cannot be undone. When the wait for it ends early, it goes on, and what `include` names is kept.",
         ],
     };
@@ -161,19 +179,13 @@ impl Action for DeleteInstances {
         let sought = find::seek::<Instance>(cx, &ec2, self.instance_ids).await?;
         let machines = find::unless_stopped(cx, machines(cx, &ec2, sought, &options)).await?;
         let doomed: Vec<&Instance> = machines.iter().filter_map(|m| m.found.as_deref()).collect();
-        let dependents = find::unless_stopped(cx, dependents(cx, &ec2, &doomed, &self.include)).await?;
+        let mut dependents = find::unless_stopped(cx, dependents(cx, &ec2, &doomed, &self.include)).await?;
 
-        let owners = machines.iter().filter(|m| m.found.is_some()).map(|m| m.id.clone());
-        let images = dependents.iter().filter(|d| d.kind == Kind::Image).map(|d| d.id.clone());
-        let fates = Fates::of(owners.chain(images));
-        for machine in machines.iter().filter(|m| m.found.is_some()) {
-            if let Some(verdict) = &machine.verdict {
-                fates.settle(&machine.id, related::is_gone(verdict));
-            }
-        }
-        for image in dependents.iter().filter(|d| d.kind == Kind::Image && d.kept.is_some()) {
-            fates.settle(&image.id, false);
-        }
+        let going: BTreeSet<String> = machines.iter().filter(|m| m.found.is_some() && m.verdict.is_none()).map(|m| m.id.clone()).collect();
+        // Known now, so that a dry run and the person asked are told it, too.
+        stay_with_what_stays(&mut dependents, &going);
+        let images = dependents.iter().filter(|d| d.kind == Kind::Image && d.verdict.is_none()).map(|d| d.id.clone());
+        let fates = Fates::of(going.into_iter().chain(images));
         let kinds: HashMap<String, Kind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
         let targets = machines.into_iter().map(|m| Target::Machine(Box::new(m))).chain(dependents.into_iter().map(Target::Dependent));
         let targets: Vec<Result<Target>> = targets.map(Ok).collect();
@@ -212,6 +224,8 @@ struct Machine {
     /// None when there is no such instance, or it was given before.
     found: Option<Box<Instance>>,
     ran: bool,
+    /// Whether it was being stopped.
+    stopping: bool,
     /// Whether it is protected against being terminated.
     protected: bool,
     /// Whether it is protected against being stopped.
@@ -236,8 +250,34 @@ struct Dependent {
     images: BTreeSet<String>,
     /// Whether a volume is deleted by EC2 itself, with its instance.
     goes_with: bool,
-    /// Why it stays whatever becomes of the instances.
-    kept: Option<String>,
+    /// What becomes of it whatever becomes of them.
+    verdict: Option<Outcome>,
+}
+
+impl Dependent {
+    /// Why it stays when all stays but these instances and images.
+    fn stays_with(&self, instances: &BTreeSet<String>, images: &BTreeSet<String>) -> Option<String> {
+        if self.owners.is_empty() {
+            return Some("kept: EC2 does not tell which instance it belongs to".into());
+        }
+        if let Some(owner) = self.owners.iter().find(|owner| !instances.contains(*owner)) {
+            return Some(format!("kept: {owner} is not terminated"));
+        }
+        self.images.iter().find(|image| !images.contains(*image)).map(|image| format!("kept: it is behind {image}, which stays"))
+    }
+}
+
+/// What goes with something that stays, stays. Images come before their snapshots.
+fn stay_with_what_stays(dependents: &mut [Dependent], instances: &BTreeSet<String>) {
+    let mut images = BTreeSet::new();
+    for dependent in dependents {
+        if dependent.verdict.is_none() {
+            dependent.verdict = dependent.stays_with(instances, &images).map(Outcome::Skipped);
+        }
+        if dependent.kind == Kind::Image && dependent.verdict.is_none() {
+            images.insert(dependent.id.clone());
+        }
+    }
 }
 
 enum Target {
@@ -255,7 +295,7 @@ async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> R
     let Sought { id, found } = sought;
     let without = |id, why: &str| {
         let verdict = Some(Outcome::Unchanged(why.to_owned()));
-        Ok(Machine { id, found: None, ran: false, protected: false, stop_protected: false, verdict })
+        Ok(Machine { id, found: None, ran: false, stopping: false, protected: false, stop_protected: false, verdict })
     };
     let instance = match found {
         Found::There(instance) => instance,
@@ -267,11 +307,22 @@ async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> R
         return without(id, "it is terminated already");
     }
     let ran = matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending));
-    let protected = is_set(ec2, &id, InstanceAttributeName::DisableApiTermination).await?;
-    // Protection against being stopped keeps an instance from being terminated, too (EC2 user guide, "Enable stop protection").
-    let stop_protected = is_set(ec2, &id, InstanceAttributeName::DisableApiStop).await?;
-    let verdict = refusal(&instance, options, protected, stop_protected).map(Outcome::Failed);
-    Ok(Machine { id, found: Some(instance), ran, protected, stop_protected, verdict })
+    let stopping = state == Some(InstanceStateName::Stopping);
+    let (protected, stop_protected, verdict) = match protections(ec2, &id).await {
+        Ok((termination, stop)) => (termination, stop, refusal(&instance, options, ran, termination, stop)),
+        Err(e) if e.is_fatal() => return Err(e),
+        // Nothing is terminated of which it is not known whether it is protected; the others are.
+        Err(e) => (false, false, Some(Failure::from(&e))),
+    };
+    Ok(Machine { id, found: Some(instance), ran, stopping, protected, stop_protected, verdict: verdict.map(Outcome::Failed) })
+}
+
+/// Whether an instance is protected against being terminated, and against being stopped. The second keeps it from being terminated, too (EC2 user
+/// guide, "Enable stop protection").
+async fn protections(ec2: &Client, instance: &str) -> Result<(bool, bool)> {
+    let termination = is_set(ec2, instance, InstanceAttributeName::DisableApiTermination).await?;
+    let stop = is_set(ec2, instance, InstanceAttributeName::DisableApiStop).await?;
+    Ok((termination, stop))
 }
 
 /// DescribeInstances does not tell of protections.
@@ -283,10 +334,19 @@ async fn is_set(ec2: &Client, instance: &str, attribute: InstanceAttributeName) 
 }
 
 /// Why an instance is not to be terminated.
-fn refusal(instance: &Instance, options: &Options, protected: bool, stop_protected: bool) -> Option<Failure> {
-    if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP).filter(|_| !options.auto_scaling) {
-        let why = format!("it belongs to the Auto Scaling group `{group}`, which launches another: give `auto_scaling` if that is meant");
-        return Some(Failure::last("AutoScaling", why));
+fn refusal(instance: &Instance, options: &Options, ran: bool, protected: bool, stop_protected: bool) -> Option<Failure> {
+    if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP) {
+        if !options.auto_scaling {
+            let why =
+                format!("it belongs to the Auto Scaling group `{group}`, which launches another: give `auto_scaling` if that is meant");
+            return Some(Failure::last("AutoScaling", why));
+        }
+        // A stopped instance counts as unhealthy, and the group terminates it, perhaps before there is an image.
+        if options.final_image && ran {
+            let why =
+                format!("the Auto Scaling group `{group}` terminates it as soon as it is stopped for the final image: detach it first");
+            return Some(Failure::last("AutoScaling", why));
+        }
     }
     if instance.operator().and_then(|o| o.managed()) == Some(true) {
         let who = instance.operator().and_then(|o| o.principal()).unwrap_or("an AWS service");
@@ -311,8 +371,10 @@ async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include
     let wants = |related| include.contains(&related);
     let ids: Vec<String> = instances.iter().map(|i| i.id().to_owned()).collect();
     let mut found = Vec::new();
+    let needed = wants(Related::Volume) || wants(Related::Snapshot);
+    let volumes = if needed { attached(ec2, instances, &ids).await? } else { BTreeMap::new() };
     if wants(Related::Volume) {
-        found.extend(volumes(ec2, instances, &ids).await?);
+        found.extend(volumes.iter().map(|(id, volume)| volume.dependent(id)));
     }
     let mut behind = BTreeMap::new();
     if wants(Related::Image) {
@@ -321,21 +383,25 @@ async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include
         let uses = related::uses(cx, ec2, &images).await?;
         for image in &images {
             let owners = image.source_instance_id().map(str::to_owned).into_iter().collect();
-            let kept = uses.get(image.id()).and_then(|uses| related::image_kept(image, uses, false, false));
+            let uses = uses.get(image.id()).cloned().unwrap_or_default();
+            let verdict = related::image_verdict(image, &uses, false, false);
             let id = image.id().to_owned();
-            found.push(Dependent { kind: Kind::Image, id, owners, images: BTreeSet::new(), goes_with: false, kept });
+            found.push(Dependent { kind: Kind::Image, id, owners, images: BTreeSet::new(), goes_with: false, verdict });
         }
         let owner: HashMap<&str, &str> = images.iter().filter_map(|i| Some((i.id(), i.source_instance_id()?))).collect();
         for snapshot in delete_images::snapshots_behind(ec2, &images).await? {
             let owners = snapshot.images.iter().filter_map(|i| owner.get(i.as_str())).map(|i| (*i).to_owned()).collect();
-            let delete_images::Behind { id, images, kept } = snapshot;
-            behind.insert(id.clone(), Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, kept });
+            let delete_images::Behind { id, images, verdict } = snapshot;
+            behind.insert(id.clone(), Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, verdict });
         }
     }
     if wants(Related::Snapshot) {
-        for snapshot in snapshots_of(ec2, instances).await? {
+        for snapshot in snapshots_of(ec2, &volumes).await? {
             match behind.get_mut(&snapshot.id) {
-                Some(known) => known.owners.extend(snapshot.owners),
+                Some(known) => {
+                    known.owners.extend(snapshot.owners);
+                    known.verdict = known.verdict.take().or(snapshot.verdict);
+                }
                 None => drop(behind.insert(snapshot.id.clone(), snapshot)),
             }
         }
@@ -344,22 +410,50 @@ async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include
     Ok(found)
 }
 
-/// The volumes attached to the instances.
-async fn volumes(ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<Vec<Dependent>> {
-    let attached: Vec<Volume> = find::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
-    let mut seen = BTreeSet::new();
-    let volume = |volume: Volume| {
+/// A volume that is attached to some of the instances.
+struct Attached {
+    /// All instances that it is attached to.
+    hosts: BTreeSet<String>,
+    /// Whether EC2 deletes it with its instance.
+    goes_with: bool,
+    /// Why it stays though these instances go.
+    kept: Option<String>,
+}
+
+impl Attached {
+    fn dependent(&self, id: &str) -> Dependent {
+        let verdict = self.kept.clone().map(Outcome::Skipped);
+        let (id, owners) = (id.to_owned(), self.hosts.clone());
+        Dependent { kind: Kind::Volume, id, owners, images: BTreeSet::new(), goes_with: self.goes_with, verdict }
+    }
+}
+
+/// The volumes attached to the instances, by their ids.
+async fn attached(ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<BTreeMap<String, Attached>> {
+    let volumes: Vec<Volume> = find::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
+    let attached = |volume: Volume| {
         let id = volume.id().to_owned();
-        if !seen.insert(id.clone()) {
-            return None;
-        }
         let hosts: BTreeSet<String> = volume.attachments().iter().filter_map(|a| a.instance_id()).map(str::to_owned).collect();
-        let strangers: Vec<_> = hosts.iter().filter(|h| !ids.contains(h)).map(String::as_str).collect();
-        let kept = (!strangers.is_empty()).then(|| format!("it is also attached to {}", strangers.join(", ")));
         let goes_with = instances.iter().any(|i| goes_with(i, &id));
-        Some(Dependent { kind: Kind::Volume, id, owners: hosts, images: BTreeSet::new(), goes_with, kept })
+        let kept = volume_kept(&volume, &hosts, ids, goes_with);
+        (id, Attached { hosts, goes_with, kept })
     };
-    Ok(attached.into_iter().filter_map(volume).collect())
+    Ok(volumes.into_iter().map(attached).collect())
+}
+
+/// Why a volume is not to be deleted with its instances. What goes with its instance is EC2's to delete, whatever it is.
+fn volume_kept(volume: &Volume, hosts: &BTreeSet<String>, ids: &[String], goes_with: bool) -> Option<String> {
+    let strangers: Vec<_> = hosts.iter().filter(|h| !ids.contains(h)).map(String::as_str).collect();
+    if !strangers.is_empty() {
+        return Some(format!("it is also attached to {}", strangers.join(", ")));
+    }
+    if goes_with {
+        return None;
+    }
+    if let Some(operator) = volume.operator().filter(|o| o.managed() == Some(true)) {
+        return Some(format!("it is managed by {}: delete it there", operator.principal().unwrap_or("an AWS service")));
+    }
+    related::kept_by_kubernetes(volume.tags())
 }
 
 /// Whether EC2 deletes a volume with its instance.
@@ -368,23 +462,24 @@ fn goes_with(instance: &Instance, volume: &str) -> bool {
     ebs.filter(|e| e.volume_id() == Some(volume)).any(|e| e.delete_on_termination() == Some(true))
 }
 
-/// The snapshots of the volumes that are attached to the instances.
-async fn snapshots_of(ec2: &Client, instances: &[&Instance]) -> Result<Vec<Dependent>> {
-    let mut owners: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for instance in instances {
-        for volume in instance.block_device_mappings().iter().filter_map(|m| m.ebs().and_then(|e| e.volume_id())) {
-            owners.entry(volume.to_owned()).or_default().insert(instance.id().to_owned());
-        }
-    }
-    let volumes: Vec<String> = owners.keys().cloned().collect();
-    let taken: Vec<Snapshot> = find::with_values(ec2, "volume-id", &volumes, &[]).try_collect().await?;
+/// The snapshots that were taken of these volumes.
+async fn snapshots_of(ec2: &Client, volumes: &BTreeMap<String, Attached>) -> Result<Vec<Dependent>> {
+    let of: Vec<String> = volumes.keys().cloned().collect();
+    let taken: Vec<Snapshot> = find::with_values(ec2, "volume-id", &of, &[]).try_collect().await?;
     let ids: Vec<String> = taken.iter().map(|s| s.id().to_owned()).collect();
-    let users = related::users(ec2, &ids).await?;
+    let (users, locks) = futures::try_join!(related::users(ec2, &ids), related::locks(ec2, &ids))?;
     let snapshot = |snapshot: Snapshot| {
         let id = snapshot.id().to_owned();
-        let owners = snapshot.volume_id().and_then(|v| owners.get(v)).cloned().unwrap_or_default();
+        let volume = snapshot.volume_id().and_then(|v| volumes.get(v));
+        // Who still needs a volume needs its snapshots.
+        let needed = volume.and_then(|v| v.kept.as_deref()).map(|why| format!("kept, as its volume is: {why}"));
+        let kept = related::kept(&snapshot)
+            .or_else(|| locks.get(&id).cloned())
+            .or_else(|| related::kept_by_kubernetes(snapshot.tags()))
+            .or(needed);
+        let owners = volume.map(|v| v.hosts.clone()).unwrap_or_default();
         let images = users.get(&id).cloned().unwrap_or_default();
-        Dependent { kind: Kind::Snapshot, kept: related::kept(&snapshot), id, owners, images, goes_with: false }
+        Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, verdict: kept.map(Outcome::Skipped) }
     };
     Ok(taken.into_iter().map(snapshot).collect())
 }
@@ -458,7 +553,7 @@ impl Steps for Terminate {
     fn verdict(&self, target: &Target) -> Option<Outcome> {
         match target {
             Target::Machine(machine) => machine.verdict.clone(),
-            Target::Dependent(dependent) => dependent.kept.clone().map(Outcome::Skipped),
+            Target::Dependent(dependent) => dependent.verdict.clone(),
         }
     }
 
@@ -481,7 +576,7 @@ impl Steps for Terminate {
         match step {
             Step::Lift { instance, protection } => self.protect(instance, *protection, true).await,
             Step::Stop { instance } => self.start_again(cx, instance).await,
-            Step::Image { name, image, .. } => self.remove_image(name, image.as_deref()).await,
+            Step::Image { instance, name, image } => self.remove_image(instance, name, image.as_deref()).await,
         }
     }
 }
@@ -511,6 +606,8 @@ fn warnings(instance: &Instance) -> Vec<String> {
     if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
         warnings.push("it is a Spot Instance: a persistent request launches another".into());
     }
+    let launchers = LAUNCHERS.iter().filter_map(|(tag, what)| Some((what, tags::value(instance.tags(), tag)?)));
+    warnings.extend(launchers.map(|(what, id)| format!("{what} `{id}` launched it, and may launch another")));
     let associations = instance.network_interfaces().iter().filter_map(|n| n.association());
     let elastic = associations.filter(|a| a.ip_owner_id().is_some_and(|o| o != "amazon")).filter_map(|a| a.public_ip());
     warnings.extend(elastic.map(|ip| format!("the elastic address {ip} is not released, and goes on being billed")));
@@ -540,9 +637,10 @@ impl Terminate {
                 Doubt::Refused => return Err(e),
                 Doubt::Going => {}
                 Doubt::Unknown(why) => {
-                    // It may be gone: then its image is all that is left of it, and stays.
+                    // It may yet go: then its image is all that is left of it, and stays. All else is put back.
                     undo.clear();
-                    return Ok(failed("Unknown", format!("{e}; whether it is terminated cannot be seen: {why}"), kept));
+                    self.changed(machine).into_iter().for_each(|step| undo.push(step));
+                    return Ok(failed("Unknown", format!("{e}; {why}"), kept));
                 }
             }
         }
@@ -554,25 +652,45 @@ impl Terminate {
         Ok(Outcome::Done((), kept))
     }
 
+    /// What was done to an instance before it was to be terminated, but for its image.
+    fn changed(&self, machine: &Machine) -> Vec<Step> {
+        let lift = |protection| Step::Lift { instance: machine.id.clone(), protection };
+        let mut steps = Vec::new();
+        if machine.stop_protected {
+            steps.push(lift(Protection::Stop));
+        }
+        if self.options.final_image && machine.ran {
+            steps.push(Step::Stop { instance: machine.id.clone() });
+        }
+        if machine.protected {
+            steps.push(lift(Protection::Termination));
+        }
+        steps
+    }
+
     /// What became of a request to terminate that was answered with an error: the answer may have been lost.
     async fn doubt(&self, error: &Error, id: &str) -> Doubt {
-        let refused = matches!(error, Error::Aws(e) if e.status.is_some_and(|s| (400..500).contains(&s)));
+        let refused = match error {
+            Error::Aws(e) => e.status.is_some_and(|s| (400..500).contains(&s)) || TURNED_AWAY.contains(&e.code.as_str()),
+            // It was never sent.
+            _ => true,
+        };
         for look in 0..if refused { 1 } else { DOUBTS } {
             if look > 0 {
-                tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
             }
             let seen = match find::one::<Instance>(&self.ec2, id).await {
                 Ok(seen) => seen,
                 // It was clearly refused, and an error of a look makes no doubt of that.
                 Err(_) if refused => return Doubt::Refused,
-                Err(e) => return Doubt::Unknown(e.to_string()),
+                Err(e) => return Doubt::Unknown(format!("whether it is terminated cannot be seen: {e}")),
             };
             let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
             if matches!(state, None | Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
                 return Doubt::Going;
             }
         }
-        Doubt::Refused
+        if refused { Doubt::Refused } else { Doubt::Unknown("it is still there, and may be terminated a little later".into()) }
     }
 
     /// Makes an image of an instance that is stopped for it, and awaits it.
@@ -581,6 +699,8 @@ impl Terminate {
         if machine.ran {
             undo.push(Step::Stop { instance: id.clone() });
             ec2.stop_instances().instance_ids(id).send().await.doing(|| format!("stop the instance `{id}`"))?;
+        }
+        if machine.ran || machine.stopping {
             wait::instance_is(cx, ec2, id, InstanceStateName::Stopped, Patience::UntilStopped).await?;
         }
         let name = images::new_name(id);
@@ -620,18 +740,55 @@ impl Terminate {
         wait::instance_is(cx, &self.ec2, id, InstanceStateName::Running, Patience::ToTheEnd).await
     }
 
-    /// Removes an image that was made for nothing, with its snapshots.
-    async fn remove_image(&self, name: &str, image: Option<&str>) -> Result<()> {
-        let filter = image.map_or_else(|| find::filter("name", [name]), |id| find::filter("image-id", [id]));
-        let made: Vec<Image> = Image::list(&self.ec2, vec![filter]).try_collect().await?;
-        for image in made {
-            let snapshots: Vec<String> = related::behind(&image).map(str::to_owned).collect();
-            must(related::deregister(&self.ec2, image.id()).await?)?;
+    /// Removes an image that was made for nothing, with its snapshots: all that can be, and the first that cannot is the error.
+    async fn remove_image(&self, instance: &str, name: &str, image: Option<&str>) -> Result<()> {
+        let mut removed = Ok(());
+        let found = match self.made(name, image).await {
+            Ok(found) => found,
+            // What its id alone is enough for is done all the same.
+            Err(e) if image.is_some() => {
+                removed = Err(e);
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        let snapshots: BTreeSet<String> = found.iter().flat_map(related::behind).map(str::to_owned).collect();
+        // One whose id is known is deregistered even if EC2 does not show it yet.
+        let ids: BTreeSet<String> = found.iter().map(|i| i.id().to_owned()).chain(image.map(str::to_owned)).collect();
+        for id in ids {
+            let mut snapshots = snapshots.clone();
+            match self.begun_for(instance, &id).await {
+                Ok(more) => snapshots.extend(more),
+                Err(e) => removed = removed.and(Err(e)),
+            }
+            must(&id, related::deregister(&self.ec2, &id).await)?;
             for snapshot in snapshots {
-                must(related::delete_snapshot(&self.ec2, &snapshot).await?)?;
+                let gone = must(&snapshot, related::delete_snapshot(&self.ec2, &snapshot).await);
+                removed = removed.and(gone);
             }
         }
-        Ok(())
+        removed
+    }
+
+    /// The image of an id or a name, looked for as often as EC2 may need to show what was made a moment ago. By name there is one at most.
+    async fn made(&self, name: &str, image: Option<&str>) -> Result<Option<Image>> {
+        let filter = image.map_or_else(|| find::filter("name", [name]), |id| find::filter("image-id", [id]));
+        for look in 0..DOUBTS {
+            if look > 0 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            if let Some(made) = Image::list(&self.ec2, vec![filter.clone()]).try_next().await? {
+                return Ok(Some(made));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The snapshots that EC2 began for an image. Until the image is available it need not name them itself, but each is described by it (seen in the
+    /// descriptions that CreateImage writes).
+    async fn begun_for(&self, instance: &str, image: &str) -> Result<Vec<String>> {
+        let described = find::filter("description", [format!("Created by CreateImage({instance}) for {image}*")]);
+        Snapshot::list(&self.ec2, vec![described]).map_ok(|s| s.id().to_owned()).try_collect().await
     }
 
     async fn delete(&self, cx: &Context, dependent: &Dependent) -> Result<Outcome> {
@@ -643,38 +800,55 @@ impl Terminate {
             return Ok(Outcome::Skipped(format!("kept: it is behind {image}, which is still there")));
         }
         match dependent.kind {
-            Kind::Image => related::deregister(&self.ec2, &dependent.id).await,
-            Kind::Snapshot => related::delete_snapshot(&self.ec2, &dependent.id).await,
+            Kind::Image => Ok(related::deregister(&self.ec2, &dependent.id).await),
+            Kind::Snapshot => Ok(related::delete_snapshot(&self.ec2, &dependent.id).await),
             Kind::Volume => self.delete_volume(cx, dependent).await,
         }
     }
 
     async fn delete_volume(&self, cx: &Context, volume: &Dependent) -> Result<Outcome> {
         let (ec2, id) = (&self.ec2, volume.id.as_str());
-        let looks = std::sync::atomic::AtomicU32::new(0);
+        let looks = AtomicU32::new(0);
         let looks = &looks;
         // It is let go, or deleted, a while after its instance is terminated.
         let free = until(cx, Patience::UntilStopped, move || async move {
-            let look = looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let look = looks.fetch_add(1, Ordering::Relaxed);
             Ok(match find::one::<Volume>(ec2, id).await? {
-                None => Some(false),
+                None => Some(Free::Gone),
                 Some(v) => match v.state() {
-                    Some(VolumeState::Deleting | VolumeState::Deleted) => Some(false),
-                    Some(VolumeState::Available | VolumeState::Error) if !volume.goes_with || look >= GOING => Some(true),
-                    _ => None,
+                    Some(VolumeState::Deleting | VolumeState::Deleted) => Some(Free::Gone),
+                    Some(VolumeState::Available | VolumeState::Error) if !volume.goes_with || look >= GOING => Some(Free::Now),
+                    // Somebody took it as soon as it was free.
+                    _ => v.attachments().iter().filter_map(|a| a.instance_id()).find(|i| !volume.owners.contains(*i)).map(Free::at),
                 },
             })
         });
         match free.await? {
             None => return Ok(failed("NotAwaited", "it is still in use: the run was stopped".into(), None)),
-            Some(false) if volume.goes_with => return Ok(Outcome::Unchanged("it went with its instance".into())),
-            Some(false) => return Ok(Outcome::Unchanged("it does not exist any more".into())),
-            Some(true) => {}
+            Some(Free::Gone) if volume.goes_with => return Ok(Outcome::Unchanged("it went with its instance".into())),
+            Some(Free::Gone) => return Ok(Outcome::Unchanged("it does not exist any more".into())),
+            Some(Free::At(instance)) => return Ok(Outcome::Skipped(format!("kept: it is attached to {instance} now"))),
+            Some(Free::Now) => {}
         }
         Ok(match volumes::delete(ec2, id).await? {
             true => Outcome::done(()),
             false => Outcome::Unchanged("it does not exist any more".into()),
         })
+    }
+}
+
+/// Whether a volume of an instance that is terminated can be deleted.
+enum Free {
+    /// It is not there any more.
+    Gone,
+    Now,
+    /// It is attached to another instance.
+    At(String),
+}
+
+impl Free {
+    fn at(instance: &str) -> Self {
+        Free::At(instance.to_owned())
     }
 }
 
@@ -689,9 +863,9 @@ fn failed(code: &str, message: String, kept: Option<String>) -> Outcome {
     Outcome::Failed(Failure::last(code, kept.into_iter().fold(message, |message, kept| format!("{message}; {kept}"))))
 }
 
-fn must(outcome: Outcome) -> Result<()> {
+fn must(id: &str, outcome: Outcome) -> Result<()> {
     match outcome {
-        Outcome::Failed(failure) => Err(Error::Failed(format!("{}: {}", failure.code, failure.message))),
+        Outcome::Failed(failure) => Err(Error::Failed(format!("{id} is left over: {}: {}", failure.code, failure.message))),
         _ => Ok(()),
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem;
 
 use aaws::poll::Looks;
 use aaws::{
@@ -17,6 +18,10 @@ use super::related::Fates;
 
 /// The code by which EC2 says that something uses a group.
 const IN_USE: &str = "DependencyViolation";
+
+/// The codes by which EC2 says that a rule is not there, and that it is there.
+const NO_RULE: &str = "InvalidPermission.NotFound";
+const RULE_THERE: &str = "InvalidPermission.Duplicate";
 
 /// Delete security groups.
 ///
@@ -77,20 +82,17 @@ impl Action for DeleteSecurityGroups {
         let sought = find::seek::<SecurityGroup>(cx, &ec2, self.security_group_ids).await?;
         let there: Vec<&SecurityGroup> = sought.iter().filter_map(|s| s.found.there()).collect();
         let ids: Vec<String> = there.iter().map(|g| g.id().to_owned()).collect();
-        let used = find::unless_stopped(cx, async { futures::try_join!(interfaces(&ec2, &ids), strangers(&ec2, &ids)) }).await?;
+        let look = async { futures::try_join!(interfaces(&ec2, &ids), strangers(&ec2, &ids)) };
+        let (interfaces, strangers) = find::unless_stopped(cx, look).await?;
         let names = references(&there);
-        let order = ordered(&ids, &names);
+        let kept = kept(&there, &interfaces, &strangers, &names, self.wait);
+        let going: Vec<String> = ids.into_iter().filter(|id| !kept.contains_key(id)).collect();
         let groups: HashMap<String, SecurityGroup> = there.iter().map(|g| (g.id().to_owned(), (*g).clone())).collect();
-        let fates = Fates::of(ids.iter().cloned());
-        let mut items: Vec<Item> = sought.into_iter().map(|s| item(s, &used.0, &used.1, &names, &order)).collect();
-        for item in items.iter().filter(|i| groups.contains_key(&i.id) && !i.repeated) {
-            if let Some(Outcome::Failed(_) | Outcome::Skipped(_)) = &item.verdict {
-                fates.settle(&item.id, false);
-            }
-        }
-        // In the order in which they can be deleted; those that are not there keep their place at the end.
-        let place = |item: &Item| order.iter().position(|id| *id == item.id).unwrap_or(usize::MAX);
-        items.sort_by_key(place);
+        let fates = Fates::of(going.iter().cloned());
+        let plan = Plan { places: places(&going, &names), namers: namers(&going, &names), kept, interfaces, wait: self.wait };
+        let mut items: Vec<Item> = sought.into_iter().map(|s| plan.item(s)).collect();
+        // In the order in which they can be deleted; those that are not to be deleted keep their order, behind them.
+        items.sort_by_key(|item| if item.verdict.is_none() { plan.place(&item.id) } else { usize::MAX });
         let delete = Delete { ec2, wait: self.wait, fates, groups };
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), delete).await?.left())
     }
@@ -98,24 +100,44 @@ impl Action for DeleteSecurityGroups {
 
 aaws::register!(DeleteSecurityGroups);
 
-/// Who uses each group: `eni-… (description)`, or the ids of other groups.
+/// The ids of groups whose rules name each group.
 type Users = HashMap<String, BTreeSet<String>>;
 
+/// The groups that each group's rules name.
+type Names = BTreeMap<String, BTreeSet<String>>;
+
+/// The network interfaces that a group is on: `eni-… (description)`.
+#[derive(Default)]
+struct Interfaces {
+    /// Of services, which make them and take them away: those of a deleted function or load balancer linger.
+    of_services: BTreeSet<String>,
+    /// All others.
+    own: BTreeSet<String>,
+}
+
+impl Interfaces {
+    fn told(&self) -> String {
+        self.own.iter().chain(&self.of_services).map(String::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The network interfaces that groups are on.
-async fn interfaces(ec2: &Client, ids: &[String]) -> Result<Users> {
-    let mut users = Users::new();
+async fn interfaces(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Interfaces>> {
+    let mut on: HashMap<String, Interfaces> = HashMap::new();
     for some in ids.chunks(find::MOST_VALUES) {
         let request = ec2.describe_network_interfaces().filters(find::filter("group-id", some)).into_paginator().items().send();
         let found: Vec<NetworkInterface> = request.try_collect().await.doing(|| "list the network interfaces that the groups are on")?;
         for interface in found {
             let what = interface.description().filter(|d| !d.is_empty()).map(|d| format!(" ({d})")).unwrap_or_default();
             let name = format!("{}{what}", interface.network_interface_id().unwrap_or_default());
-            for group in interface.groups().iter().filter_map(|g| g.group_id()) {
-                users.entry(group.to_owned()).or_default().insert(name.clone());
+            for group in interface.groups().iter().filter_map(|g| g.group_id()).filter(|id| some.iter().any(|s| s == id)) {
+                let on = on.entry(group.to_owned()).or_default();
+                let kind = if interface.requester_managed() == Some(true) { &mut on.of_services } else { &mut on.own };
+                kind.insert(name.clone());
             }
         }
     }
-    Ok(users)
+    Ok(on)
 }
 
 /// The groups that are not to be deleted and whose rules name those that are.
@@ -143,69 +165,180 @@ fn named_by(group: &SecurityGroup) -> BTreeSet<String> {
 }
 
 /// Which of the groups each of them names.
-fn references(groups: &[&SecurityGroup]) -> BTreeMap<String, BTreeSet<String>> {
+fn references(groups: &[&SecurityGroup]) -> Names {
     let ids: BTreeSet<&str> = groups.iter().map(|g| g.id()).collect();
     let named = |g: &SecurityGroup| named_by(g).into_iter().filter(|id| ids.contains(id.as_str())).collect();
     groups.iter().map(|g| (g.id().to_owned(), named(g))).collect()
 }
 
-/// An order in which a group comes before those that it names, as far as there is no circle.
-fn ordered(ids: &[String], names: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let mut left: Vec<&String> = ids.iter().collect();
-    let mut order = Vec::with_capacity(ids.len());
-    while !left.is_empty() {
-        // One that nobody names who is left; in a circle there is none, and the first is as good as any.
-        let free = left.iter().position(|id| !left.iter().any(|other| other != id && names.get(*other).is_some_and(|n| n.contains(*id))));
-        order.push(left.remove(free.unwrap_or(0)).clone());
-    }
-    order
-}
-
-struct Item {
-    id: String,
-    repeated: bool,
-    /// The groups to be deleted that name this one, and come before it.
-    before: Vec<String>,
-    /// The groups to be deleted that name this one, and come after it: a circle.
-    circle: Vec<String>,
-    verdict: Option<Outcome>,
-}
-
-fn item(
-    sought: Sought<SecurityGroup>,
-    interfaces: &Users,
+/// What is not to be deleted, and why: default groups, groups in use, and all that the rules of such groups name. No rule of a group that stays may be
+/// taken away for the sake of another group.
+fn kept(
+    groups: &[&SecurityGroup],
+    interfaces: &HashMap<String, Interfaces>,
     strangers: &Users,
-    names: &BTreeMap<String, BTreeSet<String>>,
-    order: &[String],
-) -> Item {
-    let place = |id: &str| order.iter().position(|o| o == id).unwrap_or(usize::MAX);
-    let namers: Vec<String> = names.iter().filter(|(_, named)| named.contains(&sought.id)).map(|(id, _)| id.clone()).collect();
-    let (before, circle) = namers.into_iter().partition(|id| place(id) < place(&sought.id));
-    let verdict = match &sought.found {
-        Found::Missing => Some(Outcome::Unchanged("it does not exist".into())),
-        Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
-        Found::There(group) if group.group_name() == Some("default") => {
-            Some(Outcome::Skipped("it is the default group of its VPC, which cannot be deleted".into()))
+    names: &Names,
+    wait: bool,
+) -> HashMap<String, Outcome> {
+    let mut kept: HashMap<String, Outcome> = HashMap::new();
+    for group in groups {
+        if group.group_name() == Some("default") {
+            kept.insert(group.id().to_owned(), Outcome::Skipped("it is the default group of its VPC, which cannot be deleted".into()));
+        } else if let Some(why) = used(group.id(), interfaces, strangers, wait) {
+            kept.insert(group.id().to_owned(), Outcome::Failed(Failure::last(IN_USE, why)));
         }
-        Found::There(_) => used(&sought.id, interfaces, strangers).map(|why| Outcome::Failed(Failure::last(IN_USE, why))),
-    };
-    Item { repeated: matches!(sought.found, Found::Repeated), id: sought.id, before, circle, verdict }
+    }
+    let mut left: Vec<String> = kept.keys().cloned().collect();
+    // So that the reasons are the same in every run.
+    left.sort_unstable();
+    while let Some(stays) = left.pop() {
+        for named in names.get(&stays).into_iter().flatten() {
+            if !kept.contains_key(named) {
+                let why = format!("it is named by rules of {stays}, which is not deleted");
+                kept.insert(named.clone(), Outcome::Failed(Failure::last(IN_USE, why)));
+                left.push(named.clone());
+            }
+        }
+    }
+    kept
 }
 
-fn used(id: &str, interfaces: &Users, strangers: &Users) -> Option<String> {
+/// Why a group cannot be deleted. Interfaces of services are no reason when they are to be waited for.
+fn used(id: &str, interfaces: &HashMap<String, Interfaces>, strangers: &Users, wait: bool) -> Option<String> {
+    let on = interfaces.get(id).filter(|on| !(wait && on.own.is_empty())).map(|on| format!("it is on {}", on.told()));
     let list = |users: &BTreeSet<String>| users.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let on = interfaces.get(id).map(|users| format!("it is on {}", list(users)));
     let named = strangers.get(id).map(|users| format!("it is named by rules of {}", list(users)));
     let told: Vec<String> = on.into_iter().chain(named).collect();
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-/// Rules of one group that name one other, and were taken away.
+/// The groups to be deleted that name each group.
+fn namers(going: &[String], names: &Names) -> HashMap<String, Vec<String>> {
+    let mut namers: HashMap<String, Vec<String>> = HashMap::new();
+    for namer in going {
+        for named in names.get(namer).into_iter().flatten() {
+            namers.entry(named.clone()).or_default().push(namer.clone());
+        }
+    }
+    namers
+}
+
+/// Where each group stands in the order in which they are deleted.
+fn places(going: &[String], names: &Names) -> HashMap<String, usize> {
+    ordered(going, names).into_iter().flatten().enumerate().map(|(place, id)| (id, place)).collect()
+}
+
+/// An order in which groups come before those that they name. Those that name each other in a circle stand together, in the order given: only among
+/// them do rules have to be taken away. (Kosaraju's algorithm for strongly connected components.)
+fn ordered(ids: &[String], names: &Names) -> Vec<Vec<String>> {
+    let number: HashMap<&str, usize> = ids.iter().enumerate().map(|(n, id)| (id.as_str(), n)).collect();
+    let mut named: Vec<Vec<usize>> = Vec::with_capacity(ids.len());
+    let mut namers: Vec<Vec<usize>> = vec![Vec::new(); ids.len()];
+    for (namer, id) in ids.iter().enumerate() {
+        let all: Vec<usize> = names.get(id).into_iter().flatten().filter_map(|n| number.get(n.as_str()).copied()).collect();
+        all.iter().for_each(|&one| namers[one].push(namer));
+        named.push(all);
+    }
+    let mut walked = Vec::with_capacity(ids.len());
+    let mut seen = vec![false; ids.len()];
+    // From the last to the first, because they are taken from the end: what nothing binds keeps its order.
+    for start in (0..ids.len()).rev() {
+        walk(&named, start, &mut seen, &mut walked);
+    }
+    let mut circles = Vec::new();
+    let mut seen = vec![false; ids.len()];
+    for &start in walked.iter().rev() {
+        let mut circle = Vec::new();
+        walk(&namers, start, &mut seen, &mut circle);
+        if !circle.is_empty() {
+            circle.sort_unstable();
+            circles.push(circle.into_iter().map(|n| ids[n].clone()).collect());
+        }
+    }
+    circles
+}
+
+/// Adds what can be reached and was not seen before, the farthest first.
+fn walk(edges: &[Vec<usize>], start: usize, seen: &mut [bool], walked: &mut Vec<usize>) {
+    if mem::replace(&mut seen[start], true) {
+        return;
+    }
+    let mut path = vec![(start, 0_usize)];
+    while let Some((at, next)) = path.last_mut() {
+        match edges[*at].get(*next) {
+            Some(&to) => {
+                *next += 1;
+                if !mem::replace(&mut seen[to], true) {
+                    path.push((to, 0));
+                }
+            }
+            None => {
+                walked.push(*at);
+                path.pop();
+            }
+        }
+    }
+}
+
+struct Item {
+    id: String,
+    /// The groups to be deleted that name this one, and come before it.
+    before: Vec<String>,
+    /// The groups to be deleted that name this one, and come after it: a circle.
+    circle: Vec<String>,
+    /// Which of this group and its circle are on interfaces that are to be waited for.
+    wait_for: Vec<String>,
+    /// The interfaces of this group that are to be waited for.
+    on: Option<String>,
+    verdict: Option<Outcome>,
+}
+
+/// What was found out before anything is changed.
+struct Plan {
+    places: HashMap<String, usize>,
+    namers: HashMap<String, Vec<String>>,
+    kept: HashMap<String, Outcome>,
+    interfaces: HashMap<String, Interfaces>,
+    wait: bool,
+}
+
+impl Plan {
+    fn place(&self, id: &str) -> usize {
+        self.places.get(id).copied().unwrap_or(usize::MAX)
+    }
+
+    fn item(&self, sought: Sought<SecurityGroup>) -> Item {
+        let id = sought.id;
+        let verdict = match sought.found {
+            Found::Missing => Some(Outcome::Unchanged("it does not exist".into())),
+            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
+            Found::There(_) => self.kept.get(&id).cloned(),
+        };
+        if verdict.is_some() {
+            return Item { id, before: Vec::new(), circle: Vec::new(), wait_for: Vec::new(), on: None, verdict };
+        }
+        let namers = self.namers.get(&id).cloned().unwrap_or_default();
+        let (before, circle): (Vec<String>, Vec<String>) = namers.into_iter().partition(|namer| self.place(namer) < self.place(&id));
+        let on = self.interfaces.get(&id).filter(|_| self.wait).map(Interfaces::told);
+        // A rule of a group that is still at work is not taken away.
+        let all = circle.iter().chain([&id]).filter(|id| self.wait && self.interfaces.contains_key(*id)).cloned().collect();
+        Item { wait_for: all, on, before, circle, verdict, id }
+    }
+}
+
+/// Which rules of a group.
+#[derive(Clone, Copy)]
+enum Way {
+    In,
+    Out,
+}
+
+/// A rule of one group that names one other, and was taken away, or may have been.
 struct Revoked {
     group: String,
     names: String,
-    ingress: Vec<IpPermission>,
-    egress: Vec<IpPermission>,
+    way: Way,
+    rule: IpPermission,
 }
 
 struct Delete {
@@ -229,11 +362,10 @@ impl Change for Delete {
     }
 
     fn plan(&self, item: &Item) -> Option<String> {
-        Some(if item.circle.is_empty() {
-            "it would be deleted".into()
-        } else {
-            format!("it would be deleted, when the rules of {} that name it are taken away", item.circle.join(", "))
-        })
+        let on = item.on.iter().map(|on| format!("it is no longer on {on}"));
+        let circle = Some(&item.circle).filter(|c| !c.is_empty());
+        let first: Vec<String> = on.chain(circle.map(|c| format!("the rules of {} that name it are taken away", c.join(", ")))).collect();
+        Some(if first.is_empty() { "it would be deleted".into() } else { format!("it would be deleted, when {}", first.join(" and ")) })
     }
 
     fn verdict(&self, item: &Item) -> Option<Outcome> {
@@ -258,24 +390,41 @@ impl Delete {
         if let Err(namer) = self.fates.gone(cx, &item.before).await {
             return Ok(Outcome::Failed(Failure::last(IN_USE, format!("it is named by rules of {namer}, which was not deleted"))));
         }
+        if let Some(still) = self.free(cx, &item.wait_for).await? {
+            return Ok(Outcome::Failed(Failure::last(IN_USE, still)));
+        }
         let mut taken = Vec::new();
         for namer in &item.circle {
-            match self.take_away(namer, &item.id).await {
-                Ok(revoked) => taken.extend(revoked),
-                Err(e) => {
-                    let told = self.put_back(taken).await;
-                    return Ok(failed(&e, told));
-                }
+            if let Err(e) = self.take_away(namer, &item.id, &mut taken).await {
+                return Ok(Outcome::Failed(Failure::from(&e).and(&self.put_back(taken).await)));
             }
         }
         match self.ask(cx, &item.id).await {
             // What was taken away named a group that is gone.
             Ok(outcome) => Ok(outcome),
-            Err(e) => {
-                let told = self.put_back(taken).await;
-                if e.is_fatal() && told.is_none() { Err(e) } else { Ok(failed(&e, told)) }
+            Err(e) => Ok(Outcome::Failed(Failure::from(&e).and(&self.put_back(taken).await))),
+        }
+    }
+
+    /// Waits until these groups are on no interface; when the run is to end before that, says what they are still on.
+    async fn free(&self, cx: &Context, ids: &[String]) -> Result<Option<String>> {
+        let mut looks = Looks::new();
+        let mut still = String::new();
+        while !ids.is_empty() {
+            if let Some(on) = looks.look(interfaces(&self.ec2, ids)).await? {
+                let mut told: Vec<String> = on.iter().map(|(id, on)| format!("`{id}` is still on {}", on.told())).collect();
+                if told.is_empty() {
+                    break;
+                }
+                told.sort_unstable();
+                still = told.join("; ");
+                tracing::debug!("{still}");
+            }
+            if !looks.wait(cx).await {
+                return Ok(Some(still));
             }
         }
+        Ok(None)
     }
 
     async fn ask(&self, cx: &Context, id: &str) -> Result<Outcome> {
@@ -295,52 +444,84 @@ impl Delete {
         }
     }
 
-    /// Takes away the rules of one group that name another, to the letter.
-    async fn take_away(&self, namer: &str, named: &str) -> Result<Option<Revoked>> {
-        let Some(group) = self.groups.get(namer) else { return Ok(None) };
-        let of = |rules: &[IpPermission]| rules.iter().filter_map(|r| only(r, named)).collect::<Vec<_>>();
-        let (ingress, egress) = (of(group.ip_permissions()), of(group.ip_permissions_egress()));
-        let mut revoked = Revoked { group: namer.to_owned(), names: named.to_owned(), ingress: Vec::new(), egress: Vec::new() };
-        let doing = || format!("take away the rules of `{namer}` that name `{named}`");
-        if !ingress.is_empty() {
-            let request = self.ec2.revoke_security_group_ingress().group_id(namer).set_ip_permissions(Some(ingress.clone()));
-            request.send().await.doing(doing)?;
-            revoked.ingress = ingress;
-        }
-        if !egress.is_empty() {
-            let request = self.ec2.revoke_security_group_egress().group_id(namer).set_ip_permissions(Some(egress.clone()));
-            if let Err(e) = request.send().await.doing(doing) {
-                let told = self.put_back(vec![revoked]).await;
-                return Err(Error::Failed(told.into_iter().fold(e.to_string(), |m, t| format!("{m}; {t}"))));
-            }
-            revoked.egress = egress;
-        }
-        Ok(Some(revoked))
-    }
-
-    /// Gives rules back that were taken away for nothing, and says so.
-    async fn put_back(&self, revoked: Vec<Revoked>) -> Option<String> {
-        let mut told = Vec::new();
-        for Revoked { group, names, ingress, egress } in revoked {
-            let doing = || format!("put back the rules of `{group}` that name `{names}`");
-            let mut results = Vec::new();
-            if !ingress.is_empty() {
-                let request = self.ec2.authorize_security_group_ingress().group_id(&group).set_ip_permissions(Some(ingress));
-                results.push(request.send().await.doing(doing).map(drop));
-            }
-            if !egress.is_empty() {
-                let request = self.ec2.authorize_security_group_egress().group_id(&group).set_ip_permissions(Some(egress));
-                results.push(request.send().await.doing(doing).map(drop));
-            }
-            match results.into_iter().find_map(Result::err) {
-                None => told.push(format!("undone: take away the rules of {group} that name {names}")),
-                Some(e) => {
-                    tracing::error!("could not undo: {e}");
-                    told.push(format!("could not undo: take away the rules of {group} that name {names} ({e})"));
+    /// Takes away the rules of one group that name another, to the letter. What may be gone is noted, whatever the answer: an answer can be lost.
+    async fn take_away(&self, namer: &str, named: &str, taken: &mut Vec<Revoked>) -> Result<()> {
+        let Some(group) = self.groups.get(namer) else { return Ok(()) };
+        let of = |way: Way, rules: &[IpPermission]| rules.iter().filter_map(|r| only(r, named)).map(|rule| (way, rule)).collect::<Vec<_>>();
+        let rules = of(Way::In, group.ip_permissions()).into_iter().chain(of(Way::Out, group.ip_permissions_egress()));
+        for (way, rule) in rules {
+            let revoked = Revoked { group: namer.to_owned(), names: named.to_owned(), way, rule };
+            match self.revoke(&revoked).await {
+                Ok(()) => taken.push(revoked),
+                // It was there a moment ago: most likely EC2 did it, its answer was lost, and the SDK asked again.
+                Err(e) if e.code() == Some(NO_RULE) => taken.push(revoked),
+                Err(e) => {
+                    if is_unclear(&e) {
+                        taken.push(revoked);
+                    }
+                    return Err(e);
                 }
             }
         }
-        (!told.is_empty()).then(|| told.join("; "))
+        Ok(())
+    }
+
+    async fn revoke(&self, revoked: &Revoked) -> Result<()> {
+        let Revoked { group, names, way, rule } = revoked;
+        let doing = || format!("take away the rules of `{group}` that name `{names}`");
+        match way {
+            Way::In => {
+                let request = self.ec2.revoke_security_group_ingress().group_id(group).ip_permissions(rule.clone());
+                request.send().await.doing(doing).map(drop)
+            }
+            Way::Out => {
+                let request = self.ec2.revoke_security_group_egress().group_id(group).ip_permissions(rule.clone());
+                request.send().await.doing(doing).map(drop)
+            }
+        }
+    }
+
+    async fn authorize(&self, revoked: &Revoked) -> Result<()> {
+        let Revoked { group, names, way, rule } = revoked;
+        let doing = || format!("put back the rules of `{group}` that name `{names}`");
+        match way {
+            Way::In => {
+                let request = self.ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule.clone());
+                request.send().await.doing(doing).map(drop)
+            }
+            Way::Out => {
+                let request = self.ec2.authorize_security_group_egress().group_id(group).ip_permissions(rule.clone());
+                request.send().await.doing(doing).map(drop)
+            }
+        }
+    }
+
+    /// Gives rules back that were taken away for nothing, and says so. Each goes alone: EC2 refuses all of a request when one of its rules is there.
+    async fn put_back(&self, revoked: Vec<Revoked>) -> String {
+        let mut told = BTreeSet::new();
+        for revoked in revoked {
+            let Revoked { group, names, .. } = &revoked;
+            match self.authorize(&revoked).await {
+                Ok(()) => {
+                    told.insert(format!("undone: take away the rules of {group} that name {names}"));
+                }
+                // It was not taken away after all.
+                Err(e) if e.code() == Some(RULE_THERE) => {}
+                Err(e) => {
+                    tracing::error!("could not undo: {e}");
+                    told.insert(format!("could not undo: take away the rules of {group} that name {names} ({e})"));
+                }
+            }
+        }
+        told.into_iter().collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Whether EC2 may have done what it was asked, though all that came is an error: a refusal has a status of its own, what was not sent has a code.
+fn is_unclear(error: &Error) -> bool {
+    match error {
+        Error::Aws(e) => e.code != "NotSent" && e.status.is_none_or(|status| !(400..500).contains(&status)),
+        _ => false,
     }
 }
 
@@ -354,16 +535,11 @@ fn only(rule: &IpPermission, named: &str) -> Option<IpPermission> {
     Some(cut.set_to_port(rule.to_port()).set_user_id_group_pairs(Some(pairs)).build())
 }
 
-fn failed(error: &Error, told: Option<String>) -> Outcome {
-    let failure = Failure::from(error);
-    Outcome::Failed(Failure { message: told.into_iter().fold(failure.message, |m, t| format!("{m}; {t}")), ..failure })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn order(names: &[(&str, &[&str])]) -> Vec<String> {
+    fn order(names: &[(&str, &[&str])]) -> Vec<Vec<String>> {
         let ids: Vec<String> = names.iter().map(|(id, _)| (*id).to_owned()).collect();
         let names = names.iter().map(|(id, n)| ((*id).to_owned(), n.iter().map(|s| (*s).to_owned()).collect())).collect();
         ordered(&ids, &names)
@@ -371,7 +547,24 @@ mod tests {
 
     #[test]
     fn who_names_others_goes_first() {
-        assert_eq!(order(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]), ["c", "b", "a"]);
-        assert_eq!(order(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"])]), ["c", "a", "b"]);
+        assert_eq!(order(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]), [["c"], ["b"], ["a"]]);
+        assert_eq!(order(&[("a", &[]), ("b", &[]), ("c", &[])]), [["a"], ["b"], ["c"]], "what nothing binds keeps its order");
+    }
+
+    #[test]
+    fn only_a_circle_stands_together() {
+        assert_eq!(order(&[("a", &["b"]), ("b", &["a"]), ("c", &["a"])]), [vec!["c"], vec!["a", "b"]]);
+        // The first that is given hangs on the circle, and is no part of it.
+        assert_eq!(order(&[("x", &[]), ("a", &["x", "b"]), ("b", &["a"])]), [vec!["a", "b"], vec!["x"]]);
+    }
+
+    #[test]
+    fn a_long_chain_is_no_matter() {
+        let ids: Vec<String> = (0..20_000).map(|n| format!("sg-{n}")).collect();
+        let names: Names = ids.windows(2).map(|pair| (pair[1].clone(), BTreeSet::from([pair[0].clone()]))).collect();
+        let order = ordered(&ids, &names);
+        assert_eq!(order.len(), ids.len());
+        assert_eq!(order.first(), Some(&vec!["sg-19999".to_owned()]));
+        assert_eq!(order.last(), Some(&vec!["sg-0".to_owned()]));
     }
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aaws::{Action, Call, Change, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Snapshot;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -110,6 +110,6 @@ impl Change for Delete {
 
     async fn apply(&self, cx: &Context, snapshots: &[Sought<Snapshot>]) -> Result<Vec<Outcome>> {
         let delete = snapshots.iter().map(|s| related::delete_snapshot(&self.ec2, &s.id));
-        stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+        Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
     }
 }

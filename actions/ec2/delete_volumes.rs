@@ -9,13 +9,10 @@ use serde::Deserialize;
 
 use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought};
 use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::{tags, volumes};
+use super::{related, volumes};
 
 /// How many volumes' snapshots are awaited together.
 const BATCH: usize = 200;
-
-/// Tags of volumes that Kubernetes made for a claim, and will look for (Kubernetes' AWS EBS CSI driver and its predecessor).
-const KUBERNETES: &[&str] = &["kubernetes.io/created-for/pvc/name", "kubernetes.io/created-for/pv/name", "ebs.csi.aws.com/cluster"];
 
 /// Delete detached EBS volumes.
 ///
@@ -126,10 +123,8 @@ impl Change for DeleteDetached {
             Some(VolumeState::InUse) => return Some(Outcome::Skipped(format!("it is in use, attached to {}", attached.join(", ")))),
             state => return Some(Outcome::Skipped(format!("it is {}", state.map_or("in no known state", VolumeState::as_str)))),
         }
-        let claim = KUBERNETES.iter().find_map(|key| Some((key, tags::value(volume.tags(), key)?)));
-        claim.filter(|_| !self.kubernetes).map(|(key, value)| {
-            Outcome::Skipped(format!("Kubernetes made it (`{key}`: `{value}`): delete the claim instead, or give `kubernetes`"))
-        })
+        let claimed = related::kept_by_kubernetes(volume.tags()).filter(|_| !self.kubernetes);
+        claimed.map(|why| Outcome::Skipped(format!("{why}, or give `kubernetes`")))
     }
 
     fn batch(&self) -> usize {
@@ -138,13 +133,7 @@ impl Change for DeleteDetached {
 
     async fn apply(&self, cx: &Context, volumes: &[Sought<Volume>]) -> Result<Vec<Outcome>> {
         let saved = self.save(cx, volumes).await;
-        let delete = volumes.iter().map(|volume| async {
-            match saved.get(&volume.id) {
-                Some(Err(failure)) => Outcome::Failed(failure.clone()),
-                Some(Ok(snapshot)) => self.delete(&volume.id, Some(snapshot)).await,
-                None => self.delete(&volume.id, None).await,
-            }
-        });
+        let delete = volumes.iter().map(|volume| self.delete(cx, &volume.id, saved.get(&volume.id)));
         Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
     }
 }
@@ -158,16 +147,21 @@ impl DeleteDetached {
         snapshots::take(cx, &self.ec2, volumes.iter().map(|v| v.id.as_str()), "before it was deleted").await
     }
 
-    async fn delete(&self, id: &str, snapshot: Option<&String>) -> Outcome {
-        let kept = snapshot.map(|s| format!("its snapshot is {s}"));
+    /// Deletes a volume, unless it lacks the snapshot that it should have.
+    async fn delete(&self, cx: &Context, id: &str, saved: Option<&Result<String, Failure>>) -> Outcome {
+        let kept = match saved {
+            Some(Err(failure)) => return Outcome::Failed(failure.clone()),
+            Some(Ok(snapshot)) => Some(format!("its snapshot is {snapshot}")),
+            None => None,
+        };
+        // Snapshots take long: who stopped the run meanwhile does not want anything deleted after them.
+        if let Some(kept) = kept.as_ref().filter(|_| cx.stop().is_asked()) {
+            return Outcome::Skipped(format!("not deleted: the run was stopped; {kept}"));
+        }
         match volumes::delete(&self.ec2, id).await {
             Ok(true) => Outcome::Done((), kept),
             Ok(false) => Outcome::Unchanged("it does not exist any more".into()),
-            Err(e) => {
-                let failure = Failure::from(&e);
-                let message = kept.into_iter().fold(failure.message, |message, kept| format!("{message}; {kept}"));
-                Outcome::Failed(Failure { message, ..failure })
-            }
+            Err(e) => Outcome::Failed(Failure::from(&e).and(kept.as_deref().unwrap_or_default())),
         }
     }
 }

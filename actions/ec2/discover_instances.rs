@@ -1,5 +1,7 @@
+use std::net::Ipv6Addr;
+
 use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, When, async_trait};
-use aws_sdk_ec2::types::{Filter, Instance};
+use aws_sdk_ec2::types::{Filter, Instance, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,12 +20,11 @@ pub struct DiscoverInstances {
     /// States to keep. An empty list is no instance.
     #[serde(default = "alive")]
     states: Vec<State>,
-    /// Tags that instances have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value.
-    #[serde(default)]
-    tags: Vec<Wanted>,
+    /// Tags that instances have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value. An empty list is no instance.
+    tags: Option<Vec<Wanted>>,
     /// Only these instances. An empty list is no instance.
     instance_ids: Option<Items<String>>,
-    /// List the instances of these states and ids that do not match the other filters.
+    /// List the instances of these states and ids that do not match the other filters. When there are no others, that is none.
     #[serde(default)]
     invert: bool,
     /// Operating system. macOS is neither.
@@ -95,7 +96,7 @@ impl Action for DiscoverInstances {
         ],
         notes: &[
             "EC2 shows terminated instances for about an hour.",
-            "IPv6 addresses of AWS can be reached from everywhere that routes and groups allow: they count as public.",
+            "IPv6 addresses can be reached from everywhere that routes and groups allow: they count as public, but for unique local ones (`fd…`).",
         ],
     };
 
@@ -110,8 +111,8 @@ aaws::register!(DiscoverInstances);
 
 impl DiscoverInstances {
     async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
-        // A filter without a value must not be sent, and nothing has no state.
-        if self.states.is_empty() {
+        // A filter without a value must not be sent, and nothing has no state. No tags, from a variable that is empty say, must not be any tags.
+        if self.states.is_empty() || self.tags.as_ref().is_some_and(Vec::is_empty) {
             return Ok(());
         }
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
@@ -143,14 +144,16 @@ impl DiscoverInstances {
 
     /// What EC2 cannot be asked for in one filter, or not so that it can be inverted, is judged here.
     fn matches(&self, instance: &Instance) -> bool {
-        let all = self.tags.iter().all(|t| t.is_in(instance.tags()))
+        let all = self.tags.iter().flatten().all(|t| t.is_in(instance.tags()))
             && self.os.is_none_or(|os| self::os(instance) == Some(os))
             && (!self.public || is_public(instance));
         all != self.invert
     }
 }
 
-/// EC2 marks Windows only, and writes it in lower case, unlike its own model. The types of Macs are the only ones that run macOS (EC2 user guide, "Amazon EC2 Mac instances").
+/// EC2 marks Windows only, by its platform (in lower case, unlike its own model). Whatever is not marked is a Linux, be it Red Hat, SUSE or
+/// Ubuntu Pro, but for macOS: that runs on Mac instances, whose types begin so, and nothing else runs on them (EC2 user guide, "Amazon EC2 Mac
+/// instances").
 fn os(instance: &Instance) -> Option<Os> {
     if instance.platform().is_some_and(|p| p.as_str().eq_ignore_ascii_case("windows")) {
         return Some(Os::Windows);
@@ -159,9 +162,25 @@ fn os(instance: &Instance) -> Option<Os> {
     (!mac).then_some(Os::Linux)
 }
 
+/// The addresses that EC2 tells of an instance are those of its first interface only.
 fn is_public(instance: &Instance) -> bool {
-    let interfaces = instance.network_interfaces();
     instance.public_ip_address().is_some_and(|ip| !ip.is_empty())
-        || instance.ipv6_address().is_some_and(|ip| !ip.is_empty())
-        || interfaces.iter().any(|n| n.association().and_then(|a| a.public_ip()).is_some() || !n.ipv6_addresses().is_empty())
+        || instance.ipv6_address().is_some_and(is_global)
+        || instance.network_interfaces().iter().any(has_public_address)
+}
+
+/// Any private address of an interface may have a public one, not only the first.
+fn has_public_address(interface: &InstanceNetworkInterface) -> bool {
+    is_associated(interface.association())
+        || interface.private_ip_addresses().iter().any(|a| is_associated(a.association()))
+        || interface.ipv6_addresses().iter().any(|a| a.ipv6_address().is_some_and(is_global))
+}
+
+fn is_associated(association: Option<&InstanceNetworkInterfaceAssociation>) -> bool {
+    association.and_then(|a| a.public_ip()).is_some_and(|ip| !ip.is_empty())
+}
+
+/// All IPv6 addresses but those that are private by themselves (RFC 4193).
+fn is_global(address: &str) -> bool {
+    address.parse().is_ok_and(|address: Ipv6Addr| !address.is_unique_local())
 }

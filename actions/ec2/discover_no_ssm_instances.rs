@@ -110,11 +110,11 @@ impl DiscoverNoSsmInstances {
         let running = |i: &&Instance| i.state().and_then(|s| s.name()) == Some(&InstanceStateName::Running);
         for instance in instances.iter().filter(running) {
             let agent = known.get(instance.id());
-            let status = match agent.and_then(|a| a.ping_status()) {
-                Some(PingStatus::Online) => continue,
-                Some(PingStatus::Inactive) => Status::Inactive,
-                Some(_) => Status::ConnectionLost,
+            let status = match agent.map(InstanceInformation::ping_status) {
                 None => Status::NeverRegistered,
+                Some(Some(PingStatus::Online)) => continue,
+                Some(Some(PingStatus::Inactive)) => Status::Inactive,
+                Some(_) => Status::ConnectionLost,
             };
             let id = instance.id().to_owned();
             out.send(match self.details {

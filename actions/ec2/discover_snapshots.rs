@@ -54,7 +54,10 @@ impl Action for DiscoverSnapshots {
                 given: &["snapshot snap-0123456789abcdef0"],
             },
         ],
-        notes: &["Snapshots in the archive tier are listed too."],
+        notes: &[
+            "Snapshots in the archive tier are listed too.",
+            "A copy of a snapshot names a volume that AWS makes up: `volume_ids` finds the original only.",
+        ],
     };
 
     type Output = Listing<String>;
@@ -88,10 +91,13 @@ impl DiscoverSnapshots {
             return Ok(());
         };
         let volumes: Vec<String> = volumes.stream().try_collect().await?;
+        let wanted: HashSet<&str> = volumes.iter().map(String::as_str).collect();
         let mut seen = HashSet::new();
         let mut snapshots = Box::pin(find::with_values::<Snapshot>(&ec2, "volume-id", &volumes, &filters));
         while let Some(snapshot) = snapshots.try_next().await? {
-            if self.matches(&snapshot) && seen.insert(snapshot.id().to_owned()) {
+            // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
+            let is_of_these = snapshot.volume_id().is_some_and(|volume| wanted.contains(volume));
+            if is_of_these && self.matches(&snapshot) && seen.insert(snapshot.id().to_owned()) {
                 out.send(snapshot.id().to_owned()).await?;
             }
         }
@@ -103,7 +109,7 @@ impl DiscoverSnapshots {
     }
 
     fn matches(&self, snapshot: &Snapshot) -> bool {
-        let begun = snapshot.start_time().and_then(|t| Timestamp::new(t.secs(), 0).ok());
+        let begun = snapshot.start_time().and_then(|t| Timestamp::new(t.secs(), i32::try_from(t.subsec_nanos()).ok()?).ok());
         (!self.unencrypted || snapshot.encrypted() == Some(false))
             && !(self.exclude_aws_backup && tags::of_aws_backup(snapshot.tags()))
             && self.created_before.is_none_or(|before| begun.is_some_and(|b| b < before.timestamp()))

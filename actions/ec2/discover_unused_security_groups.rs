@@ -98,13 +98,14 @@ impl Action for DiscoverUnusedSecurityGroups {
         }));
         let (groups, scans) = futures::join!(groups, scans);
         let groups = groups?;
+        let owners = owners(cx, &groups);
 
         let mut named: HashSet<String> = groups.iter().flat_map(others).collect();
-        let mut missing = BTreeSet::new();
+        let (mut missing, mut looked_at) = (BTreeSet::new(), Vec::new());
         for (name, scan) in scans {
             match scan {
                 Ok(Named(ids)) => {
-                    tracing::debug!("{name}: {} groups are named", ids.len());
+                    looked_at.push(format!("{name} ({})", ids.len()));
                     named.extend(ids);
                 }
                 Err(e) if e.is_fatal() => return Err(e),
@@ -115,7 +116,8 @@ impl Action for DiscoverUnusedSecurityGroups {
                 }
             }
         }
-        let mut unused: Vec<_> = groups.into_iter().filter(|g| is_candidate(cx, g) && !is_named(g, &named)).collect();
+        tracing::info!("looked at, with the number of groups that are named there: {}", looked_at.join(", "));
+        let mut unused: Vec<_> = groups.into_iter().filter(|g| is_candidate(g, &owners) && !is_named(g, &named)).collect();
         unused.sort_by(|a, b| a.id().cmp(b.id()));
         if !missing.is_empty() && !self.incomplete {
             let seem: Vec<_> = unused.iter().map(|g| g.id()).collect();
@@ -136,10 +138,18 @@ fn others(group: &SecurityGroup) -> Vec<String> {
     named.filter(|id| *id != group.id()).map(str::to_owned).collect()
 }
 
+/// Whose groups are the account's own. Where the account is not known, its default groups tell: of other accounts that share a VPC with it only
+/// other groups are of interest.
+fn owners(cx: &Context, groups: &[SecurityGroup]) -> HashSet<String> {
+    match cx.session().account() {
+        Some(account) => HashSet::from([account.to_owned()]),
+        None => groups.iter().filter(|g| g.group_name() == Some("default")).filter_map(|g| g.owner_id.clone()).collect(),
+    }
+}
+
 /// Whether a group could be deleted at all: it is no default group, is in a VPC, and is not another account's that shares one.
-fn is_candidate(cx: &Context, group: &SecurityGroup) -> bool {
-    let account = cx.session().account();
-    let ours = account.is_none_or(|account| group.owner_id().is_none_or(|owner| owner == account));
+fn is_candidate(group: &SecurityGroup, owners: &HashSet<String>) -> bool {
+    let ours = owners.is_empty() || group.owner_id().is_none_or(|owner| owners.contains(owner));
     group.group_name() != Some("default") && group.vpc_id().is_some() && ours
 }
 

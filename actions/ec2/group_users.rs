@@ -11,8 +11,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::related::UNKNOWN_OPERATION;
-
 /// The groups that one place names: by id, or by name, as old launch configurations and templates do.
 #[derive(Debug, Default)]
 pub struct Named(pub HashSet<String>);
@@ -103,12 +101,25 @@ pub const CALLS: &[Call] = &[
     ),
 ];
 
+/// What resolvers say of a host that does not exist: those of glibc, musl, macOS and Windows. That a name cannot be resolved for the moment
+/// ("Temporary failure in name resolution") says nothing of the service.
+const NO_SUCH_HOST: &[&str] = &[
+    "name or service not known",
+    "no address associated with hostname",
+    "name does not resolve",
+    "nodename nor servname provided",
+    "no such host is known",
+];
+
+/// Codes by which AWS says of a launch template, or of a version of it, that it is not there.
+const NO_TEMPLATE: &[&str] = &["InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound"];
+
 /// Whether a scan failed because the service is not there in this region: then it uses no group. A denial is never that.
 pub fn is_not_offered(error: &Error) -> bool {
     match error {
         Error::Aws(e) if e.code == "Unreachable" => {
             let message = e.message.to_lowercase();
-            ["dns error", "failed to lookup address", "name or service not known", "no such host"].iter().any(|m| message.contains(m))
+            NO_SUCH_HOST.iter().any(|told| message.contains(told))
         }
         Error::Aws(e) => matches!(e.code.as_str(), "OptInRequired" | "SubscriptionRequiredException"),
         _ => false,
@@ -141,17 +152,7 @@ async fn interfaces(cx: Context) -> Result<Named> {
 
 async fn associations(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
-    let mut items = ec2.describe_security_group_vpc_associations().max_results(500).into_paginator().items().send();
-    let mut named = Named::default();
-    loop {
-        match items.try_next().await.doing(|| "list the VPC associations of security groups") {
-            Ok(Some(association)) => named.add(association.group_id),
-            Ok(None) => return Ok(named),
-            // The operation is of 2024: where EC2 does not know it there are no associations.
-            Err(e) if e.code().is_some_and(|code| UNKNOWN_OPERATION.contains(&code)) => return Ok(named),
-            Err(e) => return Err(e),
-        }
-    }
+    Ok(all!(ec2.describe_security_group_vpc_associations().max_results(500), "VPC associations of security groups", |a| a.group_id))
 }
 
 /// The versions that are launched: the default and the latest of each template, and those that Auto Scaling groups name.
@@ -162,8 +163,12 @@ async fn launch_templates(cx: Context) -> Result<Named> {
         let ec2 = ec2.clone();
         async move {
             let request = ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).send();
-            let answer = request.await.doing(|| format!("look at version {version} of the launch template `{id}`"))?;
-            Ok::<_, Error>(answer.launch_template_versions.unwrap_or_default())
+            match request.await.doing(|| format!("look at version {version} of the launch template `{id}`")) {
+                Ok(answer) => Ok(answer.launch_template_versions.unwrap_or_default()),
+                // It may be deleted under an Auto Scaling group that goes on naming it: what is not there names nothing.
+                Err(e) if e.code().is_some_and(|code| NO_TEMPLATE.contains(&code)) => Ok(Vec::new()),
+                Err(e) => Err(e),
+            }
         }
     });
     let mut looks = stream::iter(looks.collect::<Vec<_>>()).buffer_unordered(cx.concurrency());
@@ -257,7 +262,9 @@ async fn load_balancers(cx: Context) -> Result<Named> {
 async fn lambda(cx: Context) -> Result<Named> {
     let lambda = aaws::client!(&cx, aws_sdk_lambda);
     let ids = |f: aws_sdk_lambda::types::FunctionConfiguration| f.vpc_config.and_then(|v| v.security_group_ids).unwrap_or_default();
-    Ok(all!(lambda.list_functions(), "Lambda functions", |f| ids(f)))
+    // Each published version keeps the groups that it was published with.
+    let all = lambda.list_functions().function_version(aws_sdk_lambda::types::FunctionVersion::All);
+    Ok(all!(all, "Lambda functions", |f| ids(f)))
 }
 
 async fn redshift(cx: Context) -> Result<Named> {
@@ -323,7 +330,9 @@ async fn ecs(cx: Context) -> Result<Named> {
                 for service in answer.services() {
                     let configured = service.network_configuration().into_iter();
                     let deployed = service.deployments().iter().filter_map(|d| d.network_configuration());
-                    let vpcs = configured.chain(deployed).filter_map(|n| n.awsvpc_configuration());
+                    // Of a service that is deployed by CodeDeploy, or by somebody else, the network is that of its task sets.
+                    let task_sets = service.task_sets().iter().filter_map(|t| t.network_configuration());
+                    let vpcs = configured.chain(deployed).chain(task_sets).filter_map(|n| n.awsvpc_configuration());
                     vpcs.for_each(|v| named.add(v.security_groups().to_vec()));
                 }
             }
@@ -398,4 +407,31 @@ async fn glue(cx: Context) -> Result<Named> {
         places.for_each(|p| named.add(p.security_group_id_list().to_vec()));
     }
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aaws::error::AwsError;
+
+    fn error(code: &str, message: &str, status: Option<u16>) -> Error {
+        Error::Aws(Box::new(AwsError { doing: "look".into(), code: code.into(), message: message.into(), request_id: None, status }))
+    }
+
+    #[test]
+    fn only_a_host_that_does_not_exist_is_a_service_that_is_not_offered() {
+        let resolver = |told: &str| error("Unreachable", &format!("failed to lookup address information: {told}"), None);
+        assert!(is_not_offered(&resolver("Name or service not known")));
+        assert!(is_not_offered(&resolver("nodename nor servname provided, or not known")));
+        assert!(!is_not_offered(&resolver("Temporary failure in name resolution")));
+        assert!(!is_not_offered(&error("Unreachable", "connection refused", None)));
+    }
+
+    #[test]
+    fn what_is_denied_or_unknown_is_not_taken_for_absent() {
+        assert!(is_not_offered(&error("OptInRequired", "", Some(403))));
+        for code in ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "InvalidAction", "UnknownOperationException"] {
+            assert!(!is_not_offered(&error(code, "", Some(403))), "{code}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, Doing, DoneItems, Effect, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule, When, async_trait,
+    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeType};
+use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeState, VolumeType};
 use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,18 +19,23 @@ use super::wait::{self, Seen};
 /// How many are saved, changed and awaited together.
 const BATCH: usize = 200;
 
-/// What gp3 has without paying for more: IOPS, and MiB/s (EBS user guide, "General Purpose SSD volumes").
+/// What gp3 has unless more is asked for: IOPS, and MiB/s. EC2 takes these for a volume that becomes gp3, whatever it had (EC2 API reference,
+/// ModifyVolume).
 const GP3_IOPS: i32 = 3_000;
 const GP3_THROUGHPUT: i32 = 125;
 
-/// The most IOPS of a gp3 volume that EC2 takes of any size (EBS user guide, "General Purpose SSD volumes").
-const GP3_MOST_IOPS: i32 = 16_000;
+/// The most that a gp3 volume can have (EC2 API reference, ModifyVolume), and the most for its size and for its IOPS: 500 IOPS a GiB, and a MiB/s for
+/// each four IOPS (EBS user guide, "General Purpose SSD volumes").
+const GP3_MOST_IOPS: i32 = 80_000;
+const GP3_MOST_THROUGHPUT: i32 = 2_000;
+const GP3_IOPS_A_GIB: i32 = 500;
+const GP3_IOPS_A_MIB: i32 = 4;
 
 /// Change the size, type, IOPS or throughput of EBS volumes.
 ///
 /// With `snapshot` each volume gets a snapshot first, which is awaited: a volume whose snapshot cannot be taken, or does not complete, is not changed.
-/// A volume that becomes gp3 keeps the performance that it had, unless `iops` or `throughput` say otherwise: gp3's own is less than that of a large
-/// gp2 volume.
+/// A gp2, io1 or io2 volume that becomes gp3 keeps the IOPS and the throughput that it had, and one that becomes io1 or io2 keeps its IOPS, unless
+/// `iops` or `throughput` say otherwise: what EC2 gives by itself may be less.
 ///
 /// EC2 accepts a change and makes it in the background. With `wait` that is awaited, until the volume has its new size and performance. The ids of the
 /// volumes whose change was accepted, or with `wait` is in effect, are printed in the order given. Volumes that are so already are unchanged.
@@ -85,9 +92,11 @@ impl Action for ModifyVolumes {
         ],
         notes: &[
             "A volume that has grown has a larger file system only when that is grown too, on the instance.",
-            "EC2 takes up to four changes of a volume in any 24 hours, and the one before has to be completed: such a volume fails before it is touched.",
-            "A change is in effect while EC2 still optimizes the volume, which takes hours: `wait` ends then, and the message says so.",
-            "IOPS and throughput are sent only to types that have them to choose.",
+            "EC2 takes up to four changes of a volume in any 24 hours, and the one before has to be completed: a volume of which one goes on fails before it is \
+             touched. Where EC2 still asks for six hours between two changes, or the four are used up, its error says when the next one is possible.",
+            "A change is in effect while EC2 still optimizes the volume, which takes up to a day and more: `wait` ends then, and the message says so.",
+            "A volume cannot become gp3 with more than gp3 can have: 80,000 IOPS and 2,000 MiB/s, or less where EC2 does not offer that yet. Volumes of the types \
+             st1, sc1 and standard that become gp3 get what gp3 has by itself.",
             "A snapshot that was taken stays, also when its volume cannot be changed after all; the message of that item names it.",
         ],
     };
@@ -95,18 +104,18 @@ impl Action for ModifyVolumes {
     type Output = DoneItems<String>;
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
+        let wish = self.wish()?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let number = |n: Option<u32>| n.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
-        let wish = Wish { size: number(self.size), kind: self.r#type, iops: number(self.iops), throughput: number(self.throughput) };
         let sought = find::seek::<Volume>(cx, &ec2, self.volume_ids).await?;
         let ids: Vec<String> = sought.iter().filter_map(|s| s.found.there()).map(|v| v.id().to_owned()).collect();
-        let under_way = find::unless_stopped(cx, modifications(&ec2, &ids)).await?;
-        let items = sought.into_iter().map(|sought| {
-            let goal = sought.found.there().map(|v| wish.of(v)).unwrap_or_default();
-            let verdict = verdict(&sought, &goal, &under_way);
-            Ok(Item { id: sought.id, goal, verdict })
-        });
-        let items: Vec<_> = items.collect();
+        let mut before = find::unless_stopped(cx, modifications(&ec2, &ids)).await?;
+        let items: Vec<Result<Item>> = sought
+            .into_iter()
+            .map(|sought| {
+                let before = before.remove(&sought.id);
+                Ok(Item::of(&sought, &wish, before))
+            })
+            .collect();
         let modify = Modify { ec2, snapshot: self.snapshot, wait: self.wait };
         Ok(cx.change(stream::iter(items), modify).await?.done())
     }
@@ -114,10 +123,28 @@ impl Action for ModifyVolumes {
 
 aaws::register!(ModifyVolumes);
 
+impl ModifyVolumes {
+    /// What is asked for, when it can be had at all.
+    fn wish(&self) -> Result<Wish> {
+        let number = |n: Option<u32>| n.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
+        let wish = Wish {
+            size: number(self.size),
+            kind: self.r#type.map(|t| VolumeType::from(t.word())),
+            iops: number(self.iops),
+            throughput: number(self.throughput),
+        };
+        match wish.kind.as_ref().and_then(|kind| wish.not_of(kind)) {
+            Some((input, why)) => Err(Error::field(input, format!("`{input}`: {why}"))),
+            None => Ok(wish),
+        }
+    }
+}
+
 /// What is asked for, of all volumes alike.
+#[derive(Debug)]
 struct Wish {
     size: Option<i32>,
-    kind: Option<Type>,
+    kind: Option<VolumeType>,
     iops: Option<i32>,
     throughput: Option<i32>,
 }
@@ -131,67 +158,151 @@ struct Goal {
     throughput: Option<i32>,
 }
 
+/// Whether IOPS are chosen for volumes of a type; for the others EC2 refuses them.
+fn has_iops(kind: &VolumeType) -> bool {
+    matches!(kind, VolumeType::Gp3 | VolumeType::Io1 | VolumeType::Io2)
+}
+
 impl Wish {
-    fn of(&self, volume: &Volume) -> Goal {
-        let had = volume.volume_type().cloned().unwrap_or(VolumeType::Gp2);
-        let kind = self.kind.map_or(had.clone(), |k| VolumeType::from(k.word()));
-        let becomes_gp3 = kind == VolumeType::Gp3 && had != VolumeType::Gp3;
-        let has_iops = matches!(kind, VolumeType::Gp3 | VolumeType::Io1 | VolumeType::Io2);
-        // What it had is kept where gp3's own would be less.
-        let (iops, throughput) = if becomes_gp3 { performance(&had, volume) } else { (GP3_IOPS, GP3_THROUGHPUT) };
-        let iops = self.iops.or((becomes_gp3 && iops > GP3_IOPS).then_some(iops));
-        let throughput = self.throughput.or((becomes_gp3 && throughput > GP3_THROUGHPUT).then_some(throughput));
-        let changed = |new: Option<i32>, old: Option<i32>| new.filter(|n| Some(*n) != old || becomes_gp3);
-        Goal {
-            size: self.size.filter(|s| Some(*s) != volume.size()),
-            kind: (kind != had).then(|| kind.clone()),
-            iops: changed(iops, volume.iops()).filter(|_| has_iops),
-            throughput: changed(throughput, volume.throughput()).filter(|_| kind == VolumeType::Gp3),
+    /// The input that a volume of this type cannot have, and why.
+    fn not_of(&self, kind: &VolumeType) -> Option<(&'static str, String)> {
+        if self.iops.is_some() && !has_iops(kind) {
+            return Some(("iops", format!("a volume of the type `{kind}` has no IOPS to choose: only gp3, io1 and io2 have")));
         }
+        (self.throughput.is_some() && *kind != VolumeType::Gp3)
+            .then(|| ("throughput", format!("a volume of the type `{kind}` has no throughput to choose: only gp3 has")))
+    }
+
+    /// What has to be asked of EC2 so that a volume becomes as it is wished, or why it cannot.
+    fn of(&self, volume: &Volume) -> Result<Goal, String> {
+        let had = volume.volume_type().cloned().unwrap_or(VolumeType::Gp2);
+        let kind = self.kind.clone().unwrap_or_else(|| had.clone());
+        if let Some((_, why)) = self.not_of(&kind) {
+            return Err(why);
+        }
+        let size = self.size.filter(|s| Some(*s) != volume.size());
+        if kind == had {
+            let iops = self.iops.filter(|n| Some(*n) != volume.iops());
+            let throughput = self.throughput.filter(|n| Some(*n) != volume.throughput());
+            return Ok(Goal { size, kind: None, iops, throughput });
+        }
+        let performance = Performance::of(volume, size.or(volume.size()).unwrap_or_default());
+        let (iops, throughput) = match &kind {
+            VolumeType::Gp3 => performance.as_gp3(size.or(volume.size()).unwrap_or_default(), self.iops),
+            // Without them EC2 gives 3,000, be that less than it had or more (EC2 API reference, ModifyVolume).
+            VolumeType::Io1 | VolumeType::Io2 if has_iops(&had) => (volume.iops(), None),
+            VolumeType::Io1 | VolumeType::Io2 => (Some(performance.iops).filter(|n| *n > GP3_IOPS), None),
+            _ => (None, None),
+        };
+        Ok(Goal { size, kind: Some(kind), iops: self.iops.or(iops), throughput: self.throughput.or(throughput) })
     }
 }
 
-/// The IOPS and MiB/s that a volume of another type has (EBS user guide, "Amazon EBS volume types").
-fn performance(kind: &VolumeType, volume: &Volume) -> (i32, i32) {
-    let size = volume.size().unwrap_or_default();
-    match kind {
-        // 3 IOPS a GiB, from 100 to 16,000; 128 MiB/s up to 170 GiB, and up to 250 above, by credits until 334 GiB.
-        VolumeType::Gp2 => (size.saturating_mul(3).clamp(100, 16_000), if size > 170 { 250 } else { 128 }),
-        VolumeType::Io1 | VolumeType::Io2 => {
-            let iops = volume.iops().unwrap_or_default().min(GP3_MOST_IOPS);
-            // 256 KiB an operation, up to what gp3 has at most: a quarter of its IOPS, and no more than 1,000 MiB/s.
-            (iops, (iops / 4).min(1_000))
+/// The IOPS and MiB/s that a volume has; zero is what a type does not promise.
+#[derive(Debug, PartialEq, Eq)]
+struct Performance {
+    iops: i32,
+    throughput: i32,
+}
+
+impl Performance {
+    /// What a volume has by its type, at the size that it will have: that of gp2 grows with it.
+    fn of(volume: &Volume, size: i32) -> Self {
+        let provisioned = volume.iops().unwrap_or_default();
+        let (iops, throughput) = match volume.volume_type() {
+            // 3 IOPS a GiB, from 100 to 16,000; up to 170 GiB at most 128 MiB/s, above at most 250, to which volumes of less than 334 GiB burst as they
+            // burst to 3,000 IOPS, which gp3 has too (EBS user guide, "General Purpose SSD volumes").
+            Some(VolumeType::Gp2) => (size.saturating_mul(3).clamp(100, 16_000), if size > 170 { 250 } else { 128 }),
+            // 256 KiB an operation, up to 500 MiB/s; above 32,000 IOPS 16 KiB an operation (EBS user guide, "Provisioned IOPS SSD volumes").
+            Some(VolumeType::Io1) if provisioned > 32_000 => (provisioned, provisioned / 64),
+            Some(VolumeType::Io1) => (provisioned, (provisioned / 4).min(500)),
+            // 256 KiB an operation, whatever the IOPS are (as above).
+            Some(VolumeType::Io2) => (provisioned, provisioned / 4),
+            Some(VolumeType::Gp3) => (provisioned, volume.throughput().unwrap_or_default()),
+            _ => (0, 0),
+        };
+        Performance { iops, throughput }
+    }
+
+    /// The IOPS and the throughput to ask for so that a gp3 volume has as much; none where gp3 has that by itself.
+    fn as_gp3(&self, size: i32, told: Option<i32>) -> (Option<i32>, Option<i32>) {
+        let most = GP3_MOST_IOPS.min(size.saturating_mul(GP3_IOPS_A_GIB));
+        let iops = Some(self.iops.min(most)).filter(|n| *n > GP3_IOPS);
+        let has = told.or(iops).unwrap_or(GP3_IOPS);
+        let throughput = self.throughput.min(GP3_MOST_THROUGHPUT).min(has / GP3_IOPS_A_MIB);
+        (iops, Some(throughput).filter(|n| *n > GP3_THROUGHPUT))
+    }
+}
+
+impl Goal {
+    fn words(&self) -> String {
+        let kind = self.kind.as_ref().map(|k| k.as_str().to_owned());
+        let size = self.size.map(|s| format!("{s} GiB"));
+        let iops = self.iops.map(|i| format!("{i} IOPS"));
+        let throughput = self.throughput.map(|t| format!("{t} MiB/s"));
+        [kind, size, iops, throughput].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether a change that EC2 shows has this goal.
+    fn is_of(&self, change: &VolumeModification) -> bool {
+        fn same<T: PartialEq>(asked: Option<T>, shown: Option<T>) -> bool {
+            asked.is_none() || asked == shown
         }
-        _ => (GP3_IOPS, GP3_THROUGHPUT),
+        same(self.kind.as_ref(), change.target_volume_type())
+            && same(self.size, change.target_size())
+            && same(self.iops, change.target_iops())
+            && same(self.throughput, change.target_throughput())
     }
 }
 
 struct Item {
     id: String,
     goal: Goal,
+    /// The last change of it that EC2 knew of, before anything was asked for.
+    before: Option<VolumeModification>,
     verdict: Option<Outcome<String>>,
 }
 
-fn verdict(sought: &Sought<Volume>, goal: &Goal, under_way: &HashMap<String, VolumeModification>) -> Option<Outcome<String>> {
-    let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::last(code, why)));
-    let volume = match &sought.found {
+impl Item {
+    fn of(sought: &Sought<Volume>, wish: &Wish, before: Option<VolumeModification>) -> Self {
+        let (goal, verdict) = match goal(&sought.found, wish, before.as_ref()) {
+            Ok(goal) => (goal, None),
+            Err(verdict) => (Goal::default(), Some(verdict)),
+        };
+        Item { id: sought.id.clone(), goal, before, verdict }
+    }
+}
+
+/// What has to be asked of EC2 for a volume, or what becomes of it without that.
+fn goal(found: &Found<Volume>, wish: &Wish, before: Option<&VolumeModification>) -> Result<Goal, Outcome<String>> {
+    let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::last(code, why)));
+    let volume = match found {
         Found::There(volume) => volume,
         Found::Missing => return failed("InvalidVolume.NotFound", "it does not exist".into()),
-        Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+        Found::Repeated => return Err(Outcome::Unchanged("it was given before".into())),
     };
-    if *goal == Goal::default() {
-        return Some(Outcome::Unchanged("it is so already".into()));
+    let goal = match wish.of(volume) {
+        Ok(goal) => goal,
+        Err(why) => return failed("InvalidParameterCombination", why),
+    };
+    if goal == Goal::default() {
+        return Err(Outcome::Unchanged("it is so already".into()));
     }
     if let (Some(new), Some(old)) = (goal.size, volume.size())
         && new < old
     {
         return failed("InvalidParameterValue", format!("it has {old} GiB: a volume can only grow"));
     }
-    let state = under_way.get(&sought.id).and_then(|m| m.modification_state());
-    if let Some(state @ (VolumeModificationState::Modifying | VolumeModificationState::Optimizing)) = state {
-        return failed("IncorrectModificationState", format!("an earlier change of it is {state}: it has to be completed first"));
+    match volume.state() {
+        Some(VolumeState::Available | VolumeState::InUse) => {}
+        state => return failed("IncorrectState", format!("it is {}", state.map_or("in no known state", VolumeState::as_str))),
     }
-    None
+    match before.and_then(|change| change.modification_state()) {
+        Some(state @ (VolumeModificationState::Modifying | VolumeModificationState::Optimizing)) => {
+            failed("IncorrectModificationState", format!("an earlier change of it is {state}: it has to be completed first"))
+        }
+        _ => Ok(goal),
+    }
 }
 
 /// The latest change of each volume that was ever changed. Asked for by filter: EC2 refuses a request that names a volume that never was.
@@ -202,7 +313,6 @@ async fn modifications(ec2: &Client, ids: &[String]) -> Result<HashMap<String, V
         let found: Vec<VolumeModification> = request.try_collect().await.doing(|| "list the changes of the volumes")?;
         for change in found {
             let Some(id) = change.volume_id().map(str::to_owned) else { continue };
-            let since = |m: &VolumeModification| m.start_time().map(|t| t.secs());
             if latest.get(&id).is_none_or(|known| since(known) <= since(&change)) {
                 latest.insert(id, change);
             }
@@ -211,10 +321,23 @@ async fn modifications(ec2: &Client, ids: &[String]) -> Result<HashMap<String, V
     Ok(latest)
 }
 
+/// When a change began, in seconds.
+fn since(change: &VolumeModification) -> Option<i64> {
+    change.start_time().map(|t| t.secs())
+}
+
 struct Modify {
     ec2: Client,
     snapshot: bool,
     wait: bool,
+}
+
+/// What came of asking for a change.
+enum Asked {
+    /// EC2 makes it: what is to be said of it, and when it began.
+    Accepted { told: String, since: Option<i64> },
+    /// It does not.
+    Settled(Outcome<String>),
 }
 
 #[async_trait]
@@ -246,105 +369,229 @@ impl Change for Modify {
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome<String>>> {
         let ids = items.iter().map(|i| i.id.as_str());
         let saved = if self.snapshot { snapshots::take(cx, &self.ec2, ids, "before it was modified").await } else { HashMap::new() };
-        let change = items.iter().map(|item| async {
-            match saved.get(&item.id) {
-                Some(Err(failure)) => Err(failure.clone()),
-                saved => self.modify(item, saved.and_then(|s| s.as_ref().ok())).await,
-            }
-        });
-        let changed: Vec<_> = stream::iter(change.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
-        let accepted: Vec<String> = items.iter().zip(&changed).filter(|(_, c)| c.is_ok()).map(|(i, _)| i.id.clone()).collect();
-        let mut awaited = if self.wait && !accepted.is_empty() { self.in_effect(cx, &accepted).await } else { HashMap::new() };
-        let outcome = |(item, changed): (&Item, Result<String, Failure>)| match (changed, awaited.remove(&item.id)) {
-            (Err(failure), _) => Outcome::Failed(failure),
-            (Ok(told), Some(Err(why))) => Outcome::Failed(Failure::last("NotInEffect", format!("{told}: {why}"))),
-            (Ok(told), Some(Ok(()))) => Outcome::Done(item.id.clone(), Some(format!("{told}, and is in effect"))),
-            (Ok(told), None) => Outcome::Done(item.id.clone(), Some(told)),
+        let ask = items.iter().map(|item| self.ask(cx, item, saved.get(&item.id)));
+        let asked: Vec<Asked> = stream::iter(ask.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
+        let mut awaited = if self.wait { self.in_effect(cx, items, &asked).await } else { HashMap::new() };
+        let outcome = |(item, asked): (&Item, Asked)| match asked {
+            Asked::Settled(outcome) => outcome,
+            Asked::Accepted { told, .. } => match awaited.remove(&item.id) {
+                Some(Err(why)) => Outcome::Failed(Failure::last("NotInEffect", format!("{told}: {why}"))),
+                Some(Ok(state)) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
+                None => Outcome::Done(item.id.clone(), Some(told)),
+            },
         };
-        Ok(items.iter().zip(changed).map(outcome).collect())
+        Ok(items.iter().zip(asked).map(outcome).collect())
     }
 }
 
 impl Modify {
-    /// Asks for the change of one volume, and says what EC2 made of it.
-    async fn modify(&self, item: &Item, snapshot: Option<&String>) -> Result<String, Failure> {
+    /// Asks for the change of one volume, unless it lacks the snapshot that it should have.
+    async fn ask(&self, cx: &Context, item: &Item, saved: Option<&Result<String, Failure>>) -> Asked {
+        let kept = match saved {
+            Some(Err(failure)) => return Asked::Settled(Outcome::Failed(failure.clone())),
+            Some(Ok(snapshot)) => Some(format!("its snapshot is {snapshot}")),
+            None => None,
+        };
+        let kept = kept.as_deref().unwrap_or_default();
+        // Snapshots take long: who stopped the run meanwhile does not want anything changed after them.
+        if cx.stop().is_asked() {
+            return Asked::Settled(Outcome::Skipped(with("not changed: the run was stopped".into(), kept)));
+        }
         let goal = item.goal.clone();
         let request = self.ec2.modify_volume().volume_id(&item.id).set_size(goal.size).set_volume_type(goal.kind);
         let request = request.set_iops(goal.iops).set_throughput(goal.throughput).send();
-        let kept = snapshot.map(|s| format!("; its snapshot is {s}")).unwrap_or_default();
-        match request.await.doing(|| format!("change the volume `{}`", item.id)) {
-            Ok(answer) => {
-                let state = answer.volume_modification.and_then(|m| m.modification_state);
-                let state = state.map_or_else(|| "accepted".to_owned(), |s| s.as_str().to_owned());
-                Ok(format!("the change to {} is {state}{kept}", item.goal.words()))
-            }
-            Err(e) => {
-                let failure = Failure::from(&e);
-                Err(Failure { message: format!("{}{kept}", failure.message), ..failure })
-            }
+        let error = match request.await.doing(|| format!("change the volume `{}`", item.id)) {
+            Ok(answer) => return accepted(item, answer.volume_modification.as_ref(), kept),
+            Err(e) => e,
+        };
+        match self.made_all_the_same(item).await {
+            Some(change) => accepted(item, Some(&change), kept),
+            None => Asked::Settled(Outcome::Failed(Failure::from(&error).and(kept))),
         }
     }
 
-    /// Waits until the volumes have their new size and performance, which they have while EC2 still optimizes them.
-    async fn in_effect(&self, cx: &Context, ids: &[String]) -> wait::Awaited {
+    /// The change that EC2 makes although it answered with an error: when an answer is lost, the request is sent again, and refused because the volume
+    /// is being changed already.
+    async fn made_all_the_same(&self, item: &Item) -> Option<VolumeModification> {
+        let now = match modifications(&self.ec2, std::slice::from_ref(&item.id)).await {
+            Ok(mut now) => now.remove(&item.id)?,
+            Err(e) => {
+                tracing::debug!("whether `{}` is changed all the same is not known: {e}", item.id);
+                return None;
+            }
+        };
+        (item.before.as_ref() != Some(&now) && item.goal.is_of(&now)).then_some(now)
+    }
+
+    /// Waits until the volumes that are being changed have their new size and performance, which they have while EC2 still optimizes them: gives the
+    /// state in which they have it, or why they do not.
+    async fn in_effect(&self, cx: &Context, items: &[Item], asked: &[Asked]) -> HashMap<String, Result<String, String>> {
+        let mut begun: HashMap<String, Option<i64>> = HashMap::new();
+        let mut ids: Vec<String> = Vec::new();
+        for (item, asked) in items.iter().zip(asked) {
+            if let Asked::Accepted { since, .. } = asked {
+                begun.insert(item.id.clone(), *since);
+                ids.push(item.id.clone());
+            }
+        }
+        let states: Mutex<HashMap<String, String>> = Mutex::default();
         let ec2 = &self.ec2;
         let look = |ids: Vec<String>| async move { modifications(ec2, &ids).await };
-        wait::for_all(cx, ids, look, |change: Option<&VolumeModification>, id| match change.map(|c| (c, c.modification_state())) {
-            Some((_, Some(VolumeModificationState::Optimizing | VolumeModificationState::Completed))) => Seen::Ready,
-            Some((c, Some(VolumeModificationState::Failed))) => {
-                Seen::Broken(format!("it has failed: {}", c.status_message().unwrap_or("EC2 gave no reason")))
+        let judge = |change: Option<&VolumeModification>, id: &str| {
+            let Some(change) = change else { return Seen::Broken(format!("EC2 shows no change of `{id}`")) };
+            if is_earlier(change, begun.get(id).copied().flatten()) {
+                return Seen::Going("not shown yet".into());
             }
-            Some((c, _)) => Seen::Going(format!("modifying ({}%)", c.progress().unwrap_or_default())),
-            None => Seen::Broken(format!("EC2 shows no change of `{id}`")),
-        })
-        .await
+            match change.modification_state() {
+                Some(state @ (VolumeModificationState::Optimizing | VolumeModificationState::Completed)) => {
+                    states.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), state.as_str().to_owned());
+                    Seen::Ready
+                }
+                Some(VolumeModificationState::Failed) => {
+                    Seen::Broken(format!("it has failed: {}", change.status_message().unwrap_or("EC2 gave no reason")))
+                }
+                _ => Seen::Going(state_of(change)),
+            }
+        };
+        let awaited = wait::for_all(cx, &ids, look, judge).await;
+        let mut states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
+        awaited.into_iter().map(|(id, seen)| (id.clone(), seen.map(|()| states.remove(&id).unwrap_or_default()))).collect()
     }
 }
 
-impl Goal {
-    fn words(&self) -> String {
-        let size = self.size.map(|s| format!("{s} GiB"));
-        let iops = self.iops.map(|i| format!("{i} IOPS"));
-        let throughput = self.throughput.map(|t| format!("{t} MiB/s"));
-        let kind = self.kind.as_ref().map(|k| k.as_str().to_owned());
-        [kind, size, iops, throughput].into_iter().flatten().collect::<Vec<_>>().join(", ")
-    }
+/// What is said of a change that EC2 makes.
+fn accepted(item: &Item, change: Option<&VolumeModification>, kept: &str) -> Asked {
+    let state = change.map_or_else(|| "accepted".to_owned(), state_of);
+    Asked::Accepted { told: with(format!("the change to {} is {state}", item.goal.words()), kept), since: change.and_then(since) }
+}
+
+/// What is said, and what is said of the snapshot after it.
+fn with(told: String, kept: &str) -> String {
+    if kept.is_empty() { told } else { format!("{told}; {kept}") }
+}
+
+/// The state of a change, and how far it is.
+fn state_of(change: &VolumeModification) -> String {
+    let state = change.modification_state().map_or("accepted", VolumeModificationState::as_str);
+    format!("{state} ({}%)", change.progress().unwrap_or_default())
+}
+
+/// Whether EC2 still shows the change before the one that is waited for ("Eventual consistency", EC2 API reference). What began in the same second, or
+/// the one before, is taken for it: EC2 takes no second change so soon.
+fn is_earlier(change: &VolumeModification, begun: Option<i64>) -> bool {
+    matches!((since(change), begun), (Some(shown), Some(begun)) if shown < begun - 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::primitives::DateTime;
+
     use super::*;
 
     fn volume(kind: VolumeType, size: i32, iops: Option<i32>) -> Volume {
-        Volume::builder().volume_type(kind).size(size).set_iops(iops).build()
+        Volume::builder().volume_type(kind).size(size).set_iops(iops).state(VolumeState::Available).build()
     }
 
+    fn wish(kind: Option<VolumeType>) -> Wish {
+        Wish { size: None, kind, iops: None, throughput: None }
+    }
+
+    #[track_caller]
     fn to_gp3(volume: &Volume) -> (Option<i32>, Option<i32>) {
-        let goal = Wish { size: None, kind: Some(Type::Gp3), iops: None, throughput: None }.of(volume);
-        assert_eq!(goal.kind, Some(VolumeType::Gp3));
+        let goal = wish(Some(VolumeType::Gp3)).of(volume).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((goal.kind, goal.size), (Some(VolumeType::Gp3), None));
         (goal.iops, goal.throughput)
     }
 
     #[test]
-    fn a_volume_that_becomes_gp3_keeps_what_it_had() {
+    fn a_gp2_volume_that_becomes_gp3_keeps_what_it_had() {
+        let gp2 = |size| volume(VolumeType::Gp2, size, None);
         // A small one has no more than gp3 has by itself, but for three MiB/s.
-        assert_eq!(to_gp3(&volume(VolumeType::Gp2, 8, None)), (None, Some(128)));
-        assert_eq!(to_gp3(&volume(VolumeType::Gp2, 500, None)), (None, Some(250)));
-        assert_eq!(to_gp3(&volume(VolumeType::Gp2, 2_000, None)), (Some(6_000), Some(250)));
-        assert_eq!(to_gp3(&volume(VolumeType::Gp2, 16_000, None)), (Some(16_000), Some(250)));
-        assert_eq!(to_gp3(&volume(VolumeType::Io1, 100, Some(4_000))), (Some(4_000), Some(1_000)));
-        assert_eq!(to_gp3(&volume(VolumeType::St1, 500, None)), (None, None));
+        assert_eq!(to_gp3(&gp2(8)), (None, Some(128)));
+        assert_eq!(to_gp3(&gp2(170)), (None, Some(128)));
+        assert_eq!(to_gp3(&gp2(171)), (None, Some(250)));
+        assert_eq!(to_gp3(&gp2(1_000)), (None, Some(250)));
+        assert_eq!(to_gp3(&gp2(1_001)), (Some(3_003), Some(250)));
+        assert_eq!(to_gp3(&gp2(5_334)), (Some(16_000), Some(250)));
+        assert_eq!(to_gp3(&gp2(16_384)), (Some(16_000), Some(250)));
     }
 
     #[test]
-    fn what_is_told_is_done_and_what_is_so_is_left() {
-        let wish = Wish { size: Some(8), kind: Some(Type::Gp3), iops: Some(3_500), throughput: Some(200) };
-        let goal = wish.of(&volume(VolumeType::Gp2, 2_000, None));
-        assert_eq!((goal.iops, goal.throughput, goal.size), (Some(3_500), Some(200), Some(8)));
-        let same = Wish { size: Some(8), kind: Some(Type::Gp2), iops: None, throughput: None };
-        assert_eq!(same.of(&volume(VolumeType::Gp2, 8, Some(100))), Goal::default());
-        // A type that has no IOPS to choose is not told any.
-        let st1 = Wish { size: None, kind: Some(Type::St1), iops: Some(4_000), throughput: None };
-        assert_eq!(st1.of(&volume(VolumeType::Gp3, 500, Some(3_000))).iops, None);
+    fn a_gp2_volume_that_grows_too_gets_what_it_would_have_had() {
+        let grown = Wish { size: Some(2_000), ..wish(Some(VolumeType::Gp3)) };
+        let goal = grown.of(&volume(VolumeType::Gp2, 100, None));
+        assert_eq!(goal, Ok(Goal { size: Some(2_000), kind: Some(VolumeType::Gp3), iops: Some(6_000), throughput: Some(250) }));
+    }
+
+    #[test]
+    fn provisioned_iops_are_kept_as_far_as_gp3_goes() {
+        let io = |kind, size, iops| to_gp3(&volume(kind, size, Some(iops)));
+        assert_eq!(io(VolumeType::Io1, 100, 400), (None, None), "gp3 has more by itself");
+        assert_eq!(io(VolumeType::Io1, 100, 1_000), (None, Some(250)));
+        assert_eq!(io(VolumeType::Io1, 1_000, 32_000), (Some(32_000), Some(500)));
+        assert_eq!(io(VolumeType::Io1, 2_000, 64_000), (Some(64_000), Some(1_000)));
+        assert_eq!(io(VolumeType::Io2, 100, 4_000), (Some(4_000), Some(1_000)));
+        assert_eq!(io(VolumeType::Io2, 1_000, 256_000), (Some(80_000), Some(2_000)));
+        assert_eq!(io(VolumeType::Io2, 8, 8_000), (Some(4_000), Some(1_000)), "500 IOPS a GiB are the most");
+    }
+
+    #[test]
+    fn disks_get_what_gp3_has_by_itself() {
+        for kind in [VolumeType::St1, VolumeType::Sc1, VolumeType::Standard] {
+            assert_eq!(to_gp3(&volume(kind, 500, None)), (None, None));
+        }
+    }
+
+    #[test]
+    fn what_becomes_io1_or_io2_keeps_its_iops() {
+        let to = |kind: VolumeType, volume: &Volume| wish(Some(kind)).of(volume).map(|goal| (goal.iops, goal.throughput));
+        assert_eq!(to(VolumeType::Io2, &volume(VolumeType::Io1, 100, Some(1_000))), Ok((Some(1_000), None)));
+        assert_eq!(to(VolumeType::Io2, &volume(VolumeType::Gp3, 100, Some(4_000))), Ok((Some(4_000), None)));
+        assert_eq!(to(VolumeType::Io1, &volume(VolumeType::Gp2, 2_000, Some(6_000))), Ok((Some(6_000), None)));
+        assert_eq!(to(VolumeType::Io1, &volume(VolumeType::Gp2, 100, Some(300))), Ok((None, None)));
+    }
+
+    #[test]
+    fn what_is_told_is_done() {
+        let told = Wish { iops: Some(3_500), throughput: Some(200), ..wish(Some(VolumeType::Gp3)) };
+        let goal = told.of(&volume(VolumeType::Gp2, 2_000, None)).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((goal.iops, goal.throughput), (Some(3_500), Some(200)));
+        // The throughput that is kept is no more than the IOPS that are told can have.
+        let told = Wish { iops: Some(3_000), ..wish(Some(VolumeType::Gp3)) };
+        let goal = told.of(&volume(VolumeType::Io2, 100, Some(8_000))).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((goal.iops, goal.throughput), (Some(3_000), Some(750)));
+    }
+
+    #[test]
+    fn what_is_so_already_is_not_asked_for() {
+        let same = Wish { size: Some(8), iops: Some(3_000), throughput: Some(125), ..wish(Some(VolumeType::Gp3)) };
+        let gp3 = Volume::builder().volume_type(VolumeType::Gp3).size(8).iops(3_000).throughput(125).build();
+        assert_eq!(same.of(&gp3), Ok(Goal::default()));
+        assert_eq!(Wish { size: Some(9), ..same }.of(&gp3), Ok(Goal { size: Some(9), ..Goal::default() }));
+    }
+
+    #[test]
+    fn types_without_iops_or_throughput_to_choose_are_not_told_any() {
+        let iops = Wish { iops: Some(4_000), ..wish(None) };
+        for kind in [VolumeType::Gp2, VolumeType::St1, VolumeType::Sc1, VolumeType::Standard] {
+            assert!(iops.of(&volume(kind, 500, None)).is_err_and(|why| why.contains("IOPS")));
+        }
+        let throughput = Wish { throughput: Some(200), ..wish(None) };
+        assert!(throughput.of(&volume(VolumeType::Io2, 500, Some(4_000))).is_err_and(|why| why.contains("throughput")));
+        // From a type that has them to one that does not: what it had is not sent along.
+        let goal = wish(Some(VolumeType::St1)).of(&volume(VolumeType::Gp3, 500, Some(4_000)));
+        assert_eq!(goal, Ok(Goal { kind: Some(VolumeType::St1), ..Goal::default() }));
+    }
+
+    #[test]
+    fn a_change_that_ec2_shows_is_told_from_the_one_before() {
+        let change = |at: i64| VolumeModification::builder().target_size(20).start_time(DateTime::from_secs(at)).build();
+        assert!(is_earlier(&change(100), Some(200)));
+        assert!(!is_earlier(&change(200), Some(200)));
+        assert!(!is_earlier(&change(199), Some(200)));
+        assert!(!is_earlier(&change(100), None));
+        let goal = Goal { size: Some(20), ..Goal::default() };
+        assert!(goal.is_of(&change(1)));
+        assert!(!Goal { iops: Some(4_000), ..goal }.is_of(&change(1)));
     }
 }

@@ -16,16 +16,24 @@ const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// What stays as it is in a query (RFC 3986, unreserved characters).
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The address for one snapshot; `key` is the ARN of the key that the copy is encrypted with, when one is given.
-pub async fn copy_url(cx: &Context, source_region: &str, target_region: &str, snapshot: &str, key: Option<&str>) -> Result<String> {
+/// The address for one snapshot. Of encryption it says what the request says that it is sent with: whether that is asked for, and the ARN of the key
+/// when one is given.
+pub async fn copy_url(
+    cx: &Context,
+    source_region: &str,
+    target_region: &str,
+    snapshot: &str,
+    encrypt: bool,
+    key: Option<&str>,
+) -> Result<String> {
     let mut query = vec![
         ("Action", "CopySnapshot"),
         ("Version", "2016-11-15"),
         ("SourceRegion", source_region),
         ("SourceSnapshotId", snapshot),
         ("DestinationRegion", target_region),
-        ("Encrypted", "true"),
     ];
+    query.extend(encrypt.then_some(("Encrypted", "true")));
     query.extend(key.map(|key| ("KmsKeyId", key)));
     let host = format!("ec2.{source_region}.{}", domain(source_region));
     let url = format!("https://{host}/?{}", encoded(query.iter().copied()));

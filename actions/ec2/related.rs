@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use aaws::{Call, Context, Doing, Error, Failure, Grant, Outcome, Result};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReferenceResourceType, Snapshot};
+use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReference, ImageReferenceResourceType, Snapshot, Tag};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use super::find::{self, Thing};
 use super::{snapshots, tags};
 
-/// How AWS Backup describes the snapshots that it takes; not all of them have its tags.
-const BACKUP_DESCRIPTION: &str = "This snapshot is created by the AWS Backup service";
+/// How AWS Backup describes the snapshots and images that it makes; not all of them have its tags.
+const BACKUP_DESCRIPTIONS: &[&str] =
+    &["This snapshot is created by the AWS Backup service", "This image is created by the AWS Backup service"];
+
+/// Tags of volumes and snapshots that Kubernetes made for a claim, and will look for (Kubernetes' AWS EBS CSI driver and its predecessor).
+const KUBERNETES: &[&str] = &["kubernetes.io/created-for/pvc/name", "kubernetes.io/created-for/pv/name", "ebs.csi.aws.com/cluster"];
 
 /// Codes by which EC2, or what stands in for it, says that it does not know an operation.
 pub const UNKNOWN_OPERATION: &[&str] =
@@ -85,8 +89,20 @@ pub async fn users(ec2: &Client, snapshots: &[String]) -> Result<BTreeMap<String
 
 /// Why a snapshot is not to be deleted, whoever asks.
 pub fn kept(snapshot: &Snapshot) -> Option<String> {
-    let backup = tags::of_aws_backup(snapshot.tags()) || snapshot.description().is_some_and(|d| d.starts_with(BACKUP_DESCRIPTION));
-    backup.then(|| "AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`".to_owned())
+    kept_by_backup(snapshot.tags(), snapshot.description())
+}
+
+/// Why a thing with these tags and this description is left to AWS Backup.
+fn kept_by_backup(tags: &[Tag], description: Option<&str>) -> Option<String> {
+    let described = description.is_some_and(|d| BACKUP_DESCRIPTIONS.iter().any(|begin| d.starts_with(*begin)));
+    let why = "AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`";
+    (described || tags::of_aws_backup(tags)).then(|| why.to_owned())
+}
+
+/// Why a thing with these tags is left to Kubernetes.
+pub fn kept_by_kubernetes(tags: &[Tag]) -> Option<String> {
+    let (key, value) = KUBERNETES.iter().find_map(|key| Some((*key, tags::value(tags, key)?)))?;
+    Some(format!("Kubernetes made it (`{key}`: `{value}`): delete the claim instead"))
 }
 
 /// The locks on snapshots, by their ids. EC2 refuses to delete what is locked anyway: where the locks cannot be listed, nothing is lost but the reason.
@@ -101,6 +117,11 @@ pub async fn locks(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Strin
                 Err(e) if is_not_to_be_had(&e) => {
                     tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
                     return Ok(locks);
+                }
+                // One that went in the meantime keeps EC2 from telling of the others.
+                Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => {
+                    tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
+                    break;
                 }
                 Err(e) => return Err(e),
             };
@@ -130,48 +151,97 @@ fn is_not_to_be_had(error: &Error) -> bool {
 #[derive(Debug, Default, Clone)]
 pub struct Uses {
     /// Launch templates, parameters and recipes that name it.
-    pub named_by: Vec<String>,
+    named_by: Vec<String>,
+    /// Why EC2 did not tell what names it.
+    unknown_names: Option<Failure>,
     /// Instances that were launched from it, which do without it.
     pub instances: usize,
     /// Whom it is shared with.
-    pub shared_with: Vec<String>,
+    shared_with: Vec<String>,
+    /// Why EC2 did not tell whom it is shared with.
+    unknown_shares: Option<Failure>,
 }
 
-/// What uses images, by their ids. Where references cannot be looked up, that is said once.
+/// What uses images, by their ids. Where references may not be looked up at all, that is said once; what cannot be told of one image keeps only that
+/// one.
 pub async fn uses(cx: &Context, ec2: &Client, images: &[&Image]) -> Result<HashMap<String, Uses>> {
     let mut uses: HashMap<String, Uses> = images.iter().map(|i| (i.id().to_owned(), Uses::default())).collect();
     let ids: Vec<String> = images.iter().map(|i| i.id().to_owned()).collect();
-    'chunks: for some in ids.chunks(find::MOST_VALUES) {
-        let mut token = None;
-        loop {
-            let request = ec2.describe_image_references().set_image_ids(Some(some.to_vec())).include_all_resource_types(true);
-            let answer = match request.set_next_token(token).send().await.doing(|| "ask what refers to the images") {
-                Ok(answer) => answer,
-                Err(e) if is_not_to_be_had(&e) => {
-                    tracing::warn!("whether launch templates, parameters or recipes name the images is not known: {e}");
-                    break 'chunks;
-                }
-                Err(e) => return Err(e),
-            };
-            for reference in answer.image_references() {
-                let Some(of) = reference.image_id().and_then(|id| uses.get_mut(id)) else { continue };
-                match reference.resource_type() {
-                    Some(ImageReferenceResourceType::Ec2Instance) => of.instances += 1,
-                    _ => of.named_by.extend(reference.arn().map(str::to_owned)),
-                }
-            }
-            token = answer.next_token.filter(|t| !t.is_empty());
-            if token.is_none() {
-                break;
-            }
+    add_references(ec2, &ids, &mut uses).await?;
+    let shared = images.iter().map(|image| async move { (image.id().to_owned(), shared_with(ec2, image).await) });
+    let shared: Vec<_> = stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
+    for (id, with) in shared {
+        let of = uses.entry(id).or_default();
+        match with {
+            Ok(with) => of.shared_with = with,
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => of.unknown_shares = Some(Failure::from(&e)),
         }
     }
-    let shared = images.iter().map(|image| async move { Ok::<_, Error>((image.id().to_owned(), shared_with(ec2, image).await?)) });
-    let shared: Vec<_> = stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await?;
-    for (id, with) in shared {
-        uses.entry(id).or_default().shared_with = with;
-    }
     Ok(uses)
+}
+
+async fn add_references(ec2: &Client, ids: &[String], uses: &mut HashMap<String, Uses>) -> Result<()> {
+    for some in ids.chunks(find::MOST_VALUES) {
+        match references(ec2, some).await {
+            Ok(found) => found.iter().for_each(|reference| note(reference, uses)),
+            Err(e) if may_not_be_asked(&e) => {
+                tracing::warn!("whether launch templates, parameters or recipes name the images is not known: {e}");
+                return Ok(());
+            }
+            // One image of which EC2 does not tell keeps it from telling of the others.
+            Err(e) if blames_an_image(&e) => {
+                for id in some {
+                    match references(ec2, std::slice::from_ref(id)).await {
+                        Ok(found) => found.iter().for_each(|reference| note(reference, uses)),
+                        Err(e) if blames_an_image(&e) => uses.entry(id.clone()).or_default().unknown_names = Some(Failure::from(&e)),
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// All that refers to these images, page by page.
+async fn references(ec2: &Client, ids: &[String]) -> Result<Vec<ImageReference>> {
+    let mut found = Vec::new();
+    let mut token = None;
+    loop {
+        let request = ec2.describe_image_references().set_image_ids(Some(ids.to_vec())).include_all_resource_types(true);
+        let answer = request.set_next_token(token).send().await.doing(|| "ask what refers to the images")?;
+        found.extend(answer.image_references().iter().cloned());
+        token = answer.next_token.filter(|t| !t.is_empty());
+        if token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+fn note(reference: &ImageReference, uses: &mut HashMap<String, Uses>) {
+    let Some(id) = reference.image_id() else { return };
+    let Some(of) = uses.get_mut(id) else { return };
+    match reference.resource_type() {
+        Some(ImageReferenceResourceType::Ec2Instance) => of.instances += 1,
+        // What has no ARN, or is of a kind that is not known here, refers to it all the same.
+        kind => {
+            let named = reference.arn().or(kind.map(ImageReferenceResourceType::as_str));
+            of.named_by.push(named.unwrap_or("something that EC2 does not name").to_owned());
+        }
+    }
+}
+
+/// Whether the references of images may not be asked for, or EC2 says that it does not know the question. An answer that is none, such as a 500
+/// without a code, says neither: what could break is then not known, and nothing is deregistered.
+fn may_not_be_asked(error: &Error) -> bool {
+    is_not_to_be_had(error) && !matches!(error.code(), Some("HTTP500" | "UnreadableAnswer"))
+}
+
+/// Whether EC2 has something against an image that was asked for, and so did not answer for any of them.
+fn blames_an_image(error: &Error) -> bool {
+    error.code().is_some_and(|code| code.starts_with("InvalidAMIID"))
 }
 
 /// The accounts, groups and organizations that may launch an image.
@@ -180,7 +250,12 @@ async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
         return Ok(vec!["everyone".into()]);
     }
     let request = ec2.describe_image_attribute().image_id(image.id()).attribute(ImageAttributeName::LaunchPermission);
-    let answer = request.send().await.doing(|| format!("ask whom the image `{}` is shared with", image.id()))?;
+    let answer = match request.send().await.doing(|| format!("ask whom the image `{}` is shared with", image.id())) {
+        Ok(answer) => answer,
+        // It went in the meantime, or never became available: nobody can launch it.
+        Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
     let with = |p: &aws_sdk_ec2::types::LaunchPermission| {
         let group = p.group().map(|g| g.as_str().to_owned());
         p.user_id().or(p.organization_arn()).or(p.organizational_unit_arn()).map(str::to_owned).or(group)
@@ -188,41 +263,43 @@ async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
     Ok(answer.launch_permissions().iter().filter_map(with).collect())
 }
 
-/// Why an image is not to be deregistered, unless the person means it.
-pub fn image_kept(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<String> {
-    if tags::of_aws_backup(image.tags()) {
-        return Some("AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`".into());
+/// Why an image is not to be deregistered, unless the person means it: skipped for a reason, or failed where the reasons could not be looked up.
+pub fn image_verdict(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<Outcome> {
+    if let Some(why) = kept_by_backup(image.tags(), image.description()) {
+        return Some(Outcome::Skipped(why));
     }
     if let Some(state) = image.deregistration_protection().filter(|p| p.starts_with("enabled") || p.starts_with("disabled after")) {
-        return Some(format!("it is protected against being deregistered ({state})"));
+        return Some(Outcome::Skipped(format!("it is protected against being deregistered ({state})")));
     }
     if !referenced && !uses.named_by.is_empty() {
-        return Some(format!("it is named by {}: change them first, or give `referenced`", uses.named_by.join(", ")));
+        let names = uses.named_by.join(", ");
+        return Some(Outcome::Skipped(format!("it is named by {names}: change them first, or give `referenced`")));
     }
     if !shared && !uses.shared_with.is_empty() {
-        return Some(format!("it is shared with {}: give `shared` if that is meant", uses.shared_with.join(", ")));
+        let with = uses.shared_with.join(", ");
+        return Some(Outcome::Skipped(format!("it is shared with {with}: give `shared` if that is meant")));
     }
-    None
+    // What is not known is not taken for nothing.
+    let unknown = uses.unknown_names.as_ref().filter(|_| !referenced).or(uses.unknown_shares.as_ref().filter(|_| !shared));
+    unknown.cloned().map(Outcome::Failed)
 }
 
-/// Deregisters an image. One that is not there any more is unchanged. An error is one that the next call would meet too.
-pub async fn deregister(ec2: &Client, id: &str) -> Result<Outcome> {
+/// Deregisters an image. One that is not there any more is unchanged.
+pub async fn deregister(ec2: &Client, id: &str) -> Outcome {
     match ec2.deregister_image().image_id(id).send().await.doing(|| format!("deregister the image `{id}`")) {
-        Ok(_) => Ok(Outcome::done(())),
+        Ok(_) => Outcome::done(()),
         Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => {
-            Ok(Outcome::Unchanged("it does not exist any more".into()))
+            Outcome::Unchanged("it does not exist any more".into())
         }
-        Err(e) if e.is_fatal() => Err(e),
-        Err(e) => Ok(Outcome::Failed(Failure::from(&e))),
+        Err(e) => Outcome::Failed(Failure::from(&e)),
     }
 }
 
-/// Deletes a snapshot. One that is not there any more is unchanged. An error is one that the next call would meet too.
-pub async fn delete_snapshot(ec2: &Client, id: &str) -> Result<Outcome> {
+/// Deletes a snapshot. One that is not there any more is unchanged.
+pub async fn delete_snapshot(ec2: &Client, id: &str) -> Outcome {
     match snapshots::delete(ec2, id).await {
-        Ok(true) => Ok(Outcome::done(())),
-        Ok(false) => Ok(Outcome::Unchanged("it does not exist any more".into())),
-        Err(e) if e.is_fatal() => Err(e),
-        Err(e) => Ok(Outcome::Failed(Failure::from(&e))),
+        Ok(true) => Outcome::done(()),
+        Ok(false) => Outcome::Unchanged("it does not exist any more".into()),
+        Err(e) => Outcome::Failed(Failure::from(&e)),
     }
 }

@@ -106,9 +106,8 @@ impl Action for ShareSnapshots {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let sought = find::seek::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
         let share = Share { ec2, account: self.target_account.0, add: !self.unshare };
-        let verdicts = find::unless_stopped(cx, share.verdicts(cx, &sought)).await?;
-        let items = sought.into_iter().zip(verdicts).map(|(s, verdict)| Ok(Shared { id: s.id, verdict }));
-        Ok(cx.change(stream::iter(items.collect::<Vec<_>>()), share).await?.done())
+        let items = find::unless_stopped(cx, share.look(cx, &sought)).await?;
+        Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }
 }
 
@@ -117,6 +116,16 @@ aaws::register!(ShareSnapshots);
 struct Shared {
     id: String,
     verdict: Option<Outcome<String>>,
+    /// What could not be made sure of.
+    doubt: Option<String>,
+}
+
+/// What is known of a key.
+enum Manager {
+    Aws,
+    Customer,
+    /// It could not be looked at, for this reason.
+    Unknown(String),
 }
 
 struct Share {
@@ -127,31 +136,23 @@ struct Share {
 
 impl Share {
     /// What is clear of each snapshot before anything is changed.
-    async fn verdicts(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<Vec<Option<Outcome<String>>>> {
-        let managed = if self.add { self.managed(cx, sought).await? } else { HashMap::new() };
-        let verdicts = sought.iter().map(|s| self.verdict(s, &managed));
-        stream::iter(verdicts.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+    async fn look(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<Vec<Shared>> {
+        let managers = if self.add { managers(cx, sought).await? } else { HashMap::new() };
+        let shared = sought.iter().map(|s| self.shared(s, &managers));
+        stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
     }
 
-    /// Which of the snapshots' keys AWS manages; each key is looked at once.
-    async fn managed(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<HashMap<String, bool>> {
-        let mut managed = HashMap::new();
-        for key in sought.iter().filter_map(|s| s.found.there()).filter_map(|s| s.kms_key_id()) {
-            if managed.contains_key(key) {
-                continue;
-            }
-            match kms::is_managed_by_aws(cx, key).await? {
-                Some(is) => drop(managed.insert(key.to_owned(), is)),
-                None => {
-                    tracing::warn!("whether AWS manages the key {key} may not be looked at: sharing what it encrypts may be refused");
-                    managed.insert(key.to_owned(), false);
-                }
-            }
-        }
-        Ok(managed)
+    async fn shared(&self, sought: &Sought<Snapshot>, managers: &HashMap<String, Manager>) -> Result<Shared> {
+        let manager = sought.found.there().and_then(|s| s.kms_key_id()).and_then(|key| managers.get(key));
+        let verdict = self.verdict(sought, manager).await?;
+        let doubt = match manager {
+            Some(Manager::Unknown(why)) => Some(format!("its key could not be looked at ({why}): the account may not be able to use it")),
+            _ => None,
+        };
+        Ok(Shared { id: sought.id.clone(), verdict, doubt })
     }
 
-    async fn verdict(&self, sought: &Sought<Snapshot>, managed: &HashMap<String, bool>) -> Result<Option<Outcome<String>>> {
+    async fn verdict(&self, sought: &Sought<Snapshot>, manager: Option<&Manager>) -> Result<Option<Outcome<String>>> {
         let snapshot = match &sought.found {
             Found::There(snapshot) => snapshot,
             Found::Missing => {
@@ -159,7 +160,7 @@ impl Share {
             }
             Found::Repeated => return Ok(Some(Outcome::Unchanged("it was given before".into()))),
         };
-        if snapshot.kms_key_id().and_then(|key| managed.get(key)) == Some(&true) {
+        if matches!(manager, Some(Manager::Aws)) {
             let why = "it is encrypted with the AWS managed key: share a copy that is encrypted with a key of yours";
             return Ok(Some(Outcome::Failed(Failure::last("AwsManagedKey", why))));
         }
@@ -182,6 +183,28 @@ impl Share {
     }
 }
 
+/// Who manages the snapshots' keys; each key is looked at once. One that cannot be looked at keeps nobody from sharing: EC2 has the last word.
+async fn managers(cx: &Context, sought: &[Sought<Snapshot>]) -> Result<HashMap<String, Manager>> {
+    let mut managers = HashMap::new();
+    for key in sought.iter().filter_map(|s| s.found.there()).filter_map(|s| s.kms_key_id()) {
+        if managers.contains_key(key) {
+            continue;
+        }
+        let manager = match kms::is_managed_by_aws(cx, key).await {
+            Ok(Some(true)) => Manager::Aws,
+            Ok(Some(false)) => Manager::Customer,
+            Ok(None) => Manager::Unknown("access to it is denied".into()),
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => Manager::Unknown(e.code().unwrap_or("no answer").to_owned()),
+        };
+        if let Manager::Unknown(why) = &manager {
+            tracing::warn!("the key {key} cannot be looked at ({why}): sharing what it encrypts may be refused");
+        }
+        managers.insert(key.to_owned(), manager);
+    }
+    Ok(managers)
+}
+
 #[async_trait]
 impl Change for Share {
     type Item = Shared;
@@ -195,8 +218,9 @@ impl Change for Share {
         if self.add { format!("share with {}", self.account) } else { format!("share no more with {}", self.account) }
     }
 
-    fn plan(&self, _: &Shared) -> Option<String> {
-        Some(format!("it would be {} {}", if self.add { "shared with" } else { "shared no more with" }, self.account))
+    fn plan(&self, snapshot: &Shared) -> Option<String> {
+        let plan = format!("it would be {} {}", if self.add { "shared with" } else { "shared no more with" }, self.account);
+        Some(snapshot.doubt.iter().fold(plan, |plan, doubt| format!("{plan}; {doubt}")))
     }
 
     fn verdict(&self, snapshot: &Shared) -> Option<Outcome<String>> {
@@ -205,12 +229,12 @@ impl Change for Share {
 
     async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
         let mut outcomes = Vec::with_capacity(snapshots.len());
-        for Shared { id, .. } in snapshots {
+        for Shared { id, doubt, .. } in snapshots {
             let operation = if self.add { OperationType::Add } else { OperationType::Remove };
             let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
             let request = request.operation_type(operation).user_ids(&self.account);
             request.send().await.doing(|| format!("change whom the snapshot `{id}` is shared with"))?;
-            outcomes.push(Outcome::Done(id.clone(), None));
+            outcomes.push(Outcome::Done(id.clone(), doubt.clone()));
         }
         Ok(outcomes)
     }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use aaws::poll::Patience;
+use aaws::poll::{Looks, Patience};
 use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
@@ -21,6 +21,9 @@ use super::{kms, snapshots, tags, volumes, wait};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
 const MARK: &str = "aaws:swap";
+
+/// How often a volume is attached to a device that is not free yet.
+const TRIES: u32 = 8;
 
 /// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any.
 macro_rules! calls {
@@ -136,6 +139,13 @@ struct Attachment {
     instance: String,
     device: String,
     delete_on_termination: bool,
+}
+
+/// A snapshot that a copy is made from.
+struct Taken {
+    id: String,
+    volume: String,
+    mark: String,
 }
 
 /// A volume and the encrypted copy in its place.
@@ -381,12 +391,16 @@ impl Steps for Swap {
         }
         let mut taken = Vec::with_capacity(job.originals.len());
         for original in &job.originals {
-            taken.push(self.snapshot(original.volume.id(), undo).await?);
+            let snapshot = self.snapshot(original.volume.id(), undo).await?;
+            tracing::info!("`{}`: {} is taken of {}", job.id, snapshot.id, original.volume.id());
+            taken.push(snapshot);
         }
-        self.completed(cx, &taken).await?;
+        let ids: Vec<String> = taken.iter().map(|t| t.id.clone()).collect();
+        self.completed(cx, &ids).await?;
         let mut copied = Vec::with_capacity(job.originals.len());
         for (original, snapshot) in job.originals.iter().zip(&taken) {
-            let copy = self.copy(&original.volume, snapshot, undo).await?;
+            let copy = self.copy(&original.volume, &snapshot.id, undo).await?;
+            tracing::info!("`{}`: {copy} is made from {}", job.id, snapshot.id);
             copied.push(Copied { original: original.volume.id().to_owned(), copy });
         }
         for made in &copied {
@@ -405,8 +419,8 @@ impl Steps for Swap {
         }
         // From here on nothing is undone: the copies are in use.
         let mut told: Vec<_> = copied.iter().map(|c| format!("{} takes the place of {}, which is kept", c.copy, c.original)).collect();
-        for snapshot in &taken {
-            if let Err(e) = snapshots::delete(&self.ec2, snapshot).await {
+        for snapshot in self.all_of(&taken).await {
+            if let Err(e) = snapshots::delete(&self.ec2, &snapshot).await {
                 tracing::warn!("`{}`: the snapshot `{snapshot}` is left over: {e}", job.id);
                 told.push(format!("the snapshot {snapshot} is left over: {e}"));
             }
@@ -420,10 +434,16 @@ impl Steps for Swap {
             // One that was never started is stopped already, which EC2 takes for an answer.
             Step::Start { instance } => self.stop(cx, instance, Patience::ToTheEnd).await,
             Step::Snapshot { volume, mark, snapshot } => {
-                let made = match snapshot {
-                    Some(id) => vec![id.clone()],
-                    None => self.marked(volume, mark).await?,
+                let mut made = match self.marked(volume, mark).await {
+                    Ok(made) => made,
+                    Err(e) if snapshot.is_none() => return Err(e),
+                    Err(_) => Vec::new(),
                 };
+                if let Some(id) = snapshot
+                    && !made.contains(id)
+                {
+                    made.push(id.clone());
+                }
                 for id in made {
                     snapshots::delete(&self.ec2, &id).await?;
                 }
@@ -456,7 +476,7 @@ impl Swap {
         request.await.doing(|| format!("start the instance `{instance}`")).map(drop)
     }
 
-    async fn snapshot(&self, volume: &str, undo: &mut Undo<Step>) -> Result<String> {
+    async fn snapshot(&self, volume: &str, undo: &mut Undo<Step>) -> Result<Taken> {
         let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let step = |snapshot| Step::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
         undo.push(step(None));
@@ -464,7 +484,22 @@ impl Swap {
         let id = snapshots::begin(&self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
         undo.forget_last();
         undo.push(step(Some(id.clone())));
-        Ok(id)
+        Ok(Taken { id, volume: volume.to_owned(), mark })
+    }
+
+    /// The snapshots that were taken, and those that were taken beside them: EC2 has no client token for snapshots, so that a request whose answer was
+    /// lost, and that was sent again, makes a second one.
+    async fn all_of(&self, taken: &[Taken]) -> Vec<String> {
+        let mut all: Vec<String> = taken.iter().map(|t| t.id.clone()).collect();
+        for t in taken {
+            match self.marked(&t.volume, &t.mark).await {
+                Ok(marked) => all.extend(marked.into_iter().filter(|id| *id != t.id)),
+                Err(e) => {
+                    tracing::warn!("whether another snapshot of `{}` is left over (tagged {MARK}={}) is not known: {e}", t.volume, t.mark)
+                }
+            }
+        }
+        all
     }
 
     async fn completed(&self, cx: &Context, snapshots: &[String]) -> Result<()> {
@@ -516,16 +551,38 @@ impl Swap {
 
     async fn detach(&self, volume: &str, at: &Attachment) -> Result<()> {
         let request = self.ec2.detach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
-        request.send().await.doing(|| format!("detach the volume `{volume}` from the instance `{}`", at.instance)).map(drop)
+        let answer = request.send().await.doing(|| format!("detach the volume `{volume}` from the instance `{}`", at.instance));
+        let Err(e) = answer else { return Ok(()) };
+        // When an answer is lost, the request is sent again, and refused because it is so already.
+        if self.is_at(volume, at).await == Some(false) { Ok(()) } else { Err(e) }
     }
 
     async fn attach(&self, volume: &str, at: &Attachment) -> Result<()> {
-        let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
-        request
-            .send()
-            .await
-            .doing(|| format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device))
-            .map(drop)
+        let mut looks = Looks::new();
+        let mut tries = 0;
+        loop {
+            let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
+            let doing = || format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device);
+            let Err(e) = request.send().await.doing(doing) else { return Ok(()) };
+            if self.is_at(volume, at).await == Some(true) {
+                return Ok(());
+            }
+            // A device is free a little later than the volume that was there.
+            let busy = matches!(&e, Error::Aws(e) if e.message.contains("already in use"));
+            tries += 1;
+            if !busy || tries == TRIES {
+                return Err(e);
+            }
+            looks.pause().await;
+        }
+    }
+
+    /// Whether a volume is attached to the instance, or is being attached; nothing when that cannot be seen.
+    async fn is_at(&self, volume: &str, at: &Attachment) -> Option<bool> {
+        let volume = find::one::<Volume>(&self.ec2, volume).await.ok()??;
+        let here = volume.attachments().iter().find(|a| a.instance_id() == Some(at.instance.as_str()));
+        let gone = [VolumeAttachmentState::Detached, VolumeAttachmentState::Detaching];
+        Some(here.and_then(|a| a.state()).is_some_and(|state| !gone.contains(state)))
     }
 
     async fn delete_on_termination(&self, at: &Attachment) -> Result<()> {
@@ -538,6 +595,13 @@ impl Swap {
 
     /// The original where it was, whatever was done so far: looked at anew, because the answer of the last call may have been lost.
     async fn put_back(&self, cx: &Context, original: &str, copy: &str, at: &Attachment) -> Result<()> {
+        // It may run with the copies, when it could not be stopped: what it writes to them is nowhere else.
+        let host = find::one::<Instance>(&self.ec2, &at.instance).await?;
+        let state = host.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
+        if state != Some(&InstanceStateName::Stopped) {
+            let state = state.map_or("in no known state", InstanceStateName::as_str);
+            return Err(Error::Failed(format!("the instance `{}` is {state}: no volume is taken from under it", at.instance)));
+        }
         let attached = |volume: &Volume| {
             let here = |a: &&aws_sdk_ec2::types::VolumeAttachment| a.instance_id() == Some(at.instance.as_str());
             volume.attachments().iter().find(here).cloned().filter(|a| a.state() != Some(&VolumeAttachmentState::Detached))

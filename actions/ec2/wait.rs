@@ -71,13 +71,17 @@ pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Pa
 
 /// Waits until a volume is attached to the instance, and nothing of it is under way any more.
 pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, patience: Patience) -> Result<()> {
+    let unseen = std::sync::atomic::AtomicU32::new(0);
     for_one::<Volume>(cx, ec2, id, patience, |volume| {
         let Some(volume) = volume else { return Seen::Broken(format!("the volume `{id}` is gone")) };
         let attachment = volume.attachments().iter().find(|a| a.instance_id() == Some(instance));
         match attachment.and_then(|a| a.state()) {
             Some(VolumeAttachmentState::Attached) => Seen::Ready,
             Some(state) => Seen::Going(state.as_str().to_owned()),
-            None if volume.state() == Some(&VolumeState::Available) => Seen::Going("not attached yet".into()),
+            // EC2 shows it with a delay, or takes it back without an error.
+            None if volume.state() == Some(&VolumeState::Available) => unseen_yet(&unseen, || {
+                format!("EC2 did not attach the volume `{id}` to the instance `{instance}`: its KMS key may not be allowed for this")
+            }),
             None => Seen::Going(volume.state().map_or("without a state", VolumeState::as_str).to_owned()),
         }
     })
@@ -86,6 +90,7 @@ pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &st
 
 /// Waits until an instance is in the state that is wanted.
 pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, patience: Patience) -> Result<()> {
+    let unseen = std::sync::atomic::AtomicU32::new(0);
     for_one::<Instance>(cx, ec2, id, patience, |instance| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
@@ -96,10 +101,16 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
             Some(state @ (InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) if wanted != InstanceStateName::Terminated => {
                 Seen::Broken(format!("the instance `{id}` is {state}"))
             }
-            // EC2 takes a start back when it has no capacity, or when a KMS key is not allowed to it.
+            // EC2 takes a start back when it has no capacity, or when a KMS key is not allowed to it, and says why. With the reason of the stop, or none,
+            // it may be how the instance was before the start ("Eventual consistency", EC2 API reference).
             Some(state @ InstanceStateName::Stopped) if wanted == InstanceStateName::Running => {
-                let why = instance.and_then(|i| i.state_reason()).and_then(|r| r.message()).unwrap_or("EC2 gave no reason");
-                Seen::Broken(format!("the instance `{id}` did not start and is {state}: {why}"))
+                let reason = instance.and_then(|i| i.state_reason());
+                let told = || {
+                    let why = reason.and_then(|r| r.message()).filter(|m| !m.is_empty()).unwrap_or("EC2 gave no reason");
+                    format!("the instance `{id}` did not start and is {state}: {why}")
+                };
+                let is_new = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
+                if is_new { Seen::Broken(told()) } else { unseen_yet(&unseen, told) }
             }
             Some(state) => Seen::Going(state.as_str().to_owned()),
         }

@@ -384,8 +384,8 @@ mod tests {
 <Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"#;
         let failure = root_error(root).expect("an error");
         assert_eq!((failure.code.as_str(), failure.transient), ("InternalError", true));
-        assert_eq!(root_error(b"<DeleteResult><Error><Code>SlowDown</Code></Error></DeleteResult>"), None);
-        assert_eq!(root_error(b"<html>"), None);
+        assert!(root_error(b"<DeleteResult><Error><Code>SlowDown</Code></Error></DeleteResult>").is_none());
+        assert!(root_error(b"<html>").is_none());
     }
 
     #[test]

@@ -96,11 +96,9 @@ impl<S: Steps> Change for Stepwise<S> {
             let failed = !matches!(outcome, Ok(Outcome::Done(..) | Outcome::Unchanged(_) | Outcome::Skipped(_)));
             let undone = if failed { self.unwind(cx, undo).await } else { String::new() };
             outcomes.push(match outcome {
-                Ok(Outcome::Failed(failure)) => Outcome::Failed(told(failure, &undone)),
+                Ok(Outcome::Failed(failure)) => Outcome::Failed(failure.and(&undone)),
                 Ok(outcome) => outcome,
-                // What was undone has to be said of this item, so the error cannot stand for the whole run; the next item will meet it too.
-                Err(e) if e.is_fatal() && undone.is_empty() => return Err(e),
-                Err(e) => Outcome::Failed(told(Failure::from(&e), &undone)),
+                Err(e) => Outcome::Failed(Failure::from(&e).and(&undone)),
             });
         }
         Ok(outcomes)
@@ -122,13 +120,6 @@ impl<S: Steps> Stepwise<S> {
         }
         told.join("; ")
     }
-}
-
-fn told(mut failure: Failure, undone: &str) -> Failure {
-    if !undone.is_empty() {
-        failure.message = format!("{}; {undone}", failure.message);
-    }
-    failure
 }
 
 impl Context {

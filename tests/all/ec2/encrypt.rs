@@ -1,0 +1,488 @@
+//! Replacing volumes by encrypted copies: what is refused, in which order it is done, and what is left when something fails on the way.
+
+use serde_json::json;
+
+use crate::support::ec2::{Machine, World, writes};
+use crate::support::http::{self, Request, Server};
+use crate::support::proxy::Proxy;
+use crate::support::{Response, directory, proxy, report, xml};
+
+/// A running instance with a data volume at `/dev/sdf`, and a key.
+struct Case {
+    world: World,
+    machine: Machine,
+    data: String,
+    key: String,
+    before: Vec<(String, String, bool)>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let world = World::new();
+        let machine = world.instance(&[]);
+        let data = world.volume(&[("Iops", "4000"), ("Throughput", "300")]);
+        world.attach(&data, &machine.id, "/dev/sdf");
+        Case { before: world.attached(&machine.id), key: world.key(), machine, data, world }
+    }
+
+    fn one(&self) -> String {
+        format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", self.data, self.key)
+    }
+
+    fn all(&self) -> String {
+        format!("ec2 encrypt_instance_volumes --instance_id {} --kms_key_id {}", self.machine.id, self.key)
+    }
+
+    /// The volume at `/dev/sdf`.
+    fn at_device(&self) -> String {
+        let devices = self.world.attached(&self.machine.id);
+        devices.into_iter().find(|(device, ..)| device == "/dev/sdf").map(|(_, volume, _)| volume).expect("a volume at the device")
+    }
+
+    /// Everything is as it was, and nothing is left over.
+    #[track_caller]
+    fn is_undone(&self) {
+        assert_eq!(self.world.attached(&self.machine.id), self.before, "the originals are not where they were");
+        assert_eq!(self.world.instance_state(&self.machine.id).as_deref(), Some("running"));
+        assert_eq!(self.world.snapshots(), [""; 0]);
+        let mut originals = vec![self.machine.root.clone(), self.data.clone()];
+        originals.sort();
+        assert_eq!(self.world.volumes(), originals, "a copy is left over");
+    }
+
+    /// The copy is where the original was, which is kept, and nothing else is left over.
+    #[track_caller]
+    fn is_swapped(&self) {
+        let copy = self.at_device();
+        assert_ne!(copy, self.data);
+        assert!(self.world.describe_volume(&copy).contains("<encrypted>true</encrypted>"));
+        assert_eq!(self.world.volume_state(&self.data).as_deref(), Some("available"));
+        assert_eq!(self.world.instance_state(&self.machine.id).as_deref(), Some("running"));
+        assert_eq!(self.world.snapshots(), [""; 0], "a snapshot is left over");
+        assert_eq!(self.world.volumes().len(), 3, "root, original and copy");
+    }
+}
+
+/// A parameter of a request.
+fn sent(request: &Request, name: &str) -> Option<String> {
+    request.text().split('&').find_map(|p| p.strip_prefix(&format!("{name}="))).map(str::to_owned)
+}
+
+/// Carries out the first request of an operation, and gives another answer than EC2's.
+fn lose(proxy: Proxy, world: &World, operation: &'static str, answer: fn(&Request) -> Response) -> Server {
+    let inner = world.proxy().start().url;
+    let lose = move |n: usize, request: &mut Request| {
+        (n == 1).then(|| {
+            http::send(&inner, request).expect("it is carried out");
+            answer(request)
+        })
+    };
+    proxy.rule(operation, lose).start()
+}
+
+// --- What is refused ---
+
+#[test]
+fn what_could_not_be_undone_or_would_be_lost_is_refused_before_anything_is_touched() {
+    let marketplace = "<productCodes><item><productCode>abc</productCode><type>marketplace</type></item></productCodes>";
+    let operator = "<operator><managed>true</managed><principal>eks.amazonaws.com</principal></operator>";
+    let cases: [(&str, &str, String, &str); 9] = [
+        ("DescribeInstances", "<productCodes/>", marketplace.into(), "Marketplace"),
+        (
+            "DescribeInstances",
+            "<hibernationOptions/>",
+            "<hibernationOptions><configured>true</configured></hibernationOptions>".into(),
+            "hibernate",
+        ),
+        ("DescribeInstances", "<rootDeviceType>ebs", "<rootDeviceType>instance-store".into(), "instance store"),
+        ("DescribeInstances", "<imageId>", "<instanceLifecycle>spot</instanceLifecycle><imageId>".into(), "Spot"),
+        ("DescribeInstances", "<imageId>", format!("{operator}<imageId>"), "managed"),
+        ("DescribeInstances", "<name>running", "<name>pending".into(), "pending"),
+        ("DescribeInstances", "<name>running", "<name>shutting-down".into(), "shutting-down"),
+        ("DescribeVolumes", "<volumeType>", format!("{operator}<volumeType>"), "eks.amazonaws.com"),
+        ("DescribeInstanceTypes", "<encryptionSupport>supported", "<encryptionSupport>unsupported".into(), "encrypted volumes"),
+    ];
+    let case = Case::new();
+    for (operation, from, to, why) in cases {
+        for line in [case.one(), case.all()] {
+            let (from, to) = (from.to_owned(), to.clone());
+            let server = case.world.proxy().rewrite(operation, move |_, xml| xml.replace(&from, &to)).start();
+            let output = case.world.aaws_via(&server, &line).run().exits(3).logs(why);
+            assert_eq!(output.json(), json!(null));
+            // A dry run says the same.
+            case.world.aaws_via(&server, format!("{line} --dry_run")).run().exits(3).logs(why);
+            assert_eq!(writes(&server), [""; 0], "{why}");
+        }
+    }
+    case.is_undone();
+}
+
+#[test]
+fn an_instance_of_a_group_is_stopped_only_when_that_is_meant() {
+    let case = Case::new();
+    case.world.tag(&case.machine.id, "aws:autoscaling:groupName", "web");
+    let server = case.world.proxy().start();
+    for line in [case.one(), case.all()] {
+        case.world.aaws_via(&server, line).run().exits(3).logs("`web`");
+    }
+    assert_eq!(writes(&server), [""; 0]);
+    case.world.aaws(format!("{} --auto_scaling", case.one())).run().ok();
+    case.is_swapped();
+}
+
+#[test]
+fn keys_that_ebs_could_not_use_are_refused_before_anything_is_touched() {
+    let case = Case::new();
+    let keys = [
+        (r#""KeyState":"Enabled""#, r#""KeyState":"PendingDeletion""#, "PendingDeletion"),
+        (r#""SYMMETRIC_DEFAULT""#, r#""RSA_2048""#, "symmetric"),
+        (r#""ENCRYPT_DECRYPT""#, r#""SIGN_VERIFY""#, "symmetric"),
+        (":us-east-1:", ":eu-west-1:", "eu-west-1"),
+    ];
+    for (from, to, why) in keys {
+        let server = case.world.proxy().rewrite("DescribeKey", move |_, text| text.replace(from, to)).start();
+        for line in [case.one(), case.all()] {
+            case.world.aaws_via(&server, line).run().exits(2).silent().logs(why);
+        }
+        assert_eq!(writes(&server), [""; 0], "{why}");
+    }
+    // One that may not be looked at, and one that there is none of.
+    let server = case.world.proxy().refuse("DescribeKey", 400, "AccessDeniedException").start();
+    case.world.aaws_via(&server, case.one()).run().exits(1).silent().logs("AccessDeniedException");
+    assert_eq!(writes(&server), [""; 0]);
+    let server = case.world.proxy().start();
+    let line = case.all().replace(&case.key, "alias/no-such-key");
+    case.world.aaws_via(&server, line).run().exits(1).silent().logs("NotFoundException");
+    assert_eq!(writes(&server), [""; 0]);
+}
+
+#[test]
+fn what_does_not_exist_is_an_error() {
+    let case = Case::new();
+    let server = case.world.proxy().start();
+    for line in [case.one().replace(&case.data, "vol-0000000000000bad"), case.all().replace(&case.machine.id, "i-0000000000000bad")] {
+        case.world.aaws_via(&server, line).run().exits(1).silent().logs("0bad");
+    }
+    assert_eq!(writes(&server), [""; 0]);
+}
+
+// --- How it is done ---
+
+#[test]
+fn a_plan_names_the_instance_the_volumes_and_what_is_lost() {
+    let case = Case::new();
+    let server = case.world.proxy().start();
+    for line in [case.one(), case.all()] {
+        let plan = case.world.aaws_via(&server, format!("{line} --dry_run")).run().ok().json();
+        let message = plan[0]["message"].as_str().unwrap_or_default();
+        for part in [case.machine.id.as_str(), case.data.as_str(), "stopped", "address"] {
+            assert!(message.contains(part), "no {part} in {message}");
+        }
+    }
+    assert_eq!(writes(&server), [""; 0]);
+    // Instance store volumes lose what is on them.
+    let server = case
+        .world
+        .proxy()
+        .rewrite("DescribeInstanceTypes", |_, xml| xml.replace("<instanceStorageSupported>false", "<instanceStorageSupported>true"))
+        .start();
+    let plan = case.world.aaws_via(&server, format!("{} --dry_run", case.one())).run().ok().json();
+    assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("instance store")), "{plan}");
+}
+
+#[test]
+fn all_is_copied_before_anything_is_swapped_and_no_two_devices_are_empty_at_once() {
+    let case = Case::new();
+    let more = case.world.volume(&[]);
+    case.world.attach(&more, &case.machine.id, "/dev/sdg");
+    let server = case.world.proxy().start();
+    case.world.aaws_via(&server, case.all()).run().ok();
+    let mut order = writes(&server);
+    order.retain(|o| o != "ModifyInstanceAttribute");
+    let times = |operation: &str| vec![operation.to_owned(); 3];
+    let swap = ["DetachVolume", "AttachVolume"].map(str::to_owned);
+    let wanted = [
+        vec!["StopInstances".to_owned()],
+        times("CreateSnapshot"),
+        times("CreateVolume"),
+        swap.iter().cycle().take(6).cloned().collect(),
+        vec!["StartInstances".to_owned()],
+        times("DeleteSnapshot"),
+    ];
+    assert_eq!(order, wanted.concat());
+    // What is written until the stop is complete is in the copies: they are begun only when the instance is seen stopped.
+    let operations = server.operations();
+    let stop = operations.iter().position(|o| o == "StopInstances").unwrap_or_default();
+    assert_eq!(operations.get(stop + 1..stop + 3), Some(&["DescribeInstances".to_owned(), "CreateSnapshot".to_owned()][..]));
+    // The root volume still goes with its instance, the others stay.
+    let going: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(device, _, goes)| (device, goes)).collect();
+    let was: Vec<_> = case.before.iter().map(|(device, _, goes)| (device.clone(), *goes)).chain([("/dev/sdg".to_owned(), false)]).collect();
+    assert_eq!(going, was);
+}
+
+#[test]
+fn each_state_that_takes_its_time_is_waited_for() {
+    let case = Case::new();
+    // Each is shown once as it is on its way.
+    let server = case
+        .world
+        .proxy()
+        .rewrite("DescribeInstances", |n, xml| match n {
+            2 => xml.replace("<name>stopped", "<name>stopping"),
+            4 => xml.replace("<name>running", "<name>pending"),
+            _ => xml,
+        })
+        .rewrite("DescribeSnapshots", |n, xml| if n == 1 { xml.replace("<status>completed", "<status>pending") } else { xml })
+        .rewrite("DescribeVolumes", |n, xml| match n {
+            2 => xml.replace("<status>available", "<status>creating"),
+            4 => xml.replace("<status>available", "<status>in-use"),
+            6 => xml.replace("<status>attached", "<status>attaching"),
+            _ => xml,
+        })
+        .start();
+    case.world.aaws_via(&server, case.one()).run().ok();
+    case.is_swapped();
+    let operations = server.operations();
+    // Between two steps there are two looks.
+    for (step, look) in [
+        ("StopInstances", "DescribeInstances"),
+        ("CreateSnapshot", "DescribeSnapshots"),
+        ("CreateVolume", "DescribeVolumes"),
+        ("DetachVolume", "DescribeVolumes"),
+        ("AttachVolume", "DescribeVolumes"),
+        ("StartInstances", "DescribeInstances"),
+    ] {
+        let at = operations.iter().position(|o| o == step).unwrap_or_default();
+        assert_eq!(operations.get(at + 1..at + 3), Some(&[look.to_owned(), look.to_owned()][..]), "after {step}: {operations:?}");
+    }
+}
+
+#[test]
+fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
+    let world = World::new();
+    let key = world.key();
+    let copy = |parameters: &[(&str, &str)]| {
+        let original = world.volume(parameters);
+        let server = world.proxy().start();
+        let line = format!("ec2 encrypt_volume --volume_id {original} --kms_key_id {key}");
+        let made = world.aaws_via(&server, line).run().ok().json();
+        let made = made.as_str().expect("an id").to_owned();
+        let members = |volume: &str| {
+            let said = world.describe_volume(volume);
+            ["volumeType", "size", "iops", "throughput", "availabilityZone", "multiAttachEnabled"].map(|name| xml::texts(&said, name))
+        };
+        assert_eq!(members(&made), members(&original));
+        let request = server.requests("CreateVolume").remove(0);
+        (sent(&request, "Iops"), sent(&request, "Throughput"), sent(&request, "MultiAttachEnabled"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        copy(&[("VolumeType", "gp2"), ("Size", "2000")]),
+        (None, None, None),
+        "that EC2 tells IOPS of it does not mean that it takes any"
+    );
+    assert_eq!(copy(&[("VolumeType", "st1"), ("Size", "125")]), (None, None, None));
+    assert_eq!(copy(&[("VolumeType", "standard")]), (None, None, None));
+    assert_eq!(copy(&[("VolumeType", "io1"), ("Size", "100"), ("Iops", "4000")]), (some("4000"), None, None));
+    let shared = [("VolumeType", "io2"), ("Size", "100"), ("Iops", "4000"), ("MultiAttachEnabled", "true")];
+    assert_eq!(copy(&shared), (some("4000"), None, some("true")));
+    assert_eq!(copy(&[("Iops", "4000"), ("Throughput", "300")]), (some("4000"), some("300"), None));
+}
+
+#[test]
+fn tags_are_set_in_the_creating_call_without_awss_own_and_none_are_not_sent() {
+    let case = Case::new();
+    case.world.tag(&case.data, "Env", "prod");
+    case.world.tag(&case.data, "Empty", "");
+    case.world.tag(&case.data, "aws:cloudformation:stack-name", "web");
+    let server = case.world.proxy().start();
+    case.world.aaws_via(&server, case.all()).run().ok();
+    let own = [("Empty".to_owned(), String::new()), ("Env".to_owned(), "prod".to_owned())];
+    assert_eq!(case.world.tags(&case.at_device()), own);
+    assert_eq!(server.count("CreateTags"), 0);
+    // The root volume has no tags, and an empty list of them would be refused.
+    let (tagged, plain): (Vec<_>, Vec<_>) =
+        server.requests("CreateVolume").iter().map(Request::text).partition(|request| request.contains("TagSpecification"));
+    assert_eq!((tagged.len(), plain.len()), (1, 1));
+}
+
+#[test]
+fn volumes_that_are_encrypted_already_are_done_again_only_when_that_is_meant() {
+    let case = Case::new();
+    let done = case.world.volume(&[("Encrypted", "true")]);
+    case.world.attach(&done, &case.machine.id, "/dev/sdg");
+    case.world.aaws(case.all()).run().ok();
+    let after: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
+    assert!(after.contains(&done));
+    assert_eq!(case.world.aaws(format!("{} --re_encrypt", case.all())).run().ok().json(), json!(case.machine.id));
+    let again: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
+    assert!(again.len() == 3 && again.iter().all(|volume| !after.contains(volume)), "{after:?} {again:?}");
+    assert!(again.iter().all(|volume| case.world.describe_volume(volume).contains(&case.key)));
+}
+
+// --- What is left when something fails ---
+
+#[test]
+fn a_copy_that_disappears_is_taken_back() {
+    let case = Case::new();
+    // The key may not be used: the new volume is shown no more.
+    let server = case
+        .world
+        .proxy()
+        .rewrite("DescribeVolumes", |_, xml| {
+            if xml.contains("<encrypted>true") { "<DescribeVolumesResponse><volumeSet/></DescribeVolumesResponse>".to_owned() } else { xml }
+        })
+        .start();
+    case.world.aaws_via(&server, case.one()).run().exits(3).logs("disappeared").logs("undone");
+    case.is_undone();
+    assert_eq!(server.count("DetachVolume"), 0, "nothing is swapped before the copies are there");
+}
+
+#[test]
+fn a_start_that_ec2_takes_back_is_undone() {
+    let case = Case::new();
+    let reason = "<stateReason><code>Client.InternalError</code><message>the key may not be used</message></stateReason>";
+    let server = case
+        .world
+        .proxy()
+        .rewrite("DescribeInstances", move |n, xml| {
+            let stopped = || xml.replace("<name>running", "<name>stopped").replace("<stateReason><code/><message/></stateReason>", reason);
+            if n == 3 { stopped() } else { xml }
+        })
+        .start();
+    let folder = directory();
+    let line = format!("{} --report report.jsonl", case.one());
+    case.world.aaws_via(&server, line).within(folder.path()).run().exits(3).logs("the key may not be used");
+    case.is_undone();
+    let message = report(&folder)[0]["message"].as_str().unwrap_or_default().to_owned();
+    for undone in [format!("undone: start {}", case.machine.id), format!("undone: stop {}", case.machine.id)] {
+        assert!(message.contains(&undone), "no {undone:?} in {message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_named() {
+    let case = Case::new();
+    let server = case.world.proxy().refuse("AttachVolume", 403, "UnauthorizedOperation").start();
+    let folder = directory();
+    let line = format!("{} --report report.jsonl", case.one());
+    let output = case.world.aaws_via(&server, line).within(folder.path()).run().exits(3).logs("could not undo").logs("not started again");
+    assert_eq!(output.json(), json!(null));
+    let message = report(&folder)[0]["message"].as_str().unwrap_or_default().to_owned();
+    for part in [case.data.as_str(), "/dev/sdf", case.machine.id.as_str()] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
+    // An instance is not started without its volumes, and the original is untouched.
+    assert_eq!(case.world.instance_state(&case.machine.id).as_deref(), Some("stopped"));
+    assert_eq!(case.world.volume_state(&case.data).as_deref(), Some("available"));
+    assert_eq!((case.world.snapshots().len(), case.world.volumes().len()), (0, 2), "what could be undone was");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_deleted_is_named_and_undoes_nothing() {
+    let case = Case::new();
+    let server = case.world.proxy().refuse("DeleteSnapshot", 403, "UnauthorizedOperation").start();
+    let output = case.world.aaws_via(&server, case.one()).run().ok();
+    assert_eq!(output.json(), json!(case.at_device()));
+    let left = case.world.snapshots();
+    assert!(left.len() == 1 && output.stderr.contains(&left[0]), "{output}");
+}
+
+#[test]
+fn an_answer_that_is_lost_for_good_leaves_the_instance_whole() {
+    for operation in
+        ["StopInstances", "CreateSnapshot", "CreateVolume", "DetachVolume", "AttachVolume", "ModifyInstanceAttribute", "StartInstances"]
+    {
+        let case = Case::new();
+        let mapping = [("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true")];
+        case.world.ec2("ModifyInstanceAttribute", &[("InstanceId", case.machine.id.as_str()), mapping[0], mapping[1]]);
+        let case = Case { before: case.world.attached(&case.machine.id), ..case };
+        let server = lose(case.world.proxy(), &case.world, operation, |request| proxy::error(request, 400, "IncorrectState"));
+        let output = case.world.aaws_via(&server, case.one()).run();
+        assert!(server.count(operation) > 0, "{operation}");
+        // It may go on when it can see that it was done; where it cannot, it undoes all.
+        match output.code {
+            Some(0) => case.is_swapped(),
+            _ => {
+                output.exits(3).logs("undone");
+                case.is_undone();
+            }
+        }
+        assert!(case.world.attached(&case.machine.id)[1].2, "{operation}: it goes with its instance as before");
+    }
+}
+
+#[test]
+fn requests_that_are_sent_again_are_carried_out_once() {
+    for operation in ["StopInstances", "CreateVolume", "StartInstances", "DeleteSnapshot"] {
+        let case = Case::new();
+        let server = lose(case.world.proxy(), &case.world, operation, |_| Response::dropped());
+        case.world.aaws_via(&server, case.one()).run().ok();
+        assert_eq!(server.count(operation), 2, "{operation}");
+        case.is_swapped();
+        let tokens: Vec<_> = server.requests("CreateVolume").iter().map(|r| sent(r, "ClientToken")).collect();
+        assert!(tokens.iter().all(|t| t.is_some() && *t == tokens[0]), "{tokens:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_is_lost_on_the_way_undoes_nothing_and_leaves_no_snapshot() {
+    for operation in ["CreateSnapshot", "DetachVolume", "AttachVolume"] {
+        let case = Case::new();
+        let server = lose(case.world.proxy(), &case.world, operation, |_| Response::dropped());
+        case.world.aaws_via(&server, case.one()).run().ok();
+        assert_eq!(server.count(operation), 2, "{operation}");
+        case.is_swapped();
+    }
+}
+
+#[test]
+fn an_instance_that_ec2_shows_as_it_was_has_started_all_the_same() {
+    let case = Case::new();
+    let server = case
+        .world
+        .proxy()
+        .rewrite("DescribeInstances", |n, xml| if n == 3 { xml.replace("<name>running", "<name>stopped") } else { xml })
+        .start();
+    case.world.aaws_via(&server, case.one()).run().ok();
+    case.is_swapped();
+}
+
+#[test]
+fn a_device_that_is_not_free_yet_is_tried_again() {
+    let case = Case::new();
+    let busy = "<Response><Errors><Error><Code>InvalidParameterValue</Code><Message>Invalid value '/dev/sdf' for unixDevice. Attachment point \
+                /dev/sdf is already in use</Message></Error></Errors><RequestID>r</RequestID></Response>";
+    let server = case.world.proxy().rule("AttachVolume", move |n, _| (n == 1).then(|| Response::xml(400, busy))).start();
+    case.world.aaws_via(&server, case.one()).run().ok();
+    case.is_swapped();
+    assert_eq!(server.count("AttachVolume"), 2);
+}
+
+#[test]
+fn a_volume_that_ec2_does_not_attach_after_all_is_not_waited_for_for_ever() {
+    let case = Case::new();
+    let accepted = "<AttachVolumeResponse><status>attaching</status></AttachVolumeResponse>";
+    let server = case.world.proxy().rule("AttachVolume", move |n, _| (n == 1).then(|| Response::xml(200, accepted))).start();
+    case.world.aaws_via(&server, case.one()).run().exits(3).logs("did not attach").logs("undone");
+    case.is_undone();
+}
+
+#[test]
+fn nothing_is_taken_from_under_an_instance_that_could_not_be_stopped_again() {
+    let case = Case::new();
+    // It runs with the copy, and neither can it be seen nor stopped at the first try.
+    let server = case
+        .world
+        .proxy()
+        .fail("DescribeInstances", 3, 403, "UnauthorizedOperation")
+        .fail("StopInstances", 2, 403, "UnauthorizedOperation")
+        .start();
+    let output = case.world.aaws_via(&server, case.one()).run().exits(3).logs("could not undo");
+    assert_eq!(case.world.instance_state(&case.machine.id).as_deref(), Some("running"));
+    let copy = case.at_device();
+    assert_ne!(copy, case.data, "what it wrote since the start is on the copy alone");
+    assert!(output.stderr.contains(&copy), "{output}");
+    assert_eq!(case.world.volume_state(&case.data).as_deref(), Some("available"));
+    assert_eq!(server.count("DetachVolume"), 1);
+}

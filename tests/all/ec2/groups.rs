@@ -1,0 +1,281 @@
+//! Security groups: what uses them, in whatever odd way; and deleting them without a scratch on those that stay.
+
+use serde_json::{Value, json};
+
+use crate::support::ec2::{World, writes};
+use crate::support::fake_services::{self, Place};
+use crate::support::http::Request;
+use crate::support::proxy::{self, Proxy};
+use crate::support::{Response, directory, report, xml};
+
+const DISCOVER: &str = "ec2 discover_unused_security_groups";
+
+/// A rule of one group that admits another.
+fn admit(world: &World, group: &str, other: &str) {
+    let rule = [("GroupId", group), ("IpPermissions.1.IpProtocol", "-1"), ("IpPermissions.1.Groups.1.GroupId", other)];
+    world.ec2("AuthorizeSecurityGroupIngress", &rule);
+}
+
+/// Whether a rule of a group admits another.
+fn admits(world: &World, group: &str, other: &str) -> bool {
+    let filters = [
+        ("Filter.1.Name", "group-id"),
+        ("Filter.1.Value.1", group),
+        ("Filter.2.Name", "ip-permission.group-id"),
+        ("Filter.2.Value.1", other),
+    ];
+    world.ec2("DescribeSecurityGroups", &filters).contains(group)
+}
+
+fn default_group(world: &World) -> String {
+    let found = world.ec2("DescribeSecurityGroups", &[("Filter.1.Name", "group-name"), ("Filter.1.Value.1", "default")]);
+    xml::texts(&found, "groupId").remove(0)
+}
+
+fn delete(ids: &[&str]) -> String {
+    format!("ec2 delete_security_groups --security_group_ids {}", ids.join(" "))
+}
+
+fn sorted(value: &Value) -> Vec<&str> {
+    let mut ids: Vec<&str> = value.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    ids.sort_unstable();
+    ids
+}
+
+// --- Deleting ---
+
+#[test]
+fn e5_a_group_that_stays_keeps_its_rules_whatever_the_order() {
+    for used_first in [true, false] {
+        let world = World::new();
+        let (used, other) = (world.group("used"), world.group("other"));
+        world.instance(&[("SecurityGroupId.1", &used)]);
+        admit(&world, &used, &other);
+        admit(&world, &other, &used);
+        let server = world.proxy().start();
+        let line = if used_first { delete(&[&used, &other]) } else { delete(&[&other, &used]) };
+        let output = world.aaws_via(&server, line).run().exits(3).logs("eni-");
+        let mut both = vec![used.as_str(), other.as_str()];
+        both.sort_unstable();
+        assert_eq!(sorted(&output.json()), both);
+        assert_eq!(writes(&server), [""; 0], "used first: {used_first}");
+        assert!(admits(&world, &used, &other));
+    }
+}
+
+#[test]
+fn e5_a_default_group_keeps_its_rules() {
+    let world = World::new();
+    let (default, other) = (default_group(&world), world.group("other"));
+    admit(&world, &default, &other);
+    admit(&world, &other, &default);
+    let server = world.proxy().start();
+    world.aaws_via(&server, delete(&[&other, &default])).run().exits(3).logs("default group");
+    assert_eq!(writes(&server), [""; 0]);
+    assert!(admits(&world, &default, &other));
+}
+
+#[test]
+fn g6_a_dry_run_knows_what_cannot_go_because_something_else_stays() {
+    let world = World::new();
+    let (used, named, far, free) = (world.group("used"), world.group("named"), world.group("far"), world.group("free"));
+    world.instance(&[("SecurityGroupId.1", &used)]);
+    admit(&world, &used, &named);
+    admit(&world, &named, &far);
+    let status = |more: &str| {
+        let folder = directory();
+        let line = format!("{} {more} --report report.jsonl", delete(&[&used, &named, &far, &free]));
+        world.aaws(line).within(folder.path()).run().exits(3);
+        let lines = report(&folder);
+        let mut status: Vec<_> = lines.iter().map(|l| (l["item"].clone(), l["status"].clone())).collect();
+        status.sort_by_key(|(id, _)| id.to_string());
+        status
+    };
+    let dry = status("--dry_run");
+    assert_eq!(dry.iter().filter(|(_, s)| s == "failed").count(), 3);
+    let wet = status("");
+    let planned = |status: Vec<(Value, Value)>| status.into_iter().map(|(id, s)| (id, if s == "planned" { json!("done") } else { s }));
+    assert_eq!(planned(dry).collect::<Vec<_>>(), wet);
+}
+
+#[test]
+fn e5_what_hangs_on_a_circle_is_no_part_of_it() {
+    let world = World::new();
+    let (hanging, a, b) = (world.group("hanging"), world.group("a"), world.group("b"));
+    admit(&world, &a, &hanging);
+    admit(&world, &a, &b);
+    admit(&world, &b, &a);
+    let denied = a.clone();
+    let rule = move |_: usize, request: &mut Request| {
+        request.text().contains(&denied).then(|| proxy::error(request, 403, "UnauthorizedOperation"))
+    };
+    let server = world.proxy().rule("DeleteSecurityGroup", rule).start();
+    let output = world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().exits(3).logs("undone");
+    assert_eq!(output.json(), json!([a, b, hanging]));
+    assert!(admits(&world, &a, &hanging) && admits(&world, &a, &b) && admits(&world, &b, &a));
+    assert_eq!(server.count("RevokeSecurityGroupIngress"), 1);
+
+    // When nothing is in the way, all of them go, and the one that hangs on the circle goes after the one that names it.
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().ok().json(), json!([]));
+    assert_eq!(world.groups(), [""; 0]);
+    let order: Vec<String> = server.requests("DeleteSecurityGroup").iter().map(Request::text).collect();
+    assert!(order.len() == 3 && order[0].contains(&a), "{order:?}");
+}
+
+#[test]
+fn a_rule_that_was_taken_away_without_an_answer_is_put_back() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit(&world, &a, &b);
+    admit(&world, &b, &a);
+    let to = world.proxy().start().url.clone();
+    let rule = move |n: usize, request: &mut Request| {
+        (n == 1).then(|| {
+            crate::support::http::send(&to, request).expect("EC2 does it");
+            Response::dropped()
+        })
+    };
+    let proxy = world.proxy().rule("RevokeSecurityGroupIngress", rule);
+    let server = proxy.refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation").start();
+    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("undone");
+    assert!(admits(&world, &a, &b) && admits(&world, &b, &a));
+}
+
+/// An interface in a group, as EC2 lists it.
+fn interface(group: &str, of_a_service: bool) -> Response {
+    Response::xml(
+        200,
+        format!(
+            "<DescribeNetworkInterfacesResponse><networkInterfaceSet><item><networkInterfaceId>eni-1</networkInterfaceId>\
+             <description>AWS Lambda VPC ENI-f-1</description><requesterManaged>{of_a_service}</requesterManaged>\
+             <groupSet><item><groupId>{group}</groupId></item></groupSet></item></networkInterfaceSet></DescribeNetworkInterfacesResponse>"
+        ),
+    )
+}
+
+#[test]
+fn e6_interfaces_of_services_are_waited_for_before_any_rule_is_taken_away() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit(&world, &a, &b);
+    admit(&world, &b, &a);
+    let lingering = |of_a_service: bool| {
+        // On `b`, whose rule would have to go for the sake of `a`.
+        let group = b.clone();
+        world.proxy().rule("DescribeNetworkInterfaces", move |n, _| (n < 3).then(|| interface(&group, of_a_service))).start()
+    };
+    let server = lingering(true);
+    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("eni-1");
+    let server = lingering(false);
+    world.aaws_via(&server, format!("{} --wait", delete(&[&a, &b]))).run().exits(3).logs("eni-1");
+    assert_eq!(writes(&server), [""; 0], "nobody takes away an interface that is not a service's");
+    let server = lingering(true);
+    let planned = world.aaws_via(&server, format!("{} --wait --dry_run", delete(&[&a, &b]))).run().ok();
+    assert!(planned.stdout.contains("eni-1"), "{planned}");
+    let server = lingering(true);
+    assert_eq!(world.aaws_via(&server, format!("{} --wait", delete(&[&a, &b]))).run().ok().json(), json!([]));
+    assert_eq!(world.groups(), [""; 0]);
+    let operations = server.operations();
+    let places = |wanted: &str| -> Vec<usize> { (0..operations.len()).filter(|&n| operations[n] == wanted).collect() };
+    let (looks, revokes) = (places("DescribeNetworkInterfaces"), places("RevokeSecurityGroupIngress"));
+    assert!(looks.len() >= 3 && revokes.len() == 1 && looks[2] < revokes[0], "{operations:?}");
+}
+
+// --- Finding ---
+
+#[test]
+fn interfaces_and_associations_use_a_group() {
+    let world = World::new();
+    let (on, associated, spare) = (world.group("on"), world.group("associated"), world.group("spare"));
+    world.instance(&[("SecurityGroupId.1", &on)]);
+    let answer = format!(
+        "<DescribeSecurityGroupVpcAssociationsResponse><securityGroupVpcAssociationSet><item><groupId>{associated}</groupId>\
+         <vpcId>vpc-2</vpcId></item></securityGroupVpcAssociationSet></DescribeSecurityGroupVpcAssociationsResponse>"
+    );
+    let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", move |_, _| Some(Response::xml(200, answer.clone()))).start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn e3_any_call_that_is_denied_makes_the_answer_incomplete() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let named = || vec![(Place::Rds, "sg-of-another".to_owned())];
+    // With things everywhere, so that the nested calls are made, too.
+    let services = fake_services::in_front_of(&world.proxy().start().url, named());
+    assert_eq!(world.aaws_via(&services, DISCOVER).run().ok().json(), json!([spare]));
+    let mut asked: Vec<(String, String)> = services
+        .log()
+        .into_iter()
+        .map(|(operation, request)| (operation, request.signed_service().unwrap_or_default().to_owned()))
+        .filter(|(operation, _)| operation != "DescribeSecurityGroups")
+        .collect();
+    asked.sort();
+    asked.dedup();
+    assert!(asked.len() > 20, "{asked:?}");
+    for (operation, service) in asked {
+        let url = services.url.clone();
+        let (of, code) = (service.clone(), if service == "ec2" { "UnauthorizedOperation" } else { "AccessDeniedException" });
+        let rule = move |_: usize, request: &mut Request| {
+            (request.signed_service() == Some(of.as_str())).then(|| proxy::error(request, 403, code))
+        };
+        let server = Proxy::to(&url).rule(operation.clone().leak(), rule).start();
+        let output = world.aaws_via(&server, DISCOVER).run().exits(3).logs("incomplete").logs(&spare);
+        assert_eq!(output.json(), json!([]), "{service}: {operation}: nothing is presented as safe");
+    }
+}
+
+#[test]
+fn e3_an_answer_that_says_nothing_is_no_answer() {
+    let world = World::new();
+    world.group("spare");
+    let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", |_, _| Some(Response::xml(500, ""))).start();
+    let output = world.aaws_via(&server, DISCOVER).env("AWS_MAX_ATTEMPTS", "1").run().exits(3).logs("VPC associations");
+    assert_eq!(output.json(), json!([]));
+}
+
+#[test]
+fn a_launch_template_that_is_gone_names_nothing() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
+    for code in ["InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound"] {
+        let server = Proxy::to(&services.url).refuse_with("DescribeLaunchTemplateVersions", "LaunchTemplateId=lt-1", 400, code).start();
+        assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]), "{code}");
+    }
+}
+
+#[test]
+fn the_groups_of_task_sets_and_of_published_functions_are_used() {
+    let world = World::new();
+    let (of_tasks, of_version, spare) = (world.group("tasks"), world.group("version"), world.group("spare"));
+    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
+    let json = |body: String| Response {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())],
+        body: body.into_bytes(),
+    };
+    let service = json(format!(
+        r#"{{"services": [{{"serviceName": "a", "taskSets": [{{"networkConfiguration": {{"awsvpcConfiguration": {{"subnets": ["s"], "securityGroups": ["{of_tasks}"]}}}}}}]}}]}}"#
+    ));
+    let version = json(format!(
+        r#"{{"Functions": [{{"FunctionName": "f", "Version": "1", "VpcConfig": {{"SecurityGroupIds": ["{of_version}"]}}}}]}}"#
+    ));
+    let server = Proxy::to(&services.url)
+        .rule("DescribeServices", move |_, _| Some(service.clone()))
+        // Only who asks for all versions gets this one.
+        .rule("ListFunctions", move |_, request| request.target.contains("FunctionVersion=ALL").then(|| version.clone()))
+        .start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_this_is() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let foreign = "<item><ownerId>999999999999</ownerId><groupId>sg-theirs</groupId><groupName>theirs</groupName>\
+                   <vpcId>vpc-1</vpcId></item></securityGroupInfo>";
+    let server = world.proxy().rewrite("DescribeSecurityGroups", move |_, xml| xml.replace("</securityGroupInfo>", foreign)).start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
