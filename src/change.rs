@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt};
 use futures::{FutureExt, Stream};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -100,6 +101,8 @@ pub struct Settled<D> {
 /// Items being changed: work happens as it is read, in the order of the items.
 pub struct Changed<D> {
     settled: BoxStream<'static, Result<Settled<D>>>,
+    /// Whether they only would be.
+    planned: bool,
 }
 
 impl Context {
@@ -117,7 +120,7 @@ impl Context {
             self.progress().set_total(total as u64);
         }
         if self.dry_run() {
-            return Ok(Changed { settled: plan(self.clone(), items, change) });
+            return Ok(Changed { settled: plan(self.clone(), items, change), planned: true });
         }
         if self.meta().effect == Effect::Delete && self.run().ask.asks() {
             items = self.confirmed(items, &*change).await?;
@@ -130,7 +133,7 @@ impl Context {
             .buffered(self.concurrency())
             .flat_map(stream::iter)
             .boxed();
-        Ok(Changed { settled })
+        Ok(Changed { settled, planned: false })
     }
 
     /// Shows the first items, asks, and gives all of them back.
@@ -371,46 +374,47 @@ fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<
 }
 
 impl<D: Send + 'static> Changed<D> {
-    /// The output that lists the items that failed, by their ids: `[]` when all went well. A dry run lists the plan.
+    /// The output that lists the items that failed, by their ids: `[]` when all went well. A dry run lists what would be changed, and what fails
+    /// already, with the reasons.
     pub fn failed(self) -> FailedItems {
-        FailedItems(rows(self.settled, |s| (s.record.status == Status::Failed).then(|| Ok(Value::String(s.record.item)))))
+        FailedItems(self.rows(|s| (s.record.status == Status::Failed).then(|| Ok(Value::String(s.record.item)))))
     }
 
     /// The output that lists the items that are as they were though they should not be: those that failed, and those that were skipped with a
-    /// reason. `[]` when nothing was left. A dry run lists the plan.
+    /// reason. `[]` when nothing was left. A dry run lists what would be changed, and what would be left, with the reasons.
     pub fn left(self) -> LeftItems {
-        LeftItems(rows(self.settled, |s| {
-            matches!(s.record.status, Status::Failed | Status::Skipped).then(|| Ok(Value::String(s.record.item)))
-        }))
+        LeftItems(self.rows(|s| matches!(s.record.status, Status::Failed | Status::Skipped).then(|| Ok(Value::String(s.record.item)))))
     }
 
-    /// The output that lists what came of the items that were changed. A dry run lists the plan.
+    /// The output that lists what came of the items that were changed. A dry run lists what would be changed.
     pub fn done(self) -> DoneItems<D>
     where
         D: Serialize,
     {
-        DoneItems(rows(self.settled, |s| s.done.map(|d| to_value(&d))), PhantomData)
+        DoneItems(self.rows(|s| s.done.map(|d| to_value(&d))), PhantomData)
+    }
+
+    /// The rows of an output; of a dry run all are records.
+    fn rows(self, row: fn(Settled<D>) -> Option<Result<Value>>) -> BoxStream<'static, Result<Value>> {
+        let planned = self.planned;
+        let rows = self.settled.filter_map(move |settled| {
+            ready(match settled {
+                Ok(s) if planned => {
+                    let record = s.record.to_value();
+                    let is_listed = s.record.status == Status::Planned || row(s).is_some();
+                    is_listed.then_some(Ok(record))
+                }
+                Ok(s) => row(s),
+                Err(e) => Some(Err(e)),
+            })
+        });
+        rows.boxed()
     }
 
     /// The settled items themselves, for an action that makes its own output of them.
     pub fn settled(self) -> BoxStream<'static, Result<Settled<D>>> {
         self.settled
     }
-}
-
-fn rows<D: Send + 'static>(
-    settled: BoxStream<'static, Result<Settled<D>>>,
-    row: fn(Settled<D>) -> Option<Result<Value>>,
-) -> BoxStream<'static, Result<Value>> {
-    settled
-        .filter_map(move |settled| {
-            futures::future::ready(match settled {
-                Ok(s) if s.record.status == Status::Planned => Some(Ok(s.record.to_value())),
-                Ok(s) => row(s),
-                Err(e) => Some(Err(e)),
-            })
-        })
-        .boxed()
 }
 
 /// See [`Changed::failed`].

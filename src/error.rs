@@ -159,33 +159,45 @@ const AUTH_FAILURE: &str = "AuthFailure";
 pub(crate) const DENIED: &[&str] =
     &["AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Client.UnauthorizedOperation"];
 
-/// Codes that ask to come back later (retry behaviour of the AWS SDKs, and S3's error responses).
+/// Codes that ask to come back later, but for those of too many requests (retry behaviour of the AWS SDKs, and S3's error responses).
 const TRANSIENT: &[&str] = &[
     "BandwidthLimitExceeded",
-    "EC2ThrottledException",
     "InternalError",
     "InternalFailure",
     "InternalServerError",
     "OperationAborted",
     "PriorRequestNotComplete",
     "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "RequestThrottled",
-    "RequestThrottledException",
     "RequestTimeout",
     "RequestTimeoutException",
     "ServiceUnavailable",
+    "TransactionInProgressException",
+];
+
+/// Our code for a request that never left.
+const NOT_SENT: &str = "NotSent";
+
+/// Codes that say nothing but "slower": the request was not carried out.
+const THROTTLED: &[&str] = &[
+    "EC2ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
     "SlowDown",
     "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
-    "TransactionInProgressException",
 ];
+
+/// Whether an error code means that there were too many requests, and that this one was not carried out.
+pub fn is_turned_away(code: &str) -> bool {
+    THROTTLED.contains(&code)
+}
 
 /// Whether an error code means that the same request may succeed a little later.
 pub fn is_transient(code: &str) -> bool {
-    TRANSIENT.contains(&code)
+    TRANSIENT.contains(&code) || is_turned_away(code)
 }
 
 impl Error {
@@ -219,6 +231,15 @@ impl Error {
     /// Whether going on with other items is pointless: the next call would fail the same way.
     pub fn is_fatal(&self) -> bool {
         !matches!(self.kind(), Kind::Failed | Kind::Input)
+    }
+
+    /// Whether AWS may have done what it was asked, though all that came is an error: an answer can be lost. A refusal has a status of its own (4xx), a
+    /// request that was not sent a code of ours, and one that was turned away for now a code that says so.
+    pub fn is_unclear(&self) -> bool {
+        match self {
+            Error::Aws(e) => e.code != NOT_SENT && !is_turned_away(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status)),
+            _ => false,
+        }
     }
 
     /// The same error once more, when it is one that ends the run: it is said of an item, and of the run.
@@ -336,7 +357,7 @@ where
         SdkError::TimeoutError(_) => ("TimedOut".into(), "no answer in time".into(), None),
         SdkError::DispatchFailure(e) if e.is_timeout() => ("TimedOut".into(), "no answer in time".into(), None),
         SdkError::DispatchFailure(e) if e.is_io() || e.is_other() => ("Unreachable".into(), deepest(error), None),
-        other => ("NotSent".into(), deepest(other), None),
+        other => (NOT_SENT.into(), deepest(other), None),
     };
     Error::Aws(Box::new(AwsError { doing, code, message, request_id, status }))
 }

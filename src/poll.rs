@@ -17,16 +17,6 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// and the SDK's own retries this is more than a quarter of an hour.
 const MOST_FAILED: u32 = 30;
 
-/// Codes that say nothing but "slower".
-const THROTTLED: &[&str] = &[
-    "Throttling",
-    "ThrottlingException",
-    "ThrottledException",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "RequestThrottledException",
-];
-
 /// Whether a wait ends with the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -107,7 +97,7 @@ impl Looks {
 }
 
 fn is_throttled(error: &Error) -> bool {
-    error.code().is_some_and(|code| THROTTLED.contains(&code))
+    error.code().is_some_and(crate::error::is_turned_away)
 }
 
 fn passes(error: &Error) -> bool {

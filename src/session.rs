@@ -241,6 +241,18 @@ impl Session {
     }
 }
 
+/// Whether this is the ARN of an IAM role.
+pub fn is_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
+        if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
+}
+
+/// What is wrong with something that should be the ARN of a role.
+pub fn no_role(text: &str) -> String {
+    format!("`{text}` is not the ARN of a role (arn:aws:iam::123456789012:role/name)")
+}
+
 /// A region that is set to nothing is not set.
 async fn find_region(options: &Options) -> Option<(String, &'static str)> {
     let given = |text: String| (!text.trim().is_empty()).then_some(text);
@@ -346,6 +358,8 @@ async fn credentials(config: &SdkConfig) -> Result<Credentials> {
 /// The first role with the device's digits, or a session of the user's own. The digits serve once, so these credentials are not renewed.
 async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: String) -> Result<SdkConfig> {
     let sts = aws_sdk_sts::Client::new(&config);
+    // As when a role is refused that needs no device: there are no credentials to go on with.
+    let none = |e: Error| Error::Credentials { message: e.to_string() };
     let credentials = match options.role_arns.first() {
         Some(role) => {
             let external_id = options.external_id.clone().filter(|_| options.role_arns.len() == 1);
@@ -355,12 +369,12 @@ async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: Str
             let request =
                 sts.assume_role().role_arn(role).role_session_name(name).set_external_id(external_id).set_duration_seconds(seconds);
             let answer = request.serial_number(serial).token_code(token).send().await;
-            answer.doing(|| format!("assume the role `{role}` with the MFA device `{serial}`"))?.credentials
+            answer.doing(|| format!("assume the role `{role}` with the MFA device `{serial}`")).map_err(none)?.credentials
         }
         None => {
             let seconds = options.duration.and_then(|d| i32::try_from(d.as_secs()).ok());
             let answer = sts.get_session_token().set_duration_seconds(seconds).serial_number(serial).token_code(token).send().await;
-            answer.doing(|| format!("open a session with the MFA device `{serial}`"))?.credentials
+            answer.doing(|| format!("open a session with the MFA device `{serial}`")).map_err(none)?.credentials
         }
     };
     let Some(c) = credentials else {
@@ -369,4 +383,20 @@ async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: Str
     let expires = c.expiration.try_into().ok();
     let c = Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), expires, "aaws-mfa");
     Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(c)).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_told_from_other_arns() {
+        assert!(is_role("arn:aws:iam::123456789012:role/ops"));
+        assert!(is_role("arn:aws-cn:iam::123456789012:role/path/ops"));
+        for wrong in
+            ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"]
+        {
+            assert!(!is_role(wrong), "{wrong}");
+        }
+    }
 }

@@ -27,9 +27,6 @@ const GOING: u32 = 8;
 /// How often something is looked at, a second apart, when EC2 may show only later what a request did: the answer to it was lost, say.
 const DOUBTS: u32 = 4;
 
-/// Codes of requests that were turned away, and not carried out, though their status is that of a server's error.
-const TURNED_AWAY: &[&str] = &["RequestLimitExceeded", "Throttling", "ThrottlingException", "RequestThrottled", "NotSent"];
-
 /// Tags by which AWS says what launched an instance, and may launch another: the tag, and what its value is.
 const LAUNCHERS: &[(&str, &str)] = &[
     ("aws:ec2:fleet-id", "the EC2 Fleet"),
@@ -670,11 +667,7 @@ impl Terminate {
 
     /// What became of a request to terminate that was answered with an error: the answer may have been lost.
     async fn doubt(&self, error: &Error, id: &str) -> Doubt {
-        let refused = match error {
-            Error::Aws(e) => e.status.is_some_and(|s| (400..500).contains(&s)) || TURNED_AWAY.contains(&e.code.as_str()),
-            // It was never sent.
-            _ => true,
-        };
+        let refused = !error.is_unclear();
         for look in 0..if refused { 1 } else { DOUBTS } {
             if look > 0 {
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -3,8 +3,7 @@ use std::mem;
 
 use aaws::poll::Looks;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When,
-    async_trait,
+    Action, Call, Change, Context, Doing, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{IpPermission, NetworkInterface, SecurityGroup, UserIdGroupPair};
@@ -456,7 +455,7 @@ impl Delete {
                 // It was there a moment ago: most likely EC2 did it, its answer was lost, and the SDK asked again.
                 Err(e) if e.code() == Some(NO_RULE) => taken.push(revoked),
                 Err(e) => {
-                    if is_unclear(&e) {
+                    if e.is_unclear() {
                         taken.push(revoked);
                     }
                     return Err(e);
@@ -514,14 +513,6 @@ impl Delete {
             }
         }
         told.into_iter().collect::<Vec<_>>().join("; ")
-    }
-}
-
-/// Whether EC2 may have done what it was asked, though all that came is an error: a refusal has a status of its own, what was not sent has a code.
-fn is_unclear(error: &Error) -> bool {
-    match error {
-        Error::Aws(e) => e.code != "NotSent" && e.status.is_none_or(|status| !(400..500).contains(&status)),
-        _ => false,
     }
 }
 

@@ -37,7 +37,8 @@ impl Action for EncryptInstanceVolumes {
         effect: Effect::Modify,
         calls: swap::calls!(
             "arn:${Partition}:ec2:${Region}:${Account}:volume/*",
-            "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_id}"
+            "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_id}",
+            find::DESCRIBE_INSTANCES
         ),
         rules: &[],
         examples: &[Example {
@@ -54,15 +55,19 @@ impl Action for EncryptInstanceVolumes {
     async fn run(self, cx: &Context) -> Result<Told<Option<String>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let id = self.instance_id;
-        let found = find::unless_stopped(cx, async {
-            find::one::<Instance>(&ec2, &id).await?.ok_or_else(|| find::missing::<Instance>(&id))?;
-            Volume::list(&ec2, vec![find::filter("attachment.instance-id", [&id])]).try_collect::<Vec<_>>().await
-        });
-        let volumes: Vec<_> = found.await?.into_iter().filter(|v| self.re_encrypt || v.encrypted() != Some(true)).collect();
-        let job = if volumes.is_empty() {
+        let (instance, volumes) = find::unless_stopped(cx, async {
+            let instance = find::one::<Instance>(&ec2, &id).await?.ok_or_else(|| find::missing::<Instance>(&id))?;
+            let volumes = Volume::list(&ec2, vec![find::filter("attachment.instance-id", [&id])]).try_collect::<Vec<_>>().await?;
+            Ok((instance, volumes))
+        })
+        .await?;
+        let open: Vec<_> = volumes.into_iter().filter(|v| self.re_encrypt || v.encrypted() != Some(true)).collect();
+        let job = if let Some(why) = swap::has_none_to_replace(&instance) {
+            Job::refused(id.clone(), why)
+        } else if open.is_empty() {
             Job::unchanged(id.clone(), "it has no volume that is not encrypted already")
         } else {
-            Job::survey(cx, &ec2, id.clone(), volumes, self.auto_scaling).await?
+            Job::survey(cx, &ec2, id.clone(), open, self.auto_scaling).await?
         };
         let copied = swap::replace(cx, ec2, &self.kms_key_id, job).await?;
         Ok(copied.map(|copied| copied.map(|_| id)))

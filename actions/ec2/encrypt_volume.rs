@@ -41,7 +41,8 @@ impl Action for EncryptVolume {
         effect: Effect::Modify,
         calls: swap::calls!(
             "arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_id}",
-            "arn:${Partition}:ec2:${Region}:${Account}:instance/*"
+            "arn:${Partition}:ec2:${Region}:${Account}:instance/*",
+            find::DESCRIBE_INSTANCES.when(swap::ATTACHED)
         ),
         rules: &[],
         examples: &[Example {

@@ -9,6 +9,7 @@ use std::future::Future;
 use aaws::{Call, Context, Doing, Error, Grant, Items, Record, Result, Status};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
+use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 /// The most values that one filter takes (EC2 user guide, "Filter resources").
@@ -125,18 +126,19 @@ impl Thing for SecurityGroup {
     }
 }
 
-/// The thing of an id, or none.
+/// The thing of an id, or none. Filters take wildcards, ids do not: `vol-*` is no id of a volume.
 pub async fn one<T: Thing>(ec2: &Client, id: &str) -> Result<Option<T>> {
-    T::list(ec2, vec![filter(T::FILTER, [id])]).try_next().await
+    let mut found = Box::pin(T::list(ec2, vec![filter(T::FILTER, [id])]).try_filter(|thing| ready(thing.id() == id)));
+    found.try_next().await
 }
 
-/// The things of these ids that there are, and that match all `filters`, by id.
+/// The things of these ids that there are, and that match all `filters`, by id. More than that may come: filters take wildcards, ids do not.
 pub async fn by_id<T: Thing>(ec2: &Client, ids: &[String], filters: &[Filter]) -> Result<HashMap<String, T>> {
     with_values(ec2, T::FILTER, ids, filters).map_ok(|thing: T| (thing.id().to_owned(), thing)).try_collect().await
 }
 
 /// The things of which a property has one of these values, 200 values a request; nothing for no values. A thing may come twice when the
-/// property has several values.
+/// property has several values, and a value with a wildcard (`*`, `?`) stands for many: callers whose values a person gave look at what comes.
 pub fn with_values<'a, T: Thing>(
     ec2: &'a Client,
     property: &'a str,

@@ -24,9 +24,14 @@ pub const CREATE_SNAPSHOT: Call = Call::write(
 /// With an option that asks for snapshots.
 pub const WITH_SNAPSHOT: When = When::With(&["snapshot"]);
 
+/// The name of a snapshot of a volume.
+fn name_for(volume: &str) -> String {
+    format!("source:{volume}")
+}
+
 /// Begins a snapshot of a volume, named after it and with these tags beside, and gives its id.
 pub async fn begin(ec2: &Client, volume: &str, description: String, more: Vec<Tag>) -> Result<String> {
-    let named = more.into_iter().filter(|t| t.key() != Some("Name")).chain([tags::tag("Name", &format!("source:{volume}"))]);
+    let named = more.into_iter().filter(|t| t.key() != Some("Name")).chain([tags::tag("Name", &name_for(volume))]);
     let request = ec2.create_snapshot().volume_id(volume).description(description);
     let request = request.set_tag_specifications(tags::for_new(ResourceType::Snapshot, named.collect()));
     let made = request.send().await.doing(|| format!("take a snapshot of the volume `{volume}`"))?;
@@ -54,7 +59,11 @@ pub async fn take<'a>(
             return (volume.to_owned(), Err(Failure::last("NotStarted", "no snapshot was taken: the run was stopped")));
         }
         let begun = begin(ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
-        (volume.to_owned(), begun.map_err(|e| Failure::from(&e)))
+        // Without an answer nobody knows its id: it is found by its name.
+        let told = |e: &Error| {
+            if e.is_unclear() { format!("a snapshot named `{}` may have been begun all the same", name_for(volume)) } else { String::new() }
+        };
+        (volume.to_owned(), begun.map_err(|e| Failure::from(&e).and(&told(&e))))
     });
     let begun: Vec<_> = stream::iter(begun.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
     let ids: Vec<String> = begun.iter().filter_map(|(_, b)| b.as_ref().ok().cloned()).collect();

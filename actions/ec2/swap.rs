@@ -4,9 +4,10 @@
 //! copies lack. Volumes are swapped one after another: at no time is more than one device empty. The original volumes are never deleted.
 
 use std::fmt;
+use std::future::Future;
 
 use aaws::poll::{Looks, Patience};
-use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, async_trait};
+use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     DeviceType, EbsEncryptionSupport, EbsInstanceBlockDeviceSpecification, Instance, InstanceAttributeName,
@@ -17,7 +18,8 @@ use futures::{TryStreamExt, stream};
 use serde::Serialize;
 
 use super::find::{self, Thing};
-use super::{kms, snapshots, tags, volumes, wait};
+use super::wait::{self, Seen};
+use super::{kms, snapshots, tags, volumes};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
 const MARK: &str = "aaws:swap";
@@ -25,12 +27,19 @@ const MARK: &str = "aaws:swap";
 /// How often a volume is attached to a device that is not free yet.
 const TRIES: u32 = 8;
 
-/// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any.
+/// How often something is looked for that EC2 may show only later ("Eventual consistency", EC2 API reference).
+const LOOKS: u32 = 4;
+
+/// When the instance of a volume is looked at.
+pub const ATTACHED: When = When::If("a volume that has to be replaced is attached to an instance");
+
+/// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any, and `$instances` is
+/// the call that looks at instances.
 macro_rules! calls {
-    ($volume:literal, $instance:literal) => {{
+    ($volume:literal, $instance:literal, $instances:expr) => {{
         use aaws::{Call, Grant, When};
+        use $crate::actions::ec2::swap::ATTACHED;
         const REPLACING: When = When::If("a volume has to be replaced");
-        const ATTACHED: When = When::If("a volume that has to be replaced is attached to an instance");
         const RUNNING: When = When::If("a volume that has to be replaced is attached to a running instance");
         const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
         const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
@@ -38,7 +47,7 @@ macro_rules! calls {
         const VIA: &str = "ec2.${Region}.amazonaws.com";
         &[
             $crate::actions::ec2::find::DESCRIBE_VOLUMES,
-            $crate::actions::ec2::find::DESCRIBE_INSTANCES.when(ATTACHED),
+            $instances,
             Call::read("ec2:DescribeInstanceTypes", &[Grant::new("ec2:DescribeInstanceTypes", &["*"])]).when(ATTACHED),
             Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", &[$instance])]).when(RUNNING),
             $crate::actions::ec2::kms::DESCRIBE_KEY.when(REPLACING),
@@ -236,9 +245,25 @@ fn goes_with(instance: &Instance, device: &str) -> bool {
     mapping.and_then(|m| m.ebs()).and_then(|e| e.delete_on_termination()).unwrap_or_default()
 }
 
+/// Why an instance has no volumes that could be replaced, whether or not it shows any.
+pub fn has_none_to_replace(instance: &Instance) -> Option<String> {
+    let id = instance.id();
+    match instance.state().and_then(|s| s.name()) {
+        Some(state @ (InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) => {
+            return Some(format!("the instance `{id}` is {state}"));
+        }
+        _ => {}
+    }
+    (instance.root_device_type() == Some(&DeviceType::InstanceStore))
+        .then(|| format!("the root of the instance `{id}` is an instance store: it cannot be stopped"))
+}
+
 /// Why an instance must not be stopped and changed, or whether it runs.
 fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, String> {
     let id = instance.id();
+    if let Some(why) = has_none_to_replace(instance) {
+        return Err(why);
+    }
     let ran = match instance.state().and_then(|s| s.name()) {
         Some(InstanceStateName::Running) => true,
         Some(InstanceStateName::Stopped) => false,
@@ -249,9 +274,6 @@ fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, Strin
             ));
         }
     };
-    if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
-        return Err(format!("the root of the instance `{id}` is an instance store: it cannot be stopped"));
-    }
     if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP).filter(|_| !auto_scaling) {
         return Err(format!(
             "the instance `{id}` belongs to the Auto Scaling group `{group}`, which replaces it when it stops: put it in standby, and give `auto_scaling`"
@@ -419,10 +441,12 @@ impl Steps for Swap {
         }
         // From here on nothing is undone: the copies are in use.
         let mut told: Vec<_> = copied.iter().map(|c| format!("{} takes the place of {}, which is kept", c.copy, c.original)).collect();
-        for snapshot in self.all_of(&taken).await {
-            if let Err(e) = snapshots::delete(&self.ec2, &snapshot).await {
-                tracing::warn!("`{}`: the snapshot `{snapshot}` is left over: {e}", job.id);
-                told.push(format!("the snapshot {snapshot} is left over: {e}"));
+        for Taken { id, volume, mark } in &taken {
+            for snapshot in self.all_of(id, volume, mark).await {
+                if let Err(e) = snapshots::delete(&self.ec2, &snapshot).await {
+                    tracing::warn!("`{}`: the snapshot `{snapshot}` is left over: {e}", job.id);
+                    told.push(format!("the snapshot {snapshot} is left over: {e}"));
+                }
             }
         }
         Ok(Outcome::Done(copied, Some(told.join("; "))))
@@ -431,20 +455,20 @@ impl Steps for Swap {
     async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
         match step {
             Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
-            // One that was never started is stopped already, which EC2 takes for an answer.
-            Step::Start { instance } => self.stop(cx, instance, Patience::ToTheEnd).await,
-            Step::Snapshot { volume, mark, snapshot } => {
-                let mut made = match self.marked(volume, mark).await {
-                    Ok(made) => made,
-                    Err(e) if snapshot.is_none() => return Err(e),
-                    Err(_) => Vec::new(),
-                };
-                if let Some(id) = snapshot
-                    && !made.contains(id)
-                {
-                    made.push(id.clone());
+            Step::Start { instance } => {
+                // One that cannot be seen could not be started again: it goes on with the copies.
+                find::one::<Instance>(&self.ec2, instance).await?;
+                // One that was never started is stopped already, which EC2 takes for an answer.
+                self.stop(cx, instance, Patience::ToTheEnd).await
+            }
+            Step::Snapshot { volume, mark, snapshot: None } => {
+                for id in self.lost(|| self.marked(volume, mark)).await? {
+                    snapshots::delete(&self.ec2, &id).await?;
                 }
-                for id in made {
+                Ok(())
+            }
+            Step::Snapshot { volume, mark, snapshot: Some(id) } => {
+                for id in self.all_of(id, volume, mark).await {
                     snapshots::delete(&self.ec2, &id).await?;
                 }
                 Ok(())
@@ -452,10 +476,10 @@ impl Steps for Swap {
             Step::Volume { snapshot, copy, .. } => {
                 let made = match copy {
                     Some(id) => vec![id.clone()],
-                    None => self.made_from(snapshot).await?,
+                    None => self.lost(|| self.made_from(snapshot)).await?,
                 };
                 for id in made {
-                    volumes::delete(&self.ec2, &id).await?;
+                    self.delete_copy(cx, &id).await?;
                 }
                 Ok(())
             }
@@ -487,19 +511,42 @@ impl Swap {
         Ok(Taken { id, volume: volume.to_owned(), mark })
     }
 
-    /// The snapshots that were taken, and those that were taken beside them: EC2 has no client token for snapshots, so that a request whose answer was
-    /// lost, and that was sent again, makes a second one.
-    async fn all_of(&self, taken: &[Taken]) -> Vec<String> {
-        let mut all: Vec<String> = taken.iter().map(|t| t.id.clone()).collect();
-        for t in taken {
-            match self.marked(&t.volume, &t.mark).await {
-                Ok(marked) => all.extend(marked.into_iter().filter(|id| *id != t.id)),
-                Err(e) => {
-                    tracing::warn!("whether another snapshot of `{}` is left over (tagged {MARK}={}) is not known: {e}", t.volume, t.mark)
-                }
-            }
+    /// A snapshot that was taken, and those that were taken beside it: EC2 has no client token for snapshots, so that a request whose answer was lost,
+    /// and that was sent again, makes a second one.
+    async fn all_of(&self, taken: &str, volume: &str, mark: &str) -> Vec<String> {
+        let mut all = vec![taken.to_owned()];
+        match self.marked(volume, mark).await {
+            Ok(marked) => all.extend(marked.into_iter().filter(|id| id != taken)),
+            Err(e) => tracing::warn!("whether another snapshot of `{volume}` is left over (tagged {MARK}={mark}) is not known: {e}"),
         }
         all
+    }
+
+    /// What a request made whose answer was lost: EC2 may show it only later.
+    async fn lost<P>(&self, look: impl Fn() -> P) -> Result<Vec<String>>
+    where
+        P: Future<Output = Result<Vec<String>>>,
+    {
+        let mut looks = Looks::new();
+        for _ in 1..LOOKS {
+            let found = look().await?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            looks.pause().await;
+        }
+        look().await
+    }
+
+    /// Deletes a copy that is attached to nothing; one that is being made is awaited, because EC2 deletes none of those.
+    async fn delete_copy(&self, cx: &Context, id: &str) -> Result<()> {
+        wait::for_one::<Volume>(cx, &self.ec2, id, Patience::ToTheEnd, |volume| match volume.and_then(|v| v.state()) {
+            Some(state @ VolumeState::Creating) => Seen::Going(state.as_str().to_owned()),
+            Some(VolumeState::InUse) => Seen::Broken(format!("the volume `{id}` is attached")),
+            _ => Seen::Ready,
+        })
+        .await?;
+        volumes::delete(&self.ec2, id).await.map(drop)
     }
 
     async fn completed(&self, cx: &Context, snapshots: &[String]) -> Result<()> {
@@ -637,12 +684,20 @@ impl Swap {
 
     /// Starts the instance, but not without its volumes.
     async fn start_again(&self, cx: &Context, instance: &str, devices: &[String]) -> Result<()> {
-        let seen = find::one::<Instance>(&self.ec2, instance).await?;
-        let seen = seen.ok_or_else(|| Error::Failed(format!("the instance `{instance}` cannot be seen")))?;
-        let mapped: Vec<_> = seen.block_device_mappings().iter().filter_map(|m| m.device_name()).collect();
-        if let Some(empty) = devices.iter().find(|d| !mapped.contains(&d.as_str())) {
-            return Err(Error::Failed(format!("it is not started again, because its device `{empty}` is empty")));
-        }
+        let mut looks = Looks::new();
+        let mut looked = 1;
+        let seen = loop {
+            let seen = find::one::<Instance>(&self.ec2, instance).await?;
+            let seen = seen.ok_or_else(|| Error::Failed(format!("the instance `{instance}` cannot be seen")))?;
+            let mapped: Vec<_> = seen.block_device_mappings().iter().filter_map(|m| m.device_name()).collect();
+            match devices.iter().find(|d| !mapped.contains(&d.as_str())) {
+                None => break seen,
+                // What was attached a moment ago may be shown only later.
+                Some(_) if looked < LOOKS => looks.pause().await,
+                Some(empty) => return Err(Error::Failed(format!("it is not started again, because its device `{empty}` is empty"))),
+            }
+            looked += 1;
+        };
         match seen.state().and_then(|s| s.name()) {
             Some(InstanceStateName::Running | InstanceStateName::Pending) => {}
             Some(InstanceStateName::Stopping) => {

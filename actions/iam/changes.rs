@@ -33,11 +33,6 @@ pub(super) fn is_missing(error: &Error) -> bool {
     error.code() == Some("NoSuchEntity")
 }
 
-/// Whether IAM answered and declined: what was asked for is known not to have happened. After no answer, or a server's error, it is not known.
-pub(super) fn is_declined(error: &Error) -> bool {
-    matches!(error, Error::Aws(e) if e.status.is_some_and(|s| (400..500).contains(&s)))
-}
-
 /// An error as an item's. IAM cannot change for a while what was created or changed just now (EntityTemporarilyUnmodifiable): that is worth
 /// another try, and the SDK makes none; so is what it did not send again because it was told not to.
 pub(super) fn failure(error: &Error) -> Failure {

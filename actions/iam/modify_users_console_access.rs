@@ -11,7 +11,7 @@ use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::changes::{aws_policy, is_declined, is_missing, look_up, not_a_user, of_item, patiently, users, veiled};
+use super::changes::{aws_policy, is_missing, look_up, not_a_user, of_item, patiently, users, veiled};
 
 /// Lets a user change the own password, and nothing else.
 const MAY_CHANGE: &str = "IAMUserChangePassword";
@@ -307,7 +307,7 @@ impl ConsoleAccess {
         let answer = request.password_reset_required(self.require_reset).customize().config_override(once).send().await;
         if let Err(e) = answer.doing(|| format!("create a console password for the user `{name}`")) {
             // A password that somebody else made meanwhile must not be deleted as if it were ours.
-            if is_declined(&e) {
+            if !e.is_unclear() {
                 undo.forget_last();
             }
             return Err(e);
@@ -333,7 +333,7 @@ impl ConsoleAccess {
         undo.push(Step::Attach { user: name.to_owned() });
         let answer = self.iam.attach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
         let answer = answer.doing(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
-        if answer.as_ref().is_err_and(is_declined) {
+        if answer.as_ref().is_err_and(|e| !e.is_unclear()) {
             undo.forget_last();
         }
         answer.map(drop)

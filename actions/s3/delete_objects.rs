@@ -132,13 +132,14 @@ impl Action for DeleteObjects {
             let version = self.version_id.clone();
             keys.map_ok(move |key| Target { key, version: version.clone(), verdict: None }).boxed()
         };
-        let delete = DeleteTargets {
-            bucket,
-            check: self.check,
-            bypass: self.bypass_governance_retention,
-            mfa: self.mfa,
-            told_of_markers: AtomicBool::new(false),
+        let targets = if self.check {
+            let asker = bucket.clone();
+            targets.map_ok(move |target| checked(asker.clone(), target)).try_buffered(cx.concurrency()).boxed()
+        } else {
+            targets
         };
+        let delete =
+            DeleteTargets { bucket, bypass: self.bypass_governance_retention, mfa: self.mfa, told_of_markers: AtomicBool::new(false) };
         Ok(cx.change(targets, delete).await?.failed())
     }
 }
@@ -149,13 +150,12 @@ aaws::register!(DeleteObjects);
 struct Target {
     key: String,
     version: Option<String>,
-    /// What is already clear: it is not there, or its versions could not be listed.
+    /// What is already clear: it is not there, or could not be looked at.
     verdict: Option<Outcome>,
 }
 
 struct DeleteTargets {
     bucket: Bucket,
-    check: bool,
     bypass: bool,
     mfa: Option<String>,
     told_of_markers: AtomicBool,
@@ -202,31 +202,18 @@ impl Change for DeleteTargets {
         !xml_carries(&target.key)
     }
 
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        if !self.check {
-            return self.delete(targets).await;
+    async fn apply(&self, _: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
+        match targets {
+            [one] if self.alone(one) => Ok(vec![self.delete_one(one).await?]),
+            _ => self.delete_batch(targets).await,
         }
-        let missing: Vec<bool> = self.missing(cx, targets).await?;
-        let there: Vec<&Target> = targets.iter().zip(&missing).filter(|(_, missing)| !**missing).map(|(t, _)| t).collect();
-        let mut deleted = if there.is_empty() { Vec::new() } else { self.delete(there).await? }.into_iter();
-        let outcome = |missing: bool| if missing { Some(Outcome::Unchanged("it does not exist".into())) } else { deleted.next() };
-        Ok(missing.into_iter().map_while(outcome).collect())
     }
 }
 
 impl DeleteTargets {
-    /// Deletes what is there, or is taken to be.
-    async fn delete(&self, targets: impl IntoIterator<Item = &Target>) -> Result<Vec<Outcome>> {
-        let targets: Vec<&Target> = targets.into_iter().collect();
-        match targets.as_slice() {
-            [one] if self.alone(one) => Ok(vec![self.delete_one(one).await?]),
-            _ => self.delete_batch(&targets).await,
-        }
-    }
-
-    async fn delete_batch(&self, targets: &[&Target]) -> Result<Vec<Outcome>> {
+    async fn delete_batch(&self, targets: &[Target]) -> Result<Vec<Outcome>> {
         let doing = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
-        let identifier = |t: &&Target| ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone()).build();
+        let identifier = |t: &Target| ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone()).build();
         let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
         let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).build());
         let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", doing())))?;
@@ -253,7 +240,7 @@ impl DeleteTargets {
             outcomes.insert((error.key().unwrap_or_default(), error.version_id()), Outcome::Failed(failure));
         }
         let unanswered = || Outcome::Failed(Failure::last("NoAnswer", "S3's answer does not mention this key"));
-        let outcome = |t: &&Target| {
+        let outcome = |t: &Target| {
             let exact = outcomes.get(&(t.key.as_str(), t.version.as_deref()));
             exact.or_else(|| outcomes.get(&(t.key.as_str(), None))).cloned().unwrap_or_else(unanswered)
         };
@@ -291,26 +278,22 @@ impl DeleteTargets {
         };
         Outcome::Done((), note)
     }
+}
 
-    /// Which of them do not exist.
-    async fn missing(&self, cx: &Context, targets: &[Target]) -> Result<Vec<bool>> {
-        let mut asked = Vec::with_capacity(targets.len());
-        for target in targets {
-            asked.push(self.is_missing(&target.key));
+/// A target, with the verdict that it does not exist, or that this cannot be seen.
+async fn checked(bucket: Bucket, target: Target) -> Result<Target> {
+    let answer = bucket.send(|s3| {
+        let request = s3.head_object().bucket(&bucket.name).key(&target.key);
+        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+    });
+    let verdict = match answer.await {
+        Err(SdkError::ServiceError(e)) if e.err().is_not_found() => Some(Outcome::Unchanged("it does not exist".into())),
+        answer => {
+            let answer = answer.doing(|| format!("ask whether `{}` is in the bucket `{}`", target.key, bucket.name));
+            answer.err().map(|e| Outcome::Failed(Failure::from(&e)))
         }
-        stream::iter(asked).buffered(cx.concurrency()).try_collect().await
-    }
-
-    async fn is_missing(&self, key: &str) -> Result<bool> {
-        let answer = self.bucket.send(|s3| {
-            let request = s3.head_object().bucket(&self.bucket.name).key(key);
-            request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
-        });
-        match answer.await {
-            Err(SdkError::ServiceError(e)) if e.err().is_not_found() => Ok(true),
-            answer => answer.doing(|| format!("ask whether `{key}` is in the bucket `{}`", self.bucket.name)).map(|_| false),
-        }
-    }
+    };
+    Ok(Target { verdict, ..target })
 }
 
 /// Every version and delete marker of one key. Other keys that begin with it come after it in the listing, so the first of them ends it.

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aaws::session::{Keys, Options};
+use aaws::session::{Keys, Options, is_role, no_role};
 use aaws::{Action, Age, Call, Context, Effect, Error, Example, Grant, Meta, Result, Rule, Secret, Text, When, async_trait};
 use aws_credential_types::Credentials;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -112,7 +112,7 @@ impl<'de> Deserialize<'de> for Roles {
             return Err(de::Error::custom("no role is named"));
         }
         match roles.iter().find(|r| !is_role(r)) {
-            Some(wrong) => Err(de::Error::custom(format!("`{wrong}` is not the ARN of a role (arn:aws:iam::123456789012:role/name)"))),
+            Some(wrong) => Err(de::Error::custom(no_role(wrong))),
             None => Ok(Roles(roles)),
         }
     }
@@ -130,12 +130,6 @@ impl JsonSchema for Roles {
     fn inline_schema() -> bool {
         true
     }
-}
-
-fn is_role(arn: &str) -> bool {
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
-        if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
 }
 
 #[async_trait]
@@ -324,17 +318,6 @@ pub(super) fn expiration(credentials: &Credentials) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn roles_are_told_from_other_arns() {
-        assert!(is_role("arn:aws:iam::123456789012:role/ops"));
-        assert!(is_role("arn:aws-cn:iam::123456789012:role/path/ops"));
-        for wrong in
-            ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"]
-        {
-            assert!(!is_role(wrong), "{wrong}");
-        }
-    }
 
     #[test]
     fn a_missing_token_is_unset() {

@@ -131,10 +131,13 @@ impl Common {
         };
         let word = |name: &str| matches.try_get_one::<String>(name).ok().flatten().map(String::as_str);
         let switched = |name: &str| !own.contains(&name) && matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
-        let role_arns = match matches.try_get_many::<OsString>("role_arn") {
+        let role_arns: Vec<String> = match matches.try_get_many::<OsString>("role_arn") {
             Ok(Some(arns)) if !own.contains(&"role_arn") => arns.map(|a| text("role_arn", a)).collect::<Result<_>>()?,
             _ => Vec::new(),
         };
+        if let Some(wrong) = role_arns.iter().find(|arn| !session::is_role(arn)) {
+            return Err(Error::field("role_arn", format!("`role_arn`: {}", session::no_role(wrong))));
+        }
         let session = session::Options {
             region: one("region")?,
             profile: one("profile")?,

@@ -382,13 +382,20 @@ fn s4_keys_can_be_asked_for_before_they_are_deleted() {
     let bucket = Bucket::with(["here", "also here", "kept"]);
     let proxy = Proxy::to(moto::endpoint()).start();
     let directory = directory();
-    let run = aaws(format!("s3 delete_objects --bucket {bucket} --check --report report.jsonl --objects here not-here")).arg("also here");
-    assert_eq!(run.endpoint(&proxy.url).within(directory.path()).run().ok().json(), json!([]));
-    let outcomes: Vec<_> = report(&directory).iter().map(|l| (l["item"].clone(), l["status"].clone())).collect();
-    let expected = [("here", "done"), ("not-here", "unchanged"), ("also here", "done")];
-    assert_eq!(outcomes, expected.map(|(item, status)| (json!(item), json!(status))));
+    let run = |more: &str| {
+        let line = format!("s3 delete_objects --bucket {bucket} --check {more} --report report.jsonl --objects here not-here");
+        aaws(line).arg("also here").endpoint(&proxy.url).within(directory.path()).run().ok().json()
+    };
+    // A dry run asks as well, and plans nothing for what is not there.
+    let planned: Vec<_> = run("--dry_run").as_array().expect("a plan").iter().map(|p| p["item"].clone()).collect();
+    assert_eq!(planned, [json!("here"), json!("also here")]);
+    std::fs::remove_file(directory.path().join("report.jsonl")).expect("the report of the dry run");
+    assert_eq!(run(""), json!([]));
+    let mut outcomes: Vec<_> = report(&directory).iter().map(|l| format!("{} {}", l["item"], l["status"])).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, [r#""also here" "done""#, r#""here" "done""#, r#""not-here" "unchanged""#]);
     assert_eq!(bucket.keys(), ["kept"]);
-    assert_eq!(proxy.count("HeadObject"), 3);
+    assert_eq!(proxy.count("HeadObject"), 6);
     assert_eq!(proxy.requests("DeleteObjects").iter().flat_map(keys_of).collect::<Vec<_>>(), ["here", "also here"]);
 }
 

@@ -81,6 +81,22 @@ fn a_role_that_may_not_be_assumed_ends_the_run_with_5_and_sends_nothing_else() {
     let run = aaws("s3 discover_objects --bucket b --role_arn arn:aws:iam::222222222222:role/x").endpoint(&proxy.url).run();
     assert_eq!(run.exits(5).logs("AccessDenied").stdout, "");
     assert_eq!(proxy.count("ListObjectsV2"), 0);
+
+    // With an MFA device, too.
+    let line = "s3 discover_objects --bucket b --mfa_serial arn:aws:iam::123456789012:mfa/me --mfa_token 123456";
+    let role = ["--role_arn", "arn:aws:iam::222222222222:role/x"];
+    assert_eq!(aaws(line).args(role).endpoint(&proxy.url).run().exits(5).logs("AccessDenied").stdout, "");
+    assert_eq!(proxy.count("ListObjectsV2"), 0);
+}
+
+#[test]
+fn what_is_no_arn_of_a_role_is_refused_before_anything_is_sent() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    for wrong in ["cleaner", "arn:aws:iam::222222222222:user/x", ""] {
+        let line = ["s3", "discover_objects", "--bucket", "b", "--role_arn", wrong];
+        aaws("").args(line).endpoint(&proxy.url).run().exits(2).silent().logs("role_arn");
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
 }
 
 #[test]

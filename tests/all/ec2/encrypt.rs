@@ -136,7 +136,7 @@ fn keys_that_ebs_could_not_use_are_refused_before_anything_is_touched() {
     let keys = [
         (r#""KeyState":"Enabled""#, r#""KeyState":"PendingDeletion""#, "PendingDeletion"),
         (r#""SYMMETRIC_DEFAULT""#, r#""RSA_2048""#, "symmetric"),
-        (r#""ENCRYPT_DECRYPT""#, r#""SIGN_VERIFY""#, "symmetric"),
+        (r#""KeyUsage":null"#, r#""KeyUsage":"SIGN_VERIFY""#, "symmetric"),
         (":us-east-1:", ":eu-west-1:", "eu-west-1"),
     ];
     for (from, to, why) in keys {
