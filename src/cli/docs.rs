@@ -73,11 +73,18 @@ mod site {
     fn with_options(command: Command) -> Command {
         let url = |name: &'static str, help: &'static str| {
             let kebab = name.replace('_', "-");
-            Arg::new(name).long(name).alias(kebab).value_name("URL").help(help)
+            Arg::new(name).long(name).alias(kebab).value_name("URL").help(help).value_parser(web_address)
         };
         command
             .arg(url("site_url", "Where the site will be, https://example.com/aaws/: for its site map and its page of what is not there"))
             .arg(url("source_url", "Where the sources can be read, https://example.com/repository/blob/main: pages link to them"))
+    }
+
+    fn web_address(text: &str) -> Result<String, String> {
+        match text.starts_with("https://") || text.starts_with("http://") {
+            true => Ok(text.to_owned()),
+            false => Err("expected an address that begins with https:// or http://".into()),
+        }
     }
 
     fn options(matches: &ArgMatches) -> Options {

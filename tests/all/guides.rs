@@ -1,117 +1,253 @@
 //! What the guides show is what happens: every terminal session in them is run, and prints what they say.
 //!
-//! A comment before a session says in which world it is run: `<!-- runs: sandbox -->`, `local` (without AWS), `moto` (a fresh account), `iam` and
-//! `ec2` with what is there, in the words that the examples of these services use. `<!-- shown: why -->` is for what cannot be run.
+//! A comment before a block says what it is:
+//!
+//! - `<!-- runs: WORLD -->`, a session, and the world that it is run in: `local` (no AWS), `sandbox`, `moto` (a fresh account), `iam` or `ec2`. Behind
+//!   the last two stands what is there, in the words that `actions/iam/mod.rs` and `actions/ec2/mod.rs` explain, with ` ; ` between them. `old`, in
+//!   `iam` and `sandbox`, puts what is there back by years;
+//! - `<!-- shown: WHY -->`, a session that cannot be run;
+//! - `<!-- file: ~/NAME -->`, a file that all later sessions of the page find in their home directory.
+//!
+//! In a session `$ ` begins a command, a backslash at the end of its line continues it, `# exits 3` says what the next command exits with, and all else
+//! is its standard output, where `…` stands for anything. A session that shows no output at all is run for its exit codes.
 
 use std::fs;
 use std::path::Path;
+use std::thread;
 
 use serde_json::Value;
 
 use crate::support::aaws::Aaws;
-use crate::support::{Account, directory, shell};
+use crate::support::proxy::Proxy;
+use crate::support::{Account, Response, Server, directory, shell, xml};
 
-/// A terminal session of a page.
-struct Session {
-    page: String,
-    world: String,
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The words of a session that ask for a feature. A program that was built without it cannot play the session; the default features have all.
+const FEATURES: [(&str, bool); 8] = [
+    ("backup", cfg!(feature = "backup")),
+    ("cloudtrail", cfg!(feature = "cloudtrail")),
+    ("docs", cfg!(feature = "site")),
+    ("ec2", cfg!(feature = "ec2")),
+    ("general", cfg!(feature = "general")),
+    ("iam", cfg!(feature = "iam")),
+    ("s3", cfg!(feature = "s3")),
+    ("sts", cfg!(feature = "sts")),
+];
+
+/// When that was which is `old`.
+const LONG_AGO: &str = "2024-01-31T08:00:00Z";
+
+#[test]
+fn every_session_of_the_guides_is_what_happens() {
+    let docs = fs::read_dir(Path::new(ROOT).join("docs")).expect("docs");
+    let names = docs.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).filter(|name| name.ends_with(".md"));
+    let pages: Vec<_> = ["README.md".to_owned()].into_iter().chain(names.map(|name| format!("docs/{name}"))).collect();
+    let wrong: Vec<String> = thread::scope(|scope| {
+        let played: Vec<_> = pages.iter().map(|page| scope.spawn(move || play_page(page))).collect();
+        played.into_iter().flat_map(|page| page.join().expect("a page whose worlds can be made")).collect()
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn dates_and_ids_are_new_in_every_world_and_nothing_else_is() {
+    for (printed, shown) in [
+        ("[\"vol-0a1b2c3d4e5f60718\"]\n", "[\n  \"vol-0123456789abcdef0\"\n]\n"),
+        ("{\"time\":\"2026-11-25T11:53:19.027960143Z\",\"n\":2}", "{\"time\":\"2024-01-31T08:00:00Z\",\"n\":2}"),
+        (" item  status\n a     done\n", " item  status\n…\n"),
+        ("'ASIAEXAMPLE'; x", "'…'; x"),
+    ] {
+        assert!(is_shown(printed, shown), "{printed} is {shown}");
+    }
+    for (printed, shown) in [
+        ("[\"vol-0a1b2c3d4e5f60718\"]", "[\"snap-0123456789abcdef0\"]"),
+        ("[\"a\",\"b\"]", "[\"a\"]"),
+        ("{\"n\":3}", "{\"n\":2}"),
+        ("logs/2024/a.txt", "logs/2025/a.txt"),
+        ("a\nb\n", "a\n…\nc\n"),
+    ] {
+        assert!(!is_shown(printed, shown), "{printed} is not {shown}");
+    }
+}
+
+/// A fenced block of a page.
+struct Block {
+    /// The page and the line, for whoever has to mend it.
+    place: String,
+    /// What stands behind the three backticks.
+    kind: String,
+    /// The comment before it, or nothing.
+    comment: String,
     lines: Vec<String>,
 }
 
-/// All sessions of the guides.
-fn sessions() -> Vec<Session> {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let mut pages: Vec<_> =
-        fs::read_dir(docs).expect("docs").flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "md")).collect();
-    pages.sort();
-    let mut sessions = Vec::new();
-    for path in pages {
-        let (page, text) = (path.file_name().expect("a name").to_string_lossy().into_owned(), fs::read_to_string(&path).expect("a page"));
-        for (before, block) in text.split("```console\n").zip(text.split("```console\n").skip(1)) {
-            let comment = before.trim_end().rsplit('\n').next().unwrap_or_default();
-            let world = comment.strip_prefix("<!-- ").and_then(|c| c.strip_suffix(" -->"));
-            let world = world.unwrap_or_else(|| panic!("{page}: no comment says how this is run: {block}")).to_owned();
-            let lines = block.split("```").next().unwrap_or_default().lines().map(str::to_owned).collect();
-            sessions.push(Session { page: page.clone(), world, lines });
+fn blocks(page: &str) -> Vec<Block> {
+    let text = fs::read_to_string(Path::new(ROOT).join(page)).expect("a page");
+    let mut numbered = (1..).zip(text.lines());
+    let (mut blocks, mut before) = (Vec::new(), "");
+    while let Some((number, line)) = numbered.next() {
+        let indent = line.len() - line.trim_start().len();
+        if let Some(kind) = line.trim_start().strip_prefix("```") {
+            let inside = numbered.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+            let lines = inside.map(|line| line.get(indent..).unwrap_or_default().to_owned()).collect();
+            let comment = before.strip_prefix("<!-- ").and_then(|comment| comment.strip_suffix(" -->")).unwrap_or_default().to_owned();
+            blocks.push(Block { place: format!("{page}:{number}"), kind: kind.to_owned(), comment, lines });
+        }
+        if !line.trim().is_empty() {
+            before = line.trim();
         }
     }
-    sessions
+    blocks
 }
 
-/// A command, what it prints, and what it exits with.
-fn commands(session: &Session) -> Vec<(String, String, i32)> {
-    let mut commands: Vec<(String, String, i32)> = Vec::new();
-    let mut code = 0;
-    for line in &session.lines {
-        if let Some(command) = line.strip_prefix("$ ") {
-            commands.push((command.to_owned(), String::new(), std::mem::take(&mut code)));
-        } else if let Some(comment) = line.strip_prefix("# ") {
-            code = comment.strip_prefix("exits ").and_then(|c| c.parse().ok()).unwrap_or(0);
-        } else if let Some((_, printed, _)) = commands.last_mut() {
-            printed.push_str(line);
-            printed.push('\n');
+/// Runs all sessions of a page, and says what is not as shown.
+fn play_page(page: &str) -> Vec<String> {
+    let (mut files, mut wrong) = (Vec::new(), Vec::new());
+    for block in blocks(page) {
+        match (block.kind.as_str(), block.comment.split_once(": ")) {
+            (_, Some(("file", name))) => files.push((name.trim_start_matches("~/").to_owned(), block.lines.join("\n") + "\n")),
+            ("console", Some(("runs", _))) if is_beyond_this_program(&block) => {}
+            ("console", Some(("runs", world))) => wrong.extend(play(&block, world, &files)),
+            ("console", Some(("shown", _))) => {}
+            // The tour, which `readme.rs` looks after.
+            ("console", None) if block.comment == "demo" => {}
+            ("console", _) => wrong.push(format!("{}: no comment says how this is run", block.place)),
+            _ => {}
         }
+    }
+    wrong
+}
+
+fn is_beyond_this_program(session: &Block) -> bool {
+    let mut words = session.lines.iter().flat_map(|line| line.split_whitespace());
+    words.any(|word| FEATURES.contains(&(word, false)))
+}
+
+/// Runs a session in its world.
+fn play(session: &Block, world: &str, files: &[(String, String)]) -> Option<String> {
+    let (kind, given) = world.split_once(' ').unwrap_or((world, ""));
+    let given: Vec<&str> = given.split(';').map(str::trim).filter(|given| !given.is_empty()).collect();
+    match kind {
+        // Nobody listens there.
+        "local" => run(session, files, |run| run.stranger().endpoint("http://127.0.0.1:9")),
+        "sandbox" => {
+            let sandbox = directory();
+            if given == ["old"] {
+                let age = format!("find \"$AAWS_SANDBOX\" -type f -exec touch -d {LONG_AGO} {{}} +");
+                shell(format!("aaws s3 discover_objects --bucket example-bucket && {age}")).sandbox(sandbox.path()).run().ok();
+            }
+            run(session, files, |run| run.sandbox(sandbox.path()))
+        }
+        "moto" => run(session, files, |run| Account::fresh().own(run)),
+        "iam" => {
+            let (account, server) = iam(&given);
+            run(session, files, |run| account.own(run).endpoint(&server.url))
+        }
+        #[cfg(feature = "ec2")]
+        "ec2" => {
+            let (world, server) = crate::support::ec2::World::given(&given);
+            run(session, files, |run| world.account.own(run).endpoint(&server.url))
+        }
+        _ => Some(format!("{}: there is no world `{world}`", session.place)),
+    }
+}
+
+/// An account with users and keys, which are of today unless they are to be `old`.
+fn iam(given: &[&str]) -> (Account, Server) {
+    let account = Account::fresh();
+    let (old, things): (Vec<&str>, Vec<&str>) = given.iter().partition(|given| **given == "old");
+    let proxy = Proxy::to(&account.give(&things).url);
+    // moto has no policies that AWS manages, and no credentials for single services.
+    let proxy = ["AttachUserPolicy", "ListServiceSpecificCredentials"].into_iter().fold(proxy, |proxy, operation| {
+        let nothing = format!("<{operation}Response><{operation}Result/></{operation}Response>");
+        proxy.rule(operation, move |_, _| Some(Response::xml(200, nothing.clone())))
+    });
+    let dated: &[&'static str] = if old.is_empty() { &[] } else { &["GetLoginProfile", "ListAccessKeys", "ListUsers"] };
+    let proxy = dated.iter().fold(proxy, |proxy, &operation| proxy.rewrite(operation, |_, text| put_back(text)));
+    (account, proxy.start())
+}
+
+/// An answer of IAM whose dates of creation are of long ago.
+fn put_back(text: String) -> String {
+    xml::texts(&text, "CreateDate").iter().fold(text, |text, date| text.replace(date, LONG_AGO))
+}
+
+/// A command, what it exits with, and what it prints.
+struct Command {
+    line: String,
+    code: i32,
+    printed: String,
+}
+
+fn commands(lines: &[String]) -> Vec<Command> {
+    let mut commands: Vec<Command> = Vec::new();
+    let (mut code, mut goes_on) = (0, false);
+    for line in lines {
+        let command = line.strip_prefix("$ ");
+        if goes_on && let Some(last) = commands.last_mut() {
+            last.line += &format!("\n{line}");
+        } else if let Some(command) = command {
+            commands.push(Command { line: command.to_owned(), code: std::mem::take(&mut code), printed: String::new() });
+        } else if line.starts_with('#') {
+            code = line.strip_prefix("# exits ").and_then(|code| code.parse().ok()).unwrap_or(code);
+        } else {
+            commands.last_mut().expect("a command before what it prints").printed += &format!("{line}\n");
+        }
+        goes_on = (goes_on || command.is_some()) && line.ends_with('\\');
     }
     commands
 }
 
-/// Whether the output is what the page shows: JSON as JSON, anything else to the letter; `…` is anything.
+/// Runs the commands of a session in a home directory of its own, and says what is not as shown.
+fn run(session: &Block, files: &[(String, String)], in_world: impl FnOnce(Aaws) -> Aaws) -> Option<String> {
+    let home = directory();
+    for (name, text) in files {
+        let path = home.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| fs::write(&path, text)).expect("a file in the home directory");
+    }
+    // One shell for all of them, so that what one exports the next one has. Between their outputs it says what they exited with.
+    let commands = commands(&session.lines);
+    let script: String = commands.iter().map(|command| format!("{}\nprintf '\\037%d\\037' $?\n", command.line)).collect();
+    let output = in_world(shell(script)).env("HOME", home.path()).within(home.path()).run();
+    let only_codes = commands.iter().all(|command| command.printed.trim().is_empty());
+    let mut parts = output.stdout.split('\u{1f}');
+    commands.into_iter().find_map(|Command { line, code, printed: shown }| {
+        let (printed, exited) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let as_shown = exited == code.to_string() && (only_codes || is_shown(printed, &shown));
+        let (place, log) = (&session.place, &output.stderr);
+        (!as_shown).then(|| {
+            format!("{place}: $ {line}\n--- exited {exited}, to be {code}; printed\n{printed}\n--- shown\n{shown}\n--- log of the session\n{log}")
+        })
+    })
+}
+
+/// Whether the output is what the page shows: JSON however it is laid out, dates and ids whatever they are.
 fn is_shown(printed: &str, shown: &str) -> bool {
-    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-    let lines = |text: &str| text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
-    shown.trim() == "…" || (json(shown).is_some() && json(printed) == json(shown)) || lines(printed) == lines(shown)
+    let (printed, shown) = (lenient(printed), lenient(shown));
+    let pieces: Vec<&str> = shown.split('…').collect();
+    let [first, middle @ .., last] = pieces.as_slice() else { return printed == shown };
+    let within = printed.strip_prefix(*first).and_then(|rest| rest.strip_suffix(*last));
+    middle.iter().fold(within, |rest, piece| rest?.split_once(*piece).map(|(_, rest)| rest)).is_some()
 }
 
-fn play(session: &Session, world: &dyn Fn(Aaws) -> Aaws) {
-    let folder = directory();
-    for (command, shown, code) in commands(session) {
-        let output = world(shell(&command)).within(folder.path()).run().exits(code);
-        assert!(is_shown(&output.stdout, &shown), "{}: {command}\nshown:\n{shown}\nprinted:\n{}", session.page, output.stdout);
+/// A text with `#` for each date and each id: a word of nine letters and digits or more, some of them digits.
+fn lenient(text: &str) -> String {
+    let laid_out = serde_json::from_str::<Value>(text).map_or_else(|_| text.trim().to_owned(), |json| format!("{json:#}"));
+    let (mut lenient, mut rest) = (String::new(), laid_out.as_str());
+    while let Some(first) = rest.chars().next() {
+        let end = |signs: &str| rest.find(|c: char| !c.is_ascii_alphanumeric() && !signs.contains(c)).unwrap_or(rest.len());
+        let length = if is_date(rest) { end("-:.") } else { end("").max(first.len_utf8()) };
+        let (word, after) = rest.split_at(length);
+        let is_new = word.len() > 8 && word.contains(|c: char| c.is_ascii_digit());
+        lenient += if is_new { "#" } else { word };
+        rest = after;
     }
+    lenient
 }
 
-#[test]
-fn every_session_of_the_guides_is_what_happens() {
-    let mut played = 0;
-    for session in sessions() {
-        let (how, given) = session.world.split_once(": ").unwrap_or_else(|| panic!("{}: {}", session.page, session.world));
-        if how == "shown" {
-            assert!(!given.is_empty(), "{}: it is not said why this is not run", session.page);
-            continue;
-        }
-        assert_eq!(how, "runs", "{}", session.page);
-        let (kind, given) = given.split_once(' ').unwrap_or((given, ""));
-        // A program without a service cannot play what that service does.
-        let services: &[(&str, bool)] =
-            &[("ec2", cfg!(feature = "ec2")), ("iam", cfg!(feature = "iam")), ("s3", cfg!(feature = "s3")), ("sts", cfg!(feature = "sts"))];
-        let uses =
-            |service: &str| session.lines.iter().any(|l| l.contains(&format!("aaws {service} ")) || l.contains(&format!(" {service} ")));
-        if services.iter().any(|(service, there)| !there && uses(service)) {
-            continue;
-        }
-        played += 1;
-        match kind {
-            "local" => play(&session, &Aaws::stranger),
-            "sandbox" => {
-                let folder = directory();
-                play(&session, &|run| run.sandbox(folder.path()));
-            }
-            "moto" => {
-                let account = Account::fresh();
-                play(&session, &|run| account.own(run));
-            }
-            "iam" => {
-                let account = Account::fresh();
-                let server = account.give(&given.split(" ; ").collect::<Vec<_>>());
-                play(&session, &|run| account.own(run).endpoint(&server.url));
-            }
-            #[cfg(feature = "ec2")]
-            "ec2" => {
-                let (world, server) = crate::support::ec2::World::given(&given.split(" ; ").collect::<Vec<_>>());
-                play(&session, &|run| world.account.own(run).endpoint(&server.url));
-            }
-            other => panic!("{}: there is no world `{other}`", session.page),
-        }
-    }
-    assert!(played > 0);
+/// Whether a text begins with `YYYY-MM-DD`.
+fn is_date(text: &str) -> bool {
+    let fits = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte == form };
+    text.len() >= 10 && text.bytes().zip(*b"0000-00-00").all(fits)
 }

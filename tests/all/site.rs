@@ -164,6 +164,8 @@ fn sources_are_linked_and_the_site_may_be_below_a_path() {
     assert!(text("sitemap.xml").contains(&format!("<loc>https://example.com/aaws/aws/actions/{}.html</loc>", entry.meta.path)));
     // It answers for every address below the path, so its links must not be relative to where it is shown.
     assert!(text("404.html").contains("<base href=\"/aaws/\">"));
+    // What is no address would make links that lead nowhere.
+    aaws(format!("docs build --out {} --site_url example.com", folder.path().join("other").display())).run().exits(2).silent();
 }
 
 #[test]
