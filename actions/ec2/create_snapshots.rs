@@ -101,9 +101,9 @@ impl Maker for Take {
         self.wait
     }
 
-    async fn begin(&self, _: &Context, volume: &Sought<Volume>) -> Result<String> {
+    async fn begin(&self, cx: &Context, volume: &Sought<Volume>) -> Result<String> {
         let own = volume.found.there().map(|v| tags::own(v.tags())).unwrap_or_default();
-        snapshots::begin(&self.ec2, &volume.id, format!("{}, taken by aaws", volume.id), own).await
+        snapshots::begin(cx, &self.ec2, &volume.id, format!("{}, taken by aaws", volume.id), own).await
     }
 
     async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {

@@ -16,7 +16,7 @@ use super::wait::Awaited;
 pub const TOGETHER: usize = 200;
 
 /// Codes by which EC2 says that too much of this kind is under way; it is less a little later (EC2 API reference, error codes).
-const TOO_MANY: &[&str] = &["ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded", "SnapshotCreationPerVolumeRateExceeded"];
+const TOO_MANY: &[&str] = &["ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded"];
 
 /// How one kind of thing is made.
 #[async_trait]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aaws::poll::Looks;
 use aaws::{Call, Context, Doing, Error, Failure, Grant, Result, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Tag};
@@ -21,6 +22,11 @@ pub const CREATE_SNAPSHOT: Call = Call::write(
     ],
 );
 
+/// EC2's code for a volume of which a snapshot was begun less than 15 seconds ago (EC2 API reference, error codes), and how often that is met before it
+/// is an answer: with the waits between, for half a minute.
+const TOO_SOON: &str = "SnapshotCreationPerVolumeRateExceeded";
+const TRIES: u32 = 9;
+
 /// With an option that asks for snapshots.
 pub const WITH_SNAPSHOT: When = When::With(&["snapshot"]);
 
@@ -29,13 +35,26 @@ fn name_for(volume: &str) -> String {
     format!("source:{volume}")
 }
 
-/// Begins a snapshot of a volume, named after it and with these tags beside, and gives its id.
-pub async fn begin(ec2: &Client, volume: &str, description: String, more: Vec<Tag>) -> Result<String> {
+/// Begins a snapshot of a volume, named after it and with these tags beside, and gives its id. A volume of which one was begun a moment ago is tried
+/// again until it may be.
+pub async fn begin(cx: &Context, ec2: &Client, volume: &str, description: String, more: Vec<Tag>) -> Result<String> {
     let named = more.into_iter().filter(|t| t.key() != Some("Name")).chain([tags::tag("Name", &name_for(volume))]);
     let request = ec2.create_snapshot().volume_id(volume).description(description);
     let request = request.set_tag_specifications(tags::for_new(ResourceType::Snapshot, named.collect()));
-    let made = request.send().await.doing(|| format!("take a snapshot of the volume `{volume}`"))?;
-    made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a snapshot of `{volume}` without naming it")))
+    let mut looks = Looks::new();
+    let mut tried = 1;
+    loop {
+        match request.clone().send().await.doing(|| format!("take a snapshot of the volume `{volume}`")) {
+            Err(e) if e.code() == Some(TOO_SOON) && tried < TRIES && looks.wait(cx).await => {
+                tracing::debug!("{e}; will be tried again");
+                tried += 1;
+            }
+            answer => {
+                let id = answer?.snapshot_id;
+                return id.ok_or_else(|| Error::Failed(format!("EC2 began a snapshot of `{volume}` without naming it")));
+            }
+        }
+    }
 }
 
 /// Deletes a snapshot, and says whether there was one: one that is not there any more is no error.
@@ -58,7 +77,7 @@ pub async fn take<'a>(
         if cx.stop().is_asked() {
             return (volume.to_owned(), Err(Failure::last("NotStarted", "no snapshot was taken: the run was stopped")));
         }
-        let begun = begin(ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
+        let begun = begin(cx, ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
         // Without an answer nobody knows its id: it is found by its name.
         let told = |e: &Error| {
             if e.is_unclear() { format!("a snapshot named `{}` may have been begun all the same", name_for(volume)) } else { String::new() }

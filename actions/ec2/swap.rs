@@ -248,11 +248,9 @@ fn goes_with(instance: &Instance, device: &str) -> bool {
 /// Why an instance has no volumes that could be replaced, whether or not it shows any.
 pub fn has_none_to_replace(instance: &Instance) -> Option<String> {
     let id = instance.id();
-    match instance.state().and_then(|s| s.name()) {
-        Some(state @ (InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) => {
-            return Some(format!("the instance `{id}` is {state}"));
-        }
-        _ => {}
+    let state = instance.state().and_then(|s| s.name());
+    if let Some(state @ (InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) = state {
+        return Some(format!("the instance `{id}` is {state}"));
     }
     (instance.root_device_type() == Some(&DeviceType::InstanceStore))
         .then(|| format!("the root of the instance `{id}` is an instance store: it cannot be stopped"))
@@ -413,7 +411,7 @@ impl Steps for Swap {
         }
         let mut taken = Vec::with_capacity(job.originals.len());
         for original in &job.originals {
-            let snapshot = self.snapshot(original.volume.id(), undo).await?;
+            let snapshot = self.snapshot(cx, original.volume.id(), undo).await?;
             tracing::info!("`{}`: {} is taken of {}", job.id, snapshot.id, original.volume.id());
             taken.push(snapshot);
         }
@@ -500,12 +498,12 @@ impl Swap {
         request.await.doing(|| format!("start the instance `{instance}`")).map(drop)
     }
 
-    async fn snapshot(&self, volume: &str, undo: &mut Undo<Step>) -> Result<Taken> {
+    async fn snapshot(&self, cx: &Context, volume: &str, undo: &mut Undo<Step>) -> Result<Taken> {
         let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let step = |snapshot| Step::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
         undo.push(step(None));
         let description = format!("{volume} while aaws makes an encrypted copy of it");
-        let id = snapshots::begin(&self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
+        let id = snapshots::begin(cx, &self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
         undo.forget_last();
         undo.push(step(Some(id.clone())));
         Ok(Taken { id, volume: volume.to_owned(), mark })

@@ -2,7 +2,8 @@
 //!
 //! Whatever fails: no device is left empty, an instance runs if it ran, nothing is gone whose safety step failed, what was made for nothing is gone
 //! again or named, and what is printed is so. A call fails in two ways: it is refused before it is carried out, or it is carried out and its answer is
-//! an error. Neither passes, so that nothing is tried again; answers that are lost on the way are in `encrypt.rs` and `volumes.rs`.
+//! an error. Neither passes, so that nothing is tried again; answers that are lost on the way are in `encrypting.rs` and
+//! `volumes.rs`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,18 +1,31 @@
-//! Security groups: what uses them, in whatever odd way; and deleting them without a scratch on those that stay.
+//! Security groups: deleting them, in the order of their rules and without a scratch on those that stay; and finding those that nothing
+//! uses, in whatever odd way.
 
 use serde_json::{Value, json};
 
 use crate::support::ec2::{World, writes};
 use crate::support::fake_services::{self, Place};
-use crate::support::http::Request;
+use crate::support::http::{self, Request};
 use crate::support::proxy::{self, Proxy};
 use crate::support::{Response, directory, report, xml};
 
 const DISCOVER: &str = "ec2 discover_unused_security_groups";
 
-/// A rule of one group that admits another.
+/// A rule of one group that admits another, at all ports.
 fn admit(world: &World, group: &str, other: &str) {
     let rule = [("GroupId", group), ("IpPermissions.1.IpProtocol", "-1"), ("IpPermissions.1.Groups.1.GroupId", other)];
+    world.ec2("AuthorizeSecurityGroupIngress", &rule);
+}
+
+/// The same, at one port.
+fn admit_https(world: &World, group: &str, other: &str) {
+    let rule = [
+        ("GroupId", group),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "443"),
+        ("IpPermissions.1.ToPort", "443"),
+        ("IpPermissions.1.Groups.1.GroupId", other),
+    ];
     world.ec2("AuthorizeSecurityGroupIngress", &rule);
 }
 
@@ -36,13 +49,117 @@ fn delete(ids: &[&str]) -> String {
     format!("ec2 delete_security_groups --security_group_ids {}", ids.join(" "))
 }
 
+/// The ids of a list, sorted.
 fn sorted(value: &Value) -> Vec<&str> {
-    let mut ids: Vec<&str> = value.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let mut ids: Vec<&str> = value.as_array().expect("a list").iter().map(|id| id.as_str().expect("an id")).collect();
     ids.sort_unstable();
     ids
 }
 
 // --- Deleting ---
+
+#[test]
+fn groups_are_deleted_in_the_order_of_their_rules() {
+    let world = World::new();
+    let (a, b, c) = (world.group("a"), world.group("b"), world.group("c"));
+    // b names a, c names b: a can only be last. A group may name itself.
+    admit_https(&world, &b, &a);
+    admit_https(&world, &c, &b);
+    admit_https(&world, &a, &a);
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, delete(&[&a, &b, &c])).run().ok().json(), json!([]));
+    assert_eq!(world.groups(), [""; 0]);
+    assert_eq!(writes(&server), ["DeleteSecurityGroup"; 3], "no rule had to be taken away, and nothing was tried twice");
+}
+
+#[test]
+fn groups_that_name_each_other_lose_only_those_rules() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit_https(&world, &a, &b);
+    admit_https(&world, &b, &a);
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, delete(&[&a, &b])).run().ok().json(), json!([]));
+    assert_eq!(world.groups(), [""; 0]);
+    assert_eq!(server.count("RevokeSecurityGroupIngress"), 1);
+}
+
+#[test]
+fn rules_of_a_circle_are_put_back_when_its_group_stays() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit_https(&world, &a, &b);
+    admit_https(&world, &b, &a);
+    let rules =
+        |world: &World| world.ec2("DescribeSecurityGroups", &[("Filter.1.Name", "ip-permission.group-id"), ("Filter.1.Value.1", &a)]);
+    let before = rules(&world);
+    let server = world.proxy().refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation").start();
+    let output = world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("undone");
+    assert_eq!(output.json(), json!([a, b]));
+    assert_eq!(server.count("AuthorizeSecurityGroupIngress"), 1);
+    let count = |xml: &str| xml.matches(&a).count();
+    assert_eq!(count(&rules(&world)), count(&before));
+}
+
+#[test]
+fn a_rule_that_was_taken_away_without_an_answer_is_put_back() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit(&world, &a, &b);
+    admit(&world, &b, &a);
+    let to = world.proxy().start().url.clone();
+    let rule = move |n: usize, request: &mut Request| {
+        (n == 1).then(|| {
+            http::send(&to, request).expect("EC2 does it");
+            Response::dropped()
+        })
+    };
+    let proxy = world.proxy().rule("RevokeSecurityGroupIngress", rule);
+    let server = proxy.refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation").start();
+    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("undone");
+    assert!(admits(&world, &a, &b) && admits(&world, &b, &a));
+}
+
+#[test]
+fn e5_what_hangs_on_a_circle_is_no_part_of_it() {
+    let world = World::new();
+    let (hanging, a, b) = (world.group("hanging"), world.group("a"), world.group("b"));
+    admit(&world, &a, &hanging);
+    admit(&world, &a, &b);
+    admit(&world, &b, &a);
+    let denied = a.clone();
+    let rule = move |_: usize, request: &mut Request| {
+        request.text().contains(&denied).then(|| proxy::error(request, 403, "UnauthorizedOperation"))
+    };
+    let server = world.proxy().rule("DeleteSecurityGroup", rule).start();
+    let output = world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().exits(3).logs("undone");
+    assert_eq!(output.json(), json!([a, b, hanging]));
+    assert!(admits(&world, &a, &hanging) && admits(&world, &a, &b) && admits(&world, &b, &a));
+    assert_eq!(server.count("RevokeSecurityGroupIngress"), 1);
+
+    // When nothing is in the way, all of them go, and the one that hangs on the circle goes after the one that names it.
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().ok().json(), json!([]));
+    assert_eq!(world.groups(), [""; 0]);
+    let order: Vec<String> = server.requests("DeleteSecurityGroup").iter().map(Request::text).collect();
+    assert!(order.len() == 3 && order[0].contains(&a), "{order:?}");
+}
+
+#[test]
+fn groups_in_use_fail_with_what_uses_them_and_default_groups_are_skipped() {
+    let world = World::new();
+    let (on, named, namer) = (world.group("on"), world.group("named"), world.group("namer"));
+    world.instance(&[("SecurityGroupId.1", &on)]);
+    admit_https(&world, &namer, &named);
+    let default = default_group(&world);
+    let server = world.proxy().start();
+    let line = delete(&[&on, &named, &default]);
+    let output = world.aaws_via(&server, line).run().exits(3).logs("eni-").logs(&namer).logs("default group");
+    let mut wanted = [on.as_str(), named.as_str(), default.as_str()];
+    wanted.sort_unstable();
+    assert_eq!(sorted(&output.json()), wanted);
+    assert_eq!(writes(&server), [""; 0], "it is known beforehand");
+}
 
 #[test]
 fn e5_a_group_that_stays_keeps_its_rules_whatever_the_order() {
@@ -99,47 +216,15 @@ fn g6_a_dry_run_knows_what_cannot_go_because_something_else_stays() {
 }
 
 #[test]
-fn e5_what_hangs_on_a_circle_is_no_part_of_it() {
+fn interfaces_that_linger_are_waited_for() {
     let world = World::new();
-    let (hanging, a, b) = (world.group("hanging"), world.group("a"), world.group("b"));
-    admit(&world, &a, &hanging);
-    admit(&world, &a, &b);
-    admit(&world, &b, &a);
-    let denied = a.clone();
-    let rule = move |_: usize, request: &mut Request| {
-        request.text().contains(&denied).then(|| proxy::error(request, 403, "UnauthorizedOperation"))
-    };
-    let server = world.proxy().rule("DeleteSecurityGroup", rule).start();
-    let output = world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().exits(3).logs("undone");
-    assert_eq!(output.json(), json!([a, b, hanging]));
-    assert!(admits(&world, &a, &hanging) && admits(&world, &a, &b) && admits(&world, &b, &a));
-    assert_eq!(server.count("RevokeSecurityGroupIngress"), 1);
-
-    // When nothing is in the way, all of them go, and the one that hangs on the circle goes after the one that names it.
-    let server = world.proxy().start();
-    assert_eq!(world.aaws_via(&server, delete(&[&hanging, &a, &b])).run().ok().json(), json!([]));
+    let group = world.group("slow");
+    let server =
+        world.proxy().rule("DeleteSecurityGroup", |n, request| (n < 3).then(|| proxy::error(request, 400, "DependencyViolation"))).start();
+    let line = delete(&[&group]);
+    world.aaws_via(&server, &line).run().exits(3).logs("DependencyViolation");
+    assert_eq!(world.aaws_via(&server, format!("{line} --wait")).run().ok().json(), json!([]));
     assert_eq!(world.groups(), [""; 0]);
-    let order: Vec<String> = server.requests("DeleteSecurityGroup").iter().map(Request::text).collect();
-    assert!(order.len() == 3 && order[0].contains(&a), "{order:?}");
-}
-
-#[test]
-fn a_rule_that_was_taken_away_without_an_answer_is_put_back() {
-    let world = World::new();
-    let (a, b) = (world.group("a"), world.group("b"));
-    admit(&world, &a, &b);
-    admit(&world, &b, &a);
-    let to = world.proxy().start().url.clone();
-    let rule = move |n: usize, request: &mut Request| {
-        (n == 1).then(|| {
-            crate::support::http::send(&to, request).expect("EC2 does it");
-            Response::dropped()
-        })
-    };
-    let proxy = world.proxy().rule("RevokeSecurityGroupIngress", rule);
-    let server = proxy.refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation").start();
-    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("undone");
-    assert!(admits(&world, &a, &b) && admits(&world, &b, &a));
 }
 
 /// An interface in a group, as EC2 lists it.
@@ -185,6 +270,26 @@ fn e6_interfaces_of_services_are_waited_for_before_any_rule_is_taken_away() {
 // --- Finding ---
 
 #[test]
+fn a_group_that_any_place_names_is_used() {
+    let world = World::new();
+    // One group for each place, and one that nobody names.
+    let groups: Vec<String> = Place::ALL.iter().map(|place| world.group(&format!("of-{place:?}"))).collect();
+    let spare = world.group("spare");
+    let named: Vec<(Place, String)> = Place::ALL.into_iter().zip(groups).collect();
+    let server = fake_services::in_front_of(&world.proxy().start().url, named.clone());
+    let output = world.aaws_via(&server, DISCOVER).run().ok();
+    assert_eq!(output.json(), json!([spare]), "{output}");
+    // Each of them is found by the place that names it, and by no other: without that place it seems unused.
+    for (place, group) in &named {
+        let others = named.iter().filter(|(p, _)| p != place).cloned().collect();
+        let server = fake_services::in_front_of(&world.proxy().start().url, others);
+        let found = world.aaws_via(&server, DISCOVER).run().ok().json();
+        let found = sorted(&found);
+        assert!(found.contains(&group.as_str()) && found.len() == 2, "{place:?}: {found:?}");
+    }
+}
+
+#[test]
 fn interfaces_and_associations_use_a_group() {
     let world = World::new();
     let (on, associated, spare) = (world.group("on"), world.group("associated"), world.group("spare"));
@@ -195,6 +300,87 @@ fn interfaces_and_associations_use_a_group() {
     );
     let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", move |_, _| Some(Response::xml(200, answer.clone()))).start();
     assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn rules_of_other_groups_use_a_group_and_its_own_do_not() {
+    let world = World::new();
+    let (named, namer, own) = (world.group("named"), world.group("namer"), world.group("own"));
+    admit(&world, &namer, &named);
+    admit(&world, &own, &own);
+    let mut unused = vec![namer, own];
+    unused.sort();
+    let output = world.aaws(DISCOVER).run().ok();
+    assert_eq!(output.json(), json!(unused), "default groups are left out");
+    let details = world.aaws(format!("{DISCOVER} --details")).run().ok().json();
+    assert_eq!(details[0]["GroupId"], json!(unused[0]));
+    assert!(details[0]["VpcId"].is_string() && details[0]["GroupName"].is_string());
+}
+
+#[test]
+fn the_groups_of_task_sets_and_of_published_functions_are_used() {
+    let world = World::new();
+    let (of_tasks, of_version, spare) = (world.group("tasks"), world.group("version"), world.group("spare"));
+    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
+    let json = |body: String| Response {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())],
+        body: body.into_bytes(),
+    };
+    let service = json(format!(
+        r#"{{"services": [{{"serviceName": "a", "taskSets": [{{"networkConfiguration": {{"awsvpcConfiguration": {{"subnets": ["s"], "securityGroups": ["{of_tasks}"]}}}}}}]}}]}}"#
+    ));
+    let version = json(format!(
+        r#"{{"Functions": [{{"FunctionName": "f", "Version": "1", "VpcConfig": {{"SecurityGroupIds": ["{of_version}"]}}}}]}}"#
+    ));
+    let server = Proxy::to(&services.url)
+        .rule("DescribeServices", move |_, _| Some(service.clone()))
+        // Only who asks for all versions gets this one.
+        .rule("ListFunctions", move |_, request| request.target.contains("FunctionVersion=ALL").then(|| version.clone()))
+        .start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn a_launch_template_that_is_gone_names_nothing() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
+    for code in ["InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound"] {
+        let server = Proxy::to(&services.url).refuse_with("DescribeLaunchTemplateVersions", "LaunchTemplateId=lt-1", 400, code).start();
+        assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]), "{code}");
+    }
+}
+
+#[test]
+fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_this_is() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let foreign = "<item><ownerId>999999999999</ownerId><groupId>sg-theirs</groupId><groupName>theirs</groupName>\
+                   <vpcId>vpc-1</vpcId></item></securityGroupInfo>";
+    let server = world.proxy().rewrite("DescribeSecurityGroups", move |_, xml| xml.replace("</securityGroupInfo>", foreign)).start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn a_place_that_may_not_be_looked_at_makes_the_answer_incomplete() {
+    let world = World::new();
+    let spare = world.group("spare");
+    for (operation, code) in [
+        ("DescribeNetworkInterfaces", "UnauthorizedOperation"),
+        ("DescribeDBInstances", "AccessDenied"),
+        ("ListFunctions", "AccessDeniedException"),
+        ("DescribeCacheClusters", "AccessDenied"),
+        ("ListClustersV2", "AccessDeniedException"),
+        ("DescribeLaunchTemplateVersions", "UnauthorizedOperation"),
+        ("ListDomainNames", "AccessDeniedException"),
+    ] {
+        let server = world.proxy().refuse(operation, 403, code).start();
+        let output = world.aaws_via(&server, DISCOVER).run().exits(3).logs("incomplete").logs(&spare);
+        assert_eq!(output.json(), json!([]), "{operation}: nothing is presented as safe");
+        let output = world.aaws_via(&server, format!("{DISCOVER} --incomplete")).run().exits(3);
+        assert_eq!(output.json(), json!([spare]), "{operation}");
+    }
 }
 
 #[test]
@@ -233,49 +419,4 @@ fn e3_an_answer_that_says_nothing_is_no_answer() {
     let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", |_, _| Some(Response::xml(500, ""))).start();
     let output = world.aaws_via(&server, DISCOVER).env("AWS_MAX_ATTEMPTS", "1").run().exits(3).logs("VPC associations");
     assert_eq!(output.json(), json!([]));
-}
-
-#[test]
-fn a_launch_template_that_is_gone_names_nothing() {
-    let world = World::new();
-    let spare = world.group("spare");
-    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
-    for code in ["InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.VersionNotFound"] {
-        let server = Proxy::to(&services.url).refuse_with("DescribeLaunchTemplateVersions", "LaunchTemplateId=lt-1", 400, code).start();
-        assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]), "{code}");
-    }
-}
-
-#[test]
-fn the_groups_of_task_sets_and_of_published_functions_are_used() {
-    let world = World::new();
-    let (of_tasks, of_version, spare) = (world.group("tasks"), world.group("version"), world.group("spare"));
-    let services = fake_services::in_front_of(&world.proxy().start().url, Vec::new());
-    let json = |body: String| Response {
-        status: 200,
-        headers: vec![("content-type".to_owned(), "application/x-amz-json-1.1".to_owned())],
-        body: body.into_bytes(),
-    };
-    let service = json(format!(
-        r#"{{"services": [{{"serviceName": "a", "taskSets": [{{"networkConfiguration": {{"awsvpcConfiguration": {{"subnets": ["s"], "securityGroups": ["{of_tasks}"]}}}}}}]}}]}}"#
-    ));
-    let version = json(format!(
-        r#"{{"Functions": [{{"FunctionName": "f", "Version": "1", "VpcConfig": {{"SecurityGroupIds": ["{of_version}"]}}}}]}}"#
-    ));
-    let server = Proxy::to(&services.url)
-        .rule("DescribeServices", move |_, _| Some(service.clone()))
-        // Only who asks for all versions gets this one.
-        .rule("ListFunctions", move |_, request| request.target.contains("FunctionVersion=ALL").then(|| version.clone()))
-        .start();
-    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
-}
-
-#[test]
-fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_this_is() {
-    let world = World::new();
-    let spare = world.group("spare");
-    let foreign = "<item><ownerId>999999999999</ownerId><groupId>sg-theirs</groupId><groupName>theirs</groupName>\
-                   <vpcId>vpc-1</vpcId></item></securityGroupInfo>";
-    let server = world.proxy().rewrite("DescribeSecurityGroups", move |_, xml| xml.replace("</securityGroupInfo>", foreign)).start();
-    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
 }

@@ -207,6 +207,30 @@ fn the_key_is_reset() {
 }
 
 #[test]
+fn the_default_key_is_put_back_when_the_switch_fails() {
+    let world = World::new();
+    let key = world.key();
+    let line = format!("ec2 modify_default_ebs_encryption --enable --change_kms_key --kms_key_id {key}");
+    let server = world.proxy().refuse(SWITCH_ON, 403, "UnauthorizedOperation").start();
+    world.aaws_via(&server, &line).run().exits(3).logs("undone");
+    let now = world.ec2(GET_KEY, &[]);
+    assert!(!now.contains(&key), "{now}");
+
+    let output = world.aaws(&line).run().ok().json();
+    assert_eq!((&output["Before"]["Enabled"], &output["After"]["Enabled"]), (&json!(false), &json!(true)));
+    assert!(output["After"]["KmsKeyId"].as_str().is_some_and(|k| k.contains(&key)));
+    let seen = world.aaws("ec2 discover_default_ebs_encryption").run().ok().json();
+    assert_eq!((&seen["Region"], &seen["Enabled"]), (&json!("us-east-1"), &json!(true)));
+    // It is so already; resetting undoes it.
+    let server = world.proxy().start();
+    world.aaws_via(&server, &line).run().ok();
+    assert_eq!(writes(&server), [""; 0]);
+    let output = world.aaws("ec2 modify_default_ebs_encryption --disable --reset_kms_key").run().ok().json();
+    assert_eq!(output["After"]["Enabled"], json!(false));
+    assert_eq!(world.aaws("ec2 discover_default_ebs_encryption").run().ok().json()["KmsKeyId"], json!(null));
+}
+
+#[test]
 fn a_switch_that_fails_puts_the_key_back() {
     for (was_own, put_back) in [(false, RESET_KEY), (true, SET_KEY)] {
         let world = World::new();
@@ -368,6 +392,7 @@ fn flags_that_do_not_go_together_are_an_error() {
         ("", "`enable`"),
         ("--enable --disable", "`disable`"),
         ("--change_kms_key", "`kms_key_id`"),
+        ("--kms_key_id alias/aws/ebs", "`change_kms_key`"),
         ("--enable --kms_key_id alias/aws/ebs", "`change_kms_key`"),
         ("--change_kms_key --kms_key_id alias/aws/ebs --reset_kms_key", "`reset_kms_key`"),
     ] {

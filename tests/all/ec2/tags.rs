@@ -305,6 +305,20 @@ fn what_is_tagged_so_already_is_unchanged_and_not_sent() {
 }
 
 #[test]
+fn tags_are_removed_only_where_they_are_as_said() {
+    let world = World::new();
+    let (a, b) = (world.volume(&[]), world.volume(&[]));
+    world.tag(&a, "Env", "test");
+    world.tag(&b, "Env", "prod");
+    let line = format!("ec2 modify_tags --resource_ids {a} {b} --tags");
+    let output = world.aaws(format!("{line} Env=test --delete")).run().ok().logs("1 unchanged");
+    assert_eq!(output.json(), json!([]));
+    assert_eq!((world.tags(&a).len(), world.tags(&b).len()), (0, 1), "another value is not removed, and not taken for done");
+    world.aaws(format!("{line} Env --delete")).run().ok();
+    assert_eq!(world.tags(&b).len(), 0);
+}
+
+#[test]
 fn a_key_is_removed_whatever_its_value_and_a_value_only_if_it_is_that_e35() {
     let world = World::new();
     let volume = world.volume(&[]);

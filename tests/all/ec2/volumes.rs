@@ -100,6 +100,21 @@ fn one_volume_that_is_refused_sinks_no_other() {
 }
 
 #[test]
+fn changes_under_way_and_smaller_sizes_fail_before_they_are_asked_for() {
+    let world = World::new();
+    let volume = world.volume(&[("Size", "20")]);
+    let change = format!("<item><volumeId>{volume}</volumeId><modificationState>optimizing</modificationState></item>");
+    let answer = format!(
+        "<DescribeVolumesModificationsResponse><volumeModificationSet>{change}</volumeModificationSet></DescribeVolumesModificationsResponse>"
+    );
+    let server = world.proxy().rule("DescribeVolumesModifications", move |_, _| Some(Response::xml(200, answer.clone()))).start();
+    world.aaws_via(&server, format!("ec2 modify_volumes --size 30 --volume_ids {volume}")).run().exits(3).logs("optimizing");
+    world.aaws_via(&server, format!("ec2 modify_volumes --size 10 --volume_ids {volume}")).run().exits(3).logs("only grow");
+    assert_eq!(writes(&server), [""; 0]);
+    world.aaws(format!("ec2 modify_volumes --volume_ids {volume}")).run().exits(2).logs("at least one");
+}
+
+#[test]
 fn ids_are_looked_up_two_hundred_at_a_time_and_on_every_page() {
     let world = World::new();
     let ids: Vec<String> = (0..201).map(|n| format!("vol-{n:017x}")).collect();
@@ -148,6 +163,17 @@ fn safety_snapshots_are_taken_of_all_awaited_together_and_named() {
         assert!(of_volume(&a) || of_volume(&b), "{:?}", world.tags(&snapshot));
     }
     assert_eq!(world.snapshots().len(), 2);
+}
+
+#[test]
+fn a_volume_whose_snapshot_fails_is_not_changed() {
+    let world = World::new();
+    let (a, b) = (world.volume(&[]), world.volume(&[]));
+    let server = world.proxy().fail("CreateSnapshot", 1, 400, "SnapshotLimitExceeded").start();
+    let line = format!("ec2 modify_volumes --snapshot --size 20 --volume_ids {a} {b} --concurrency 1");
+    let output = world.aaws_via(&server, line).run().exits(3).logs("SnapshotLimitExceeded");
+    assert_eq!(output.json(), json!([b]));
+    assert_eq!((of(&world, &a, "size"), of(&world, &b, "size")), (Some("8".into()), Some("20".into())));
 }
 
 #[test]
@@ -247,11 +273,28 @@ fn a_wait_that_runs_out_names_the_volume_and_how_far_it_is() {
         })
         .start();
     let folder = directory();
-    let line = format!("ec2 modify_volumes --size 20 --wait --volume_ids {volume} --timeout 1s --report report.jsonl");
+    let line = format!("ec2 modify_volumes --size 20 --wait --volume_ids {volume} --timeout 4s --report report.jsonl");
     world.aaws_via(&server, line).within(folder.path()).run().exits(1);
     let told = told(&report(&folder));
     assert_eq!((told[0].0.as_str(), told[0].1.as_str()), (volume.as_str(), "failed"));
     assert!(told[0].2.contains("modifying") && told[0].2.contains("42%"), "{told:?}");
+}
+
+#[test]
+fn a_volume_that_becomes_gp3_keeps_its_performance() {
+    let world = World::new();
+    let volume = world.volume(&[("VolumeType", "gp2"), ("Size", "2000")]);
+    let server = world.proxy().start();
+    world.aaws_via(&server, format!("ec2 modify_volumes --type gp3 --volume_ids {volume}")).run().ok();
+    let sent = server.requests("ModifyVolume")[0].text();
+    assert!(sent.contains("Iops=6000") && sent.contains("Throughput=250"), "{sent}");
+    let line = format!("ec2 modify_volumes --throughput 500 --iops 7000 --volume_ids {volume} --wait");
+    world.aaws(&line).run().ok();
+    assert_eq!(of(&world, &volume, "throughput").as_deref(), Some("500"));
+    // It is so now, and that is no change.
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, &line).run().ok().json(), json!([]));
+    assert_eq!(writes(&server), [""; 0]);
 }
 
 #[test]
@@ -363,6 +406,32 @@ fn a_plan_says_what_would_be_asked_for() {
 // --- Deleting ---
 
 #[test]
+fn a_volume_in_use_is_skipped_with_a_reason_and_printed() {
+    let world = World::new();
+    let (used, free, folder) = (world.volume(&[]), world.volume(&[]), directory());
+    let machine = world.instance(&[]);
+    world.attach(&used, &machine.id, "/dev/sdf");
+    let line = format!("ec2 delete_volumes --volume_ids {used} vol-0000000000000bad {free} --report report.jsonl");
+    let output = world.aaws(line).within(folder.path()).run().ok();
+    assert_eq!(output.json(), json!([used]), "what is still there is printed: [] would look like success");
+    let lines = report(&folder);
+    let status: Vec<_> = lines.iter().map(|l| l["status"].as_str().unwrap_or_default()).collect();
+    assert_eq!(status, ["skipped", "unchanged", "done"]);
+    assert!(lines[0]["message"].as_str().is_some_and(|m| m.contains(&machine.id)), "{lines:?}");
+    assert_eq!(world.volume_state(&free), None);
+}
+
+#[test]
+fn volumes_of_kubernetes_are_left_unless_that_is_meant() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    world.tag(&volume, "kubernetes.io/created-for/pvc/name", "data");
+    assert_eq!(world.aaws(format!("ec2 delete_volumes --volume_ids {volume}")).run().ok().json(), json!([volume]));
+    assert_eq!(world.aaws(format!("ec2 delete_volumes --volume_ids {volume} --kubernetes")).run().ok().json(), json!([]));
+    assert_eq!(world.volume_state(&volume), None);
+}
+
+#[test]
 fn a_volume_is_deleted_when_its_snapshot_is_complete_and_not_before() {
     let world = World::new();
     let (a, b) = (world.volume(&[]), world.volume(&[]));
@@ -377,6 +446,23 @@ fn a_volume_is_deleted_when_its_snapshot_is_complete_and_not_before() {
     let told = told(&report(&folder));
     world.snapshots().iter().for_each(|s| assert!(told.iter().any(|(_, _, m)| m.contains(s)), "{s} is not named: {told:?}"));
     assert_eq!((world.volumes().len(), world.snapshots().len()), (0, 2));
+}
+
+#[test]
+fn a_volume_whose_snapshot_fails_stays() {
+    let world = World::new();
+    let (a, b) = (world.volume(&[]), world.volume(&[]));
+    let server = world.proxy().fail("CreateSnapshot", 1, 400, "SnapshotLimitExceeded").start();
+    let line = format!("ec2 delete_volumes --snapshot --volume_ids {a} {b} --concurrency 1");
+    let output = world.aaws_via(&server, line).run().exits(3).logs("SnapshotLimitExceeded");
+    assert_eq!(output.json(), json!([a]));
+    assert_eq!((world.volume_state(&a).as_deref(), world.volume_state(&b)), (Some("available"), None));
+
+    // One that ends in an error is no snapshot.
+    let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| xml.replace("completed", "error")).start();
+    let output = world.aaws_via(&server, format!("ec2 delete_volumes --snapshot --volume_ids {a}")).run().exits(3).logs("snap-");
+    assert_eq!(output.json(), json!([a]));
+    assert_eq!(world.volume_state(&a).as_deref(), Some("available"));
 }
 
 #[test]
@@ -408,7 +494,7 @@ fn snapshots_that_are_not_complete_in_time_keep_their_volumes_and_lose_no_id() {
     let (a, b) = (world.volume(&[]), world.volume(&[]));
     let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| snapshots_of("", "pending", xml)).start();
     let folder = directory();
-    let line = format!("ec2 delete_volumes --snapshot --volume_ids {a} {b} --timeout 1s --report report.jsonl");
+    let line = format!("ec2 delete_volumes --snapshot --volume_ids {a} {b} --timeout 4s --report report.jsonl");
     world.aaws_via(&server, line).within(folder.path()).run().exits(1);
     let told = told(&report(&folder));
     assert_eq!(told.iter().map(|(_, status, _)| status.as_str()).collect::<Vec<_>>(), ["failed", "failed"]);

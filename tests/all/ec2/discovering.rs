@@ -1,5 +1,5 @@
 //! discover_instances, discover_no_ssm_instances, discover_images, discover_snapshots and discover_volumes: what is asked of EC2, and what of its
-//! answers is printed.
+//! answers is printed. What is found by its tags is in `tags.rs`, and unused security groups are in `groups.rs`.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -230,7 +230,7 @@ fn instances_are_kept_by_their_states_and_terminated_ones_only_when_asked_for() 
     for ids in [String::new(), format!(" --instance_ids {all}")] {
         let found = |states: &str| sorted(found(ec2(&world, &format!("discover_instances{ids} {states}"))));
         assert_eq!(found(""), sorted(vec![running.clone(), stopped.clone()]));
-        assert_eq!(found("--states stopped"), [stopped.clone()]);
+        assert_eq!(found("--states stopped"), [stopped.as_str()]);
         assert_eq!(found("--states terminated running"), sorted(vec![running.clone(), gone.clone()]));
         assert_eq!(found("--states shutting-down"), [""; 0]);
     }
@@ -266,7 +266,7 @@ fn invert_is_the_rest_of_the_given_instances_in_the_given_states() {
     let given = format!("discover_instances --invert --instance_ids {gone} {stopped} {neither} {tagged} {both}");
     // One that lacks any of the properties does not match.
     assert_eq!(found(ec2(&world, &format!("{given} --tags Env=prod --os windows"))), [stopped.clone(), neither.clone(), tagged]);
-    assert_eq!(found(ec2(&world, &format!("{given} --tags Env --states running"))), [neither.clone()]);
+    assert_eq!(found(ec2(&world, &format!("{given} --tags Env --states running"))), [neither.as_str()]);
     assert_eq!(found(ec2(&world, &format!("{given} --tags Env --states terminated"))), [gone]);
     // Without ids it is of all instances, and of the states all the same.
     let all = found(ec2(&world, "discover_instances --invert --tags Env --states running"));
@@ -282,13 +282,28 @@ fn a_tag_is_split_at_its_first_equals_sign_and_its_empty_value_is_one() {
     world.tag(&empty, "Link", "");
     world.tag(&full, "Link", "https://x?a=b");
     let found = |tags: &str| sorted(found(ec2(&world, &format!("discover_instances --tags {tags}"))));
-    assert_eq!(found("Link="), [empty.clone()]);
-    assert_eq!(found("Link=https://x?a=b"), [full.clone()]);
+    assert_eq!(found("Link="), [empty.as_str()]);
+    assert_eq!(found("Link=https://x?a=b"), [full.as_str()]);
     assert_eq!(found("Link"), sorted(vec![empty.clone(), full.clone()]));
     assert_eq!(found("Link= --invert"), sorted(vec![full, without]));
     // No wildcards: those are EC2's.
     assert_eq!(found("Link=https*"), [""; 0]);
     ec2(&world, "discover_instances --tags =prod").run().exits(2).logs("=prod");
+}
+
+#[test]
+fn an_empty_value_is_no_any_value_and_all_tags_must_match() {
+    let world = World::new();
+    let (full, empty) = (world.instance(&[]).id, world.instance(&[]).id);
+    world.tag(&full, "Owner", "me");
+    world.tag(&full, "Env", "prod");
+    world.tag(&empty, "Owner", "");
+    let found = |tags: &str| found(ec2(&world, &format!("discover_instances --tags {tags}")));
+    assert_eq!(found("Owner="), [empty]);
+    assert_eq!(found("Owner").len(), 2);
+    assert_eq!(found("Owner Env=prod"), [full]);
+    assert_eq!(found("Owner Env=test"), [""; 0]);
+    assert_eq!(found("owner"), [""; 0], "keys are compared in their very case");
 }
 
 #[test]
@@ -358,7 +373,7 @@ fn only_running_instances_can_lack_systems_manager() {
     let (running, stopped, gone) = (world.instance(&[]).id, world.instance(&[]).id, world.instance(&[]).id);
     world.stop(&stopped);
     world.ec2("TerminateInstances", &[("InstanceId.1", &gone)]);
-    assert_eq!(found(ec2(&world, "discover_no_ssm_instances")), [running.clone()]);
+    assert_eq!(found(ec2(&world, "discover_no_ssm_instances")), [running.as_str()]);
     let given = format!("discover_no_ssm_instances --instance_ids {gone} {stopped} {running}");
     assert_eq!(found(ec2(&world, &given)), [running], "those that do not run are left out, and are no failures");
 }
@@ -459,8 +474,8 @@ fn public_images_are_those_shared_with_everyone() {
     let (own, shared, public) = (world.image(&machine), world.image(&machine), world.image(&machine));
     world.ec2("ModifyImageAttribute", &[("ImageId", &shared), ("LaunchPermission.Add.1.UserId", "111122223333")]);
     world.ec2("ModifyImageAttribute", &[("ImageId", &public), ("LaunchPermission.Add.1.Group", "all")]);
-    assert_eq!(found(ec2(&world, "discover_images --public")), [public.clone()]);
-    assert_eq!(found(ec2(&world, &format!("discover_images --public --image_ids {own} {shared} {public}"))), [public.clone()]);
+    assert_eq!(found(ec2(&world, "discover_images --public")), [public.as_str()]);
+    assert_eq!(found(ec2(&world, &format!("discover_images --public --image_ids {own} {shared} {public}"))), [public.as_str()]);
     assert_eq!(sorted(found(ec2(&world, "discover_images"))), sorted(vec![own, shared, public]));
 }
 
@@ -480,7 +495,7 @@ fn images_of_others_are_not_the_accounts() {
     let world = World::new();
     let own = world.image(&world.instance(&[]).id);
     // moto has more than a thousand public images of others, of which this is one.
-    assert_eq!(found(ec2(&world, "discover_images")), [own.clone()]);
+    assert_eq!(found(ec2(&world, "discover_images")), [own.as_str()]);
     let output = ec2(&world, &format!("discover_images --image_ids ami-12c6146b {own}")).run().exits(3).logs("ami-12c6146b");
     assert_eq!(output.json(), json!([own]));
 }
@@ -503,7 +518,7 @@ fn what_aws_backup_keeps_is_left_out_by_a_flag_of_one_spelling() {
     {
         let line = format!("{action} --{list} {kept} {other}");
         assert_eq!(found(ec2(&world, &line)), [kept.clone(), other.clone()]);
-        assert_eq!(found(ec2(&world, &format!("{line} --exclude_aws_backup"))), [other.clone()]);
+        assert_eq!(found(ec2(&world, &format!("{line} --exclude_aws_backup"))), [other.as_str()]);
         let all = found(ec2(&world, &format!("{action} --exclude_aws_backup")));
         assert!(all.contains(other) && !all.contains(kept), "{all:?}");
         ec2(&world, &format!("{action} --exclude__aws_backup")).run().exits(2).logs("--exclude_aws_backup").silent();
@@ -555,17 +570,45 @@ fn snapshots_are_kept_by_volume_and_encryption() {
     let both = sorted(vec![open.clone(), closed.clone()]);
     // moto has more than a thousand snapshots of others.
     assert_eq!(found(""), both);
-    assert_eq!(found("--unencrypted"), [open.clone()]);
+    assert_eq!(found("--unencrypted"), [open.as_str()]);
     assert_eq!(found(&format!("--volume_ids {plain} {secret}")), both);
-    assert_eq!(found(&format!("--volume_ids {plain} {secret} --unencrypted")), [open.clone()]);
+    assert_eq!(found(&format!("--volume_ids {plain} {secret} --unencrypted")), [open.as_str()]);
     assert_eq!(found(&format!("--volume_ids {secret} --unencrypted")), [""; 0]);
-    assert_eq!(found(&format!("--snapshot_ids {closed} {open} --unencrypted")), [open.clone()]);
+    assert_eq!(found(&format!("--snapshot_ids {closed} {open} --unencrypted")), [open.as_str()]);
     // The snapshots of a volume outlive it.
     world.ec2("DeleteVolume", &[("VolumeId", &plain)]);
-    assert_eq!(found(&format!("--volume_ids {plain}")), [open.clone()]);
+    assert_eq!(found(&format!("--volume_ids {plain}")), [open.as_str()]);
     // A volume without a snapshot is no mistake.
     assert_eq!(found(&format!("--volume_ids {} vol-0000000000000bad0", world.volume(&[]))), [""; 0]);
     ec2(&world, &format!("discover_snapshots --volume_ids {plain} --snapshot_ids {open}")).run().exits(2).logs("only one of").silent();
+}
+
+#[test]
+fn snapshots_of_a_volume_are_filtered_by_date_and_keeper() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    let (old, new, kept) = (world.snapshot(&volume), world.snapshot(&volume), world.snapshot(&volume));
+    world.tag(&kept, "aws:backup:source-resource", "x");
+    let moved = old.clone();
+    let proxy = world.proxy().rewrite("DescribeSnapshots", move |_, xml| {
+        // The one item's date of long ago.
+        xml.split_inclusive("</item>")
+            .map(|item| match item.contains(&moved) {
+                true => {
+                    let now = xml::texts(item, "startTime").pop().unwrap_or_default();
+                    item.replace(&now, "2020-01-31T00:00:00.000Z")
+                }
+                false => item.to_owned(),
+            })
+            .collect()
+    });
+    let server = proxy.start();
+    let found = |more: &str| sorted(found(via(&world, &server, &format!("discover_snapshots --volume_ids {volume} {more}"))));
+    assert_eq!(found("--created_before 2021-01-01"), [old.as_str()]);
+    // An instant belongs to what comes after it.
+    assert_eq!(found("--created_before 2020-01-31"), [""; 0]);
+    assert_eq!(found("--created_after 2020-01-31").len(), 3);
+    assert_eq!(found("--exclude_aws_backup"), sorted(vec![old, new]));
 }
 
 #[test]
@@ -594,23 +637,6 @@ fn snapshots_of_many_volumes_are_asked_for_two_hundred_at_once_and_printed_once(
     let size = |asked: &[(String, Vec<String>)]| asked.iter().find(|(name, _)| name == "volume-id").map(|(_, values)| values.len());
     assert_eq!(asked.iter().map(|a| size(a)).collect::<Vec<_>>(), [Some(200), Some(1)]);
     assert!(asked.iter().all(|a| a.contains(&("encrypted".to_owned(), vec!["false".to_owned()]))), "{asked:?}");
-}
-
-/// The clean-up that the original's manual shows: it deleted all snapshots where no volume was detached.
-#[test]
-fn no_detached_volumes_have_no_snapshots_to_delete() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let snapshot = world.snapshot(&machine.root);
-    let chain =
-        "aaws ec2 discover_volumes --detached | aaws ec2 discover_snapshots --volume_ids - | aaws ec2 delete_snapshots --snapshot_ids -";
-    assert_eq!(world.shell(chain).run().ok().json(), json!([]));
-    assert_eq!(world.snapshots(), [snapshot.clone()]);
-    // And where one is, its own go, and no other.
-    let volume = world.volume(&[]);
-    world.snapshot(&volume);
-    world.shell(chain).run().ok();
-    assert_eq!(world.snapshots(), [snapshot]);
 }
 
 // --- discover_volumes ---

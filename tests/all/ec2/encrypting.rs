@@ -1,4 +1,5 @@
-//! Replacing volumes by encrypted copies: what is refused, in which order it is done, and what is left when something fails on the way.
+//! Replacing volumes by encrypted copies: what is refused, how it is done and in which order, and what is left when something fails on the
+//! way. Every call failing once is in `faults.rs`.
 
 use serde_json::json;
 
@@ -63,6 +64,12 @@ impl Case {
     }
 }
 
+/// What a volume is made of, in the words of EC2.
+fn made_of(world: &World, volume: &str) -> [Vec<String>; 6] {
+    let said = world.describe_volume(volume);
+    ["volumeType", "size", "iops", "throughput", "availabilityZone", "multiAttachEnabled"].map(|name| xml::texts(&said, name))
+}
+
 /// A parameter of a request.
 fn sent(request: &Request, name: &str) -> Option<String> {
     request.text().split('&').find_map(|p| p.strip_prefix(&format!("{name}="))).map(str::to_owned)
@@ -81,6 +88,35 @@ fn lose(proxy: Proxy, world: &World, operation: &'static str, answer: fn(&Reques
 }
 
 // --- What is refused ---
+
+#[test]
+fn instances_of_groups_protected_ones_and_volumes_of_several_are_refused_before_anything_is_touched() {
+    let world = World::new();
+    let key = world.key();
+    let refused = |world: &World, id: &str, why: &str| {
+        let server = world.proxy().start();
+        let line = format!("ec2 encrypt_volume --volume_id {id} --kms_key_id {key}");
+        world.aaws_via(&server, line).run().exits(3).logs(why);
+        assert_eq!(writes(&server), [""; 0], "{why}");
+    };
+    let grouped = world.instance(&[]);
+    world.tag(&grouped.id, "aws:autoscaling:groupName", "web");
+    refused(&world, &grouped.root, "`web`");
+    let protected = world.instance(&[("DisableApiStop", "true")]);
+    refused(&world, &protected.root, "protected");
+
+    // Attached to two instances at once.
+    let shared = world.volume(&[("VolumeType", "io2"), ("Iops", "100"), ("MultiAttachEnabled", "true")]);
+    let attachment = |id: &str| format!("<item><instanceId>{id}</instanceId><device>/dev/sdf</device><status>attached</status></item>");
+    let set = format!("<attachmentSet>{}{}</attachmentSet>", attachment("i-1"), attachment("i-2"));
+    let server = world
+        .proxy()
+        .rewrite("DescribeVolumes", move |_, xml| xml.replace("<attachmentSet/>", &set).replace("<attachmentSet></attachmentSet>", &set))
+        .start();
+    let line = format!("ec2 encrypt_volume --volume_id {shared} --kms_key_id {key}");
+    world.aaws_via(&server, line).run().exits(3).logs("2 instances");
+    assert_eq!(writes(&server), [""; 0]);
+}
 
 #[test]
 fn what_could_not_be_undone_or_would_be_lost_is_refused_before_anything_is_touched() {
@@ -128,6 +164,17 @@ fn an_instance_of_a_group_is_stopped_only_when_that_is_meant() {
     assert_eq!(writes(&server), [""; 0]);
     case.world.aaws(format!("{} --auto_scaling", case.one())).run().ok();
     case.is_swapped();
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_refused_before_anything_is_touched() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    let server = world.proxy().rewrite("DescribeKey", |_, text| text.replace("\"Enabled\"", "\"Disabled\"")).start();
+    let line = format!("ec2 encrypt_volume --volume_id {volume} --kms_key_id {}", world.key());
+    world.aaws_via(&server, line).run().exits(2).silent().logs("Disabled");
+    assert_eq!(writes(&server), [""; 0]);
+    world.aaws(format!("ec2 encrypt_volume --volume_id {volume} --kms_key_id no-such-key")).run().exits(1).logs("NotFoundException");
 }
 
 #[test]
@@ -191,6 +238,102 @@ fn a_plan_names_the_instance_the_volumes_and_what_is_lost() {
 }
 
 #[test]
+fn the_copy_is_as_the_original_was_but_for_the_key() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let data = world.volume(&[("Size", "20"), ("Iops", "4000"), ("Throughput", "300")]);
+    world.attach(&data, &machine.id, "/dev/sdf");
+    world.tag(&data, "Env", "prod");
+    world.tag(&data, "aws:cloudformation:stack-name", "web");
+    for device in ["/dev/sda1", "/dev/sdf"] {
+        let mapping = [("BlockDeviceMapping.1.DeviceName", device), ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true")];
+        world.ec2("ModifyInstanceAttribute", &[("InstanceId", machine.id.as_str()), mapping[0], mapping[1]]);
+    }
+    let key = world.key();
+    let server = world.proxy().start();
+    let output = world.aaws_via(&server, format!("ec2 encrypt_volume --volume_id {data} --kms_key_id {key}")).run().ok();
+    let copy = output.json().as_str().expect("an id").to_owned();
+    assert_ne!(copy, data);
+    assert_eq!(made_of(&world, &copy), made_of(&world, &data));
+    assert!(world.describe_volume(&copy).contains("<encrypted>true</encrypted>") && world.describe_volume(&copy).contains(&key));
+    assert_eq!(world.tags(&copy), [("Env".to_owned(), "prod".to_owned())], "tags of AWS cannot be copied");
+    let devices = world.attached(&machine.id);
+    assert_eq!(devices, [("/dev/sda1".to_owned(), machine.root, true), ("/dev/sdf".to_owned(), copy, true)]);
+    assert_eq!(world.volume_state(&data).as_deref(), Some("available"), "the original is kept");
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));
+    assert_eq!(world.snapshots(), [""; 0]);
+    // What was written until the stop is in the copy.
+    let order = writes(&server);
+    let place = |operation: &str| order.iter().position(|o| o == operation);
+    assert!(place("StopInstances") < place("CreateSnapshot"), "{order:?}");
+    assert_eq!(order.last().map(String::as_str), Some("DeleteSnapshot"));
+}
+
+#[test]
+fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
+    let world = World::new();
+    let key = world.key();
+    let copy = |parameters: &[(&str, &str)]| {
+        let original = world.volume(parameters);
+        let server = world.proxy().start();
+        let line = format!("ec2 encrypt_volume --volume_id {original} --kms_key_id {key}");
+        let made = world.aaws_via(&server, line).run().ok().json();
+        let made = made.as_str().expect("an id").to_owned();
+        assert_eq!(made_of(&world, &made), made_of(&world, &original));
+        let request = server.requests("CreateVolume").remove(0);
+        (sent(&request, "Iops"), sent(&request, "Throughput"), sent(&request, "MultiAttachEnabled"))
+    };
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        copy(&[("VolumeType", "gp2"), ("Size", "2000")]),
+        (None, None, None),
+        "that EC2 tells IOPS of it does not mean that it takes any"
+    );
+    assert_eq!(copy(&[("VolumeType", "st1"), ("Size", "125")]), (None, None, None));
+    assert_eq!(copy(&[("VolumeType", "standard")]), (None, None, None));
+    assert_eq!(copy(&[("VolumeType", "io1"), ("Size", "100"), ("Iops", "4000")]), (some("4000"), None, None));
+    let shared = [("VolumeType", "io2"), ("Size", "100"), ("Iops", "4000"), ("MultiAttachEnabled", "true")];
+    assert_eq!(copy(&shared), (some("4000"), None, some("true")));
+    assert_eq!(copy(&[("Iops", "4000"), ("Throughput", "300")]), (some("4000"), some("300"), None));
+}
+
+#[test]
+fn tags_are_set_in_the_creating_call_without_awss_own_and_none_are_not_sent() {
+    let case = Case::new();
+    case.world.tag(&case.data, "Env", "prod");
+    case.world.tag(&case.data, "Empty", "");
+    case.world.tag(&case.data, "aws:cloudformation:stack-name", "web");
+    let server = case.world.proxy().start();
+    case.world.aaws_via(&server, case.all()).run().ok();
+    let own = [("Empty".to_owned(), String::new()), ("Env".to_owned(), "prod".to_owned())];
+    assert_eq!(case.world.tags(&case.at_device()), own);
+    assert_eq!(server.count("CreateTags"), 0);
+    // The root volume has no tags, and an empty list of them would be refused.
+    let (tagged, plain): (Vec<_>, Vec<_>) =
+        server.requests("CreateVolume").iter().map(Request::text).partition(|request| request.contains("TagSpecification"));
+    assert_eq!((tagged.len(), plain.len()), (1, 1));
+}
+
+#[test]
+fn all_volumes_of_an_instance_are_replaced_in_one_stop() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let (data, done) = (world.volume(&[]), world.volume(&[("Encrypted", "true")]));
+    world.attach(&data, &machine.id, "/dev/sdf");
+    world.attach(&done, &machine.id, "/dev/sdg");
+    let server = world.proxy().start();
+    let line = format!("ec2 encrypt_instance_volumes --instance_id {} --kms_key_id {}", machine.id, world.key());
+    assert_eq!(world.aaws_via(&server, &line).run().ok().json(), json!(machine.id));
+    let devices: Vec<String> = world.attached(&machine.id).into_iter().map(|(_, volume, _)| volume).collect();
+    assert!(!devices.contains(&machine.root) && !devices.contains(&data) && devices.contains(&done), "{devices:?}");
+    assert_eq!((server.count("StopInstances"), server.count("StartInstances"), server.count("CreateVolume")), (1, 1, 2));
+    // Nothing is left to do.
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, &line).run().ok().json(), json!(machine.id));
+    assert_eq!(writes(&server), [""; 0]);
+}
+
+#[test]
 fn all_is_copied_before_anything_is_swapped_and_no_two_devices_are_empty_at_once() {
     let case = Case::new();
     let more = case.world.volume(&[]);
@@ -218,6 +361,65 @@ fn all_is_copied_before_anything_is_swapped_and_no_two_devices_are_empty_at_once
     let going: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(device, _, goes)| (device, goes)).collect();
     let was: Vec<_> = case.before.iter().map(|(device, _, goes)| (device.clone(), *goes)).chain([("/dev/sdg".to_owned(), false)]).collect();
     assert_eq!(going, was);
+}
+
+#[test]
+fn stopped_instances_stay_stopped_and_detached_volumes_stay_detached() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    world.stop(&machine.id);
+    let key = world.key();
+    let server = world.proxy().start();
+    world.aaws_via(&server, format!("ec2 encrypt_volume --volume_id {} --kms_key_id {key}", machine.root)).run().ok();
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("stopped"));
+    assert_eq!(server.count("StartInstances") + server.count("StopInstances"), 0);
+
+    let free = world.volume(&[]);
+    let copy = world.aaws(format!("ec2 encrypt_volume --volume_id {free} --kms_key_id {key}")).run().ok().json();
+    assert_eq!(world.volume_state(copy.as_str().unwrap_or_default()).as_deref(), Some("available"));
+}
+
+#[test]
+fn what_is_encrypted_is_left_unless_it_is_to_be_done_again() {
+    let world = World::new();
+    let volume = world.volume(&[("Encrypted", "true")]);
+    let line = format!("ec2 encrypt_volume --volume_id {volume} --kms_key_id {}", world.key());
+    let server = world.proxy().start();
+    assert_eq!(world.aaws_via(&server, &line).run().ok().json(), json!(volume));
+    assert_eq!(writes(&server), [""; 0]);
+    let again = world.aaws(format!("{line} --re_encrypt")).run().ok().json();
+    assert_ne!(again, json!(volume));
+}
+
+#[test]
+fn volumes_that_are_encrypted_already_are_done_again_only_when_that_is_meant() {
+    let case = Case::new();
+    let done = case.world.volume(&[("Encrypted", "true")]);
+    case.world.attach(&done, &case.machine.id, "/dev/sdg");
+    case.world.aaws(case.all()).run().ok();
+    let after: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
+    assert!(after.contains(&done));
+    assert_eq!(case.world.aaws(format!("{} --re_encrypt", case.all())).run().ok().json(), json!(case.machine.id));
+    let again: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
+    assert!(again.len() == 3 && again.iter().all(|volume| !after.contains(volume)), "{after:?} {again:?}");
+    assert!(again.iter().all(|volume| case.world.describe_volume(volume).contains(&case.key)));
+}
+
+#[test]
+fn states_that_take_their_time_are_waited_for() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let slow = |from: &'static str, to: &'static str| move |n: usize, xml: String| if n < 4 { xml.replace(from, to) } else { xml };
+    let server = world
+        .proxy()
+        .rewrite("DescribeSnapshots", slow("<status>completed", "<status>pending"))
+        .rewrite("DescribeInstances", |n, xml| if n == 2 { xml.replace("<name>stopped", "<name>stopping") } else { xml })
+        .start();
+    let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", machine.root, world.key());
+    world.aaws_via(&server, line).run().ok();
+    // Four to see it complete, and one for others with the same mark.
+    assert_eq!(server.count("DescribeSnapshots"), 5);
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));
 }
 
 #[test]
@@ -257,70 +459,27 @@ fn each_state_that_takes_its_time_is_waited_for() {
     }
 }
 
-#[test]
-fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
-    let world = World::new();
-    let key = world.key();
-    let copy = |parameters: &[(&str, &str)]| {
-        let original = world.volume(parameters);
-        let server = world.proxy().start();
-        let line = format!("ec2 encrypt_volume --volume_id {original} --kms_key_id {key}");
-        let made = world.aaws_via(&server, line).run().ok().json();
-        let made = made.as_str().expect("an id").to_owned();
-        let members = |volume: &str| {
-            let said = world.describe_volume(volume);
-            ["volumeType", "size", "iops", "throughput", "availabilityZone", "multiAttachEnabled"].map(|name| xml::texts(&said, name))
-        };
-        assert_eq!(members(&made), members(&original));
-        let request = server.requests("CreateVolume").remove(0);
-        (sent(&request, "Iops"), sent(&request, "Throughput"), sent(&request, "MultiAttachEnabled"))
-    };
-    let some = |text: &str| Some(text.to_owned());
-    assert_eq!(
-        copy(&[("VolumeType", "gp2"), ("Size", "2000")]),
-        (None, None, None),
-        "that EC2 tells IOPS of it does not mean that it takes any"
-    );
-    assert_eq!(copy(&[("VolumeType", "st1"), ("Size", "125")]), (None, None, None));
-    assert_eq!(copy(&[("VolumeType", "standard")]), (None, None, None));
-    assert_eq!(copy(&[("VolumeType", "io1"), ("Size", "100"), ("Iops", "4000")]), (some("4000"), None, None));
-    let shared = [("VolumeType", "io2"), ("Size", "100"), ("Iops", "4000"), ("MultiAttachEnabled", "true")];
-    assert_eq!(copy(&shared), (some("4000"), None, some("true")));
-    assert_eq!(copy(&[("Iops", "4000"), ("Throughput", "300")]), (some("4000"), some("300"), None));
-}
-
-#[test]
-fn tags_are_set_in_the_creating_call_without_awss_own_and_none_are_not_sent() {
-    let case = Case::new();
-    case.world.tag(&case.data, "Env", "prod");
-    case.world.tag(&case.data, "Empty", "");
-    case.world.tag(&case.data, "aws:cloudformation:stack-name", "web");
-    let server = case.world.proxy().start();
-    case.world.aaws_via(&server, case.all()).run().ok();
-    let own = [("Empty".to_owned(), String::new()), ("Env".to_owned(), "prod".to_owned())];
-    assert_eq!(case.world.tags(&case.at_device()), own);
-    assert_eq!(server.count("CreateTags"), 0);
-    // The root volume has no tags, and an empty list of them would be refused.
-    let (tagged, plain): (Vec<_>, Vec<_>) =
-        server.requests("CreateVolume").iter().map(Request::text).partition(|request| request.contains("TagSpecification"));
-    assert_eq!((tagged.len(), plain.len()), (1, 1));
-}
-
-#[test]
-fn volumes_that_are_encrypted_already_are_done_again_only_when_that_is_meant() {
-    let case = Case::new();
-    let done = case.world.volume(&[("Encrypted", "true")]);
-    case.world.attach(&done, &case.machine.id, "/dev/sdg");
-    case.world.aaws(case.all()).run().ok();
-    let after: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
-    assert!(after.contains(&done));
-    assert_eq!(case.world.aaws(format!("{} --re_encrypt", case.all())).run().ok().json(), json!(case.machine.id));
-    let again: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
-    assert!(again.len() == 3 && again.iter().all(|volume| !after.contains(volume)), "{after:?} {again:?}");
-    assert!(again.iter().all(|volume| case.world.describe_volume(volume).contains(&case.key)));
-}
-
 // --- What is left when something fails ---
+
+#[test]
+fn a_copy_that_ends_in_an_error_is_taken_back() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let before = world.attached(&machine.id);
+    // The key may not be used: the new volume never becomes available.
+    let root = machine.root.clone();
+    let server = world
+        .proxy()
+        .rewrite("DescribeVolumes", move |_, xml| if xml.contains(&root) { xml } else { xml.replace("<status>available", "<status>error") })
+        .start();
+    let folder = directory();
+    let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {} --report report.jsonl", machine.root, world.key());
+    world.aaws_via(&server, line).within(folder.path()).run().exits(3).logs("key");
+    assert_eq!(world.attached(&machine.id), before);
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));
+    assert_eq!((world.volumes(), world.snapshots()), (vec![machine.root], vec![]));
+    assert!(report(&folder)[0]["message"].as_str().is_some_and(|m| m.contains("undone")));
+}
 
 #[test]
 fn a_copy_that_disappears_is_taken_back() {
@@ -336,6 +495,27 @@ fn a_copy_that_disappears_is_taken_back() {
     case.world.aaws_via(&server, case.one()).run().exits(3).logs("disappeared").logs("undone");
     case.is_undone();
     assert_eq!(server.count("DetachVolume"), 0, "nothing is swapped before the copies are there");
+}
+
+#[test]
+fn a_wait_that_is_interrupted_is_undone() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let before = world.attached(&machine.id);
+    let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| xml.replace("<status>completed", "<status>pending")).start();
+    let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", machine.root, world.key());
+    let running = world.aaws_via(&server, &line).start();
+    while server.count("DescribeSnapshots") == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.signal("INT");
+    running.wait().exits(130).logs("undone");
+    assert_eq!(world.attached(&machine.id), before);
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));
+    assert_eq!((world.volumes(), world.snapshots()), (vec![machine.root.clone()], vec![]));
+    // So is one that has no more time.
+    world.aaws_via(&server, format!("{line} --timeout 8s")).run().exits(1).logs("undone");
+    assert_eq!(world.snapshots(), [""; 0]);
 }
 
 #[test]
