@@ -74,18 +74,29 @@ fn an_action_is_found_read_switched_and_copied_from() {
     let grant = json!({"permission": {"name": "clipboard-read"}, "setting": "granted"});
     browser.devtools("Browser.setPermission", &grant);
     let example = "document.querySelector('#examples ~ .form[data-form=cli] pre')";
-    browser.run(&format!("{example}.scrollIntoView(); {example}.querySelector('.copy').id = 'wanted';"));
-    browser.click("#wanted");
-    browser.until("document.querySelector('#wanted').textContent === 'Copied'");
-    let copied = browser.run("return navigator.clipboard.readText();");
     let line = "aaws s3 delete_objects --bucket example-bucket --objects examples/object1 examples/object2";
-    assert_eq!(copied, json!(line));
+    assert_eq!(copied(&browser, example), json!(line));
 
     // From the action to its permissions, and to what is there of it as JSON.
     browser.run("window.scrollTo(0, 0);");
     browser.click("main a[href$=\"permissions/s3/delete_objects.html\"]");
     browser.until("document.querySelector('main').textContent.includes('s3:DeleteObject')");
     quiet(&browser);
+
+    // Of a session what was typed, without the prompt and what was printed; a line that goes on is whole.
+    browser.open(&file("guides/examples.html"));
+    let session = "[...document.querySelectorAll('pre')].find((pre) => pre.textContent.includes('logs/2024/a.txt'))";
+    let typed = copied(&browser, session).as_str().unwrap_or_default().to_owned();
+    assert!(typed.contains(" \\\n    | aaws s3 delete_objects --bucket example-bucket --objects - "), "{typed}");
+    assert!(typed.starts_with("aaws s3 discover_objects") && !typed.contains("logs/2024/a.txt"), "{typed}");
+}
+
+/// What the button of a block of code puts into the clipboard.
+fn copied(browser: &Browser, block: &str) -> Value {
+    browser.run(&format!("const block = {block}; block.scrollIntoView(); block.querySelector('.copy').id = 'wanted';"));
+    browser.click("#wanted");
+    browser.until("document.querySelector('#wanted').textContent === 'Copied'");
+    browser.run("return navigator.clipboard.readText();")
 }
 
 #[test]

@@ -86,8 +86,13 @@ function mdbook_something_else_has_focus(event) {
     // Of a terminal session, what was typed; of anything else, all.
     function commands(language, text) {
         if (language !== 'console') return text.replace(/\n$/, '');
-        const typed = text.split('\n').filter((line) => line.startsWith('$ '));
-        return typed.map((line) => line.slice(2)).join('\n');
+        let goesOn = false;
+        const typed = text.split('\n').filter((line) => {
+            const isTyped = goesOn || line.startsWith('$ ');
+            goesOn = isTyped && line.endsWith('\\');
+            return isTyped;
+        });
+        return typed.map((line) => line.replace(/^\$ /, '')).join('\n');
     }
 
     async function copy(text, button) {
