@@ -21,7 +21,9 @@ pub enum When {
     Without(&'static [&'static str]),
     /// When this input has this value, or is a list that holds it: `source`, `report`.
     Is(&'static str, &'static str),
-    /// When the world is so; a sentence part that follows "when".
+    /// When the world is so, as it may well be: policies have it, like what is needed always. A sentence part that follows "when".
+    May(&'static str),
+    /// When the world is so, which is special, so that policies have it only with `--all`. A sentence part that follows "when".
     If(&'static str),
 }
 
@@ -123,7 +125,7 @@ impl When {
             When::With(inputs) => format!("with {}", names(inputs)),
             When::Without(inputs) => format!("without {}", names(inputs)),
             When::Is(input, value) => format!("with `{input}` as `{value}`"),
-            When::If(what) => format!("when {what}"),
+            When::May(what) | When::If(what) => format!("when {what}"),
         }
     }
 }

@@ -50,8 +50,9 @@ impl Policy {
         // Resources (and condition) -> IAM actions: what applies to the same things stands in one statement.
         let mut statements: BTreeMap<(Vec<String>, String), Vec<String>> = BTreeMap::new();
         for entry in actions {
-            for call in entry.meta.calls.iter().filter(|c| scope.includes(c.when)) {
-                for grant in call.grants.iter().filter(|g| scope.includes(g.when)) {
+            let includes = |when: When| scope.includes(entry, when);
+            for call in entry.meta.calls.iter().filter(|c| includes(c.when)) {
+                for grant in call.grants.iter().filter(|g| includes(g.when)) {
                     let resources = scope.resources(grant);
                     // A list that is given and empty selects nothing, so nothing has to be allowed for it.
                     if resources.is_empty() {
@@ -85,16 +86,18 @@ impl Policy {
 }
 
 impl Scope {
-    fn includes(&self, when: When) -> bool {
+    fn includes(&self, entry: &Entry, when: When) -> bool {
         match when {
-            When::Always => true,
+            When::Always | When::May(_) => true,
             When::With(inputs) => self.all || inputs.iter().any(|i| is_given(&self.input, i)),
             When::Without(inputs) => self.all || !inputs.iter().any(|i| is_given(&self.input, i)),
-            When::Is(input, value) => {
+            When::Is(input, value) => match self.input.get(input) {
                 // Of a list, one of them.
-                let is = |given: &Value| given.as_str() == Some(value);
-                self.all || self.input.get(input).is_some_and(|given| given.as_array().map_or_else(|| is(given), |g| g.iter().any(is)))
-            }
+                Some(Value::Array(given)) => self.all || given.iter().any(|g| g.as_str() == Some(value)),
+                Some(given) => self.all || given.as_str() == Some(value),
+                // What has to be given, and is not known here, may be that.
+                None => self.all || is_required(entry, input),
+            },
             When::If(_) => self.all,
         }
     }
@@ -185,6 +188,13 @@ fn escape(text: &str) -> String {
         }
     }
     escaped
+}
+
+/// Whether an input has to be given.
+fn is_required(entry: &Entry, input: &str) -> bool {
+    let schema = entry.input_schema();
+    let required = schema.get("required").and_then(Value::as_array);
+    required.is_some_and(|names| names.iter().any(|n| n == input))
 }
 
 enum Part<'a> {

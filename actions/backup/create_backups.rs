@@ -372,34 +372,23 @@ impl Change for StartJobs {
 
     async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let halted = AtomicBool::new(false);
-        let results = join_all(targets.iter().map(|target| self.back_up(cx, target, &halted))).await;
-        let begun = results.iter().any(|r| matches!(r, Ok(Outcome::Done(..) | Outcome::Failed(_))));
-        let mut outcomes = Vec::with_capacity(results.len());
-        for result in results {
-            outcomes.push(match result {
-                Ok(outcome) => outcome,
-                // An error stands for the whole batch: not when some of it was started, which must not be lost.
-                Err(e) if e.is_fatal() && !begun => return Err(e),
-                Err(e) => Outcome::Failed(Failure::from(&e)),
-            });
-        }
-        Ok(outcomes)
+        Ok(join_all(targets.iter().map(|target| self.back_up(cx, target, &halted))).await)
     }
 }
 
 impl StartJobs {
-    /// Starts one job and sees it through. An error means that none was started.
-    async fn back_up(&self, cx: &Context, target: &Target, halted: &AtomicBool) -> Result<Outcome> {
+    /// Starts one job and sees it through.
+    async fn back_up(&self, cx: &Context, target: &Target, halted: &AtomicBool) -> Outcome {
         let arn = match &target.arn {
             Ok(arn) => arn,
-            Err(failure) => return Ok(Outcome::Failed(failure.clone())),
+            Err(failure) => return Outcome::Failed(failure.clone()),
         };
         let turn = self.turns.acquire().await;
         if cx.stop().is_asked() {
-            return Ok(Outcome::Skipped("not started: the run was stopped".into()));
+            return Outcome::Skipped("not started: the run was stopped".into());
         }
         if halted.load(Ordering::Relaxed) {
-            return Ok(Outcome::Skipped("not started: another job could not be, for a reason that holds for all".into()));
+            return Outcome::Skipped("not started: another job could not be, for a reason that holds for all".into());
         }
         let started = self.start(arn, target).await;
         drop(turn);
@@ -407,17 +396,17 @@ impl StartJobs {
             Ok(job) => job,
             Err(e) => {
                 halted.fetch_or(e.is_fatal(), Ordering::Relaxed);
-                return Err(e);
+                return Outcome::Failed(Failure::from(&e));
             }
         };
         self.begun.note(&target.id, &job);
         if self.wait {
             tracing::info!("`{}`: {}", target.id, job.told("was started"));
-            return Ok(self.watch(cx, target, job).await);
+            return self.watch(cx, target, job).await;
         }
         let told = job.told("was started");
         tracing::info!("`{}`: {told}", target.id);
-        Ok(Outcome::Done((), Some(told)))
+        Outcome::Done((), Some(told))
     }
 
     async fn start(&self, arn: &str, target: &Target) -> Result<Job> {

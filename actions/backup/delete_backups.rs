@@ -45,16 +45,16 @@ impl Action for DeleteBackups {
                 &[
                     Grant::new("backup:DeleteRecoveryPoint", POINTS),
                     Grant::new("ec2:DeregisterImage", &["arn:${Partition}:ec2:${Region}::image/*"])
-                        .when(When::If("the recovery point is an AMI"))
+                        .when(When::May("the recovery point is an AMI"))
                         .condition("ForAnyValue:StringEquals", "aws:CalledVia", "backup.amazonaws.com"),
                     Grant::new("ec2:DeleteSnapshot", &["arn:${Partition}:ec2:${Region}::snapshot/*"])
-                        .when(When::If("the recovery point is an AMI or a snapshot"))
+                        .when(When::May("the recovery point is an AMI or a snapshot"))
                         .condition("ForAnyValue:StringEquals", "aws:CalledVia", "backup.amazonaws.com"),
                 ],
             ),
             Call::read("backup:DescribeRecoveryPoint", &[Grant::new("backup:DescribeRecoveryPoint", POINTS)]),
             Call::read("backup:DescribeBackupVault", &[Grant::new("backup:DescribeBackupVault", VAULT)])
-                .when(When::If("a recovery point is not found: the vault's name may be wrong")),
+                .when(When::May("a recovery point is not found: the vault's name may be wrong")),
         ],
         rules: &[],
         examples: &[Example {

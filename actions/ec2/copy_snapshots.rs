@@ -148,7 +148,7 @@ impl Action for CopySnapshots {
     }
 }
 
-const ENCRYPTED: When = When::If("the snapshot or its copy is encrypted with a customer managed key");
+const ENCRYPTED: When = When::May("the snapshot or its copy is encrypted with a customer managed key");
 
 aaws::register!(CopySnapshots);
 

@@ -36,7 +36,6 @@ pub struct DeleteImages {
     shared: bool,
 }
 
-const THERE: When = When::If("an image exists");
 const WITH_SNAPSHOTS: When = When::With(&["include_snapshots"]);
 
 #[async_trait]
@@ -46,12 +45,11 @@ impl Action for DeleteImages {
         effect: Effect::Delete,
         calls: &[
             DESCRIBE_IMAGES,
-            DESCRIBE_IMAGE_REFERENCES.when(THERE),
+            DESCRIBE_IMAGE_REFERENCES,
             Call::read(
                 "ec2:DescribeImageAttribute",
                 &[Grant::new("ec2:DescribeImageAttribute", &["arn:${Partition}:ec2:${Region}::image/${image_ids}"])],
-            )
-            .when(THERE),
+            ),
             DESCRIBE_SNAPSHOTS.when(WITH_SNAPSHOTS),
             DESCRIBE_LOCKED_SNAPSHOTS.when(WITH_SNAPSHOTS),
             Call::write(

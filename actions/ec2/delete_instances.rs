@@ -105,8 +105,7 @@ impl Action for DeleteInstances {
         effect: Effect::Delete,
         calls: &[
             DESCRIBE_INSTANCES,
-            Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", INSTANCES)])
-                .when(When::If("an instance exists")),
+            Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", INSTANCES)]),
             DESCRIBE_VOLUMES.when(When::With(&["include"])),
             DESCRIBE_IMAGES.when(WITH_EITHER),
             DESCRIBE_SNAPSHOTS.when(WITH_EITHER),
@@ -129,8 +128,7 @@ impl Action for DeleteInstances {
                 ],
             )
             .when(WITH_IMAGE),
-            Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", INSTANCES)])
-                .when(When::If("a running instance was stopped for `final_image`, and a later step fails")),
+            Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", INSTANCES)]).when(When::With(&["final_image"])),
             Call::write("ec2:TerminateInstances", &[Grant::new("ec2:TerminateInstances", INSTANCES)]),
             Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &["arn:${Partition}:ec2:${Region}:${Account}:volume/*"])])
                 .when(When::Is("include", "volume")),

@@ -41,7 +41,7 @@ pub struct DeleteSecurityGroups {
 }
 
 const GROUPS: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:security-group/${security_group_ids}"];
-const CIRCLE: When = When::If("groups name each other in a circle");
+const CIRCLE: When = When::May("groups name each other in a circle");
 
 #[async_trait]
 impl Action for DeleteSecurityGroups {
@@ -50,8 +50,7 @@ impl Action for DeleteSecurityGroups {
         effect: Effect::Delete,
         calls: &[
             DESCRIBE_SECURITY_GROUPS,
-            Call::read("ec2:DescribeNetworkInterfaces", &[Grant::new("ec2:DescribeNetworkInterfaces", &["*"])])
-                .when(When::If("a group exists")),
+            Call::read("ec2:DescribeNetworkInterfaces", &[Grant::new("ec2:DescribeNetworkInterfaces", &["*"])]),
             Call::write("ec2:RevokeSecurityGroupIngress", &[Grant::new("ec2:RevokeSecurityGroupIngress", GROUPS)]).when(CIRCLE),
             Call::write("ec2:RevokeSecurityGroupEgress", &[Grant::new("ec2:RevokeSecurityGroupEgress", GROUPS)]).when(CIRCLE),
             Call::write("ec2:AuthorizeSecurityGroupIngress", &[Grant::new("ec2:AuthorizeSecurityGroupIngress", GROUPS)]).when(CIRCLE),

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aaws::{Action, Call, Change, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Call, Change, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Snapshot;
 use futures::stream::{self, StreamExt};
@@ -29,8 +29,8 @@ impl Action for DeleteSnapshots {
         effect: Effect::Delete,
         calls: &[
             DESCRIBE_SNAPSHOTS,
-            DESCRIBE_IMAGES.when(When::If("a snapshot exists")),
-            DESCRIBE_LOCKED_SNAPSHOTS.when(When::If("a snapshot exists")),
+            DESCRIBE_IMAGES,
+            DESCRIBE_LOCKED_SNAPSHOTS,
             Call::write(
                 "ec2:DeleteSnapshot",
                 &[Grant::new("ec2:DeleteSnapshot", &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"])],

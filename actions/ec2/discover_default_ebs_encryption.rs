@@ -34,7 +34,7 @@ impl Action for DiscoverDefaultEbsEncryption {
     const META: Meta = Meta {
         path: "ec2/discover_default_ebs_encryption",
         effect: Effect::Read,
-        calls: &[GET_SWITCH, GET_KEY.when(When::If("encryption by default is on"))],
+        calls: &[GET_SWITCH, GET_KEY.when(When::May("encryption by default is on"))],
         rules: &[],
         examples: &[Example {
             title: "Tell whether new volumes of the region are encrypted",

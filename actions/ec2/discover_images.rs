@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, When, async_trait};
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Filter, Image};
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -34,7 +34,7 @@ impl Action for DiscoverImages {
     const META: Meta = Meta {
         path: "ec2/discover_images",
         effect: Effect::Read,
-        calls: &[DESCRIBE_IMAGES.when(When::If("`image_ids` is not an empty list"))],
+        calls: &[DESCRIBE_IMAGES],
         rules: &[],
         examples: &[
             Example {

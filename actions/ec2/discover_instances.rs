@@ -1,6 +1,6 @@
 use std::net::Ipv6Addr;
 
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, When, async_trait};
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Filter, Instance, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
@@ -78,7 +78,7 @@ impl Action for DiscoverInstances {
     const META: Meta = Meta {
         path: "ec2/discover_instances",
         effect: Effect::Read,
-        calls: &[DESCRIBE_INSTANCES.when(When::If("no list that is given is empty"))],
+        calls: &[DESCRIBE_INSTANCES],
         rules: &[],
         examples: &[
             Example {

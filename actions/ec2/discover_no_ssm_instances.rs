@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Items, Listing, Meta, Out, Result, When, async_trait};
+use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
 use futures::TryStreamExt;
@@ -67,9 +67,8 @@ impl Action for DiscoverNoSsmInstances {
         path: "ec2/discover_no_ssm_instances",
         effect: Effect::Read,
         calls: &[
-            DESCRIBE_INSTANCES.when(When::If("`instance_ids` is not an empty list")),
-            Call::read("ssm:DescribeInstanceInformation", &[Grant::new("ssm:DescribeInstanceInformation", &["*"])])
-                .when(When::If("`instance_ids` is not an empty list")),
+            DESCRIBE_INSTANCES,
+            Call::read("ssm:DescribeInstanceInformation", &[Grant::new("ssm:DescribeInstanceInformation", &["*"])]),
         ],
         rules: &[],
         examples: &[Example {

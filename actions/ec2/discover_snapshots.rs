@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, Rule, When, async_trait};
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, Rule, async_trait};
 use aws_sdk_ec2::types::{Filter, Snapshot};
 use futures::TryStreamExt;
 use jiff::Timestamp;
@@ -38,7 +38,7 @@ impl Action for DiscoverSnapshots {
     const META: Meta = Meta {
         path: "ec2/discover_snapshots",
         effect: Effect::Read,
-        calls: &[DESCRIBE_SNAPSHOTS.when(When::If("no list that is given is empty"))],
+        calls: &[DESCRIBE_SNAPSHOTS],
         rules: &[Rule::AtMostOne(&["volume_ids", "snapshot_ids"])],
         examples: &[
             Example {

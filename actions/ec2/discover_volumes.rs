@@ -68,10 +68,7 @@ impl Action for DiscoverVolumes {
     const META: Meta = Meta {
         path: "ec2/discover_volumes",
         effect: Effect::Read,
-        calls: &[
-            DESCRIBE_VOLUMES.when(When::If("no list that is given is empty")),
-            DESCRIBE_INSTANCES.when(When::With(&["root", "instance_ids"])),
-        ],
+        calls: &[DESCRIBE_VOLUMES, DESCRIBE_INSTANCES.when(When::With(&["root", "instance_ids"]))],
         rules: &[Rule::AtMostOne(&["instance_ids", "volume_ids"]), Rule::AtMostOne(&["root", "detached"])],
         examples: &[
             Example {

@@ -76,21 +76,21 @@ pub const CALLS: &[Call] = &[
         "emr:DescribeCluster",
         &[Grant::new("elasticmapreduce:DescribeCluster", &["arn:${Partition}:elasticmapreduce:${Region}:${Account}:cluster/*"])],
     )
-    .when(When::If("an active EMR cluster exists")),
+    .when(When::May("an active EMR cluster exists")),
     Call::read("ecs:ListClusters", &[Grant::new("ecs:ListClusters", &["*"])]),
-    Call::read("ecs:ListServices", &[Grant::new("ecs:ListServices", &["*"])]).when(When::If("an ECS cluster exists")),
+    Call::read("ecs:ListServices", &[Grant::new("ecs:ListServices", &["*"])]).when(When::May("an ECS cluster exists")),
     Call::read("ecs:DescribeServices", &[Grant::new("ecs:DescribeServices", &["arn:${Partition}:ecs:${Region}:${Account}:service/*/*"])])
-        .when(When::If("an ECS service exists")),
+        .when(When::May("an ECS service exists")),
     Call::read("opensearch:ListDomainNames", &[Grant::new("es:ListDomainNames", &["*"])]),
     Call::read("opensearch:DescribeDomains", &[Grant::new("es:DescribeDomains", &["arn:${Partition}:es:${Region}:${Account}:domain/*"])])
-        .when(When::If("an OpenSearch domain exists")),
+        .when(When::May("an OpenSearch domain exists")),
     Call::read("kafka:ListClustersV2", &[Grant::new("kafka:ListClustersV2", &["*"])]),
     Call::read("codebuild:ListProjects", &[Grant::new("codebuild:ListProjects", &["*"])]),
     Call::read(
         "codebuild:BatchGetProjects",
         &[Grant::new("codebuild:BatchGetProjects", &["arn:${Partition}:codebuild:${Region}:${Account}:project/*"])],
     )
-    .when(When::If("a CodeBuild project exists")),
+    .when(When::May("a CodeBuild project exists")),
     Call::read("batch:DescribeComputeEnvironments", &[Grant::new("batch:DescribeComputeEnvironments", &["*"])]),
     Call::read(
         "glue:GetConnections",

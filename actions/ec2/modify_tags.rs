@@ -359,7 +359,6 @@ impl Change for Modify {
                     outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.wish, "was"))))));
                     continue;
                 }
-                Err(e) if e.is_fatal() && outcomes.is_empty() => return Err(e),
                 Err(e) => e,
             };
             let failed = Outcome::Failed(Failure::from(&error));

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
+    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
     async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -69,8 +69,7 @@ impl Action for ModifyVolumes {
         effect: Effect::Modify,
         calls: &[
             DESCRIBE_VOLUMES,
-            Call::read("ec2:DescribeVolumesModifications", &[Grant::new("ec2:DescribeVolumesModifications", &["*"])])
-                .when(When::If("a volume exists")),
+            Call::read("ec2:DescribeVolumesModifications", &[Grant::new("ec2:DescribeVolumesModifications", &["*"])]),
             CREATE_SNAPSHOT.when(WITH_SNAPSHOT),
             DESCRIBE_SNAPSHOTS.when(WITH_SNAPSHOT),
             Call::write("ec2:ModifyVolume", &[Grant::new("ec2:ModifyVolume", VOLUMES)]),

@@ -66,9 +66,8 @@ impl Action for ShareSnapshots {
         effect: Effect::Modify,
         calls: &[
             DESCRIBE_SNAPSHOTS,
-            Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", SNAPSHOTS)])
-                .when(When::If("a snapshot exists")),
-            DESCRIBE_KEY.when(When::If("a snapshot is encrypted, and not for `unshare`")),
+            Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", SNAPSHOTS)]),
+            DESCRIBE_KEY.when(When::May("a snapshot is encrypted, and not for `unshare`")),
             Call::write(
                 "ec2:ModifySnapshotAttribute",
                 &[

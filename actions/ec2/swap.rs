@@ -31,7 +31,7 @@ const TRIES: u32 = 8;
 const LOOKS: u32 = 4;
 
 /// When the instance of a volume is looked at.
-pub const ATTACHED: When = When::If("a volume that has to be replaced is attached to an instance");
+pub const ATTACHED: When = When::May("a volume that has to be replaced is attached to an instance");
 
 /// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any, and `$instances` is
 /// the call that looks at instances.
@@ -39,8 +39,8 @@ macro_rules! calls {
     ($volume:literal, $instance:literal, $instances:expr) => {{
         use aaws::{Call, Grant, When};
         use $crate::actions::ec2::swap::ATTACHED;
-        const REPLACING: When = When::If("a volume has to be replaced");
-        const RUNNING: When = When::If("a volume that has to be replaced is attached to a running instance");
+        const REPLACING: When = When::May("a volume has to be replaced");
+        const RUNNING: When = When::May("a volume that has to be replaced is attached to a running instance");
         const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
         const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
         const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
@@ -78,10 +78,10 @@ macro_rules! calls {
             Call::write("ec2:DetachVolume", &[Grant::new("ec2:DetachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
             Call::write("ec2:AttachVolume", &[Grant::new("ec2:AttachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
             Call::write("ec2:ModifyInstanceAttribute", &[Grant::new("ec2:ModifyInstanceAttribute", &[$instance])])
-                .when(When::If("a volume that has to be replaced is deleted with its instance")),
+                .when(When::May("a volume that has to be replaced is deleted with its instance")),
             Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", &[$instance])]).when(RUNNING),
             Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[SNAPSHOTS])]).when(REPLACING),
-            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::If("a later step fails")),
+            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::May("a later step fails")),
         ]
     }};
 }

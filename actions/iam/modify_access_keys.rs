@@ -64,7 +64,7 @@ impl Action for ModifyAccessKeys {
         effect: Effect::Modify,
         calls: &[
             Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", ANYBODY)])
-                .when(When::If("a key is given without its user's name")),
+                .when(When::May("a key is given without its user's name")),
             Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", OWNERS)]),
             Call::write("iam:UpdateAccessKey", &[Grant::new("iam:UpdateAccessKey", OWNERS)]),
         ],

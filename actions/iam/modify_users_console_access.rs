@@ -67,7 +67,8 @@ struct ConsoleUser {
 const USERS: &[&str] = users!("users.UserName");
 const ENABLE: When = When::With(&["enable"]);
 const DISABLE: When = When::With(&["disable"]);
-const UNDO: When = When::If("`enable` has to undo a step because a later one failed");
+/// To undo a step of it because a later one failed.
+const UNDO: When = ENABLE;
 
 /// `action` for that one policy only.
 const fn policy_only(action: &'static str) -> Grant {

@@ -137,7 +137,7 @@ impl Action for QuarantineUser {
                     ),
                     Grant::new("iam:AttachUserPolicy", USER)
                         .condition("ArnEquals", "iam:PolicyARN", "arn:${Partition}:iam::aws:policy/AWSCompromisedKeyQuarantineV2")
-                        .when(When::If("`AWSCompromisedKeyQuarantineV3` cannot be attached")),
+                        .when(When::May("`AWSCompromisedKeyQuarantineV3` cannot be attached")),
                 ],
             )
             .when(When::Without(&["deny_all"])),

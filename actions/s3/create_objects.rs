@@ -110,10 +110,20 @@ enum Encryption {
 }
 
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects.Key}"];
-const LARGE: When = When::If("a file is of 16 MiB or more");
-const KMS: When = When::If("`sse`, or the bucket by default, encrypts with a customer managed KMS key");
+const LARGE: When = When::May("a file is of 16 MiB or more");
+const KMS: When = When::With(&["sse_kms_key_id"]);
+const KMS_BY_DEFAULT: When = When::If("the bucket encrypts by default with a customer managed KMS key");
 const KMS_KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
-const PUT: &[Grant] = &[Grant::new("s3:PutObject", OBJECTS), Grant::new("kms:GenerateDataKey", KMS_KEYS).when(KMS)];
+const PUT: &[Grant] = &[
+    Grant::new("s3:PutObject", OBJECTS),
+    Grant::new("kms:GenerateDataKey", KMS_KEYS).when(KMS),
+    Grant::new("kms:GenerateDataKey", KMS_KEYS).when(KMS_BY_DEFAULT),
+];
+const UPLOAD_PART: &[Grant] = &[
+    Grant::new("s3:PutObject", OBJECTS),
+    Grant::new("kms:Decrypt", KMS_KEYS).when(KMS),
+    Grant::new("kms:Decrypt", KMS_KEYS).when(KMS_BY_DEFAULT),
+];
 
 #[async_trait]
 impl Action for CreateObjects {
@@ -123,10 +133,10 @@ impl Action for CreateObjects {
         calls: &[
             Call::write("s3:PutObject", PUT),
             Call::write("s3:CreateMultipartUpload", PUT).when(LARGE),
-            Call::write("s3:UploadPart", &[Grant::new("s3:PutObject", OBJECTS), Grant::new("kms:Decrypt", KMS_KEYS).when(KMS)]).when(LARGE),
+            Call::write("s3:UploadPart", UPLOAD_PART).when(LARGE),
             Call::write("s3:CompleteMultipartUpload", PUT).when(LARGE),
             Call::write("s3:AbortMultipartUpload", &[Grant::new("s3:AbortMultipartUpload", OBJECTS)])
-                .when(When::If("the upload of a file of 16 MiB or more fails")),
+                .when(When::May("the upload of a file of 16 MiB or more fails")),
             CREATE_SESSION,
         ],
         rules: &[Rule::Requires("sse_kms_key_id", "sse")],

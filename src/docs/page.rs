@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use crate::action::{Effect, Example};
-use crate::call::{Access, Call, Grant, When};
+use crate::call::{Access, Call, When};
 use crate::cli::command_line;
 use crate::manifest::Manifest;
 use crate::policy::{Policy, Scope};
@@ -253,10 +253,10 @@ pub fn permissions(entry: &Entry, m: &Manifest) -> String {
         let _ = write!(text, "## Scoped to an example\n\n`aaws permissions {} {}{flags}` prints:\n\n", m.service, m.action);
         policy(&mut text, entry, &Scope { input, ..Scope::default() });
     }
-    let conditional = |g: &Grant| g.when != When::Always;
-    if m.calls.iter().any(|c| c.when != When::Always || c.grants.iter().any(conditional)) {
+    let everything = Scope { all: true, ..Scope::default() };
+    if Policy::of(&[entry], &everything) != Policy::of(&[entry], &Scope::default()) {
         text.push_str("## With everything that conditions may ask for\n\n`--all` adds what only some inputs, or some accounts, need:\n\n");
-        policy(&mut text, entry, &Scope { all: true, ..Scope::default() });
+        policy(&mut text, entry, &everything);
     }
     text.push_str("## Why\n\n");
     calls(&mut text, m.calls);

@@ -13,13 +13,14 @@ use crate::support::{Output, shell};
 /// Runs all examples of a service. `world` makes what the example takes for granted, and runs the line in it.
 ///
 /// A call that is declared as made each time must have been made: the permissions page must not ask for what is not used. That no other is made,
-/// the guard sees to.
+/// the guard sees to. And the policy that is printed for the example must allow each call that it made.
 fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
     let mut ran = 0;
     for entry in registry::of_service(service) {
         let manifest = Manifest::of(entry);
         let mut made = String::new();
         for example in manifest.examples {
+            let policy = policy_for(entry, example);
             let shown: Value = serde_json::from_str(example.output).expect("an example's output is JSON");
             let typed = command_line(&manifest, example);
             let piped = format!("printf '%s' '{}' | aaws {service} {} --input -", example.input.replace('\'', r"'\''"), manifest.action);
@@ -27,6 +28,11 @@ fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
                 // Text for a shell is a JSON string when JSON is asked for.
                 let output = world(example, shell(line.clone() + " --output json --debug"));
                 let printed = output.json();
+                for call in manifest.calls.iter().filter(|call| output.stderr.contains(&format!("made {} ", call.name))) {
+                    for grant in call.grants.iter().filter(|grant| grant.when == When::Always) {
+                        assert!(policy.contains(&grant.action.into()), "{line}\nits policy lacks {}, for {}", grant.action, call.name);
+                    }
+                }
                 made.push_str(&output.stderr);
                 assert!(alike(&printed, &shown), "{line}\nprinted {printed}\nshown   {shown}");
                 let valid = jsonschema::validator_for(&manifest.output).expect("a schema");
@@ -40,6 +46,14 @@ fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
         }
     }
     assert!(ran > 0, "{service} has examples");
+}
+
+/// The IAM actions that the policy for an example allows.
+fn policy_for(entry: &registry::Entry, example: &Example) -> Vec<Value> {
+    let input = serde_json::from_str(example.input).expect("an example's input is JSON");
+    let scope = aaws::policy::Scope { input, ..Default::default() };
+    let policy = serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON");
+    policy["Statement"].as_array().into_iter().flatten().flat_map(|s| s["Action"].as_array().cloned().unwrap_or_default()).collect()
 }
 
 /// The same, but for text with digits in it: dates, ids and keys are new in every world.

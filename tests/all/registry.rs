@@ -10,7 +10,7 @@ use aaws::input::Input;
 use aaws::manifest::Manifest;
 use aaws::registry;
 use aaws::schema::{Kind, Param};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -194,7 +194,7 @@ fn permissions_exist_and_fit_what_they_apply_to() {
                 let names = match when {
                     When::With(names) | When::Without(names) => names.to_vec(),
                     When::Is(name, _) => vec![name],
-                    When::Always | When::If(_) => Vec::new(),
+                    When::Always | When::May(_) | When::If(_) => Vec::new(),
                 };
                 names.iter().for_each(|n| wrong.when(!is_input(n), m.path, format!("{}: `{n}` is no input", call.name)));
             }
@@ -229,16 +229,23 @@ fn fits(pattern: &str, template: &str) -> bool {
 #[test]
 fn policies_are_ready_to_use() {
     for entry in registry::actions().iter().filter(|e| !e.meta.calls.is_empty()) {
-        let scope = aaws::policy::Scope { all: true, ..Default::default() };
-        let policy = serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON");
-        assert_eq!(policy["Version"], "2012-10-17");
-        for statement in policy["Statement"].as_array().expect("statements") {
-            assert_eq!(statement["Effect"], "Allow");
-            for resource in statement["Resource"].as_array().expect("resources") {
-                let resource = resource.as_str().expect("text");
-                assert!(!resource.contains("${") || resource.contains("${*}"), "{}: {resource} is not filled", entry.meta.path);
+        let policy = |all: bool| {
+            let scope = aaws::policy::Scope { all, ..Default::default() };
+            serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON")
+        };
+        for policy in [policy(false), policy(true)] {
+            assert_eq!(policy["Version"], "2012-10-17");
+            for statement in policy["Statement"].as_array().expect("statements") {
+                assert_eq!(statement["Effect"], "Allow");
+                for resource in statement["Resource"].as_array().expect("resources") {
+                    let resource = resource.as_str().expect("text");
+                    assert!(!resource.contains("${") || resource.contains("${*}"), "{}: {resource} is not filled", entry.meta.path);
+                }
             }
         }
+        // A policy of no statements is none that IAM takes: there is one only where the inputs tell what is needed.
+        let special = entry.meta.calls.iter().any(|c| matches!(c.when, When::If(_)) && !c.grants.is_empty());
+        assert!(policy(false)["Statement"] != json!([]) || !special, "{}", entry.meta.path);
     }
 }
 
