@@ -131,9 +131,8 @@ impl Context {
         let settled = work
             .map(move |work| settle(cx.clone(), Arc::clone(&change), work, halt.clone()))
             .buffered(self.concurrency())
-            .flat_map(stream::iter)
-            .boxed();
-        Ok(Changed { settled, planned: false })
+            .flat_map(stream::iter);
+        Ok(Changed { settled: error_last(settled), planned: false })
     }
 
     /// Shows the first items, asks, and gives all of them back.
@@ -195,6 +194,21 @@ fn plan<C: Change>(
         })
         .flat_map(stream::iter)
         .boxed()
+}
+
+/// The first error, behind all that is settled: whoever stops at it must not drop what is in flight, half way through its steps.
+fn error_last<T: Send + 'static>(settled: impl Stream<Item = Result<T>> + Send + 'static) -> BoxStream<'static, Result<T>> {
+    let state = (settled.boxed(), None);
+    let next = |(mut settled, mut error): (BoxStream<'static, Result<T>>, Option<Error>)| async move {
+        loop {
+            match settled.next().await {
+                Some(Ok(one)) => return Some((Ok(one), (settled, error))),
+                Some(Err(e)) => drop(error.get_or_insert(e)),
+                None => return error.take().map(|e| (Err(e), (settled, None))),
+            }
+        }
+    };
+    stream::unfold(state, next).boxed()
 }
 
 /// Set when going on is pointless: nothing new is started.
@@ -342,7 +356,7 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
                 outcome => end(&item, outcome, &mut settled[place]),
             }
         }
-        if !again.0.is_empty() && !cx.stop().sleep(wait_before(attempt)).await {
+        if !again.0.is_empty() && (halt.why().is_some() || !cx.stop().sleep(wait_before(attempt)).await) {
             for (place, (item, failure)) in again.0.into_iter().zip(again.1) {
                 end(&item, Outcome::Failed(failure), &mut settled[place]);
             }

@@ -17,7 +17,7 @@ use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
 use super::kms;
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
-use super::{presign, tags};
+use super::{once, presign, snapshots, tags};
 
 /// Copy EBS snapshots to another region, or within one, and await the copies.
 ///
@@ -82,6 +82,7 @@ impl Action for CopySnapshots {
                         "ec2:CreateAction",
                         "CopySnapshot",
                     ),
+                    Grant::new("kms:DescribeKey", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
                     Grant::new("kms:CreateGrant", KEYS).when(ENCRYPTED).condition("Bool", "kms:GrantIsForAWSResource", "true"),
                     Grant::new("kms:Decrypt", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
                     Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).when(ENCRYPTED).condition(
@@ -157,7 +158,8 @@ async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<S
     let ids: Vec<String> = ids.stream().try_collect().await?;
     let mut found: HashMap<String, Snapshot> = HashMap::new();
     for some in ids.chunks(find::MOST_VALUES) {
-        let request = ec2.describe_snapshots().filters(find::filter(Snapshot::FILTER, some)).into_paginator().items().send();
+        let request =
+            ec2.describe_snapshots().filters(find::filter(Snapshot::FILTER, some)).max_results(find::PAGE).into_paginator().items().send();
         let snapshots = async { request.try_collect().await.doing(|| "list the snapshots") };
         let snapshots: Vec<Snapshot> = find::unless_stopped(cx, snapshots).await?;
         found.extend(snapshots.into_iter().map(|s| (s.id().to_owned(), s)));
@@ -318,14 +320,20 @@ impl Maker for Copy {
         };
         let own = if self.copy_tags { sought.found.there().map(|s| tags::own(s.tags())).unwrap_or_default() } else { Vec::new() };
         let request = self.there.copy_snapshot().source_region(&self.source_region).source_snapshot_id(&sought.id);
-        let request = request.description(format!("{} of {}, copied by aaws", sought.id, self.source_region));
+        let description = format!("{} of {}, copied by aaws ({})", sought.id, self.source_region, once::token());
+        let request = request.description(&description);
         // Encryption cannot be taken away: of an encrypted snapshot this is not said, so that the default of the region holds.
         let request = request.set_encrypted(self.encrypt.then_some(true)).set_kms_key_id(self.key.clone());
         // The reference has the region in the address only; botocore, and with it the AWS CLI, sends it beside the address too, as required.
         let request = request.set_destination_region(url.is_some().then(|| self.target_region.clone()));
         let request = request.set_presigned_url(url).set_tag_specifications(tags::for_new(ResourceType::Snapshot, own));
-        let made = request.send().await.doing(|| format!("copy the snapshot `{}` to {}", sought.id, self.target_region))?;
-        let id = made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", sought.id)))?;
+        let send = || async {
+            let answer = request.clone().customize().config_override(once::config()).send().await;
+            let made = answer.doing(|| format!("copy the snapshot `{}` to {}", sought.id, self.target_region))?;
+            made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", sought.id)))
+        };
+        let look = || snapshots::described(&self.there, &description);
+        let id = once::make(cx, &format!("described as `{description}`"), send, look).await?;
         self.places.take(&id, place);
         Ok(id)
     }

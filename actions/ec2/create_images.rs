@@ -1,11 +1,10 @@
 use aaws::{Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{DeviceType, Image, Instance, InstanceStateName};
-use futures::TryStreamExt;
+use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought, Thing};
+use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{images, snapshots, tags};
@@ -54,7 +53,7 @@ impl Action for CreateImages {
                     ),
                 ],
             ),
-            DESCRIBE_IMAGES.when(When::Without(&["no_wait"])),
+            DESCRIBE_IMAGES.when(When::May("`no_wait` is not given, or an answer is lost")),
         ],
         rules: &[],
         examples: &[
@@ -95,14 +94,6 @@ struct Shoot {
     ec2: Client,
     reboot: bool,
     wait: bool,
-}
-
-impl Shoot {
-    /// The id of the image of a name.
-    async fn named(&self, name: &str) -> Result<Option<String>> {
-        let mut images = Image::list(&self.ec2, vec![find::filter("name", [name])]);
-        Ok(images.try_next().await?.map(|image| image.id().to_owned()))
-    }
 }
 
 #[async_trait]
@@ -151,14 +142,11 @@ impl Maker for Shoot {
         self.wait
     }
 
-    async fn begin(&self, _: &Context, instance: &Sought<Instance>) -> Result<String> {
+    async fn begin(&self, cx: &Context, instance: &Sought<Instance>) -> Result<String> {
         let own = instance.found.there().map(|i| tags::own(i.tags())).unwrap_or_default();
         let name = images::new_name(&instance.id);
-        match images::begin(&self.ec2, &instance.id, &name, format!("{}, made by aaws", instance.id), !self.reboot, own).await {
-            // Nobody else makes up this name: it was begun, and the answer that said so was lost.
-            Err(e) if e.code() == Some("InvalidAMIName.Duplicate") => self.named(&name).await.ok().flatten().ok_or(e),
-            begun => begun,
-        }
+        let description = format!("{}, made by aaws", instance.id);
+        images::begin(cx, &self.ec2, &instance.id, &name, description, !self.reboot, own).await
     }
 
     async fn wait(&self, cx: &Context, made: &[String]) -> Awaited {

@@ -33,7 +33,7 @@ impl Action for CreateSnapshots {
     const META: Meta = Meta {
         path: "ec2/create_snapshots",
         effect: Effect::Create,
-        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::Without(&["no_wait"]))],
+        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::May("`no_wait` is not given, or an answer is lost"))],
         rules: &[],
         examples: &[
             Example {

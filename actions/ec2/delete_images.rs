@@ -75,6 +75,7 @@ impl Action for DeleteImages {
         ],
         notes: &[
             "Instances that were launched from an image do without it, and do not keep it.",
+            "Snapshots are deleted one by one, and not with the image in one call, so that each has an outcome of its own.",
             "Without rules of the Recycle Bin, deregistering images and deleting snapshots is final.",
             "Protection against being deregistered is never lifted, and for a day after it was lifted EC2 goes on refusing, if it was set so.",
             "Where references may not be looked up, a warning says so, and only what EC2 itself refuses is kept.",
@@ -125,7 +126,7 @@ impl Rules {
                 let uses = uses.get(&sought.id).cloned().unwrap_or_default();
                 related::image_verdict(image, &uses, self.referenced, self.shared)
             }
-            Found::Missing => Some(Outcome::Unchanged("it does not exist".into())),
+            Found::Missing => Some(Outcome::Unchanged("it is none of the images of this account in this region".into())),
             Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
         }
     }
@@ -139,6 +140,7 @@ fn plan(image: &Image, uses: &HashMap<String, Uses>) -> String {
         parts.push(format!("instances that were launched from it, and go on: {instances}"));
     }
     parts.extend(image.last_launched_time().map(|time| format!("it was last launched at {time}")));
+    parts.extend(image.deprecation_time().map(|time| format!("it is deprecated from {time} on")));
     parts.join("; ")
 }
 

@@ -17,6 +17,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::addresses::{self, Owner};
 use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
 use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates};
 use super::{delete_images, images, snapshots, tags, volumes, wait};
@@ -27,11 +28,15 @@ const GOING: u32 = 8;
 /// How often something is looked at, a second apart, when EC2 may show only later what a request did: the answer to it was lost, say.
 const DOUBTS: u32 = 4;
 
-/// Tags by which AWS says what launched an instance, and may launch another: the tag, and what its value is.
+/// Tags that say what launched an instance, and may launch another: the tag, and what its value is.
 const LAUNCHERS: &[(&str, &str)] = &[
     ("aws:ec2:fleet-id", "the EC2 Fleet"),
     ("aws:ec2spot:fleet-request-id", "the Spot Fleet request"),
     ("aws:elasticmapreduce:job-flow-id", "the EMR cluster"),
+    ("aws:cloudformation:stack-name", "the CloudFormation stack"),
+    ("eks:nodegroup-name", "the EKS node group"),
+    ("elasticbeanstalk:environment-name", "the Elastic Beanstalk environment"),
+    ("karpenter.sh/nodepool", "the Karpenter node pool"),
 ];
 
 /// Terminate instances, and delete what belongs to them if asked.
@@ -154,7 +159,7 @@ impl Action for DeleteInstances {
             "Nothing is stopped unless `final_image` asks for it: stopping loses what is on instance store volumes, and a public address that is not elastic.",
             "An instance of an Auto Scaling group is refused unless `auto_scaling` is given: the group launches another one. With `final_image` one that runs is \
              refused all the same, because its group terminates it as soon as it is stopped: detach it from the group first.",
-            "A persistent Spot request, a fleet or an EMR cluster launches another instance: the log warns of those. Cancel the request first.",
+            "A persistent Spot request, a fleet, or a service such as EMR or EKS launches another instance: the plan and the log name it. End that first.",
             "Elastic addresses are not released, and are billed on their own: the log names them.",
             "With `include` images that launch templates, parameters or recipes name, or that are shared, are kept, and so are their snapshots: `delete_images` has \
              flags for those.",
@@ -585,6 +590,7 @@ impl Machine {
         let mut parts = Vec::new();
         if options.final_image {
             parts.push(if self.ran { "it would be stopped, and an image of it made" } else { "an image of it would be made" }.to_owned());
+            parts.extend(self.found.as_deref().filter(|_| self.ran).and_then(addresses::lost_by_a_stop));
         }
         if self.protected || self.stop_protected {
             parts.push("its protection would be lifted".into());
@@ -599,13 +605,13 @@ impl Machine {
 fn warnings(instance: &Instance) -> Vec<String> {
     let mut warnings = Vec::new();
     if instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot) {
-        warnings.push("it is a Spot Instance: a persistent request launches another".into());
+        let request = instance.spot_instance_request_id().unwrap_or("unknown");
+        warnings.push(format!("it is a Spot Instance (of the request {request}): a persistent request launches another"));
     }
     let launchers = LAUNCHERS.iter().filter_map(|(tag, what)| Some((what, tags::value(instance.tags(), tag)?)));
     warnings.extend(launchers.map(|(what, id)| format!("{what} `{id}` launched it, and may launch another")));
-    let associations = instance.network_interfaces().iter().filter_map(|n| n.association());
-    let elastic = associations.filter(|a| a.ip_owner_id().is_some_and(|o| o != "amazon")).filter_map(|a| a.public_ip());
-    warnings.extend(elastic.map(|ip| format!("the elastic address {ip} is not released, and goes on being billed")));
+    let elastic = addresses::public(instance).into_iter().filter(|(_, owner)| *owner == Owner::Account);
+    warnings.extend(elastic.map(|(ip, _)| format!("the elastic address {ip} is not released, and goes on being billed")));
     warnings
 }
 
@@ -698,11 +704,12 @@ impl Terminate {
         let step = |image| Step::Image { instance: id.clone(), name: name.clone(), image };
         undo.push(step(None));
         let tags = machine.found.as_deref().map(|i| tags::own(i.tags())).unwrap_or_default();
-        let image = images::begin(ec2, id, &name, format!("{id} as it was before it was terminated, made by aaws"), true, tags).await?;
+        let description = format!("{id} as it was before it was terminated, made by aaws");
+        let image = images::begin(cx, ec2, id, &name, description, true, tags).await?;
         undo.forget_last();
         undo.push(step(Some(image.clone())));
         match wait::images(cx, ec2, std::slice::from_ref(&image)).await.remove(&image) {
-            Some(Err(why)) => Err(Error::Failed(format!("its final image is not available: {why}"))),
+            Some(Err(why)) => Err(why.error("its final image is not available")),
             _ => Ok(image),
         }
     }

@@ -123,7 +123,13 @@ impl Interfaces {
 async fn interfaces(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Interfaces>> {
     let mut on: HashMap<String, Interfaces> = HashMap::new();
     for some in ids.chunks(find::MOST_VALUES) {
-        let request = ec2.describe_network_interfaces().filters(find::filter("group-id", some)).into_paginator().items().send();
+        let request = ec2
+            .describe_network_interfaces()
+            .filters(find::filter("group-id", some))
+            .max_results(find::PAGE)
+            .into_paginator()
+            .items()
+            .send();
         let found: Vec<NetworkInterface> = request.try_collect().await.doing(|| "list the network interfaces that the groups are on")?;
         for interface in found {
             let what = interface.description().filter(|d| !d.is_empty()).map(|d| format!(" ({d})")).unwrap_or_default();

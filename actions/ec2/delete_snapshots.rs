@@ -44,7 +44,8 @@ impl Action for DeleteSnapshots {
             given: &["snapshot snap-0123456789abcdef0"],
         }],
         notes: &[
-            "Without a rule of the Recycle Bin for snapshots, deletion is final.",
+            "Without a rule of the Recycle Bin for snapshots, deletion is final. With one, the Recycle Bin says until when each can be recovered.",
+            "Fast snapshot restore of a snapshot ends with it, and with that what it costs.",
             "Only images of this account are looked at: an account that a snapshot is shared with has copies of its own, or loses it.",
             "Where locks may not be listed, EC2 refuses to delete a locked snapshot by itself, and it fails.",
             "Archived snapshots are deleted like any other; the least time of the archive is billed all the same.",

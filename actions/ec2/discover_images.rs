@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::find::{self, DESCRIBE_IMAGES, Thing};
-use super::tags;
+use super::related;
 
 /// List the images (AMIs) of the account, with filters.
 ///
@@ -20,7 +20,7 @@ pub struct DiscoverImages {
     /// Only images that are shared with everyone.
     #[serde(default)]
     public: bool,
-    /// Leave out images that AWS Backup keeps, by their tags.
+    /// Leave out images that AWS Backup keeps, by their tags or their description.
     #[serde(default)]
     exclude_aws_backup: bool,
     /// Only images created before this.
@@ -93,7 +93,7 @@ impl DiscoverImages {
         // A date that cannot be read is neither before nor after anything.
         let created = image.creation_date().and_then(|d| d.parse::<Timestamp>().ok());
         (!self.public || image.public() == Some(true))
-            && !(self.exclude_aws_backup && tags::of_aws_backup(image.tags()))
+            && !(self.exclude_aws_backup && related::kept_by_backup(image.tags(), image.description()).is_some())
             && self.created_before.is_none_or(|before| created.is_some_and(|c| c < before.timestamp()))
             && self.created_after.is_none_or(|after| created.is_some_and(|c| c >= after.timestamp()))
     }

@@ -1,11 +1,12 @@
 use std::net::Ipv6Addr;
 
 use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Out, Result, async_trait};
-use aws_sdk_ec2::types::{Filter, Instance, InstanceNetworkInterface, InstanceNetworkInterfaceAssociation};
+use aws_sdk_ec2::types::{Filter, Instance};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::addresses;
 use super::find::{self, DESCRIBE_INSTANCES, Thing};
 use super::tags::Wanted;
 
@@ -162,22 +163,13 @@ fn os(instance: &Instance) -> Option<Os> {
     (!mac).then_some(Os::Linux)
 }
 
-/// The addresses that EC2 tells of an instance are those of its first interface only.
+/// The addresses that EC2 tells of an instance itself are those of its first interface only.
 fn is_public(instance: &Instance) -> bool {
+    let mut sixes = instance.network_interfaces().iter().flat_map(|n| n.ipv6_addresses()).filter_map(|a| a.ipv6_address());
     instance.public_ip_address().is_some_and(|ip| !ip.is_empty())
         || instance.ipv6_address().is_some_and(is_global)
-        || instance.network_interfaces().iter().any(has_public_address)
-}
-
-/// Any private address of an interface may have a public one, not only the first.
-fn has_public_address(interface: &InstanceNetworkInterface) -> bool {
-    is_associated(interface.association())
-        || interface.private_ip_addresses().iter().any(|a| is_associated(a.association()))
-        || interface.ipv6_addresses().iter().any(|a| a.ipv6_address().is_some_and(is_global))
-}
-
-fn is_associated(association: Option<&InstanceNetworkInterfaceAssociation>) -> bool {
-    association.and_then(|a| a.public_ip()).is_some_and(|ip| !ip.is_empty())
+        || !addresses::public(instance).is_empty()
+        || sixes.any(is_global)
 }
 
 /// All IPv6 addresses but those that are private by themselves (RFC 4193).

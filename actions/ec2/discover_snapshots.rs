@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::find::{self, DESCRIBE_SNAPSHOTS, Thing};
-use super::tags;
+use super::related;
 
 /// List the EBS snapshots of the account, with filters.
 ///
@@ -24,7 +24,7 @@ pub struct DiscoverSnapshots {
     /// Only snapshots that are not encrypted.
     #[serde(default)]
     unencrypted: bool,
-    /// Leave out snapshots that AWS Backup keeps, by their tags.
+    /// Leave out snapshots that AWS Backup keeps, by their tags or their description.
     #[serde(default)]
     exclude_aws_backup: bool,
     /// Only snapshots begun before this.
@@ -55,7 +55,7 @@ impl Action for DiscoverSnapshots {
             },
         ],
         notes: &[
-            "Snapshots in the archive tier are listed too.",
+            "Snapshots in the archive tier are listed too, and so are those that images use or that are shared: `delete_snapshots` looks at that.",
             "A copy of a snapshot names a volume that AWS makes up: `volume_ids` finds the original only.",
         ],
     };
@@ -111,7 +111,7 @@ impl DiscoverSnapshots {
     fn matches(&self, snapshot: &Snapshot) -> bool {
         let begun = snapshot.start_time().and_then(|t| Timestamp::new(t.secs(), i32::try_from(t.subsec_nanos()).ok()?).ok());
         (!self.unencrypted || snapshot.encrypted() == Some(false))
-            && !(self.exclude_aws_backup && tags::of_aws_backup(snapshot.tags()))
+            && !(self.exclude_aws_backup && related::kept(snapshot).is_some())
             && self.created_before.is_none_or(|before| begun.is_some_and(|b| b < before.timestamp()))
             && self.created_after.is_none_or(|after| begun.is_some_and(|b| b >= after.timestamp()))
     }

@@ -122,6 +122,8 @@ impl Action for DiscoverTags {
         notes: &[
             "`existing` asks for all of the tags, `missing` for any of them: each resource is in one of the two lists.",
             "An empty list of `tags` is an error: every resource has all of no tags.",
+            "EC2 itself is asked, and not the Resource Groups Tagging API, which does not list what was never tagged.",
+            "Subnets, VPCs and security groups that another account shares are listed too.",
             "Key pairs are printed by their ids (`key-…`), which `modify_tags` takes, and not by their names.",
             "Disabled images are listed too. Security groups, network ACLs and route tables that came with a VPC are resources as any other.",
         ],

@@ -1,18 +1,19 @@
 use std::collections::{BTreeSet, HashSet};
 
-use aaws::{Action, Context, Effect, Error, Example, Meta, Result, async_trait};
+use aaws::{Action, Call, Context, Doing, Effect, Error, Example, Grant, Meta, Result, When, async_trait};
+use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::SecurityGroup;
 use futures::TryStreamExt;
 use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::find::Thing;
+use super::find::{self, Thing};
 use super::group_users::{CALLS, Named, SCANNERS, is_not_offered};
 
 /// Find security groups that nothing uses.
 ///
-/// A group is used when it is on a network interface, when a rule of another group names it, when a launch template or a launch configuration does,
+/// A group is used when it is on a network interface, when a rule of another group names it, in this VPC or beyond a peering, when a launch template or a launch configuration does,
 /// or a resource of RDS, Neptune, Elastic Load Balancing, Lambda, Redshift, ElastiCache, EMR, ECS, OpenSearch, MSK, CodeBuild, Batch or Glue, running
 /// or not. All of them are listed at once, to the end. `default` groups, which cannot be deleted, and groups of other accounts are left out. The ids are
 /// printed in their order.
@@ -54,11 +55,16 @@ pub struct Details {
     description: Option<String>,
 }
 
-const ALL_CALLS: [aaws::Call; CALLS.len() + 1] = {
-    let mut all = [super::find::DESCRIBE_SECURITY_GROUPS; CALLS.len() + 1];
+const ALL_CALLS: [Call; CALLS.len() + 2] = {
+    let mut all = [super::find::DESCRIBE_SECURITY_GROUPS; CALLS.len() + 2];
+    all[1] = Call::read(
+        "ec2:DescribeSecurityGroupReferences",
+        &[Grant::new("ec2:DescribeSecurityGroupReferences", &["arn:${Partition}:ec2:${Region}:${Account}:security-group/*"])],
+    )
+    .when(When::May("a group seems unused"));
     let mut next = 0;
     while next < CALLS.len() {
-        all[next + 1] = CALLS[next];
+        all[next + 2] = CALLS[next];
         next += 1;
     }
     all
@@ -80,8 +86,11 @@ impl Action for DiscoverUnusedSecurityGroups {
         notes: &[
             "A rule of a group that names the group itself is no use.",
             "Not looked at are targets of EventBridge, and services that are not named above, as far as they have nothing running: what runs is on a network interface.",
-            "Of launch templates the default and the latest versions are looked at, and those that Auto Scaling groups name.",
-            "Groups of another VPC that is peered, or of another account, may name a group: EC2 shows that to nobody but their owners.",
+            "Of launch templates the default and the latest versions are looked at, and those that Auto Scaling groups name; not other versions, which fleets and \
+             node groups may name.",
+            "Groups of VPCs that are peered, or are attached to the same transit gateway, count, as far as EC2 tells of them.",
+            "Groups of other accounts that share a VPC are left out. Where neither the credentials nor a `default` group tell which account this is, and groups \
+             are of several, the answer is incomplete: give `--report`, for which STS is asked.",
             "A service that is not offered in the region uses no group. A denial is never taken for that.",
         ],
     };
@@ -98,7 +107,7 @@ impl Action for DiscoverUnusedSecurityGroups {
         }));
         let (groups, scans) = futures::join!(groups, scans);
         let groups = groups?;
-        let owners = owners(cx, &groups);
+        let mut owners = owners(cx, &groups);
 
         let mut named: HashSet<String> = groups.iter().flat_map(others).collect();
         let (mut missing, mut looked_at) = (BTreeSet::new(), Vec::new());
@@ -117,7 +126,21 @@ impl Action for DiscoverUnusedSecurityGroups {
             }
         }
         tracing::info!("looked at, with the number of groups that are named there: {}", looked_at.join(", "));
+        if owners.len() > 1 {
+            let doubt = Error::Failed(format!("groups are of the accounts {}", owners.into_iter().collect::<Vec<_>>().join(", ")));
+            cx.settle_failed("which account this is", &doubt)?;
+            missing.insert("which account this is");
+            owners = BTreeSet::new();
+        }
         let mut unused: Vec<_> = groups.into_iter().filter(|g| is_candidate(g, &owners) && !is_named(g, &named)).collect();
+        match find::unless_stopped(cx, referenced(&ec2, &unused)).await {
+            Ok(referenced) => unused.retain(|g| !referenced.contains(g.id())),
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => {
+                missing.insert(REFERENCES);
+                cx.settle_failed(format!("scan of {REFERENCES}"), &e)?;
+            }
+        }
         unused.sort_by(|a, b| a.id().cmp(b.id()));
         if !missing.is_empty() && !self.incomplete {
             let seem: Vec<_> = unused.iter().map(|g| g.id()).collect();
@@ -138,17 +161,34 @@ fn others(group: &SecurityGroup) -> Vec<String> {
     named.filter(|id| *id != group.id()).map(str::to_owned).collect()
 }
 
-/// Whose groups are the account's own. Where the account is not known, its default groups tell: of other accounts that share a VPC with it only
-/// other groups are of interest.
-fn owners(cx: &Context, groups: &[SecurityGroup]) -> HashSet<String> {
-    match cx.session().account() {
-        Some(account) => HashSet::from([account.to_owned()]),
-        None => groups.iter().filter(|g| g.group_name() == Some("default")).filter_map(|g| g.owner_id.clone()).collect(),
+/// Whose groups are the account's own, one account where that is known. Otherwise its default groups tell: of other accounts that share a VPC with it
+/// only other groups are shown. Where there are none, it is one of those that own a group.
+fn owners(cx: &Context, groups: &[SecurityGroup]) -> BTreeSet<String> {
+    if let Some(account) = cx.session().account() {
+        return BTreeSet::from([account.to_owned()]);
     }
+    let of = |groups: &mut dyn Iterator<Item = &SecurityGroup>| groups.filter_map(|g| g.owner_id.clone()).collect::<BTreeSet<_>>();
+    let by_default = of(&mut groups.iter().filter(|g| g.group_name() == Some("default")));
+    if by_default.is_empty() { of(&mut groups.iter()) } else { by_default }
+}
+
+/// What groups of VPCs beyond a peering connection or a transit gateway are called.
+const REFERENCES: &str = "groups of peered VPCs and of transit gateways";
+
+/// Those of the groups that rules beyond a peering connection or a transit gateway name.
+async fn referenced(ec2: &Client, groups: &[SecurityGroup]) -> Result<HashSet<String>> {
+    let mut named = HashSet::new();
+    for some in groups.chunks(find::MOST_VALUES) {
+        let ids = some.iter().map(|g| g.id().to_owned()).collect();
+        let request = ec2.describe_security_group_references().set_group_id(Some(ids)).send();
+        let answer = request.await.doing(|| format!("ask which of the {REFERENCES} name the groups"))?;
+        named.extend(answer.security_group_reference_set().iter().filter_map(|r| r.group_id()).map(str::to_owned));
+    }
+    Ok(named)
 }
 
 /// Whether a group could be deleted at all: it is no default group, is in a VPC, and is not another account's that shares one.
-fn is_candidate(group: &SecurityGroup, owners: &HashSet<String>) -> bool {
+fn is_candidate(group: &SecurityGroup, owners: &BTreeSet<String>) -> bool {
     let ours = owners.is_empty() || group.owner_id().is_none_or(|owner| owners.contains(owner));
     group.group_name() != Some("default") && group.vpc_id().is_some() && ours
 }

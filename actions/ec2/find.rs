@@ -16,7 +16,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 pub const MOST_VALUES: usize = 200;
 
 /// Things of one page: what EC2 advises against is asking for all at once.
-const PAGE: i32 = 500;
+pub const PAGE: i32 = 500;
 
 pub const DESCRIBE_VOLUMES: Call = Call::read("ec2:DescribeVolumes", &[Grant::new("ec2:DescribeVolumes", &["*"])]);
 pub const DESCRIBE_INSTANCES: Call = Call::read("ec2:DescribeInstances", &[Grant::new("ec2:DescribeInstances", &["*"])]);

@@ -15,9 +15,6 @@ use super::wait::Awaited;
 /// How many are awaited together.
 pub const TOGETHER: usize = 200;
 
-/// Codes by which EC2 says that too much of this kind is under way; it is less a little later (EC2 API reference, error codes).
-const TOO_MANY: &[&str] = &["ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded"];
-
 /// How one kind of thing is made.
 #[async_trait]
 pub trait Maker: Send + Sync + 'static {
@@ -103,7 +100,7 @@ impl<M: Maker> Change for Making<M> {
         let outcome = |begun: Result<String, Outcome<String>>| match begun {
             Err(outcome) => outcome,
             Ok(id) => match awaited.remove(&id) {
-                Some(Err(why)) => Outcome::Failed(Failure::last("NotComplete", format!("{id} was begun: {why}"))),
+                Some(Err(why)) => Outcome::Failed(why.failure("NotComplete", &format!("{id} was begun"))),
                 Some(Ok(())) => Outcome::Done(id.clone(), Some(format!("{id} is complete"))),
                 None => Outcome::Done(id.clone(), Some(format!("{id} was begun"))),
             },
@@ -123,11 +120,7 @@ impl<M: Maker> Making<M> {
                 tracing::info!("`{}`: {id} was begun", self.maker.id(source));
                 Ok(id)
             }
-            Err(e) => {
-                let failure = Failure::from(&e);
-                let transient = TOO_MANY.contains(&failure.code.as_str());
-                Err(Outcome::Failed(Failure { transient, ..failure }))
-            }
+            Err(e) => Err(Outcome::Failed(Failure::from(&e))),
         }
     }
 }

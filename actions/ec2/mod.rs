@@ -13,11 +13,13 @@
 //! - `region us-east-1` is an enabled region; those that are given are all;
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
+mod addresses;
 mod find;
 mod group_users;
 mod images;
 mod kms;
 mod making;
+mod once;
 mod presign;
 mod related;
 mod snapshots;

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::discover_volumes::Type;
 use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
 use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::wait::{self, Seen};
+use super::wait::{self, Seen, Unready};
 
 /// How many are saved, changed and awaited together.
 const BATCH: usize = 200;
@@ -374,7 +374,7 @@ impl Change for Modify {
         let outcome = |(item, asked): (&Item, Asked)| match asked {
             Asked::Settled(outcome) => outcome,
             Asked::Accepted { told, .. } => match awaited.remove(&item.id) {
-                Some(Err(why)) => Outcome::Failed(Failure::last("NotInEffect", format!("{told}: {why}"))),
+                Some(Err(why)) => Outcome::Failed(why.failure("NotInEffect", &told)),
                 Some(Ok(state)) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
                 None => Outcome::Done(item.id.clone(), Some(told)),
             },
@@ -424,7 +424,7 @@ impl Modify {
 
     /// Waits until the volumes that are being changed have their new size and performance, which they have while EC2 still optimizes them: gives the
     /// state in which they have it, or why they do not.
-    async fn in_effect(&self, cx: &Context, items: &[Item], asked: &[Asked]) -> HashMap<String, Result<String, String>> {
+    async fn in_effect(&self, cx: &Context, items: &[Item], asked: &[Asked]) -> HashMap<String, Result<String, Unready>> {
         let mut begun: HashMap<String, Option<i64>> = HashMap::new();
         let mut ids: Vec<String> = Vec::new();
         for (item, asked) in items.iter().zip(asked) {

@@ -93,7 +93,7 @@ pub fn kept(snapshot: &Snapshot) -> Option<String> {
 }
 
 /// Why a thing with these tags and this description is left to AWS Backup.
-fn kept_by_backup(tags: &[Tag], description: Option<&str>) -> Option<String> {
+pub fn kept_by_backup(tags: &[Tag], description: Option<&str>) -> Option<String> {
     let described = description.is_some_and(|d| BACKUP_DESCRIPTIONS.iter().any(|begin| d.starts_with(*begin)));
     let why = "AWS Backup keeps it: delete its recovery point, with `aaws backup delete_backups`";
     (described || tags::of_aws_backup(tags)).then(|| why.to_owned())

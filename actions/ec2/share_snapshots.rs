@@ -95,6 +95,7 @@ impl Action for ShareSnapshots {
             "Sharing a snapshot shows all data in it to the other account.",
             "Of a snapshot that is encrypted with a key of yours, the key's policy has to admit the other account too: that is not looked at.",
             "`unshare` ends what comes after: copies and volumes that the other account has made stay with it.",
+            "Each snapshot is shared by a call of its own, with one account. Block public access for snapshots does not touch that.",
             "Snapshots with product codes of the AWS Marketplace cannot be shared with everyone; this action shares with one account only.",
         ],
     };

@@ -5,18 +5,21 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aaws::poll::{Looks, Patience};
 use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, When, async_trait};
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
-    DeviceType, EbsEncryptionSupport, EbsInstanceBlockDeviceSpecification, Instance, InstanceAttributeName,
-    InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode, ProductCodeValues, ResourceType,
-    Snapshot, Volume, VolumeAttachmentState, VolumeState, VolumeType,
+    AttachmentStatus, DeviceType, EbsEncryptionSupport, EbsInstanceBlockDeviceSpecification, Instance, InstanceAttributeName,
+    InstanceBlockDeviceMapping, InstanceBlockDeviceMappingSpecification, InstanceLifecycleType, InstanceStateName, ProductCode,
+    ProductCodeValues, ResourceType, Snapshot, Volume, VolumeAttachmentState, VolumeState, VolumeType,
 };
 use futures::{TryStreamExt, stream};
 use serde::Serialize;
 
+use super::addresses;
 use super::find::{self, Thing};
 use super::wait::{self, Seen};
 use super::{kms, snapshots, tags, volumes};
@@ -95,10 +98,16 @@ pub const NOTES: &[&str] = &[
     "Refused are: volumes attached to several instances, or managed by an AWS service; instances of Auto Scaling groups (unless `auto_scaling`), running Spot \
      Instances, instances whose root is an instance store, that can hibernate, are protected against being stopped, have a product code of the AWS Marketplace, or \
      are of a type that cannot use encrypted volumes.",
-    "Waiting has no limit but `--timeout`; snapshots of large volumes take hours. When it runs out, or on Ctrl-C, what was done is undone.",
+    "Waiting has no limit but `--timeout`; snapshots of large volumes take hours. When it runs out, or on Ctrl-C, what was done is undone, which is waited for \
+     as long as it takes; a second Ctrl-C ends that at once.",
+    "Once an instance runs with its copies nothing is undone, because what it writes to them is nowhere else. Where it cannot be seen whether it runs, they stay.",
+    "A stopped instance may find no capacity to be started again: EC2 says so, everything is undone, and it stays stopped until there is some.",
     "Tags whose keys begin with `aws:` belong to AWS and are not copied.",
     "The original volumes are kept, detached, and billed: delete them when the copies have proved themselves.",
-    "Another process must not change the instance meanwhile. When this one is killed, so that it cannot undo, the log of the run names what it had made.",
+    "Another process must not change the instance meanwhile. When this one is killed, so that it cannot undo, the log of the run names each step that it had \
+     begun and what it had made; an instance whose root device is empty is refused.",
+    "An instance that cannot be stopped, or a volume that cannot be detached, is a failure and not skipped: it was the one thing that was asked for.",
+    "The permissions for KMS are for all keys of the region and the account, because an alias does not tell the key, and the keys of the originals are read, too.",
 ];
 
 /// Replaces the volumes of one job; nothing printed of it (`None`) is a failure that the log and the report explain.
@@ -108,7 +117,7 @@ pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<T
         Some(_) => key.to_owned(),
         None => find::unless_stopped(cx, kms::check(cx, cx.region(), key)).await?,
     };
-    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key }).await?.settled();
+    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key, stuck: AtomicBool::new(false) }).await?.settled();
     let settled: Vec<_> = settled.try_collect().await?;
     if cx.dry_run() {
         return Ok(Told::Planned(settled.into_iter().map(|s| s.record).collect()));
@@ -135,6 +144,8 @@ pub struct Job {
 struct Host {
     id: String,
     ran: bool,
+    /// When it was started the last time: another time means that somebody else started it meanwhile.
+    launched: Option<DateTime>,
 }
 
 struct Original {
@@ -208,10 +219,16 @@ impl Job {
         if ran && is_stop_protected(ec2, instance.id()).await? {
             return Ok(Job::refused(id, format!("the instance `{}` is protected against being stopped: lift that first", instance.id())));
         }
-        if ran && let Some(address) = changing_address(&instance) {
-            warnings.push(format!("its public address {address} is not elastic, and is another one after the stop"));
+        if ran {
+            warnings.extend(addresses::lost_by_a_stop(&instance));
         }
-        Ok(Job { id, host: Some(Host { id: instance.id().to_owned(), ran }), originals, warnings, verdict: None })
+        Ok(Job {
+            id,
+            host: Some(Host { id: instance.id().to_owned(), ran, launched: instance.launch_time().copied() }),
+            originals,
+            warnings,
+            verdict: None,
+        })
     }
 }
 
@@ -224,6 +241,10 @@ fn original(volume: Volume) -> Result<Original, String> {
     }
     let attachment = match volume.attachments() {
         [] => None,
+        [one] if one.state().is_some_and(|state| *state != VolumeAttachmentState::Attached) => {
+            let state = one.state().map_or("in no known state", VolumeAttachmentState::as_str);
+            return Err(format!("the volume `{id}` is {state}"));
+        }
         [one] => Some(Attachment {
             instance: one.instance_id().unwrap_or_default().to_owned(),
             device: one.device().unwrap_or_default().to_owned(),
@@ -252,8 +273,13 @@ pub fn has_none_to_replace(instance: &Instance) -> Option<String> {
     if let Some(state @ (InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) = state {
         return Some(format!("the instance `{id}` is {state}"));
     }
-    (instance.root_device_type() == Some(&DeviceType::InstanceStore))
-        .then(|| format!("the root of the instance `{id}` is an instance store: it cannot be stopped"))
+    if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
+        return Some(format!("the root of the instance `{id}` is an instance store: it cannot be stopped"));
+    }
+    // As after a run that was killed in the middle of a swap: what is not attached is not looked at, and would be passed over.
+    let root = instance.root_device_name()?;
+    let is_empty = !instance.block_device_mappings().iter().any(|m| m.device_name() == Some(root));
+    is_empty.then(|| format!("the root device `{root}` of the instance `{id}` is empty: attach its volume first"))
 }
 
 /// Why an instance must not be stopped and changed, or whether it runs.
@@ -317,18 +343,13 @@ async fn is_stop_protected(ec2: &Client, instance: &str) -> Result<bool> {
     Ok(answer.disable_api_stop().and_then(|d| d.value()).unwrap_or_default())
 }
 
-/// A public address that EC2 lent and takes back at the stop; an elastic one stays.
-fn changing_address(instance: &Instance) -> Option<&str> {
-    let lent = |owner: Option<&str>| owner == Some("amazon");
-    let associations = instance.network_interfaces().iter().filter_map(|n| n.association());
-    associations.filter(|a| lent(a.ip_owner_id())).find_map(|a| a.public_ip())
-}
-
 /// How the volumes of a job are replaced.
 struct Swap {
     ec2: Client,
     /// ARN of the key that the copies are encrypted with.
     key: String,
+    /// Set when an original could not be attached again: then no further device is emptied for one.
+    stuck: AtomicBool,
 }
 
 /// A step of a swap, and what is needed to undo it.
@@ -406,7 +427,7 @@ impl Steps for Swap {
         job.warnings.iter().for_each(|w| tracing::warn!("`{}`: {w}", job.id));
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
             let devices = job.originals.iter().filter_map(|o| o.attachment.as_ref()).map(|a| a.device.clone()).collect();
-            undo.push(Step::Stop { instance: host.id.clone(), devices });
+            begin(job, undo, Step::Stop { instance: host.id.clone(), devices });
             self.stop(cx, &host.id, Patience::UntilStopped).await?;
         }
         let mut taken = Vec::with_capacity(job.originals.len());
@@ -428,14 +449,14 @@ impl Steps for Swap {
         }
         for (original, made) in job.originals.iter().zip(&copied) {
             if let Some(a) = &original.attachment {
-                undo.push(Step::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
+                self.is_as_it_was(job).await?;
+                begin(job, undo, Step::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
                 self.replace(cx, made, a).await?;
             }
         }
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
-            undo.push(Step::Start { instance: host.id.clone() });
-            self.start(&host.id).await?;
-            wait::instance_is(cx, &self.ec2, &host.id, InstanceStateName::Running, Patience::UntilStopped).await?;
+            begin(job, undo, Step::Start { instance: host.id.clone() });
+            self.run_with_copies(cx, &host.id).await?;
         }
         // From here on nothing is undone: the copies are in use.
         let mut told: Vec<_> = copied.iter().map(|c| format!("{} takes the place of {}, which is kept", c.copy, c.original)).collect();
@@ -453,12 +474,7 @@ impl Steps for Swap {
     async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
         match step {
             Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
-            Step::Start { instance } => {
-                // One that cannot be seen could not be started again: it goes on with the copies.
-                find::one::<Instance>(&self.ec2, instance).await?;
-                // One that was never started is stopped already, which EC2 takes for an answer.
-                self.stop(cx, instance, Patience::ToTheEnd).await
-            }
+            Step::Start { instance } => self.is_not_started(cx, instance).await,
             Step::Snapshot { volume, mark, snapshot: None } => {
                 for id in self.lost(|| self.marked(volume, mark)).await? {
                     snapshots::delete(&self.ec2, &id).await?;
@@ -486,11 +502,71 @@ impl Steps for Swap {
     }
 }
 
+/// Notes a step, and says it before it is taken: the log of a run that is killed tells how far it came.
+fn begin(job: &Job, undo: &mut Undo<Step>, step: Step) {
+    tracing::info!("`{}`: {step}", job.id);
+    undo.push(step);
+}
+
 impl Swap {
     async fn stop(&self, cx: &Context, instance: &str, patience: Patience) -> Result<()> {
         let request = self.ec2.stop_instances().instance_ids(instance).send();
         request.await.doing(|| format!("stop the instance `{instance}`"))?;
         wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, patience).await
+    }
+
+    async fn state(&self, instance: &str) -> Result<Option<InstanceStateName>> {
+        let seen = find::one::<Instance>(&self.ec2, instance).await?;
+        Ok(seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name()).cloned())
+    }
+
+    /// Nothing is taken from an instance that somebody else started while the copies were made: what it has written since they lack.
+    async fn is_as_it_was(&self, job: &Job) -> Result<()> {
+        let Some(host) = &job.host else { return Ok(()) };
+        let seen = find::one::<Instance>(&self.ec2, &host.id).await?;
+        let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
+        let launched = seen.as_ref().and_then(|i| i.launch_time());
+        if state == Some(&InstanceStateName::Stopped) && launched == host.launched.as_ref() {
+            return Ok(());
+        }
+        let state = state.map_or("in no known state", InstanceStateName::as_str);
+        Err(Error::Failed(format!(
+            "the instance `{}` was started by somebody else meanwhile, and is {state}: its copies are outdated",
+            host.id
+        )))
+    }
+
+    /// Makes sure that an instance that was to be started with the copies has not started, or has come to a stop by itself. One that runs has
+    /// written to them, so they stay.
+    async fn is_not_started(&self, cx: &Context, instance: &str) -> Result<()> {
+        let judge = |seen: Option<&Instance>| match seen.and_then(|i| i.state()).and_then(|s| s.name()) {
+            Some(InstanceStateName::Stopped) => Seen::Ready,
+            Some(state @ (InstanceStateName::Pending | InstanceStateName::Stopping)) => Seen::Going(state.as_str().to_owned()),
+            _ => Seen::Broken(format!("the instance `{instance}` runs with the copies, which hold what it has written since: they stay")),
+        };
+        wait::for_one::<Instance>(cx, &self.ec2, instance, Patience::ToTheEnd, judge).await?;
+        // It may be shown as it was before the start. One that was never started is stopped already, which EC2 takes for an answer.
+        self.stop(cx, instance, Patience::ToTheEnd).await
+    }
+
+    /// Starts an instance with its copies, and waits until it runs; in a run that was stopped, too: what it writes to them from now on is nowhere
+    /// else. What EC2 answers to the start may be lost, or wrong, so how the instance is shown counts.
+    async fn run_with_copies(&self, cx: &Context, instance: &str) -> Result<()> {
+        use InstanceStateName::{Pending, Running};
+        if let Err(e) = self.start(instance).await {
+            if !e.is_unclear() && !matches!(self.state(instance).await, Ok(Some(Pending | Running))) {
+                return Err(e);
+            }
+            tracing::warn!("{e}; it is waited for all the same");
+        }
+        let Err(e) = wait::instance_is(cx, &self.ec2, instance, Running, Patience::ToTheEnd).await else { return Ok(()) };
+        match self.state(instance).await? {
+            Some(Running) => {
+                tracing::warn!("{e}; but `{instance}` runs");
+                Ok(())
+            }
+            _ => Err(e),
+        }
     }
 
     async fn start(&self, instance: &str) -> Result<()> {
@@ -538,9 +614,12 @@ impl Swap {
 
     /// Deletes a copy that is attached to nothing; one that is being made is awaited, because EC2 deletes none of those.
     async fn delete_copy(&self, cx: &Context, id: &str) -> Result<()> {
+        let looked = AtomicU32::new(1);
         wait::for_one::<Volume>(cx, &self.ec2, id, Patience::ToTheEnd, |volume| match volume.and_then(|v| v.state()) {
             Some(state @ VolumeState::Creating) => Seen::Going(state.as_str().to_owned()),
             Some(VolumeState::InUse) => Seen::Broken(format!("the volume `{id}` is attached")),
+            // It may be shown only later.
+            None if looked.fetch_add(1, Ordering::Relaxed) < LOOKS => Seen::Going("not shown yet".into()),
             _ => Seen::Ready,
         })
         .await?;
@@ -551,7 +630,7 @@ impl Swap {
         let mut awaited = wait::snapshots(cx, &self.ec2, snapshots).await;
         for id in snapshots {
             if let Some(Err(why)) = awaited.remove(id) {
-                return Err(Error::Failed(format!("the snapshot `{id}` is not complete: {why}")));
+                return Err(why.error(&format!("the snapshot `{id}` is not complete")));
             }
         }
         Ok(())
@@ -614,6 +693,7 @@ impl Swap {
             }
             // A device is free a little later than the volume that was there.
             let busy = matches!(&e, Error::Aws(e) if e.message.contains("already in use"));
+            let busy = busy || e.code().is_some_and(aaws::error::is_transient);
             tries += 1;
             if !busy || tries == TRIES {
                 return Err(e);
@@ -640,11 +720,13 @@ impl Swap {
 
     /// The original where it was, whatever was done so far: looked at anew, because the answer of the last call may have been lost.
     async fn put_back(&self, cx: &Context, original: &str, copy: &str, at: &Attachment) -> Result<()> {
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(Error::Failed("its copy stays, because another original could not be attached again".into()));
+        }
         // It may run with the copies, when it could not be stopped: what it writes to them is nowhere else.
-        let host = find::one::<Instance>(&self.ec2, &at.instance).await?;
-        let state = host.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
-        if state != Some(&InstanceStateName::Stopped) {
-            let state = state.map_or("in no known state", InstanceStateName::as_str);
+        let state = self.state(&at.instance).await?;
+        if state != Some(InstanceStateName::Stopped) {
+            let state = state.as_ref().map_or("in no known state", InstanceStateName::as_str);
             return Err(Error::Failed(format!("the instance `{}` is {state}: no volume is taken from under it", at.instance)));
         }
         let attached = |volume: &Volume| {
@@ -672,7 +754,17 @@ impl Swap {
             }
             None => {
                 wait::volume_available(cx, &self.ec2, original, Patience::ToTheEnd).await?;
-                self.attach(original, at).await?;
+                if let Err(e) = self.attach(original, at).await {
+                    self.stuck.store(true, Ordering::Relaxed);
+                    // The copy holds the same: better that than an empty device.
+                    let copied = self.attach(copy, at).await;
+                    tracing::warn!(
+                        "{copy} is {} of {}",
+                        if copied.is_ok() { "back at a device" } else { "not back at a device" },
+                        at.instance
+                    );
+                    return Err(e);
+                }
                 wait::volume_attached(cx, &self.ec2, original, &at.instance, Patience::ToTheEnd).await?;
                 false
             }
@@ -687,7 +779,9 @@ impl Swap {
         let seen = loop {
             let seen = find::one::<Instance>(&self.ec2, instance).await?;
             let seen = seen.ok_or_else(|| Error::Failed(format!("the instance `{instance}` cannot be seen")))?;
-            let mapped: Vec<_> = seen.block_device_mappings().iter().filter_map(|m| m.device_name()).collect();
+            // One that is being detached is as good as gone.
+            let stays = |m: &&InstanceBlockDeviceMapping| m.ebs().and_then(|e| e.status()) != Some(&AttachmentStatus::Detaching);
+            let mapped: Vec<_> = seen.block_device_mappings().iter().filter(stays).filter_map(|m| m.device_name()).collect();
             match devices.iter().find(|d| !mapped.contains(&d.as_str())) {
                 None => break seen,
                 // What was attached a moment ago may be shown only later.
@@ -696,13 +790,16 @@ impl Swap {
             }
             looked += 1;
         };
-        match seen.state().and_then(|s| s.name()) {
-            Some(InstanceStateName::Running | InstanceStateName::Pending) => {}
-            Some(InstanceStateName::Stopping) => {
+        if seen.state().and_then(|s| s.name()) == Some(&InstanceStateName::Stopping) {
+            wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+        }
+        // Asked for even if it seems to run: it may be shown as it was before the stop. One that runs is none the worse for it.
+        match self.start(instance).await {
+            Err(e) if e.code() == Some("IncorrectInstanceState") => {
                 wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
                 self.start(instance).await?;
             }
-            _ => self.start(instance).await?,
+            started => started?,
         }
         wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Running, Patience::ToTheEnd).await
     }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aaws::poll::{Looks, Patience, until};
-use aaws::{Context, Error, Result};
+use aaws::{Context, Error, Failure, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
@@ -16,6 +17,9 @@ use super::find::{self, Thing};
 
 /// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
 const UNSEEN: u32 = 8;
+
+/// The same where what is shown is most likely so.
+const FEW: u32 = 2;
 
 /// What a look says.
 pub enum Seen {
@@ -42,7 +46,12 @@ pub async fn for_one<T: Thing>(
             Seen::Ready => Some(Ok(())),
             Seen::Broken(why) => Some(Err(Error::Failed(why))),
             Seen::Going(state) => {
-                tracing::debug!("`{id}` is {state}");
+                match patience {
+                    Patience::ToTheEnd if cx.stop().is_asked() => {
+                        tracing::warn!("`{id}` is {state}, and is waited for; stop again to leave it so")
+                    }
+                    _ => tracing::debug!("`{id}` is {state}"),
+                }
                 *state_of.lock().unwrap_or_else(PoisonError::into_inner) = state;
                 None
             }
@@ -71,7 +80,7 @@ pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Pa
 
 /// Waits until a volume is attached to the instance, and nothing of it is under way any more.
 pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, patience: Patience) -> Result<()> {
-    let unseen = std::sync::atomic::AtomicU32::new(0);
+    let unseen = AtomicU32::new(0);
     for_one::<Volume>(cx, ec2, id, patience, |volume| {
         let Some(volume) = volume else { return Seen::Broken(format!("the volume `{id}` is gone")) };
         let attachment = volume.attachments().iter().find(|a| a.instance_id() == Some(instance));
@@ -90,7 +99,7 @@ pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &st
 
 /// Waits until an instance is in the state that is wanted.
 pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, patience: Patience) -> Result<()> {
-    let unseen = std::sync::atomic::AtomicU32::new(0);
+    let unseen = AtomicU32::new(0);
     for_one::<Instance>(cx, ec2, id, patience, |instance| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
@@ -109,8 +118,9 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
                     let why = reason.and_then(|r| r.message()).filter(|m| !m.is_empty()).unwrap_or("EC2 gave no reason");
                     format!("the instance `{id}` did not start and is {state}: {why}")
                 };
+                // A reason may be that of an earlier start, but not for long.
                 let is_new = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
-                if is_new { Seen::Broken(told()) } else { unseen_yet(&unseen, told) }
+                unseen_for(&unseen, if is_new { FEW } else { UNSEEN }, told)
             }
             Some(state) => Seen::Going(state.as_str().to_owned()),
         }
@@ -119,7 +129,34 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
 }
 
 /// What became of each of many that were waited for.
-pub type Awaited = HashMap<String, Result<(), String>>;
+pub type Awaited = HashMap<String, Result<(), Unready>>;
+
+/// Why something is not as it was waited for.
+#[derive(Debug, Clone)]
+pub struct Unready {
+    why: String,
+    /// The error that the run has to end with, when it cannot be looked at for a reason that holds for all.
+    fatal: Option<Arc<Error>>,
+}
+
+impl Unready {
+    fn because(why: impl Into<String>) -> Self {
+        Unready { why: why.into(), fatal: None }
+    }
+
+    /// As the failure of an item; `told` stands before the reason.
+    pub fn failure(self, code: &str, told: &str) -> Failure {
+        Failure { fatal: self.fatal, ..Failure::last(code, format!("{told}: {}", self.why)) }
+    }
+
+    /// As an error; `told` stands before the reason.
+    pub fn error(self, told: &str) -> Error {
+        match self.fatal.and_then(|fatal| fatal.to_fatal()) {
+            Some(fatal) => fatal,
+            None => Error::Failed(format!("{told}: {}", self.why)),
+        }
+    }
+}
 
 /// Waits for many at once, with one request a look for up to 200 of them. Every id comes back: ready, or with the reason why not, which is also
 /// that the run was stopped or that it cannot be looked at.
@@ -143,7 +180,7 @@ where
         let seen = match looks.look(look(pending.clone())).await {
             Ok(seen) => seen,
             Err(e) => {
-                let why = format!("cannot be looked at, and goes on: {e}");
+                let why = Unready { why: format!("cannot be looked at, and goes on: {e}"), fatal: Failure::from(&e).fatal };
                 awaited.extend(pending.into_iter().map(|id| (id, Err(why.clone()))));
                 return awaited;
             }
@@ -157,7 +194,7 @@ where
                     let misses = unseen.entry(id.clone()).or_default();
                     *misses += 1;
                     if thing.is_some() || *misses > UNSEEN {
-                        awaited.insert(id.clone(), Err(why));
+                        awaited.insert(id.clone(), Err(Unready::because(why)));
                     }
                 }
                 Seen::Going(state) => drop(states.insert(id.clone(), state)),
@@ -166,7 +203,7 @@ where
         if awaited.len() < ids.len() && !looks.wait(cx).await {
             for id in pending {
                 let state = states.remove(&id).unwrap_or_else(|| "not ready".into());
-                awaited.entry(id).or_insert_with(|| Err(format!("the run was stopped while it was {state}; it goes on")));
+                awaited.entry(id).or_insert_with(|| Err(Unready::because(format!("the run was stopped while it was {state}; it goes on"))));
             }
             return awaited;
         }
@@ -206,5 +243,9 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 
 /// Not shown yet, or never any more.
 fn unseen_yet(misses: &AtomicU32, gone: impl Fn() -> String) -> Seen {
-    if misses.fetch_add(1, Ordering::Relaxed) < UNSEEN { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
+    unseen_for(misses, UNSEEN, gone)
+}
+
+fn unseen_for(misses: &AtomicU32, most: u32, gone: impl Fn() -> String) -> Seen {
+    if misses.fetch_add(1, Ordering::Relaxed) < most { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
 }

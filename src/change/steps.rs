@@ -1,13 +1,14 @@
 //! Items that are changed in several steps, and put back when a later step fails.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{Change, Changed};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::outcome::{Failure, Outcome};
 
 /// How an action changes one item in several steps.
@@ -94,11 +95,15 @@ impl<S: Steps> Change for Stepwise<S> {
             let mut undo = Undo(Vec::new());
             let outcome = self.0.run(cx, item, &mut undo).await;
             let failed = !matches!(outcome, Ok(Outcome::Done(..) | Outcome::Unchanged(_) | Outcome::Skipped(_)));
-            let undone = if failed { self.unwind(cx, undo).await } else { String::new() };
+            let (undone, fatal) = if failed { self.unwind(cx, undo).await } else { (String::new(), None) };
+            let told = |failure: Failure| {
+                let fatal = failure.fatal.clone().or(fatal);
+                Outcome::Failed(Failure { fatal, ..failure.and(&undone) })
+            };
             outcomes.push(match outcome {
-                Ok(Outcome::Failed(failure)) => Outcome::Failed(failure.and(&undone)),
+                Ok(Outcome::Failed(failure)) => told(failure),
                 Ok(outcome) => outcome,
-                Err(e) => Outcome::Failed(Failure::from(&e).and(&undone)),
+                Err(e) => told(Failure::from(&e)),
             });
         }
         Ok(outcomes)
@@ -106,19 +111,21 @@ impl<S: Steps> Change for Stepwise<S> {
 }
 
 impl<S: Steps> Stepwise<S> {
-    /// Undoes all steps, whatever becomes of each, and says what was and what could not be undone.
-    async fn unwind(&self, cx: &Context, undo: Undo<S::Step>) -> String {
-        let mut told = Vec::new();
+    /// Undoes all steps, whatever becomes of each, and says what was and what could not be undone; with the error that the run has to end with, if
+    /// there was one.
+    async fn unwind(&self, cx: &Context, undo: Undo<S::Step>) -> (String, Option<Arc<Error>>) {
+        let (mut told, mut fatal) = (Vec::new(), None);
         for step in undo.0.into_iter().rev() {
             match self.0.undo(cx, &step).await {
                 Ok(()) => told.push(format!("undone: {step}")),
                 Err(e) => {
                     tracing::error!("could not undo: {step}: {e}");
                     told.push(format!("could not undo: {step} ({e})"));
+                    fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
                 }
             }
         }
-        told.join("; ")
+        (told.join("; "), fatal)
     }
 }
 

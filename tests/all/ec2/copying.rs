@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::aaws::Aaws;
 use crate::support::ec2::{World, writes};
 use crate::support::http::{self, Request};
-use crate::support::proxy::error;
+use crate::support::proxy::{Proxy, error};
 use crate::support::{Response, Server, aaws, directory, moto, report, xml};
 
 const OTHER: &str = "111122223333";
@@ -205,18 +205,14 @@ fn images_are_refused_where_ec2_makes_none() {
 fn an_image_that_fails_is_told_with_its_reason() {
     let world = World::new();
     let machine = world.instance(&[]);
-    let server = world
-        .proxy()
-        .rewrite("DescribeImages", |_, xml| {
-            xml.replace(
-                "<imageState>available</imageState>",
-                "<imageState>failed</imageState><stateReason><message>no space</message></stateReason>",
-            )
-        })
-        .start();
-    let output =
-        world.aaws_via(&server, format!("ec2 create_images --instance_ids {}", machine.id)).run().exits(3).logs("no space").logs("ami-");
-    assert_eq!(output.json(), json!([]));
+    for state in ["failed", "error", "invalid"] {
+        let ended = format!("<imageState>{state}</imageState><stateReason><message>no space</message></stateReason>");
+        let server =
+            world.proxy().rewrite("DescribeImages", move |_, xml| xml.replace("<imageState>available</imageState>", &ended)).start();
+        let line = format!("ec2 create_images --instance_ids {}", machine.id);
+        let output = world.aaws_via(&server, line).run().exits(3).logs("no space").logs("ami-");
+        assert_eq!(output.json(), json!([]), "{state}");
+    }
 }
 
 #[test]
@@ -232,24 +228,65 @@ fn a_wait_for_images_that_ends_names_them() {
     assert!(message.as_str().is_some_and(|m| m.contains(&world.images()[0])), "{message}");
 }
 
+// --- Answers that are lost ---
+
+/// Carries out the first request of an operation, and gives no answer.
+fn losing(world: &World, operation: &'static str) -> Proxy {
+    let inner = world.proxy().start();
+    world.proxy().rule(operation, move |n, request| {
+        (n == 1).then(|| {
+            http::send(&inner.url, request).expect("the world answers");
+            Response::dropped()
+        })
+    })
+}
+
 #[test]
-fn an_image_whose_answer_is_lost_is_not_lost() {
+fn g15_what_was_made_without_an_answer_is_found_and_not_made_again() {
     let world = World::new();
     let machine = world.instance(&[]);
-    let inner = world.proxy().start();
-    let server = world
-        .proxy()
-        .rule("CreateImage", move |n, request| {
-            (n == 1).then(|| {
-                http::send(&inner.url, request).expect("the world answers");
-                Response::dropped()
-            })
-        })
-        .start();
-    let output = world.aaws_via(&server, format!("ec2 create_images --instance_ids {}", machine.id)).run().ok();
-    assert_eq!(server.count("CreateImage"), 2, "it was tried again");
-    assert_eq!(output.json(), json!(world.images()), "there is one image, and it is printed");
+    let before = world.snapshots();
+    let line = format!("ec2 create_snapshots --volume_ids {}", machine.root);
+    let server = losing(&world, "CreateSnapshot").start();
+    let printed = world.aaws_via(&server, line).run().ok().json();
+    let now: Vec<String> = world.snapshots().into_iter().filter(|s| !before.contains(s)).collect();
+    assert_eq!((printed, server.count("CreateSnapshot"), now.len()), (json!(now), 1, 1));
+
+    let line = format!("ec2 copy_snapshots --snapshot_ids {} --target_region us-east-1", now[0]);
+    let server = losing(&world, "CopySnapshot").start();
+    let printed = world.aaws_via(&server, line).run().ok().json();
+    assert_eq!((server.count("CopySnapshot"), world.snapshots().len()), (1, before.len() + 2));
+    assert!(world.snapshots().contains(&printed[0].as_str().unwrap_or_default().to_owned()), "{printed}");
+
+    let server = losing(&world, "CreateImage").start();
+    let printed = world.aaws_via(&server, format!("ec2 create_images --instance_ids {}", machine.id)).run().ok().json();
+    assert_eq!((printed, server.count("CreateImage")), (json!(world.images()), 1));
     assert_eq!(world.images().len(), 1);
+}
+
+#[test]
+fn g15_what_may_have_been_made_is_named_by_what_it_is_found_by() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let server = losing(&world, "CreateSnapshot").refuse("DescribeSnapshots", 403, "UnauthorizedOperation").start();
+    let line = format!("ec2 create_snapshots --volume_ids {}", machine.root);
+    let output = world.aaws_via(&server, line).run().exits(3).logs("may be there all the same");
+    let described = world.ec2("DescribeSnapshots", &[("SnapshotId.1", world.snapshots()[0].as_str())]);
+    let description = xml::texts(&described, "description").remove(0);
+    assert!(output.stderr.contains(&description), "{output}\n{description}");
+}
+
+#[test]
+fn e12_what_ec2_has_too_much_of_is_tried_again() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    let server = world.proxy().fail("CreateSnapshot", 1, 400, "ConcurrentSnapshotLimitExceeded").start();
+    world.aaws_via(&server, format!("ec2 create_snapshots --volume_ids {volume}")).run().ok();
+    assert_eq!(server.count("CreateSnapshot"), 2);
+    let server = world.proxy().fail("CopySnapshot", 1, 400, "ResourceLimitExceeded").start();
+    let line = format!("ec2 copy_snapshots --snapshot_ids {} --target_region us-east-1", world.snapshots()[0]);
+    world.aaws_via(&server, line).run().ok();
+    assert_eq!(server.count("CopySnapshot"), 2);
 }
 
 // --- Copying: what is copied, and with which key ---
@@ -271,6 +308,13 @@ fn copies_are_encrypted_with_the_default_key_or_one_of_the_target_region() {
     world.aaws(format!("{line} --kms_key_id k")).run().exits(2).logs("encrypt");
     world.aaws(format!("{line} --pending_limit 0")).run().exits(2).logs("pending_limit");
     world.aaws(format!("ec2 copy_snapshots --snapshot_ids {snapshot}")).run().exits(2).logs("target_region");
+    world.aaws("ec2 copy_snapshots --target_region us-west-2").run().exits(2).logs("snapshot_ids");
+    // AWS's own tags are not ours to give, and an empty list of tags is refused.
+    let managed = world.snapshot(&world.volume(&[]));
+    world.tag(&managed, "aws:cloudformation:stack-name", "web");
+    let server = world.proxy().start();
+    world.aaws_via(&server, format!("ec2 copy_snapshots --snapshot_ids {managed} --target_region us-west-2 --copy_tags")).run().ok();
+    assert!(!server.requests("CopySnapshot")[0].text().contains("TagSpecification"));
 }
 
 #[test]
@@ -403,6 +447,13 @@ fn an_error_while_waiting_loses_no_id() {
     let server =
         world.proxy().rule("DescribeSnapshots", |n, request| (n > 1).then(|| error(request, 403, "UnauthorizedOperation"))).start();
     let line = format!("ec2 copy_snapshots --snapshot_ids {snapshot} --target_region us-west-2 --details");
+    let output = world.aaws_via(&server, line).run().exits(3);
+    assert!(output.json()[0]["Id"].as_str().is_some_and(|id| id.starts_with("snap-")), "{output}");
+    // Nor does one while waiting for a place.
+    let other = world.snapshot(&world.volume(&[]));
+    let server =
+        world.proxy().rule("DescribeSnapshots", |n, request| (n > 1).then(|| error(request, 403, "UnauthorizedOperation"))).start();
+    let line = format!("ec2 copy_snapshots --snapshot_ids {snapshot} {other} --target_region us-west-2 --details --pending_limit 1");
     let output = world.aaws_via(&server, line).run().exits(3);
     assert!(output.json()[0]["Id"].as_str().is_some_and(|id| id.starts_with("snap-")), "{output}");
 }

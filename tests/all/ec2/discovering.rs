@@ -523,6 +523,10 @@ fn what_aws_backup_keeps_is_left_out_by_a_flag_of_one_spelling() {
         assert!(all.contains(other) && !all.contains(kept), "{all:?}");
         ec2(&world, &format!("{action} --exclude__aws_backup")).run().exits(2).logs("--exclude_aws_backup").silent();
     }
+    // Not all of them have its tags.
+    let description = "This snapshot is created by the AWS Backup service.";
+    world.ec2("CreateSnapshot", &[("VolumeId", volume.as_str()), ("Description", description)]);
+    assert_eq!(found(ec2(&world, &format!("discover_snapshots --volume_ids {volume} --exclude_aws_backup"))), [snapshot]);
 }
 
 /// Half open, as everywhere: an instant belongs to what is after it.

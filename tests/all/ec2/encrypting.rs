@@ -1,7 +1,7 @@
 //! Replacing volumes by encrypted copies: what is refused, how it is done and in which order, and what is left when something fails on the
 //! way. Every call failing once is in `faults.rs`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::ec2::{Machine, World, writes};
 use crate::support::http::{self, Request, Server};
@@ -88,6 +88,54 @@ fn lose(proxy: Proxy, world: &World, operation: &'static str, answer: fn(&Reques
 }
 
 // --- What is refused ---
+
+/// As a run leaves it that is killed between taking the original away and putting the copy there.
+#[test]
+fn an_instance_whose_root_device_is_empty_is_refused() {
+    let case = Case::new();
+    case.world.ec2("StopInstances", &[("InstanceId.1", &case.machine.id)]);
+    case.world.ec2("DetachVolume", &[("VolumeId", &case.machine.root), ("InstanceId", &case.machine.id), ("Device", "/dev/sda1")]);
+    let server = case.world.proxy().start();
+    for line in [case.all(), case.one()] {
+        case.world.aaws_via(&server, line).run().exits(3).logs("is empty");
+    }
+    assert_eq!(writes(&server), [""; 0]);
+}
+
+#[test]
+fn a_volume_that_is_being_detached_is_refused() {
+    let case = Case::new();
+    let server = case.world.proxy().rewrite("DescribeVolumes", |_, xml| xml.replace("<status>attached", "<status>detaching")).start();
+    for line in [case.one(), case.all()] {
+        case.world.aaws_via(&server, line).run().exits(3).logs("detaching");
+    }
+    assert_eq!(writes(&server), [""; 0]);
+}
+
+/// What EBS does with the key, it does in the caller's name.
+#[test]
+fn the_policy_lets_ebs_use_the_key_and_no_more() {
+    let case = Case::new();
+    for line in [case.one(), case.all()] {
+        let flags = line.replacen("ec2", "permissions ec2", 1);
+        let policy = case.world.aaws(flags).run().ok().json();
+        let statements = policy["Statement"].as_array().expect("statements");
+        let of = |action: &str| {
+            let allows = |s: &&Value| s["Action"].as_array().is_some_and(|actions| actions.iter().any(|a| a == action));
+            statements.iter().filter(allows).map(|s| s["Condition"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(of("kms:CreateGrant"), [json!({"Bool": {"kms:GrantIsForAWSResource": ["true"]}})], "{line}");
+        for action in ["kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom", "kms:ReEncryptTo"] {
+            let conditions = of(action);
+            assert!(conditions.len() == 1 && conditions[0].to_string().contains("kms:ViaService"), "{line}: {action}: {conditions:?}");
+        }
+        assert_eq!(of("kms:Encrypt"), [Value::Null; 0], "{line}");
+        // All that undoing takes is there, too.
+        for action in ["ec2:StartInstances", "ec2:DetachVolume", "ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DeleteSnapshot"] {
+            assert_eq!(of(action).len(), 1, "{line}: {action}");
+        }
+    }
+}
 
 #[test]
 fn instances_of_groups_protected_ones_and_volumes_of_several_are_refused_before_anything_is_touched() {
@@ -270,6 +318,20 @@ fn the_copy_is_as_the_original_was_but_for_the_key() {
 }
 
 #[test]
+fn a_copy_is_made_on_the_outpost_of_its_original_and_each_step_is_said_before_it_is_taken() {
+    let case = Case::new();
+    let outpost = "arn:aws:outposts:us-east-1:1:outpost/op-1";
+    let told = format!("<outpostArn>{outpost}</outpostArn><volumeType>");
+    let server = case.world.proxy().rewrite("DescribeVolumes", move |_, xml| xml.replace("<volumeType>", &told)).start();
+    let output = case.world.aaws_via(&server, case.one()).run();
+    assert_eq!(sent(&server.requests("CreateVolume")[0], "OutpostArn").map(|arn| xml::percent_decode(&arn)).as_deref(), Some(outpost));
+    // Enough to bring the instance back by hand when the run is killed.
+    for said in [format!("stop {}", case.machine.id), format!("in the place of {}, /dev/sdf of {}", case.data, case.machine.id)] {
+        assert!(output.stderr.contains(&said), "{said}: {output}");
+    }
+}
+
+#[test]
 fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
     let world = World::new();
     let key = world.key();
@@ -431,7 +493,7 @@ fn each_state_that_takes_its_time_is_waited_for() {
         .proxy()
         .rewrite("DescribeInstances", |n, xml| match n {
             2 => xml.replace("<name>stopped", "<name>stopping"),
-            4 => xml.replace("<name>running", "<name>pending"),
+            5 => xml.replace("<name>running", "<name>pending"),
             _ => xml,
         })
         .rewrite("DescribeSnapshots", |n, xml| if n == 1 { xml.replace("<status>completed", "<status>pending") } else { xml })
@@ -527,7 +589,8 @@ fn a_start_that_ec2_takes_back_is_undone() {
         .proxy()
         .rewrite("DescribeInstances", move |n, xml| {
             let stopped = || xml.replace("<name>running", "<name>stopped").replace("<stateReason><code/><message/></stateReason>", reason);
-            if n == 3 { stopped() } else { xml }
+            // The looks that wait for it, and those that make sure.
+            if (4..=8).contains(&n) { stopped() } else { xml }
         })
         .start();
     let folder = directory();
@@ -611,7 +674,8 @@ fn an_answer_that_is_lost_on_the_way_undoes_nothing_and_leaves_no_snapshot() {
         let case = Case::new();
         let server = lose(case.world.proxy(), &case.world, operation, |_| Response::dropped());
         case.world.aaws_via(&server, case.one()).run().ok();
-        assert_eq!(server.count(operation), 2, "{operation}");
+        // There is no client token for snapshots: what was taken is found, and not taken again.
+        assert_eq!(server.count(operation), if operation == "CreateSnapshot" { 1 } else { 2 }, "{operation}");
         case.is_swapped();
     }
 }
@@ -649,20 +713,55 @@ fn a_volume_that_ec2_does_not_attach_after_all_is_not_waited_for_for_ever() {
 }
 
 #[test]
-fn nothing_is_taken_from_under_an_instance_that_could_not_be_stopped_again() {
+fn nothing_is_taken_from_under_an_instance_that_runs_with_its_copies() {
+    // It cannot be seen any more when it has been started, or only much later.
+    for blind in [4..=usize::MAX, 4..=5] {
+        let case = Case::new();
+        let server = case
+            .world
+            .proxy()
+            .rule("DescribeInstances", move |n, request| blind.contains(&n).then(|| proxy::error(request, 403, "UnauthorizedOperation")))
+            .start();
+        let output = case.world.aaws_via(&server, case.one()).run().exits(3).logs("could not undo");
+        assert_eq!(case.world.instance_state(&case.machine.id).as_deref(), Some("running"));
+        let copy = case.at_device();
+        assert_ne!(copy, case.data, "what it wrote since the start is on the copy alone");
+        assert!(output.stderr.contains(&copy), "{output}");
+        assert_eq!(case.world.volume_state(&case.data).as_deref(), Some("available"));
+        assert_eq!((server.count("DetachVolume"), server.count("StopInstances")), (1, 1));
+    }
+}
+
+#[test]
+fn an_instance_that_somebody_started_meanwhile_keeps_its_volumes() {
     let case = Case::new();
-    // It runs with the copy, and neither can it be seen nor stopped at the first try.
+    case.world.ec2("StopInstances", &[("InstanceId.1", &case.machine.id)]);
     let server = case
         .world
         .proxy()
-        .fail("DescribeInstances", 3, 403, "UnauthorizedOperation")
-        .fail("StopInstances", 2, 403, "UnauthorizedOperation")
+        .rewrite("DescribeInstances", |n, xml| if n == 2 { xml.replace("<name>stopped", "<name>running") } else { xml })
         .start();
-    let output = case.world.aaws_via(&server, case.one()).run().exits(3).logs("could not undo");
-    assert_eq!(case.world.instance_state(&case.machine.id).as_deref(), Some("running"));
-    let copy = case.at_device();
-    assert_ne!(copy, case.data, "what it wrote since the start is on the copy alone");
-    assert!(output.stderr.contains(&copy), "{output}");
-    assert_eq!(case.world.volume_state(&case.data).as_deref(), Some("available"));
-    assert_eq!(server.count("DetachVolume"), 1);
+    case.world.aaws_via(&server, case.one()).run().exits(3).logs("somebody else");
+    assert_eq!(server.count("DetachVolume"), 0);
+    assert_eq!((case.world.snapshots(), case.world.volumes().len()), (vec![], 2), "nothing is left over");
+}
+
+#[test]
+fn one_original_that_cannot_be_attached_again_empties_no_other_device() {
+    let case = Case::new();
+    // The second copy cannot be attached, and neither can anything after it.
+    let server =
+        case.world.proxy().rule("AttachVolume", |n, request| (n > 1).then(|| proxy::error(request, 403, "UnauthorizedOperation"))).start();
+    case.world.aaws_via(&server, case.all()).run().exits(3).logs("could not undo");
+    let devices = case.world.attached(&case.machine.id);
+    assert_eq!(devices.len(), 1, "the device of the first copy is not emptied: {devices:?}");
+    assert_eq!(case.world.instance_state(&case.machine.id).as_deref(), Some("stopped"), "not started without a volume");
+}
+
+#[test]
+fn credentials_that_expire_while_snapshots_are_awaited_end_the_run() {
+    let case = Case::new();
+    let server = case.world.proxy().refuse("DescribeSnapshots", 400, "RequestExpired").start();
+    case.world.aaws_via(&server, case.one()).run().exits(5).logs("undone");
+    assert_eq!(case.world.attached(&case.machine.id), case.before);
 }

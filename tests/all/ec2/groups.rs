@@ -277,7 +277,7 @@ fn a_group_that_any_place_names_is_used() {
     let spare = world.group("spare");
     let named: Vec<(Place, String)> = Place::ALL.into_iter().zip(groups).collect();
     let server = fake_services::in_front_of(&world.proxy().start().url, named.clone());
-    let output = world.aaws_via(&server, DISCOVER).run().ok();
+    let output = world.aaws_via(&server, DISCOVER).run().ok().logs("looked at").logs("Glue");
     assert_eq!(output.json(), json!([spare]), "{output}");
     // Each of them is found by the place that names it, and by no other: without that place it seems unused.
     for (place, group) in &named {
@@ -360,6 +360,47 @@ fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_thi
                    <vpcId>vpc-1</vpcId></item></securityGroupInfo>";
     let server = world.proxy().rewrite("DescribeSecurityGroups", move |_, xml| xml.replace("</securityGroupInfo>", foreign)).start();
     assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+
+    // Without a default group nobody can tell, unless STS is asked.
+    let world = World::new();
+    let listed = move |mine: &str| {
+        let group = |owner: &str, id: &str| {
+            format!("<item><ownerId>{owner}</ownerId><groupId>{id}</groupId><groupName>{id}</groupName><vpcId>vpc-1</vpcId></item>")
+        };
+        // One that is in no VPC cannot be looked at so, and is left out.
+        let classic = format!("<item><ownerId>{mine}</ownerId><groupId>sg-classic</groupId><groupName>classic</groupName></item>");
+        let groups = [group(mine, "sg-mine"), group("999999999999", "sg-theirs"), classic].concat();
+        format!("<DescribeSecurityGroupsResponse><securityGroupInfo>{groups}</securityGroupInfo></DescribeSecurityGroupsResponse>")
+    };
+    let answer = listed(&world.account.id);
+    let server = world.proxy().rule("DescribeSecurityGroups", move |_, _| Some(Response::xml(200, answer.clone()))).start();
+    let output = world.aaws_via(&server, DISCOVER).run().exits(3).logs("incomplete").logs("999999999999");
+    assert_eq!(output.json(), json!([]));
+    let folder = directory();
+    let output = world.aaws_via(&server, format!("{DISCOVER} --report report.jsonl")).within(folder.path()).run().ok();
+    assert_eq!(output.json(), json!(["sg-mine"]));
+}
+
+#[test]
+fn e1_groups_that_a_peered_vpc_names_are_used() {
+    let world = World::new();
+    let (named, spare) = (world.group("named"), world.group("spare"));
+    let reference = format!(
+        "<DescribeSecurityGroupReferencesResponse><securityGroupReferenceSet><item><groupId>{named}</groupId>\
+         <referencingVpcId>vpc-9</referencingVpcId></item></securityGroupReferenceSet></DescribeSecurityGroupReferencesResponse>"
+    );
+    let server = world.proxy().rule("DescribeSecurityGroupReferences", move |_, _| Some(Response::xml(200, reference.clone()))).start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+    let asked = server.requests("DescribeSecurityGroupReferences")[0].text();
+    assert!(asked.contains(&named) && asked.contains(&spare), "{asked}");
+}
+
+#[test]
+fn a_service_that_is_not_offered_uses_no_group() {
+    let world = World::new();
+    let spare = world.group("spare");
+    let server = world.proxy().refuse("ListClustersV2", 403, "SubscriptionRequiredException").start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().logs("not offered").json(), json!([spare]));
 }
 
 #[test]

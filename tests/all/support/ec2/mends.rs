@@ -21,6 +21,7 @@ const KEY_OF_EBS: &str = "alias/aws/ebs";
 const EMPTY: &[(&str, &str)] = &[
     ("DescribeImageReferences", "imageReferenceSet"),
     ("DescribeLockedSnapshots", "snapshotSet"),
+    ("DescribeSecurityGroupReferences", "securityGroupReferenceSet"),
     ("DescribeSecurityGroupVpcAssociations", "securityGroupVpcAssociationSet"),
 ];
 
