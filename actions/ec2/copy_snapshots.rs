@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
-use super::kms;
+use super::kms::{self, VIA_EC2};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{once, presign, snapshots, tags};
@@ -60,9 +60,6 @@ const SOURCES: &str = "arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"
 const COPIES: &str = "arn:${Partition}:ec2:${target_region}::snapshot/*";
 const TARGET_KEYS: &[&str] = &["arn:${Partition}:kms:${target_region}:${Account}:key/*"];
 const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*", "arn:${Partition}:kms:${target_region}:${Account}:key/*"];
-
-/// EBS uses keys in the caller's name, in either region; host names in China have one more part (KMS developer guide, `kms:ViaService`).
-const VIA_EC2: &str = "ec2.*.amazonaws.com*";
 
 #[async_trait]
 impl Action for CopySnapshots {

@@ -7,6 +7,10 @@ use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState, KeyUsageType};
 pub const DESCRIBE_KEY: Call =
     Call::read("kms:DescribeKey", &[Grant::new("kms:DescribeKey", &["arn:${Partition}:kms:${Region}:${Account}:key/*"])]);
 
+/// The service that uses keys in the caller's name, in whatever region; host names in China have one more part (KMS developer guide,
+/// `kms:ViaService`).
+pub const VIA_EC2: &str = "ec2.*.amazonaws.com*";
+
 /// A client of KMS in a region.
 fn client(cx: &Context, region: &str) -> aws_sdk_kms::Client {
     let region = aws_sdk_kms::config::Region::new(region.to_owned());

@@ -47,7 +47,7 @@ macro_rules! calls {
         const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
         const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
         const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
-        const VIA: &str = "ec2.${Region}.amazonaws.com";
+        const VIA: &str = $crate::actions::ec2::kms::VIA_EC2;
         &[
             $crate::actions::ec2::find::DESCRIBE_VOLUMES,
             $instances,
@@ -71,10 +71,10 @@ macro_rules! calls {
                     Grant::new("ec2:CreateTags", &[ANY_VOLUME]).condition("StringEquals", "ec2:CreateAction", "CreateVolume"),
                     // What EBS does with the key in the caller's name (EBS user guide, "Amazon EBS encryption requirements").
                     Grant::new("kms:CreateGrant", KEYS).condition("Bool", "kms:GrantIsForAWSResource", "true"),
-                    Grant::new("kms:Decrypt", KEYS).condition("StringEquals", "kms:ViaService", VIA),
-                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).condition("StringEquals", "kms:ViaService", VIA),
-                    Grant::new("kms:ReEncryptFrom", KEYS).condition("StringEquals", "kms:ViaService", VIA),
-                    Grant::new("kms:ReEncryptTo", KEYS).condition("StringEquals", "kms:ViaService", VIA),
+                    Grant::new("kms:Decrypt", KEYS).condition("StringLike", "kms:ViaService", VIA),
+                    Grant::new("kms:GenerateDataKeyWithoutPlaintext", KEYS).condition("StringLike", "kms:ViaService", VIA),
+                    Grant::new("kms:ReEncryptFrom", KEYS).condition("StringLike", "kms:ViaService", VIA),
+                    Grant::new("kms:ReEncryptTo", KEYS).condition("StringLike", "kms:ViaService", VIA),
                 ],
             )
             .when(REPLACING),
