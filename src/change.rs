@@ -449,7 +449,7 @@ pub struct LeftItems(BoxStream<'static, Result<Value>>);
 
 impl Output for LeftItems {
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "description": "The items that are still there, because they failed or were skipped for a reason, in the order given; empty when none is.", "items": { "type": "string" } })
+        json_schema!({ "type": "array", "description": "The items that are still there, because they failed or were skipped for a reason, in the order of the work; empty when none is.", "items": { "type": "string" } })
     }
 
     fn into_reply(self) -> Result<Reply> {
@@ -538,6 +538,42 @@ mod tests {
             tally: Tally::default(),
         };
         Context::new(&META, Session::local(), Arc::new(run))
+    }
+
+    /// Half way through its steps when another item meets an error that ends the run.
+    struct Slow(Arc<AtomicU32>);
+
+    #[async_trait]
+    impl Change for Slow {
+        type Item = &'static str;
+        type Done = ();
+
+        fn id(&self, item: &&'static str) -> String {
+            (*item).to_owned()
+        }
+
+        fn summary(&self) -> String {
+            "take time".into()
+        }
+
+        async fn apply(&self, _: &Context, items: &[&'static str]) -> Result<Vec<Outcome>> {
+            if items.contains(&"fatal") {
+                return Err(Error::NoRegion);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(items.iter().map(|_| Outcome::done(())).collect())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_is_settled_before_the_error_that_ends_the_run() {
+        let finished = Arc::default();
+        let items = stream::iter(["fatal", "slow"].map(Ok));
+        let changed = context(2).change(items, Slow(Arc::clone(&finished))).await.unwrap_or_else(|e| panic!("{e}"));
+        let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.settled()).await;
+        assert!(matches!(settled, Err(Error::NoRegion)));
+        assert_eq!(finished.load(Ordering::Relaxed), 1, "it was not dropped half way");
     }
 
     /// Fails odd numbers, a multiple of ten twice before it works, and everything at 666.

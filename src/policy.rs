@@ -171,7 +171,10 @@ impl Scope {
 pub fn partition(region: &str) -> &'static str {
     match region.split('-').next() {
         Some("cn") => "aws-cn",
+        Some("eusc") => "aws-eusc",
         _ if region.starts_with("us-gov-") => "aws-us-gov",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
+        _ if region.starts_with("us-isof-") => "aws-iso-f",
         _ if region.starts_with("us-isob-") => "aws-iso-b",
         _ if region.starts_with("us-iso-") => "aws-iso",
         _ => "aws",

@@ -133,7 +133,17 @@ impl Action for DeleteInstances {
                 ],
             )
             .when(WITH_IMAGE),
-            Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", INSTANCES)]).when(When::With(&["final_image"])),
+            Call::write(
+                "ec2:StartInstances",
+                &[
+                    Grant::new("ec2:StartInstances", INSTANCES),
+                    // EBS attaches such volumes in the caller's name (EBS user guide, "Amazon EBS encryption requirements").
+                    Grant::new("kms:CreateGrant", &["arn:${Partition}:kms:${Region}:${Account}:key/*"])
+                        .when(When::If("a volume of the instance is encrypted with a customer managed key"))
+                        .condition("Bool", "kms:GrantIsForAWSResource", "true"),
+                ],
+            )
+            .when(WITH_IMAGE),
             Call::write("ec2:TerminateInstances", &[Grant::new("ec2:TerminateInstances", INSTANCES)]),
             Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &["arn:${Partition}:ec2:${Region}:${Account}:volume/*"])])
                 .when(When::Is("include", "volume")),
