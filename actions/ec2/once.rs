@@ -14,6 +14,9 @@ use aws_sdk_ec2::config::retry::RetryConfig;
 /// begun a moment ago is refused another for 15 seconds (EC2 API reference, error codes).
 const TRIES: u32 = 9;
 
+/// The same for an error that does not say whether it was carried out: each costs several looks, too.
+const UNCLEAR_TRIES: u32 = 3;
+
 /// How often something is looked for that EC2 may show only later ("Eventual consistency", EC2 API reference).
 const LOOKS: u32 = 4;
 
@@ -55,7 +58,8 @@ where
             }
         }
         let passes = error.is_unclear() || error.code().is_some_and(|code| TOO_MUCH.contains(&code) || aaws::error::is_transient(code));
-        if !passes || tried == TRIES || !waits.wait(cx).await {
+        let most = if error.is_unclear() { UNCLEAR_TRIES } else { TRIES };
+        if !passes || tried >= most || !waits.wait(cx).await {
             return Err(if error.is_unclear() { perhaps(error, by) } else { error });
         }
         tracing::debug!("{error}; will be tried again");

@@ -693,7 +693,7 @@ impl Swap {
             }
             // A device is free a little later than the volume that was there.
             let busy = matches!(&e, Error::Aws(e) if e.message.contains("already in use"));
-            let busy = busy || e.code().is_some_and(aaws::error::is_transient);
+            let busy = busy || e.code().is_some_and(aaws::error::is_turned_away);
             tries += 1;
             if !busy || tries == TRIES {
                 return Err(e);
