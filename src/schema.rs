@@ -217,7 +217,9 @@ fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
 
 /// Lists, tables and code keep their lines.
 fn is_prose(paragraph: &str) -> bool {
-    !paragraph.lines().any(|l| l.starts_with(['-', '*', '|', ' ', '#', '>']) || l.starts_with("```"))
+    let numbered =
+        |l: &str| l.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(". ") && l.starts_with(|c: char| c.is_ascii_digit());
+    !paragraph.lines().any(|l| l.starts_with(['-', '*', '|', ' ', '#', '>']) || l.starts_with("```") || numbered(l))
 }
 
 /// Doc comments are wrapped; help and tables are not.
@@ -265,6 +267,12 @@ mod tests {
         mode: Option<Mode>,
         #[serde(default)]
         force: bool,
+    }
+
+    #[test]
+    fn lists_keep_their_lines_and_prose_does_not() {
+        let schema = serde_json::json!({ "description": "Do it\nwell.\n\nIn\nsteps:\n\n1. one;\n2. two.\n\n- a\n- b" });
+        assert_eq!(description(&schema), ("Do it well.".into(), "In steps:\n\n1. one;\n2. two.\n\n- a\n- b".into()));
     }
 
     #[test]
