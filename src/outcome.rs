@@ -58,7 +58,8 @@ pub struct Failure {
     pub message: String,
     /// Whether trying this item again a little later may help.
     pub transient: bool,
-    /// The error that every other item would meet too, such as expired credentials: the run ends with it. What was done and undone is still said item by item.
+    /// The error that every other item would meet too, such as expired credentials: the run ends with it. What was done and undone is still said
+    /// item by item.
     pub fatal: Option<Arc<Error>>,
 }
 

@@ -13,10 +13,10 @@ use super::group_users::{CALLS, Named, SCANNERS, is_not_offered};
 
 /// Find security groups that nothing uses.
 ///
-/// A group is used when it is on a network interface, when a rule of another group names it, in this VPC or beyond a peering, when a launch template or a launch configuration does,
-/// or a resource of RDS, Neptune, Elastic Load Balancing, Lambda, Redshift, ElastiCache, EMR, ECS, OpenSearch, MSK, CodeBuild, Batch or Glue, running
-/// or not. All of them are listed at once, to the end. `default` groups, which cannot be deleted, and groups of other accounts are left out. The ids are
-/// printed in their order.
+/// A group is used when it is on a network interface, when a rule of another group names it, in this VPC or beyond a peering, when a launch
+/// template or a launch configuration does, or a resource of RDS, Neptune, Elastic Load Balancing, Lambda, Redshift, ElastiCache, EMR, ECS,
+/// OpenSearch, MSK, CodeBuild, Batch or Glue, running or not. All of them are listed at once, to the end. `default` groups, which cannot be
+/// deleted, and groups of other accounts are left out. The ids are printed in their order.
 ///
 /// When something could not be listed, nothing is printed: a group that seems unused may be used there. The exit code is then 3, and the log names
 /// what is missing and the groups in question. `incomplete` prints them all the same.

@@ -10,15 +10,14 @@ use aaws::{Context, Error, Result};
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
 
+use super::wait;
+
 /// How often a request is sent before an error that may pass is an answer. With the waits between, for half a minute: a volume of which a snapshot was
 /// begun a moment ago is refused another for 15 seconds (EC2 API reference, error codes).
 const TRIES: u32 = 9;
 
 /// The same for an error that does not say whether it was carried out: each costs several looks, too.
 const UNCLEAR_TRIES: u32 = 3;
-
-/// How often something is looked for that EC2 may show only later ("Eventual consistency", EC2 API reference).
-const LOOKS: u32 = 4;
 
 /// Codes by which EC2 says that too much of this kind is under way: it is less a little later (EC2 API reference, error codes).
 const TOO_MUCH: &[&str] = &["ConcurrentSnapshotLimitExceeded", "ResourceLimitExceeded", "SnapshotCreationPerVolumeRateExceeded"];
@@ -48,7 +47,7 @@ where
             id => return id,
         };
         if error.is_unclear() {
-            match find(&look).await {
+            match wait::shown_later(&look, Option::is_some).await {
                 Ok(Some(id)) => return Ok(id),
                 Ok(None) => {}
                 Err(e) => {
@@ -65,20 +64,6 @@ where
         tracing::debug!("{error}; will be tried again");
         tried += 1;
     }
-}
-
-async fn find<L>(look: &impl Fn() -> L) -> Result<Option<String>>
-where
-    L: Future<Output = Result<Option<String>>>,
-{
-    let mut looks = Looks::new();
-    for _ in 1..LOOKS {
-        if let Some(id) = look().await? {
-            return Ok(Some(id));
-        }
-        looks.pause().await;
-    }
-    look().await
 }
 
 /// An error after which there may be something that nobody knows the id of.

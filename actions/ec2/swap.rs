@@ -4,7 +4,6 @@
 //! copies lack. Volumes are swapped one after another: at no time is more than one device empty. The original volumes are never deleted.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aaws::poll::{Looks, Patience};
@@ -21,7 +20,7 @@ use serde::Serialize;
 
 use super::addresses;
 use super::find::{self, Thing};
-use super::wait::{self, Seen};
+use super::wait::{self, LOOKS, Seen};
 use super::{kms, snapshots, tags, volumes};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
@@ -29,9 +28,6 @@ const MARK: &str = "aaws:swap";
 
 /// How often a volume is attached to a device that is not free yet.
 const TRIES: u32 = 8;
-
-/// How often something is looked for that EC2 may show only later ("Eventual consistency", EC2 API reference).
-const LOOKS: u32 = 4;
 
 /// When the instance of a volume is looked at.
 pub const ATTACHED: When = When::May("a volume that has to be replaced is attached to an instance");
@@ -476,7 +472,7 @@ impl Steps for Swap {
             Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
             Step::Start { instance } => self.is_not_started(cx, instance).await,
             Step::Snapshot { volume, mark, snapshot: None } => {
-                for id in self.lost(|| self.marked(volume, mark)).await? {
+                for id in wait::shown_later(|| self.marked(volume, mark), |ids| !ids.is_empty()).await? {
                     snapshots::delete(&self.ec2, &id).await?;
                 }
                 Ok(())
@@ -490,7 +486,7 @@ impl Steps for Swap {
             Step::Volume { snapshot, copy, .. } => {
                 let made = match copy {
                     Some(id) => vec![id.clone()],
-                    None => self.lost(|| self.made_from(snapshot)).await?,
+                    None => wait::shown_later(|| self.made_from(snapshot), |ids| !ids.is_empty()).await?,
                 };
                 for id in made {
                     self.delete_copy(cx, &id).await?;
@@ -594,22 +590,6 @@ impl Swap {
             Err(e) => tracing::warn!("whether another snapshot of `{volume}` is left over (tagged {MARK}={mark}) is not known: {e}"),
         }
         all
-    }
-
-    /// What a request made whose answer was lost: EC2 may show it only later.
-    async fn lost<P>(&self, look: impl Fn() -> P) -> Result<Vec<String>>
-    where
-        P: Future<Output = Result<Vec<String>>>,
-    {
-        let mut looks = Looks::new();
-        for _ in 1..LOOKS {
-            let found = look().await?;
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            looks.pause().await;
-        }
-        look().await
     }
 
     /// Deletes a copy that is attached to nothing; one that is being made is awaited, because EC2 deletes none of those.

@@ -21,6 +21,25 @@ const UNSEEN: u32 = 8;
 /// The same where what is shown is most likely so.
 const FEW: u32 = 2;
 
+/// How often something is looked for whose request may not have been carried out at all.
+pub const LOOKS: u32 = 4;
+
+/// Looks for what EC2 may show only later, because the answer that would have told was lost; what the last look brings, when none brings it.
+pub async fn shown_later<T, P>(look: impl Fn() -> P, is_there: impl Fn(&T) -> bool) -> Result<T>
+where
+    P: Future<Output = Result<T>>,
+{
+    let mut looks = Looks::new();
+    for _ in 1..LOOKS {
+        let seen = look().await?;
+        if is_there(&seen) {
+            return Ok(seen);
+        }
+        looks.pause().await;
+    }
+    look().await
+}
+
 /// What a look says.
 pub enum Seen {
     /// It is as it should be.
