@@ -5,45 +5,33 @@
 
 extern crate self as aaws;
 
-pub mod action;
-pub mod call;
-pub mod change;
-pub mod cli;
-pub mod consent;
-pub mod context;
+pub mod aws;
+pub mod catalog;
 pub mod docs;
-pub mod error;
-pub mod guard;
+pub mod engine;
+pub mod front;
 pub mod input;
-pub mod listing;
-pub mod manifest;
-pub mod outcome;
-pub mod output;
-pub mod policy;
-pub mod poll;
-pub mod progress;
-pub mod registry;
-pub mod report;
-pub mod rules;
-pub mod sandbox;
-pub mod schema;
-pub mod session;
+pub mod model;
+pub mod render;
 #[cfg(feature = "site")]
 pub mod site;
-pub mod stop;
 
 #[path = "../actions/mod.rs"]
 pub mod actions;
 
-pub use action::{Action, Effect, Example, Meta, Output, Text};
-pub use call::{Access, Call, Grant, When};
-pub use change::{Change, Changed, DoneItems, FailedItems, LeftItems, Steps, Told, Undo};
-pub use context::Context;
-pub use error::{Doing, Error, Result};
+pub use aws::error::Doing;
+pub use engine::action::{Action, Output, Text};
+pub use engine::change::{Change, Changed, DoneItems, FailedItems, LeftItems, Steps, Told, Undo};
+pub use engine::context::Context;
+pub use engine::entry::Entry;
+pub use engine::listing::{Listing, Out};
+pub use front::cli;
 pub use input::{Age, Items, Moment, Secret};
-pub use listing::{Listing, Out};
-pub use outcome::{Failure, Outcome, Record, Status};
-pub use rules::Rule;
+pub use model::call::{Access, Call, Grant, When};
+pub use model::error::{Error, Result};
+pub use model::meta::{Effect, Example, Meta};
+pub use model::outcome::{Failure, Outcome, Record, Status};
+pub use model::rules::Rule;
 
 // What an action's file needs beside this crate, so that it can be written against `aaws` alone.
 pub use async_trait::async_trait;

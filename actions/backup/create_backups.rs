@@ -4,9 +4,9 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::change::Settled;
-use aaws::policy::partition;
-use aaws::poll::Looks;
+use aaws::catalog::policy::partition;
+use aaws::engine::change::Settled;
+use aaws::engine::poll::Looks;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record, Result, Status,
     When, async_trait,

@@ -1,4 +1,4 @@
-use aaws::poll::Looks;
+use aaws::engine::poll::Looks;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, When,
     async_trait,

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use aaws::policy::partition;
+use aaws::catalog::policy::partition;
 use aaws::{Call, Context, Doing, Error, Grant, Listing, Moment, Out, Result};
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::primitives::{DateTime, DateTimeFormat};

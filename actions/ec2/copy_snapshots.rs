@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::poll::Looks;
+use aaws::engine::poll::Looks;
 use aaws::{
     Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When, async_trait,
 };

@@ -3,7 +3,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aaws::poll::{Patience, until};
+use aaws::engine::poll::{Patience, until};
 use aaws::{
     Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Status, Steps, Told, Undo, When,
     async_trait,

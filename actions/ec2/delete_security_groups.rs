@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
-use aaws::poll::Looks;
+use aaws::engine::poll::Looks;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait,
 };

@@ -412,7 +412,7 @@ async fn glue(cx: Context) -> Result<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aaws::error::AwsError;
+    use aaws::model::error::AwsError;
 
     fn error(code: &str, message: &str, status: Option<u16>) -> Error {
         Error::Aws(Box::new(AwsError { doing: "look".into(), code: code.into(), message: message.into(), request_id: None, status }))

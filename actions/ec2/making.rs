@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::change::Settled;
+use aaws::engine::change::Settled;
 use aaws::{Change, Context, Failure, Listing, Outcome, Record, Result, Status, async_trait};
 use futures::future::ready;
 use futures::stream::{self, StreamExt};

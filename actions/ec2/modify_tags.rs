@@ -445,7 +445,7 @@ fn parts<'a>(mut group: Vec<&'a Item>, error: &Error) -> Parts<&'a Item> {
 
 #[cfg(test)]
 mod tests {
-    use aaws::error::AwsError;
+    use aaws::model::error::AwsError;
 
     use super::*;
 

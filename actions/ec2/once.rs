@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use aaws::poll::Looks;
+use aaws::engine::poll::Looks;
 use aaws::{Context, Error, Result};
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
@@ -56,7 +56,8 @@ where
                 }
             }
         }
-        let passes = error.is_unclear() || error.code().is_some_and(|code| TOO_MUCH.contains(&code) || aaws::error::is_transient(code));
+        let passes =
+            error.is_unclear() || error.code().is_some_and(|code| TOO_MUCH.contains(&code) || aaws::model::error::is_transient(code));
         let most = if error.is_unclear() { UNCLEAR_TRIES } else { TRIES };
         if !passes || tried >= most || !waits.wait(cx).await {
             return Err(if error.is_unclear() { perhaps(error, by) } else { error });

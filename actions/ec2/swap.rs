@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use aaws::poll::{Looks, Patience};
+use aaws::engine::poll::{Looks, Patience};
 use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
@@ -673,7 +673,7 @@ impl Swap {
             }
             // A device is free a little later than the volume that was there.
             let busy = matches!(&e, Error::Aws(e) if e.message.contains("already in use"));
-            let busy = busy || e.code().is_some_and(aaws::error::is_turned_away);
+            let busy = busy || e.code().is_some_and(aaws::model::error::is_turned_away);
             tries += 1;
             if !busy || tries == TRIES {
                 return Err(e);

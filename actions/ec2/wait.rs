@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use aaws::poll::{Looks, Patience, until};
+use aaws::engine::poll::{Looks, Patience, until};
 use aaws::{Context, Error, Failure, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{

@@ -25,7 +25,7 @@ pub(super) use users;
 
 /// The ARN of a policy that AWS manages, in the partition of the region.
 pub(super) fn aws_policy(cx: &Context, name: &str) -> String {
-    format!("arn:{}:iam::aws:policy/{name}", aaws::policy::partition(cx.region()))
+    format!("arn:{}:iam::aws:policy/{name}", aaws::catalog::policy::partition(cx.region()))
 }
 
 /// Whether IAM says that there is no such thing.
@@ -37,7 +37,7 @@ pub(super) fn is_missing(error: &Error) -> bool {
 /// another try, and the SDK makes none; so is what it did not send again because it was told not to.
 pub(super) fn failure(error: &Error) -> Failure {
     let failure = Failure::from(error);
-    Failure { transient: is_unsettled(error) || error.code().is_some_and(aaws::error::is_transient), ..failure }
+    Failure { transient: is_unsettled(error) || error.code().is_some_and(aaws::model::error::is_transient), ..failure }
 }
 
 fn is_unsettled(error: &Error) -> bool {

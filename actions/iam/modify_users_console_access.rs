@@ -1,6 +1,6 @@
 use std::fmt;
 
-use aaws::error::InputError;
+use aaws::model::error::InputError;
 use aaws::{
     Action, Call, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret, Steps,
     Undo, When, async_trait,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use aaws::change::Settled;
+use aaws::engine::change::Settled;
 use aaws::{
     Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Meta, Outcome, Record, Result, Status, Told, When,
     async_trait,

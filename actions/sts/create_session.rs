@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aaws::session::{Keys, Options, is_role, no_role};
+use aaws::aws::session::{Keys, Options, is_role, no_role};
 use aaws::{Action, Age, Call, Context, Effect, Error, Example, Grant, Meta, Result, Rule, Secret, Text, When, async_trait};
 use aws_credential_types::Credentials;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};

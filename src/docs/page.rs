@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::action::{Effect, Example};
-use crate::call::{Access, Call, When};
-use crate::cli::command_line;
-use crate::manifest::Manifest;
-use crate::policy::{Policy, Scope};
-use crate::registry::Entry;
-use crate::schema::Kind;
+use crate::catalog::invocation::command_line;
+use crate::catalog::manifest::Manifest;
+use crate::catalog::policy::{Policy, Scope};
+use crate::catalog::schema::Kind;
+use crate::engine::entry::Entry;
+use crate::model::call::{Access, Call, When};
+use crate::model::meta::{Effect, Example};
 
 /// What every AWS action takes beside its own inputs; all flags are in the guide.
 const COMMON: &[(&str, &str, &str, &str)] = &[
@@ -120,7 +120,7 @@ fn inputs(text: &mut String, m: &Manifest) {
         let mut description = cell(&param.description);
         let choices = param.kind.choices();
         if !choices.is_empty() {
-            let choice = |c: &crate::schema::Choice| match &c.description {
+            let choice = |c: &crate::catalog::schema::Choice| match &c.description {
                 Some(what) => format!("`{}`: {}", c.value, cell(what.trim_end_matches('.'))),
                 None => format!("`{}`", c.value),
             };
@@ -202,7 +202,7 @@ fn examples(text: &mut String, m: &Manifest) {
 /// The same through the library: the input is the JSON of the page, so that what holds for one holds for the other.
 fn rust(m: &Manifest, input: &str) -> String {
     format!(
-        "let input = aaws::input::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
+        "let input = aaws::input::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::catalog::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
          let output = action.parse(input)?.run(context).await?.into_value().await?;",
         m.path
     )

@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visi
 use serde_json::{Value, json};
 
 use super::source::Spool;
-use crate::error::{Error, Result};
+use crate::model::error::Result;
 
 /// A list of inputs: a JSON array, or a file or stream that was checked item by item and is read again when the action takes its items.
 ///
@@ -130,9 +130,4 @@ impl<'de, T: DeserializeOwned> de::Deserialize<'de> for Items<T> {
 
         deserializer.deserialize_any(ItemsVisitor(PhantomData))
     }
-}
-
-/// An item of a spool that was checked and cannot be read again: the temporary file broke.
-pub(super) fn broken_spool(source: std::io::Error) -> Error {
-    Error::io("read the list again from its temporary file", source)
 }

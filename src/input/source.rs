@@ -11,8 +11,7 @@ use serde::de::{DeserializeOwned, Deserializer as _, SeqAccess, Visitor};
 use serde_json::Value;
 use tempfile::SpooledTempFile;
 
-use super::items::broken_spool;
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// Below this many bytes a list stays in memory.
 const IN_MEMORY: usize = 1 << 20;
@@ -245,6 +244,11 @@ impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         (left, Some(left))
     }
+}
+
+/// An item of a spool that was checked and cannot be read again: the temporary file broke.
+fn broken_spool(source: io::Error) -> Error {
+    Error::io("read the list again from its temporary file", source)
 }
 
 /// What ends the reading of a list: the list, or our own temporary file.

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
 use tokio::net::TcpListener;
 
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// Serves a folder on 127.0.0.1 until the process ends. Port 0 is a free one; `ready` is told the address.
 pub async fn serve(folder: PathBuf, port: u16, ready: impl FnOnce(&str)) -> Result<()> {

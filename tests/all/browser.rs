@@ -122,13 +122,13 @@ fn the_catalogue_is_filtered() {
     let Some(browser) = browser() else { return };
     browser.open(&file("aws/actions.html"));
     let rows = "[...document.querySelectorAll('.catalogue tbody tr')].filter((r) => !r.hidden).map((r) => r.cells[1].textContent)";
-    let all = aaws::registry::actions().len();
+    let all = aaws::catalog::registry::actions().len();
     browser.becomes(&format!("{rows}.length"), &json!(all));
     browser.type_into(".filter input", "s3 delete");
     browser.becomes(rows, &json!(["delete_objects"]));
     browser.run("const i = document.querySelector('.filter input'); i.value = ''; i.dispatchEvent(new Event('input'));");
     browser.run("const s = document.querySelector('.filter select'); s.value = 'delete'; s.dispatchEvent(new Event('change'));");
-    let deleting = aaws::registry::actions().iter().filter(|e| e.meta.effect == aaws::Effect::Delete).count();
+    let deleting = aaws::catalog::registry::actions().iter().filter(|e| e.meta.effect == aaws::Effect::Delete).count();
     browser.becomes(&format!("{rows}.length"), &json!(deleting));
     quiet(&browser);
 }

@@ -1,10 +1,10 @@
 //! Every example of every page is run as it is shown, on the command line and as JSON in a pipe, and prints what the page says.
 
-use aaws::action::Example;
-use aaws::call::When;
-use aaws::cli::command_line;
-use aaws::manifest::Manifest;
-use aaws::registry;
+use aaws::catalog::invocation::command_line;
+use aaws::catalog::manifest::Manifest;
+use aaws::catalog::registry;
+use aaws::model::call::When;
+use aaws::model::meta::Example;
 use serde_json::Value;
 
 use crate::support::aaws::Aaws;
@@ -51,8 +51,8 @@ fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
 /// The IAM actions that the policy for an example allows.
 fn policy_for(entry: &registry::Entry, example: &Example) -> Vec<Value> {
     let input = serde_json::from_str(example.input).expect("an example's input is JSON");
-    let scope = aaws::policy::Scope { input, ..Default::default() };
-    let policy = serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON");
+    let scope = aaws::catalog::policy::Scope { input, ..Default::default() };
+    let policy = serde_json::to_value(aaws::catalog::policy::Policy::of(&[entry], &scope)).expect("JSON");
     policy["Statement"].as_array().into_iter().flatten().flat_map(|s| s["Action"].as_array().cloned().unwrap_or_default()).collect()
 }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use aaws::consent::Unasked;
-use aaws::context::{Run, Tally};
-use aaws::progress::Progress;
-use aaws::session::{Keys, MfaPrompt, Options, Session};
-use aaws::stop::Stop;
+use aaws::aws::session::{Keys, MfaPrompt, Options, Session};
+use aaws::engine::context::{Run, Tally};
+use aaws::engine::progress::Progress;
+use aaws::engine::prompt::Unasked;
+use aaws::model::cancellation::Stop;
 use aaws::{Action, Call, Context, Doing, Effect, Error, Meta, Result, Secret, async_trait};
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aaws::action::Effect;
-use aaws::call::{Access, When};
+use aaws::catalog::manifest::Manifest;
+use aaws::catalog::registry;
+use aaws::catalog::schema::{Kind, Param};
 use aaws::input::Input;
-use aaws::manifest::Manifest;
-use aaws::registry;
-use aaws::schema::{Kind, Param};
+use aaws::model::call::{Access, When};
+use aaws::model::meta::Effect;
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -151,7 +151,7 @@ fn flags_are_unlike_each_other() {
             if let Kind::List { of, .. } = &param.kind
                 && matches!(**of, Kind::Object(_))
             {
-                names.extend(aaws::schema::singular(&param.name));
+                names.extend(aaws::catalog::schema::singular(&param.name));
             }
         }
         for (index, name) in names.iter().enumerate() {
@@ -183,7 +183,7 @@ fn permissions_exist_and_fit_what_they_apply_to() {
                     let fits = *resource == "*" || patterns.iter().any(|p| fits(p, resource));
                     wrong.when(!fits, m.path, format!("{} does not apply to {resource}; IAM says {patterns:?}", grant.action));
                     wrong.when(*resource == "*" && !patterns.is_empty(), m.path, format!("{} could be scoped: {patterns:?}", grant.action));
-                    for name in aaws::policy::names(resource) {
+                    for name in aaws::catalog::policy::names(resource) {
                         let context = ["Partition", "Region", "Account"].contains(&name);
                         wrong.when(!context && !is_input(name), m.path, format!("{resource} speaks of `{name}`, which is no input"));
                     }
@@ -207,7 +207,7 @@ fn permissions_exist_and_fit_what_they_apply_to() {
 /// Whether our template is of IAM's pattern: the same service, and the same kind of resource.
 fn fits(pattern: &str, template: &str) -> bool {
     // An input that is an ARN itself.
-    if template.starts_with("${") && template.ends_with('}') && aaws::policy::names(template).len() == 1 {
+    if template.starts_with("${") && template.ends_with('}') && aaws::catalog::policy::names(template).len() == 1 {
         return true;
     }
     let split = |arn: &str| arn.splitn(6, ':').map(str::to_owned).collect::<Vec<_>>();
@@ -230,8 +230,8 @@ fn fits(pattern: &str, template: &str) -> bool {
 fn policies_are_ready_to_use() {
     for entry in registry::actions().iter().filter(|e| !e.meta.calls.is_empty()) {
         let policy = |all: bool| {
-            let scope = aaws::policy::Scope { all, ..Default::default() };
-            serde_json::to_value(aaws::policy::Policy::of(&[entry], &scope)).expect("JSON")
+            let scope = aaws::catalog::policy::Scope { all, ..Default::default() };
+            serde_json::to_value(aaws::catalog::policy::Policy::of(&[entry], &scope)).expect("JSON")
         };
         for policy in [policy(false), policy(true)] {
             assert_eq!(policy["Version"], "2012-10-17");
@@ -251,7 +251,7 @@ fn policies_are_ready_to_use() {
 
 #[test]
 fn the_pages_in_docs_are_those_of_this_program() {
-    let all = aaws::registry::services().len()
+    let all = aaws::catalog::registry::services().len()
         == fs::read_dir(Path::new(ROOT).join("actions")).expect("actions").flatten().filter(|e| e.path().is_dir()).count();
     let stale = aaws::docs::compare(&Path::new(ROOT).join("docs")).expect("the pages are readable");
     // Built with some services only, the pages of the others are rightly on disk and not in the program.

@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aaws::sandbox::Step;
+use aaws::aws::sandbox::Step;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
@@ -36,7 +36,7 @@ const SECRET_KEY: &str = "sandbox";
 const EXAMPLE_BUCKET: &str = "example-bucket";
 
 inventory::submit! {
-    aaws::sandbox::Sandbox {
+    aaws::aws::sandbox::Sandbox {
         service: "s3",
         serve: |dir| Box::pin(serve(dir, seed())),
         keys: (ACCESS_KEY, SECRET_KEY),
@@ -84,7 +84,7 @@ const TOUR: &[Step] = &[
 
 /// What a new sandbox holds: the objects that the examples of the S3 actions take for granted.
 fn seed() -> Vec<(String, String)> {
-    let examples = aaws::registry::of_service("s3").flat_map(|entry| entry.meta.examples);
+    let examples = aaws::catalog::registry::of_service("s3").flat_map(|entry| entry.meta.examples);
     let keys: BTreeSet<&str> = examples.flat_map(|e| e.given.iter().copied()).collect();
     keys.into_iter().map(|key| (key.to_owned(), format!("This is {key}.\n"))).collect()
 }

@@ -65,7 +65,7 @@ const ACTIONS: &[(&str, &str, bool)] = &[
 #[test]
 fn no_action_is_left_out() {
     let tested: Vec<_> = ACTIONS.iter().map(|(line, ..)| line.split(' ').next().expect("an action")).collect();
-    let all: Vec<_> = ::aaws::registry::of_service("ec2").map(|e| e.meta.name()).collect();
+    let all: Vec<_> = ::aaws::catalog::registry::of_service("ec2").map(|e| e.meta.name()).collect();
     assert_eq!(tested, all);
 }
 

@@ -1,0 +1,7 @@
+//! One target of AWS: its credentials and region, and all that stands between a client and the network. The only room that touches the SDK's
+//! machinery. Knows the model and inputs, and no action.
+
+pub mod error;
+pub mod guard;
+pub mod sandbox;
+pub mod session;

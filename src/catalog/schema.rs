@@ -1,0 +1,305 @@
+//! Reads a JSON Schema once, into what flags, help and pages need of it.
+
+use serde_json::{Map, Value};
+
+use crate::input::Elements;
+use crate::model::error::{Error, Result};
+
+/// One input of an action, or one member of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// `modified_before`
+    pub name: String,
+    /// What it takes.
+    pub kind: Kind,
+    /// Whether it has to be given.
+    pub required: bool,
+    /// What it is when it is not given.
+    pub default: Option<Value>,
+    /// Its doc comment, one line.
+    pub description: String,
+}
+
+/// What a parameter takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Kind {
+    /// A flag.
+    Bool,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// A string.
+    Text,
+    /// A [`crate::Secret`].
+    Secret,
+    /// A [`crate::Moment`].
+    Date,
+    /// An [`crate::Age`].
+    Age,
+    /// One of these.
+    Choice(Vec<Choice>),
+    /// Many of these; `streamed` when it is [`crate::Items`].
+    List {
+        /// What its elements are.
+        of: Box<Kind>,
+        /// Whether it may be longer than memory.
+        streamed: bool,
+    },
+    /// An object with these members.
+    Object(Vec<Param>),
+    /// Any JSON.
+    Any,
+}
+
+/// A value to choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// As typed.
+    pub value: String,
+    /// What it means.
+    pub description: Option<String>,
+}
+
+impl Kind {
+    /// As shown in help and pages: `list(string)`.
+    pub fn name(&self) -> String {
+        match self {
+            Kind::Bool => "bool".into(),
+            Kind::Integer => "integer".into(),
+            Kind::Number => "number".into(),
+            Kind::Text | Kind::Choice(_) => "string".into(),
+            Kind::Secret => "secret".into(),
+            Kind::Date => "date".into(),
+            Kind::Age => "duration".into(),
+            Kind::List { of, .. } => format!("list({})", of.name()),
+            Kind::Object(members) => {
+                let members = members.iter().map(|m| if m.required { m.name.clone() } else { format!("{}?", m.name) });
+                format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+            }
+            Kind::Any => "JSON".into(),
+        }
+    }
+
+    /// How the elements of a list of these are read from a file.
+    pub fn elements(&self) -> Elements {
+        match self {
+            Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::Date | Kind::Age => Elements::Text,
+            _ => Elements::Json,
+        }
+    }
+
+    /// What may be chosen, of the value or of a list's elements.
+    pub fn choices(&self) -> &[Choice] {
+        match self {
+            Kind::Choice(choices) => choices,
+            Kind::List { of, .. } => of.choices(),
+            _ => &[],
+        }
+    }
+}
+
+/// The parameters that an object schema describes, in source order.
+pub fn params(schema: &Value) -> Vec<Param> {
+    let required: Vec<&str> = strings(schema.get("required"));
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let param = |(name, schema): (&String, &Value)| Param {
+        kind: kind(schema),
+        required: required.contains(&name.as_str()),
+        default: schema.get("default").filter(|d| !d.is_null()).cloned(),
+        description: one_line(text(schema, "description")),
+        name: name.clone(),
+    };
+    properties.into_iter().flatten().map(param).collect()
+}
+
+/// Whether an input that need not be whole has known names and fitting values.
+pub fn check(params: &[Param], input: &Map<String, Value>) -> Result<()> {
+    for (name, value) in input {
+        let Some(param) = params.iter().find(|p| p.name == *name) else {
+            let names: Vec<_> = params.iter().map(|p| format!("`{}`", p.name)).collect();
+            return Err(Error::field(name, format!("there is no `{name}`: expected one of {}", names.join(", "))));
+        };
+        if !fits(&param.kind, value) {
+            return Err(Error::field(name, format!("`{name}` takes {}, not {value}", param.kind.name())));
+        }
+    }
+    Ok(())
+}
+
+fn fits(kind: &Kind, value: &Value) -> bool {
+    match kind {
+        Kind::Bool => value.is_boolean(),
+        Kind::Integer => value.is_i64() || value.is_u64(),
+        Kind::Number => value.is_number(),
+        Kind::Text | Kind::Secret | Kind::Date | Kind::Age => value.is_string(),
+        Kind::Choice(choices) => choices.iter().any(|c| value.as_str() == Some(&c.value)),
+        Kind::List { of, .. } => value.as_array().is_some_and(|items| items.iter().all(|item| fits(of, item))),
+        Kind::Object(_) => value.is_object(),
+        Kind::Any => true,
+    }
+}
+
+/// What an action's doc comment says: its first paragraph, and the rest.
+pub fn description(schema: &Value) -> (String, String) {
+    let text = text(schema, "description");
+    let (summary, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let paragraphs = rest.split("\n\n").map(|p| if is_prose(p) { one_line(p) } else { p.trim_end().to_owned() });
+    (one_line(summary), paragraphs.collect::<Vec<_>>().join("\n\n").trim().to_owned())
+}
+
+/// The flag for one element of a list: `objects` has `object`, `policies` has `policy`.
+pub fn singular(plural: &str) -> Option<String> {
+    match plural.strip_suffix("ies") {
+        Some(stem) => Some(format!("{stem}y")),
+        None => plural.strip_suffix('s').map(str::to_owned),
+    }
+}
+
+fn kind(schema: &Value) -> Kind {
+    // `Option<T>` where T is more than a plain type: anyOf [T, null].
+    if let Some(Value::Array(any)) = schema.get("anyOf") {
+        return match any.iter().find(|s| s.get("type") != Some(&Value::from("null"))) {
+            Some(one) if any.len() == 2 => kind(one),
+            _ => Kind::Any,
+        };
+    }
+    if let Some(choices) = choices(schema) {
+        return Kind::Choice(choices);
+    }
+    match (plain_type(schema), text(schema, "format")) {
+        ("string", "date-or-age") => Kind::Date,
+        ("string", "age") => Kind::Age,
+        ("string", "password") => Kind::Secret,
+        ("string", _) => Kind::Text,
+        ("boolean", _) => Kind::Bool,
+        ("integer", _) => Kind::Integer,
+        ("number", _) => Kind::Number,
+        ("array", _) => Kind::List {
+            of: Box::new(schema.get("items").map_or(Kind::Any, kind)),
+            streamed: schema.get("x-aaws-stream") == Some(&Value::Bool(true)),
+        },
+        ("object", _) if schema.get("properties").is_some() => Kind::Object(params(schema)),
+        _ => Kind::Any,
+    }
+}
+
+/// schemars writes an enum without descriptions as `enum`, one with them as `oneOf` of `const`.
+fn choices(schema: &Value) -> Option<Vec<Choice>> {
+    if let Some(Value::Array(_)) = schema.get("enum") {
+        let values = strings(schema.get("enum"));
+        return Some(values.into_iter().map(|v| Choice { value: v.into(), description: None }).collect());
+    }
+    let one_of = schema.get("oneOf")?.as_array()?;
+    let choice = |s: &Value| {
+        let description = one_line(text(s, "description"));
+        Some(Choice { value: s.get("const")?.as_str()?.into(), description: (!description.is_empty()).then_some(description) })
+    };
+    one_of.iter().map(choice).collect()
+}
+
+/// The type, `null` beside it ignored.
+fn plain_type(schema: &Value) -> &str {
+    match schema.get("type") {
+        Some(Value::String(one)) => one,
+        Some(Value::Array(_)) => strings(schema.get("type")).into_iter().find(|t| *t != "null").unwrap_or_default(),
+        _ => "",
+    }
+}
+
+fn strings(list: Option<&Value>) -> Vec<&str> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn text<'a>(schema: &'a Value, key: &str) -> &'a str {
+    schema.as_object().and_then(|s: &Map<String, Value>| s.get(key)).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Lists, tables and code keep their lines.
+fn is_prose(paragraph: &str) -> bool {
+    let numbered =
+        |l: &str| l.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(". ") && l.starts_with(|c: char| c.is_ascii_digit());
+    !paragraph.lines().any(|l| l.starts_with(['-', '*', '|', ' ', '#', '>']) || l.starts_with("```") || numbered(l))
+}
+
+/// Doc comments are wrapped; help and tables are not.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::input::{Items, Moment};
+    use schemars::JsonSchema;
+    use serde::Deserialize;
+
+    #[allow(dead_code)]
+    #[derive(Deserialize, JsonSchema)]
+    struct Member {
+        /// The key.
+        key: String,
+        /// The size.
+        size: Option<u32>,
+    }
+
+    #[derive(Deserialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    enum Mode {
+        /// The one.
+        One,
+        /// The other.
+        Other,
+    }
+
+    /// Does it.
+    ///
+    /// In a
+    /// certain way.
+    #[allow(dead_code)]
+    #[derive(Deserialize, JsonSchema)]
+    struct Whole {
+        /// Which ones,
+        /// exactly.
+        objects: Items<Member>,
+        names: Option<Items<String>>,
+        since: Option<Moment>,
+        mode: Option<Mode>,
+        #[serde(default)]
+        force: bool,
+    }
+
+    #[test]
+    fn lists_keep_their_lines_and_prose_does_not() {
+        let schema = serde_json::json!({ "description": "Do it\nwell.\n\nIn\nsteps:\n\n1. one;\n2. two.\n\n- a\n- b" });
+        assert_eq!(description(&schema), ("Do it well.".into(), "In steps:\n\n1. one;\n2. two.\n\n- a\n- b".into()));
+    }
+
+    #[test]
+    fn a_struct_is_read_back_from_its_schema() {
+        let generator = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true).into_generator();
+        let schema = generator.into_root_schema_for::<Whole>().to_value();
+        assert_eq!(description(&schema), ("Does it.".into(), "In a certain way.".into()));
+        let params = params(&schema);
+        let kinds: Vec<_> = params.iter().map(|p| (p.name.as_str(), p.kind.name(), p.required)).collect();
+        let expected = [
+            ("objects", "list({key, size?})", true),
+            ("names", "list(string)", false),
+            ("since", "date", false),
+            ("mode", "string", false),
+            ("force", "bool", false),
+        ];
+        assert_eq!(kinds, expected.map(|(n, k, r)| (n, k.to_owned(), r)));
+        assert_eq!(params[0].description, "Which ones, exactly.");
+        assert_eq!(params[3].kind.choices().len(), 2);
+        assert_eq!(params[4].default, Some(Value::Bool(false)));
+        assert!(matches!(params[1].kind, Kind::List { streamed: true, .. }));
+    }
+
+    #[test]
+    fn singular_flags() {
+        assert_eq!(singular("objects").as_deref(), Some("object"));
+        assert_eq!(singular("policies").as_deref(), Some("policy"));
+        assert_eq!(singular("include"), None);
+    }
+}

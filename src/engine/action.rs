@@ -1,0 +1,98 @@
+//! What an action is: a typed input that knows what it may call, and how to run.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::engine::context::Context;
+use crate::model::error::{Error, Result};
+use crate::model::meta::Meta;
+
+/// One operation. The implementing struct is its input: its fields are the flags and the JSON keys, its doc comment is the page.
+#[async_trait]
+#[diagnostic::on_unimplemented(note = "derive `Deserialize` (with `deny_unknown_fields`) and `JsonSchema`, then `impl Action`")]
+pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
+    /// What the type cannot say.
+    const META: Meta;
+
+    /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
+    type Output: Output;
+
+    /// Does it, for the context's one target.
+    async fn run(self, cx: &Context) -> Result<Self::Output>;
+}
+
+/// What an action gives back.
+pub trait Output: Send + Sized + 'static {
+    /// JSON Schema of the whole output.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+    /// For the front ends, which know no types.
+    fn into_reply(self) -> Result<Reply>;
+}
+
+/// An output without its type.
+pub enum Reply {
+    /// One value.
+    Value(Value),
+    /// Text to be printed as it stands.
+    Text(String),
+    /// A list, item by item; work may happen as it is read.
+    Items(BoxStream<'static, Result<Value>>),
+}
+
+/// An output that is text for another program, a shell say: printed as it stands, unless an output format is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl Output for Text {
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "description": "Text, printed as it stands." })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Text(self.0))
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reply::Value(value) => f.debug_tuple("Value").field(value).finish(),
+            Reply::Text(_) => f.write_str("Text(..)"),
+            Reply::Items(_) => f.write_str("Items(..)"),
+        }
+    }
+}
+
+impl Reply {
+    /// The whole output in memory. After an error the rest is still read, so that changes in flight are settled; the first error is the result.
+    pub async fn into_value(self) -> Result<Value> {
+        use futures::StreamExt;
+        match self {
+            Reply::Value(value) => Ok(value),
+            Reply::Text(text) => Ok(Value::String(text)),
+            Reply::Items(items) => {
+                let all: Vec<Result<Value>> = items.collect().await;
+                Ok(Value::Array(all.into_iter().collect::<Result<_>>()?))
+            }
+        }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for T {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        generator.subschema_for::<T>()
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        to_value(&self).map(Reply::Value)
+    }
+}
+
+/// An output type that cannot be written as JSON (a map with keys that are no strings, say) is a mistake of its author.
+pub(crate) fn to_value<T: Serialize>(value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|e| Error::Failed(format!("the output cannot be written as JSON: {e}")))
+}

@@ -1,0 +1,91 @@
+//! Actions without their types: what the front ends and the catalogue work with.
+
+use futures::future::BoxFuture;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+
+use crate::engine::action::{Action, Output, Reply};
+use crate::engine::context::Context;
+use crate::input::{self, Input};
+use crate::model::error::Result;
+use crate::model::meta::Meta;
+
+/// An [`Action`] without its type: what the front ends work with.
+pub struct Entry {
+    /// What is known without running it.
+    pub meta: &'static Meta,
+    /// The crate that defines it.
+    pub package: &'static str,
+    file: &'static str,
+    input: fn() -> Schema,
+    output: fn() -> Schema,
+    parse: fn(Input) -> Result<Ready>,
+}
+
+/// An action whose input is checked: all that is left is to run it.
+pub struct Ready(Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<Reply>> + Send>);
+
+impl Ready {
+    /// Runs it on the context's target.
+    pub async fn run(self, cx: Context) -> Result<Reply> {
+        (self.0)(cx).await
+    }
+}
+
+inventory::collect!(Entry);
+
+impl Entry {
+    /// Used by [`crate::register!`].
+    pub const fn of<A: Action>(package: &'static str, file: &'static str) -> Self {
+        Entry {
+            meta: &A::META,
+            package,
+            file,
+            input: || settings(SchemaSettings::for_deserialize).into_root_schema_for::<A>(),
+            output: || {
+                let mut generator = settings(SchemaSettings::for_serialize);
+                A::Output::schema(&mut generator)
+            },
+            parse: |input| {
+                let action = input::parse::<A>(A::META.rules, input)?;
+                Ok(Ready(Box::new(|cx| Box::pin(async move { action.run(&cx).await?.into_reply() }))))
+            },
+        }
+    }
+
+    /// JSON Schema of the input, descriptions included.
+    pub fn input_schema(&self) -> Schema {
+        (self.input)()
+    }
+
+    /// JSON Schema of the output.
+    pub fn output_schema(&self) -> Schema {
+        (self.output)()
+    }
+
+    /// Checks an input, its rules and its types. Nothing is sent.
+    pub fn parse(&self, input: Input) -> Result<Ready> {
+        (self.parse)(input)
+    }
+
+    /// Where it is defined, from the root of its package.
+    pub fn source(&self) -> &'static str {
+        self.file.strip_prefix("src/../").unwrap_or(self.file)
+    }
+}
+
+/// Everything inline: kinder to readers of the schema, ours among them.
+fn settings(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
+    let settings = contract(SchemaSettings::draft2020_12()).with(|s| s.inline_subschemas = true);
+    settings.into_generator()
+}
+
+/// Makes an action known to the program: one line under its `impl Action`.
+#[macro_export]
+macro_rules! register {
+    ($action:ty) => {
+        $crate::inventory::submit! {
+            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!())
+        }
+    };
+}

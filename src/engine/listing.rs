@@ -1,0 +1,90 @@
+//! Outputs that are lists, item by item.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as Poll_, Poll};
+
+use futures::channel::mpsc;
+use futures::stream::{BoxStream, Stream, StreamExt};
+use futures::{FutureExt, SinkExt};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Serialize;
+
+use crate::engine::action::{Output, Reply, to_value};
+use crate::engine::context::Context;
+use crate::model::error::{Error, Result};
+
+/// A list that is produced while it is read: memory does not grow with it.
+pub struct Listing<T> {
+    items: BoxStream<'static, Result<T>>,
+}
+
+/// Where a producer of a [`Listing`] puts its items.
+pub struct Out<T> {
+    sender: mpsc::Sender<T>,
+}
+
+impl<T> Out<T> {
+    /// Waits until the reader has room. Once the reader is gone the producer ends with an error that nobody sees.
+    pub async fn send(&mut self, item: T) -> Result<()> {
+        self.sender.send(item).await.map_err(|_| Error::Interrupted)
+    }
+}
+
+impl<T: Send + 'static> Listing<T> {
+    /// A list made by a future that sends its items; it runs only as fast as it is read, and ends when the run is stopped.
+    pub fn produce<F, P>(cx: &Context, producer: F) -> Self
+    where
+        F: FnOnce(Context, Out<T>) -> P,
+        P: Future<Output = Result<()>> + Send + 'static,
+    {
+        let (sender, receiver) = mpsc::channel(64);
+        let producer = producer(cx.clone(), Out { sender }).boxed();
+        let stop = cx.stop().clone();
+        let progress = cx.progress().clone();
+        let items = Produced { receiver, producer: Some(producer), failed: None }.inspect(move |_| progress.add(1));
+        Listing { items: items.take_until(async move { stop.asked().await }).boxed() }
+    }
+
+    /// A list from any stream.
+    pub fn from_stream(items: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
+        Listing { items: items.boxed() }
+    }
+}
+
+/// Drives the producer and yields what it sends; its error comes last.
+struct Produced<T> {
+    receiver: mpsc::Receiver<T>,
+    producer: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
+    failed: Option<Error>,
+}
+
+impl<T> Stream for Produced<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Option<Result<T>>> {
+        let this = self.get_mut();
+        if let Some(producer) = &mut this.producer
+            && let Poll::Ready(ended) = producer.as_mut().poll(cx)
+        {
+            this.producer = None;
+            this.failed = ended.err();
+        }
+        match this.receiver.poll_next_unpin(cx) {
+            Poll::Ready(Some(item)) => Poll::Ready(Some(Ok(item))),
+            // The sender went with the producer: what it had to say of its end comes now.
+            Poll::Ready(None) if this.producer.is_none() => Poll::Ready(this.failed.take().map(Err)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for Listing<T> {
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "array", "items": generator.subschema_for::<T>() })
+    }
+
+    fn into_reply(self) -> Result<Reply> {
+        Ok(Reply::Items(self.items.map(|item| to_value(&item?)).boxed()))
+    }
+}

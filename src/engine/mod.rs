@@ -1,0 +1,12 @@
+//! Runs actions: what an action is and sees, how items are changed, listed and waited for, and what is written down of it. Knows no service and no
+//! front end: it is handed the actions, and whoever answers its questions.
+
+pub mod action;
+pub mod change;
+pub mod context;
+pub mod entry;
+pub mod listing;
+pub mod poll;
+pub mod progress;
+pub mod prompt;
+pub mod report;

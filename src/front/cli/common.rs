@@ -1,0 +1,206 @@
+//! The flags that every AWS action has beside its own.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValue};
+
+use super::flags::text;
+use crate::aws::{sandbox, session};
+use crate::input::Age;
+use crate::model::error::{Error, Result};
+use crate::render::Format;
+
+/// Requests under way at once unless told otherwise: S3 takes many more, control planes throttle far below a hundred.
+const CONCURRENCY: usize = 16;
+
+/// More than this serves nobody: connections, memory and the other users of the account pay for it.
+const MOST_CONCURRENCY: usize = 256;
+
+/// What the common flags say.
+#[derive(Debug)]
+pub struct Common {
+    pub session: session::Options,
+    pub format: Option<Format>,
+    pub query: Option<String>,
+    pub verbosity: Verbosity,
+    pub error_format: ErrorFormat,
+    pub concurrency: usize,
+    pub timeout: Option<Age>,
+    pub dry_run: bool,
+    pub yes: bool,
+    pub report: Option<PathBuf>,
+}
+
+/// How much is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Errors only.
+    Silent,
+    /// Errors, warnings, and what came of it.
+    Normal,
+    /// Each call too.
+    Debug,
+}
+
+/// How errors and logs are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+const HEADING: &str = "Common options";
+
+/// Those that make sense without AWS.
+pub fn local_flags() -> Vec<Arg> {
+    let formats = Format::ALL.iter().map(|(name, _, help)| PossibleValue::new(*name).help(*help));
+    vec![
+        flag("output")
+            .value_name("FORMAT")
+            .value_parser(clap::builder::PossibleValuesParser::new(formats))
+            .help("Output format; json by default"),
+        value("query", "JMESPATH", "JMESPath expression applied to the output"),
+        switch("debug", "Log every call").conflicts_with("silent"),
+        switch("silent", "Log errors only"),
+        flag("error_format")
+            .value_name("FORMAT")
+            .value_parser(["text", "json"])
+            .help("How errors are written to standard error: text, or json"),
+    ]
+}
+
+/// All of them.
+pub fn flags() -> Vec<Arg> {
+    let mut flags = vec![
+        value("region", "REGION", "Region; else AWS_REGION, AWS_DEFAULT_REGION, the profile"),
+        value("profile", "NAME", "Profile of the AWS configuration files; its credentials are used even if the environment holds others"),
+        value("role_arn", "ARN", "Role to assume; repeat to go from role to role").action(ArgAction::Append),
+        value("mfa_serial", "SERIAL", "MFA device for the first role, or for a session of your own"),
+        value("mfa_token", "DIGITS", "Digits that the MFA device shows; asked for on a terminal"),
+        value("external_id", "ID", "External id that the last role asks for"),
+        value("endpoint_url", "URL", "Send requests here: an S3-compatible store, a test server; else AWS_ENDPOINT_URL"),
+        flag("sandbox")
+            .value_name("DIR")
+            .num_args(0..=1)
+            .help("Run against a sandbox in this process, its files in DIR: no account, no network"),
+        value("concurrency", "N", &format!("Requests under way at once [default: {CONCURRENCY}]")),
+        value("timeout", "DURATION", "Stop after this long (90s, 10m, 2h): nothing new is started, what is in flight is settled"),
+        switch("dry_run", "List what would be changed, change nothing"),
+        switch("yes", "Do not ask before something is deleted; also AAWS_YES=1"),
+        value("report", "FILE", "Write one JSON line per item to FILE as it is settled"),
+    ];
+    flags.extend(local_flags());
+    flags
+}
+
+/// Adds flags to a command, but for those that the action has itself.
+pub fn add(mut command: Command, flags: Vec<Arg>) -> Command {
+    for arg in flags {
+        if !command.get_arguments().any(|a| a.get_id() == arg.get_id()) {
+            command = command.arg(arg);
+        }
+    }
+    command
+}
+
+fn flag(name: &str) -> Arg {
+    let arg = Arg::new(name.to_owned()).long(name.to_owned()).help_heading(HEADING);
+    super::flags::with_kebab(arg, name)
+}
+
+fn value(name: &str, value: &str, help: &str) -> Arg {
+    flag(name).value_name(value.to_owned()).value_parser(clap::value_parser!(OsString)).help(help.to_owned())
+}
+
+fn switch(name: &str, help: &str) -> Arg {
+    flag(name).action(ArgAction::SetTrue).help(help.to_owned())
+}
+
+impl Common {
+    /// Of a command that has all or some of the flags; what an action took for itself is left alone.
+    pub fn read(matches: &ArgMatches, own: &[&str]) -> Result<Self> {
+        let one = |name: &str| -> Result<Option<String>> {
+            if own.contains(&name) {
+                return Ok(None);
+            }
+            let value = matches.try_get_one::<OsString>(name).ok().flatten();
+            value.map(|v| text(name, v)).transpose()
+        };
+        let word = |name: &str| matches.try_get_one::<String>(name).ok().flatten().map(String::as_str);
+        let switched = |name: &str| !own.contains(&name) && matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
+        let role_arns: Vec<String> = match matches.try_get_many::<OsString>("role_arn") {
+            Ok(Some(arns)) if !own.contains(&"role_arn") => arns.map(|a| text("role_arn", a)).collect::<Result<_>>()?,
+            _ => Vec::new(),
+        };
+        if let Some(wrong) = role_arns.iter().find(|arn| !session::is_role(arn)) {
+            return Err(Error::field("role_arn", format!("`role_arn`: {}", session::no_role(wrong))));
+        }
+        let session = session::Options {
+            region: one("region")?,
+            profile: one("profile")?,
+            role_arns,
+            mfa_serial: one("mfa_serial")?,
+            mfa_token: one("mfa_token")?,
+            external_id: one("external_id")?,
+            endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
+            sandbox: sandbox_dir(matches)?,
+            ..session::Options::default()
+        };
+        let verbosity = match (switched("debug"), switched("silent")) {
+            (true, _) => Verbosity::Debug,
+            (_, true) => Verbosity::Silent,
+            _ => Verbosity::Normal,
+        };
+        Ok(Common {
+            session,
+            format: word("output").and_then(Format::named),
+            query: one("query")?,
+            verbosity,
+            error_format: if word("error_format") == Some("json") { ErrorFormat::Json } else { ErrorFormat::Text },
+            concurrency: one("concurrency")?.map_or(Ok(CONCURRENCY), |n| concurrency(&n))?,
+            timeout: one("timeout")?.map(|t| t.parse().map_err(|e| Error::field("timeout", format!("`timeout`: {e}")))).transpose()?,
+            dry_run: switched("dry_run"),
+            yes: switched("yes") || std::env::var("AAWS_YES").is_ok_and(|v| is_yes(&v)),
+            report: one("report")?.map(PathBuf::from),
+        })
+    }
+}
+
+fn is_yes(value: &str) -> bool {
+    matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "y")
+}
+
+fn concurrency(text: &str) -> Result<usize> {
+    let wrong = || Error::field("concurrency", format!("`concurrency` takes a whole number from 1 to {MOST_CONCURRENCY}, not `{text}`"));
+    text.parse().ok().filter(|n| (1..=MOST_CONCURRENCY).contains(n)).ok_or_else(wrong)
+}
+
+fn endpoint(url: String) -> Result<String> {
+    if url.starts_with("http://") || url.starts_with("https://") {
+        return Ok(url);
+    }
+    Err(Error::field("endpoint_url", format!("`endpoint_url` takes an address that begins with http:// or https://, not `{url}`")))
+}
+
+/// `--sandbox`, `--sandbox DIR`, `AAWS_SANDBOX=DIR`; an empty directory name is the default one.
+fn sandbox_dir(matches: &ArgMatches) -> Result<Option<PathBuf>> {
+    let flag = matches.try_get_many::<String>("sandbox").ok().flatten();
+    let given = matches.try_contains_id("sandbox").unwrap_or(false);
+    // Whatever bytes the name has: a sandbox that was asked for must not be passed over for the real account.
+    let named = match flag.and_then(|mut dirs| dirs.next()) {
+        Some(dir) => Some(OsString::from(dir)),
+        None if given => Some(OsString::new()),
+        None => std::env::var_os("AAWS_SANDBOX").filter(|v| !v.is_empty() && v != "0"),
+    };
+    match named {
+        None => Ok(None),
+        Some(dir) if dir.is_empty() || dir == "1" => match sandbox::default_dir() {
+            Some(dir) => Ok(Some(dir)),
+            None => Err(Error::field("sandbox", "`sandbox`: no data directory is known here: name a directory")),
+        },
+        Some(dir) => Ok(Some(dir.into())),
+    }
+}

@@ -1,0 +1,350 @@
+//! Flags from an action's parameters, and its input from the flags.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::builder::{PossibleValue, TypedValueParser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches};
+use serde_json::{Map, Value};
+
+use crate::catalog::schema::{Choice, Kind, Param, singular};
+use crate::input::{Input, Source, Spool};
+use crate::model::error::{Error, Result};
+
+/// The flag that takes the whole input.
+pub const INPUT: &str = "input";
+
+/// The flags of an action's own parameters.
+pub fn of_params(params: &[Param]) -> Vec<Arg> {
+    params.iter().flat_map(of_param).collect()
+}
+
+/// `--input`.
+pub fn input_flag() -> Arg {
+    Arg::new(INPUT)
+        .long(INPUT)
+        .value_name("JSON|@FILE|-")
+        .value_parser(clap::value_parser!(OsString))
+        .allow_hyphen_values(true)
+        .help("The whole input as one JSON object, from a file (@FILE) or from standard input (-); flags win over it")
+        .help_heading("Inputs")
+}
+
+/// Kebab-case is accepted for every snake_case name.
+pub fn with_kebab(arg: Arg, name: &str) -> Arg {
+    if name.contains('_') { arg.alias(name.replace('_', "-")) } else { arg }
+}
+
+fn of_param(param: &Param) -> Vec<Arg> {
+    let name = &param.name;
+    let base = |id: &str| {
+        let arg = Arg::new(id.to_owned()).long(id.to_owned()).value_parser(clap::value_parser!(OsString)).help_heading("Inputs");
+        with_kebab(arg, id).help(help(param))
+    };
+    let shouted = name.to_uppercase();
+    // A negative number or age is better told that it is none than taken for a flag.
+    match &param.kind {
+        Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
+        Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_hyphen_values(true)],
+        Kind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
+        Kind::Date => vec![base(name).value_name("DATE").allow_hyphen_values(true)],
+        Kind::Age => vec![base(name).value_name("DURATION").allow_hyphen_values(true)],
+        Kind::Text => vec![base(name).value_name(shouted)],
+        Kind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
+        Kind::Any | Kind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],
+        Kind::List { of, .. } => match (&**of, singular(name)) {
+            (Kind::Object(members), Some(one)) => {
+                let required = members.iter().filter(|m| m.required).count().max(1);
+                let names: Vec<_> = members.iter().map(|m| shout(&m.name)).collect();
+                let repeated = base(&one)
+                    .action(ArgAction::Append)
+                    .num_args(required..=members.len())
+                    .value_names(names)
+                    .help(format!("One of `{name}`; repeat for more"));
+                let all = base(name).action(ArgAction::Append).num_args(0..).value_name("JSON|@FILE|-");
+                vec![repeated, all]
+            }
+            (Kind::Choice(choices), _) => {
+                vec![base(name).action(ArgAction::Append).num_args(0..).value_name(shouted).value_parser(Choices::of(choices))]
+            }
+            _ => vec![
+                base(name)
+                    .action(ArgAction::Append)
+                    .num_args(0..)
+                    .value_name(format!("{}|@FILE|-", singular(name).unwrap_or(shouted).to_uppercase())),
+            ],
+        },
+    }
+}
+
+/// Shows and completes the choices of a flag. What was given is checked where the input is read, so that the error is like those of other inputs,
+/// and a list of choices may come from a file.
+#[derive(Clone)]
+struct Choices(Vec<PossibleValue>);
+
+impl Choices {
+    fn of(choices: &[Choice]) -> Self {
+        let value = |c: &Choice| match &c.description {
+            Some(what) => PossibleValue::new(c.value.clone()).help(what.clone()),
+            None => PossibleValue::new(c.value.clone()),
+        };
+        Choices(choices.iter().map(value).collect())
+    }
+}
+
+impl TypedValueParser for Choices {
+    type Value = OsString;
+
+    fn parse_ref(&self, _: &clap::Command, _: Option<&Arg>, value: &OsStr) -> Result<OsString, clap::Error> {
+        Ok(value.to_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().cloned()))
+    }
+}
+
+/// `ContentType` is `CONTENT_TYPE`.
+fn shout(name: &str) -> String {
+    let mut shouted = String::new();
+    for (index, c) in name.char_indices() {
+        if c.is_uppercase() && index > 0 {
+            shouted.push('_');
+        }
+        shouted.extend(c.to_uppercase());
+    }
+    shouted
+}
+
+fn help(param: &Param) -> String {
+    let mut help = param.description.clone();
+    let mut facts = vec![param.kind.name()];
+    if param.required {
+        facts.push("required".into());
+    }
+    if let Some(default) = &param.default {
+        facts.push(format!("default: {}", default.as_str().map_or_else(|| default.to_string(), str::to_owned)));
+    }
+    help.push_str(&format!(" [{}]", facts.join(", ")));
+    help
+}
+
+/// An argument as text, or a sentence that names the flag.
+pub fn text(name: &str, value: &OsStr) -> Result<String> {
+    value.to_str().map(str::to_owned).ok_or_else(|| Error::field(name, format!("`{name}` is not UTF-8 text")))
+}
+
+/// Reads the input from flags, files and standard input.
+pub struct Reader<'a> {
+    matches: &'a ArgMatches,
+    /// Who reads standard input: only one can.
+    stdin: Option<String>,
+}
+
+impl<'a> Reader<'a> {
+    /// For the matches of an action's command.
+    pub fn new(matches: &'a ArgMatches) -> Self {
+        Reader { matches, stdin: None }
+    }
+
+    /// The whole input; flags win over `--input`.
+    pub fn read(mut self, params: &[Param]) -> Result<Input> {
+        let mut input = match self.given::<OsString>(INPUT) {
+            Some(values) => self.whole(&values)?,
+            None => Input::default(),
+        };
+        for param in params {
+            self.param(param, &mut input)?;
+        }
+        Ok(input)
+    }
+
+    fn whole(&mut self, values: &[&OsString]) -> Result<Input> {
+        let Some(value) = values.last() else { return Ok(Input::default()) };
+        let value = text(INPUT, value)?;
+        let json = match Source::parse(&value) {
+            Some(source) => self.claim(&source, INPUT)?.read_to_string(INPUT)?,
+            None => value,
+        };
+        Input::from_json(&json).map_err(|e| Error::field(INPUT, format!("`{INPUT}`: {e}")))
+    }
+
+    fn param(&mut self, param: &Param, input: &mut Input) -> Result<()> {
+        let name = &param.name;
+        if let Kind::List { of, streamed } = &param.kind {
+            return self.list(name, of, *streamed, input);
+        }
+        let Some(values) = self.given::<OsString>(name) else { return Ok(()) };
+        let Some(value) = values.last() else { return Ok(()) };
+        let value = text(name, value)?;
+        let value = match &param.kind {
+            Kind::Object(_) | Kind::Any => self.json(name, &value)?,
+            Kind::Secret => self.secret(name, value)?,
+            kind => scalar(name, kind, value)?,
+        };
+        input.value.insert(name.clone(), value);
+        Ok(())
+    }
+
+    fn list(&mut self, name: &str, of: &Kind, streamed: bool, input: &mut Input) -> Result<()> {
+        let mut given = false;
+        let mut gathered = Gathered { name, values: Vec::new(), spool: None };
+        if let (Kind::Object(members), Some(one)) = (of, singular(name)) {
+            for occurrence in self.matches.get_occurrences::<OsString>(&one).into_iter().flatten() {
+                given = true;
+                let object = self.object(&one, members, occurrence)?;
+                gathered.push(object)?;
+            }
+        }
+        if let Some(all) = self.given::<OsString>(name) {
+            given = true;
+            for value in all {
+                let value = text(name, value)?;
+                if let Some(source) = Source::parse(&value) {
+                    let source = self.claim(&source, name)?;
+                    gathered.spool()?.fill(&source, of.elements())?;
+                    continue;
+                }
+                match of {
+                    Kind::Object(_) | Kind::Any | Kind::List { .. } => match json(name, &value)? {
+                        Value::Array(items) => items.into_iter().try_for_each(|item| gathered.push(item))?,
+                        one => gathered.push(one)?,
+                    },
+                    // `@@x` is the literal `@x`.
+                    kind => gathered.push(scalar(name, kind, value.strip_prefix('@').map_or(value.clone(), str::to_owned))?)?,
+                }
+            }
+        }
+        if given {
+            gathered.put(streamed, input)?;
+        }
+        Ok(())
+    }
+
+    /// The values of a flag that was given on the command line, maybe none.
+    fn given<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Option<Vec<&'a T>> {
+        if self.matches.value_source(name) != Some(ValueSource::CommandLine) {
+            return None;
+        }
+        Some(self.matches.get_many::<T>(name).into_iter().flatten().collect())
+    }
+
+    fn json(&mut self, name: &str, value: &str) -> Result<Value> {
+        match Source::parse(value) {
+            Some(source) => json(name, &self.claim(&source, name)?.read_to_string(name)?),
+            None => json(name, value),
+        }
+    }
+
+    /// `--object KEY BODY` as an object: members in the order in which they are declared.
+    fn object<'v>(&mut self, flag: &str, members: &[Param], values: impl Iterator<Item = &'v OsString>) -> Result<Value> {
+        let mut object = Map::new();
+        for (member, value) in members.iter().zip(values) {
+            let name = format!("{flag}.{}", member.name);
+            let value = text(&name, value)?;
+            let value = if member.kind == Kind::Secret { self.secret(&name, value)? } else { scalar(&name, &member.kind, value)? };
+            object.insert(member.name.clone(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// A secret need not stand on the command line, where others see it.
+    fn secret(&mut self, name: &str, value: String) -> Result<Value> {
+        let text = match (Source::parse(&value), value.strip_prefix("env:")) {
+            (Some(source), _) => self.claim(&source, name)?.read_to_string(name)?,
+            (None, Some(variable)) => std::env::var(variable)
+                .map_err(|_| Error::field(name, format!("`{name}`: the environment variable `{variable}` is not set to text")))?,
+            (None, None) => value.strip_prefix('@').map_or(value.clone(), str::to_owned),
+        };
+        let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
+        Ok(Value::String(text.to_owned()))
+    }
+
+    /// Standard input can be read by one flag only.
+    fn claim(&mut self, source: &Source, name: &str) -> Result<Source> {
+        if *source == Source::Stdin {
+            if let Some(other) = &self.stdin {
+                return Err(Error::field(name, format!("`{name}` and `{other}` cannot both read standard input")));
+            }
+            self.stdin = Some(name.to_owned());
+        }
+        Ok(source.clone())
+    }
+}
+
+/// A list as its flags are read: in memory until one of them names a file or standard input.
+struct Gathered<'a> {
+    name: &'a str,
+    values: Vec<Value>,
+    spool: Option<Spool>,
+}
+
+impl Gathered<'_> {
+    fn push(&mut self, value: Value) -> Result<()> {
+        match &mut self.spool {
+            Some(spool) => spool.push(&value),
+            None => {
+                self.values.push(value);
+                Ok(())
+            }
+        }
+    }
+
+    /// The temporary file, begun with what was gathered so far.
+    fn spool(&mut self) -> Result<&mut Spool> {
+        if self.spool.is_none() {
+            let mut fresh = Spool::new(self.name);
+            std::mem::take(&mut self.values).iter().try_for_each(|v| fresh.push(v))?;
+            self.spool = Some(fresh);
+        }
+        Ok(self.spool.get_or_insert_with(|| Spool::new(self.name)))
+    }
+
+    fn put(self, streamed: bool, input: &mut Input) -> Result<()> {
+        let values = match self.spool {
+            Some(spool) if streamed => {
+                input.value.remove(self.name);
+                input.spools.insert(self.name.to_owned(), spool);
+                return Ok(());
+            }
+            Some(spool) => spool.into_values()?,
+            None => self.values,
+        };
+        input.value.insert(self.name.to_owned(), Value::Array(values));
+        Ok(())
+    }
+}
+
+/// Whether a list of the input comes from standard input, so that answers have to be read elsewhere.
+pub fn reads_stdin(matches: &ArgMatches, params: &[Param]) -> bool {
+    let names = params.iter().map(|p| p.name.as_str()).chain([INPUT]);
+    names.into_iter().any(|name| matches.get_many::<OsString>(name).into_iter().flatten().any(|v| v == "-"))
+}
+
+fn json(name: &str, text: &str) -> Result<Value> {
+    serde_json::from_str(text).map_err(|e| Error::field(name, format!("`{name}` is not JSON: {e}")))
+}
+
+/// One value as its kind has it. What the kind cannot tell, the action's own type checks.
+fn scalar(name: &str, kind: &Kind, value: String) -> Result<Value> {
+    let wrong = |what: &str| Error::field(name, format!("`{name}` takes {what}, not `{value}`"));
+    match kind {
+        Kind::Bool => value.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false")),
+        Kind::Integer => match value.parse::<i64>() {
+            Ok(n) => Ok(n.into()),
+            Err(_) => value.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
+        },
+        Kind::Number => {
+            value.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number).ok_or_else(|| wrong("a number"))
+        }
+        Kind::Choice(choices) if !choices.iter().any(|c| c.value == value) => {
+            let names: Vec<_> = choices.iter().map(|c| c.value.as_str()).collect();
+            let hint = super::did_you_mean(&value, names.iter().copied());
+            Err(match wrong(&format!("one of {}", names.join(", "))) {
+                Error::Input(e) => Error::Input(crate::model::error::InputError { hint, ..e }),
+                other => other,
+            })
+        }
+        _ => Ok(Value::String(value)),
+    }
+}

@@ -1,0 +1,178 @@
+//! `list`, `describe`, `permissions`, `completions`: what can be known without credentials, region or network.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::{Arg, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use super::common::{self, Common};
+use super::{find, flags, help};
+use crate::catalog::manifest::Manifest;
+use crate::catalog::policy::{Policy, Scope};
+use crate::catalog::registry;
+use crate::catalog::schema::Param;
+use crate::engine::action::to_value;
+use crate::engine::entry::Entry;
+use crate::model::error::{Error, Result};
+use crate::render::{Format, Printer};
+
+pub fn list_command() -> Command {
+    let service = Arg::new("service").help("Only this service");
+    common::add(Command::new("list").about("List the actions that there are").arg(service), common::local_flags())
+}
+
+pub fn describe_command() -> Command {
+    let action = help::words("action", "Service and action, as in `s3 delete_objects`").required(true);
+    common::add(Command::new("describe").about("Describe an action as JSON: metadata and schemas").arg(action), common::local_flags())
+}
+
+pub fn permissions_command() -> Command {
+    Command::new("permissions")
+        .about("Print the IAM policy that actions need")
+        .long_about(
+            "Print the IAM policy that actions need: `aaws permissions s3 delete_objects discover_objects`.\n\n\
+             With inputs of the actions as flags (`--bucket b`) or --input, the policy is scoped to their ARNs. What is needed only with \
+             certain inputs is left out unless they are given; --all adds it, and what depends on the account.",
+        )
+        // The actions' own flags are known only once the actions are: these arguments are taken as they come.
+        .arg(
+            help::words("words", "Services and actions, then inputs of the actions")
+                .required(true)
+                .allow_hyphen_values(true)
+                .trailing_var_arg(true),
+        )
+}
+
+pub fn completions_command() -> Command {
+    let shell = Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell));
+    Command::new("completions").about("Print a shell's completion script").arg(shell)
+}
+
+pub fn list(matches: &ArgMatches) -> Result<u8> {
+    let service = matches.get_one::<String>("service").map(|s| s.replace('-', "_"));
+    if let Some(service) = &service
+        && !registry::services().contains(&service.as_str())
+    {
+        return Err(find(service).err().unwrap_or_else(|| Error::input(format!("there is no service `{service}`"))));
+    }
+    let wanted = registry::actions().iter().filter(|e| service.as_deref().is_none_or(|s| e.meta.service() == s));
+    let rows = wanted.map(|entry| {
+        let (summary, _) = crate::catalog::schema::description(&entry.input_schema().to_value());
+        json!({ "service": entry.meta.service(), "action": entry.meta.name(), "effect": entry.meta.effect, "summary": summary })
+    });
+    let default = if io::stdout().is_terminal() { Format::Table } else { Format::Json };
+    print(matches, default, Value::Array(rows.collect()))
+}
+
+pub fn describe(matches: &ArgMatches) -> Result<u8> {
+    let words = matches.get_many::<String>("action").into_iter().flatten().map(String::as_str);
+    let actions = actions(words)?;
+    match actions.as_slice() {
+        [entry] => print(matches, Format::Json, to_value(&Manifest::of(entry))?),
+        _ => Err(Error::input("describe takes one action: `aaws describe s3 delete_objects`")),
+    }
+}
+
+pub fn permissions(matches: &ArgMatches) -> Result<u8> {
+    let words: Vec<&String> = matches.get_many::<String>("words").into_iter().flatten().collect();
+    let split = words.iter().position(|w| w.starts_with('-')).unwrap_or(words.len());
+    let (names, rest) = words.split_at(split);
+    let entries = if names.is_empty() && rest.iter().any(|w| *w == "--help" || *w == "-h") {
+        Vec::new()
+    } else {
+        actions(names.iter().map(|w| w.as_str()))?
+    };
+    let (params, command) = inputs_command(&entries);
+    let matches = match command.try_get_matches_from(rest) {
+        Ok(matches) => matches,
+        Err(e) if e.use_stderr() => return Err(super::usage_error(&e)),
+        Err(e) => {
+            let _ = io::stdout().write_all(e.render().to_string().as_bytes());
+            return Ok(0);
+        }
+    };
+    let mut input = flags::Reader::new(&matches).read(&params)?;
+    for (field, spool) in std::mem::take(&mut input.spools) {
+        input.value.insert(field, Value::Array(spool.into_values()?));
+    }
+    // A name that is misspelt would widen the policy.
+    crate::catalog::schema::check(&params, &input.value)?;
+    let scope = Scope {
+        input: input.value,
+        region: matches.get_one::<String>("region").cloned(),
+        account: matches.get_one::<String>("account").cloned(),
+        all: matches.get_flag("all"),
+    };
+    print(&matches, Format::Json, to_value(&Policy::of(&entries, &scope))?)
+}
+
+/// A command that takes the inputs of all these actions; one name is one flag.
+fn inputs_command(entries: &[&'static Entry]) -> (Vec<Param>, Command) {
+    let mut params: Vec<Param> = Vec::new();
+    for param in entries.iter().flat_map(|e| Manifest::of(e).params) {
+        if !params.iter().any(|p| p.name == param.name) {
+            params.push(param);
+        }
+    }
+    let mut command = Command::new("aaws permissions <SERVICE> <ACTION>…")
+        .no_binary_name(true)
+        .max_term_width(120)
+        .about("Print the IAM policy that actions need, scoped to the inputs that are given")
+        .args(flags::of_params(&params))
+        .arg(flags::input_flag());
+    let own = [
+        Arg::new("region").long("region").value_name("REGION").help("Region of the ARNs; it tells the partition too"),
+        Arg::new("account").long("account").value_name("ID").help("Account of the ARNs"),
+        Arg::new("all").long("all").action(clap::ArgAction::SetTrue).help("Also what is needed only under conditions"),
+    ];
+    command = common::add(command, own.into());
+    (params, common::add(command, common::local_flags()))
+}
+
+/// `s3 delete_objects discover_objects`, or `s3/delete_objects`: a service's name chooses it for the actions that follow.
+fn actions<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Entry>> {
+    let mut service: Option<String> = None;
+    let mut found: Vec<&'static Entry> = Vec::new();
+    let mut last_was_service = false;
+    for word in words {
+        let word = word.replace('-', "_");
+        let path = match &service {
+            _ if word.contains('/') => word,
+            _ if registry::services().contains(&word.as_str()) => {
+                service = Some(word);
+                last_was_service = true;
+                continue;
+            }
+            Some(service) => format!("{service}/{word}"),
+            None => return Err(find(&word).err().unwrap_or(Error::Declined)),
+        };
+        last_was_service = false;
+        found.push(find(&path)?);
+    }
+    match service {
+        Some(service) if last_was_service => {
+            let names: Vec<_> = registry::of_service(&service).map(|e| e.meta.name()).collect();
+            Err(Error::input(format!("which action of `{service}`? there are: {}", names.join(", "))))
+        }
+        _ if found.is_empty() => Err(Error::input("name a service and an action, as in `s3 delete_objects`")),
+        _ => Ok(found),
+    }
+}
+
+pub fn completions(matches: &ArgMatches) -> Result<u8> {
+    let Some(shell) = matches.get_one::<clap_complete::Shell>("shell") else {
+        return Err(Error::input("name a shell"));
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(*shell, &mut help::whole(), "aaws", &mut script);
+    let _ = io::stdout().write_all(&script);
+    Ok(0)
+}
+
+fn print(matches: &ArgMatches, default: Format, value: Value) -> Result<u8> {
+    let common = Common::read(matches, &["region"])?;
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    Printer::new(Some(common.format.unwrap_or(default)), common.query.as_deref(), stdout, terminal)?.value(value)?;
+    Ok(0)
+}

@@ -1,0 +1,159 @@
+//! The command line: from arguments to an exit code.
+
+mod common;
+mod demo;
+mod docs;
+mod flags;
+mod help;
+mod look;
+mod run;
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::catalog::registry;
+use crate::engine::entry::Entry;
+use crate::model::error::{Error, InputError, Result};
+use common::ErrorFormat;
+
+/// Runs the program: every action that is linked in, and the commands that look at them.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    ExitCode::from(run(&args))
+}
+
+fn run(args: &[OsString]) -> u8 {
+    let twice = registry::duplicates();
+    if !twice.is_empty() {
+        let error = Error::Failed(format!("more than one action is registered as {}", twice.join(", ")));
+        return terminal::print_error(&error, None, ErrorFormat::Text);
+    }
+    let words = words(args);
+    let mut root = help::root(words.0.as_deref(), words.1.as_deref());
+    let matches = match root.try_get_matches_from_mut(args) {
+        Ok(matches) => matches,
+        Err(e) => return usage(&e, args),
+    };
+    let Some((command, matches)) = matches.subcommand() else {
+        // Nothing asked: the help, as an answer to a wrong call.
+        terminal::say(&root.render_help().to_string());
+        return 2;
+    };
+    let done = match command {
+        "list" => look::list(matches),
+        "describe" => look::describe(matches),
+        "permissions" => look::permissions(matches),
+        "completions" => look::completions(matches),
+        "docs" => docs::run(matches),
+        "demo" => demo::run(matches),
+        service => return of_service(service, matches, &mut root, args),
+    };
+    match done {
+        Ok(code) => code,
+        Err(e) => terminal::print_error(&e, None, error_format(args)),
+    }
+}
+
+fn of_service(service: &str, matches: &ArgMatches, root: &mut Command, args: &[OsString]) -> u8 {
+    let Some((action, matches)) = matches.subcommand() else {
+        let shown = root.find_subcommand_mut(service).map(|c| c.render_help().to_string());
+        terminal::say(&shown.unwrap_or_default());
+        return 2;
+    };
+    match registry::find(&format!("{service}/{action}")) {
+        Some(entry) => run::action(entry, matches, error_format(args)),
+        None => 2,
+    }
+}
+
+/// The first two words, in snake_case: which service, which action. Only theirs are the flags that are built.
+fn words(args: &[OsString]) -> (Option<String>, Option<String>) {
+    let word = |arg: Option<&OsString>| arg.and_then(|a| a.to_str()).map(|a| a.replace('-', "_"));
+    let second = word(args.get(1));
+    // `aaws help s3 delete_objects`
+    let shift = usize::from(second.as_deref() == Some("help"));
+    (word(args.get(1 + shift)), word(args.get(2 + shift)))
+}
+
+/// Prints what clap has to say: help is a result, anything else an error.
+fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        // Colours only where they are seen; a reader that went away is no error.
+        let text = error.render();
+        let shown = if io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+        let _ = io::stdout().write_all(shown.as_bytes());
+        return 0;
+    }
+    terminal::print_error(&usage_error(error), None, error_format(args))
+}
+
+/// How errors are to be written, found without parsing: the error may be one of the flags.
+fn error_format(args: &[OsString]) -> ErrorFormat {
+    let words: Vec<_> = args.iter().map(|a| a.to_string_lossy().replace("--error-format", "--error_format")).collect();
+    let json = words.windows(2).any(|w| w[0] == "--error_format" && w[1] == "json") || words.iter().any(|w| w == "--error_format=json");
+    if json { ErrorFormat::Json } else { ErrorFormat::Text }
+}
+
+/// What clap found wrong, in the form of all our errors: one sentence, and what to do.
+fn usage_error(error: &clap::Error) -> Error {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let texts = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(one)) => vec![one.clone()],
+        Some(ContextValue::Strings(many)) => many.clone(),
+        _ => Vec::new(),
+    };
+    let one = |kind: ContextKind| texts(kind).first().cloned().unwrap_or_default();
+    let (field, message, suggested) = match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let flag = one(ContextKind::InvalidArg);
+            let field = flag.trim_start_matches('-').to_owned();
+            let message = if flag.starts_with('-') { format!("there is no flag `{flag}`") } else { format!("`{flag}` belongs to no flag") };
+            (Some(field), message, texts(ContextKind::SuggestedArg))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = one(ContextKind::InvalidSubcommand);
+            // Kebab-case is a way to write a name, not another name.
+            let names = texts(ContextKind::SuggestedSubcommand).into_iter().map(|n| n.replace('-', "_")).collect();
+            (None, format!("there is no `{word}`"), names)
+        }
+        _ => {
+            let text = error.render().to_string();
+            let sentence: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
+            let field = one(ContextKind::InvalidArg).split(' ').next().map(|f| f.trim_start_matches('-').to_owned());
+            (field, sentence.join(" ").trim_start_matches("error: ").to_owned(), Vec::new())
+        }
+    };
+    let given = message.split('`').nth(1).unwrap_or_default();
+    let hint = did_you_mean(given, suggested.iter().map(String::as_str));
+    let hint = hint.or_else(|| suggested.first().map(|s| format!("did you mean `{s}`?")));
+    Error::Input(InputError { field, message, hint: hint.or_else(|| Some("--help shows what there is".into())) })
+}
+
+/// The name that was probably meant, as a hint.
+fn did_you_mean<'a>(given: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let given = given.to_lowercase();
+    let scored = names.map(|n| (strsim::jaro_winkler(&given, &n.to_lowercase()), n));
+    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    best.filter(|(score, _)| *score > 0.8).map(|(_, name)| format!("did you mean `{name}`?"))
+}
+
+/// The action of a path, or an error that says what there is.
+fn find(path: &str) -> Result<&'static Entry> {
+    registry::find(path).ok_or_else(|| {
+        let (service, _) = path.split_once('/').unwrap_or((path, ""));
+        let (names, what): (Vec<&str>, _) = if registry::services().contains(&service) {
+            (registry::of_service(service).map(|e| e.meta.path).collect(), format!("there is no action `{path}`"))
+        } else {
+            (registry::services(), format!("there is no service `{service}`"))
+        };
+        let meant = if names.contains(&service) { None } else { did_you_mean(path, names.iter().copied()) };
+        let hint =
+            meant.or_else(|| did_you_mean(service, names.iter().copied())).or_else(|| Some(format!("there are: {}", names.join(", "))));
+        Error::Input(InputError { field: None, message: what, hint })
+    })
+}

@@ -1,0 +1,202 @@
+//! The person at the terminal: errors and logs they read, questions they answer, signals they send.
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+
+use async_trait::async_trait;
+use serde_json::json;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::common::{ErrorFormat, Verbosity};
+use crate::aws::session::MfaPrompt;
+use crate::engine::progress::Progress;
+use crate::engine::prompt::{Ask, Question};
+use crate::input::Secret;
+use crate::model::error::{Error, Result};
+use crate::render::printable;
+
+/// The controlling terminal, whatever standard input is.
+#[cfg(unix)]
+const TERMINAL: &str = "/dev/tty";
+#[cfg(windows)]
+const TERMINAL: &str = "CONIN$";
+
+/// Writes an error to standard error and gives the exit code. `path` is the action that ran.
+pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8 {
+    let hint = error.hint(path);
+    match format {
+        ErrorFormat::Text => {
+            // A chain of causes may come in lines; no other control character reaches the terminal.
+            let lines: Vec<_> = error.to_string().lines().map(printable).collect();
+            say(&format!("error: {}\n", lines.join("\n")));
+            if let Some(hint) = hint {
+                say(&format!("  hint: {hint}\n"));
+            }
+        }
+        ErrorFormat::Json => {
+            let field = if let Error::Input(e) = error { e.field.clone() } else { None };
+            let body = json!({
+                "kind": error.kind(), "message": error.to_string(), "field": field, "code": error.code(),
+                "request_id": error.request_id(), "hint": hint, "action": path, "exit_code": error.kind().exit_code(),
+            });
+            say(&format!("{}\n", json!({ "error": body })));
+        }
+    }
+    error.kind().exit_code()
+}
+
+/// Writes to standard error. When nobody can read that, there is nobody to tell.
+pub fn say(text: &str) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
+/// Sends log lines to standard error, around the progress line.
+pub fn start_logging(verbosity: Verbosity, format: ErrorFormat, progress: &Progress) {
+    let level = match verbosity {
+        Verbosity::Silent => Level::ERROR,
+        Verbosity::Normal => Level::INFO,
+        Verbosity::Debug => Level::DEBUG,
+    };
+    // What libraries say is rarely meant for our users; the sandbox's server logs each refusal as an error.
+    let mut levels = Targets::new().with_default(level).with_target("s3s", tracing::level_filters::LevelFilter::OFF);
+    for library in ["aws_", "hyper", "h2", "rustls", "tower"] {
+        levels = levels.with_target(library, Level::ERROR);
+    }
+    let progress = progress.clone();
+    let layer = tracing_subscriber::fmt::layer().event_format(Line(format)).with_writer(move || progress.stderr());
+    // A program that uses the library may have its own subscriber: then that one stays.
+    let _ = tracing_subscriber::registry().with(levels).with(layer).try_init();
+}
+
+/// `warning: …`, or one JSON object a line.
+struct Line(ErrorFormat);
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            _ => "debug",
+        };
+        match self.0 {
+            ErrorFormat::Text => writeln!(writer, "{level}: {}", printable(&message.0)),
+            ErrorFormat::Json => writeln!(writer, "{}", json!({ "level": level, "message": message.0 })),
+        }
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        use fmt::Write;
+        // Writing to a string does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
+
+/// Whether a person is there to answer. Standard input may be the list of a pipe: then they are asked through the terminal itself.
+pub fn is_attended(list_on_stdin: bool) -> bool {
+    io::stdin().is_terminal() || (list_on_stdin && io::stderr().is_terminal() && OpenOptions::new().read(true).open(TERMINAL).is_ok())
+}
+
+/// Asks on the terminal.
+#[derive(Clone)]
+pub struct Person {
+    pub progress: Progress,
+    pub region: String,
+    /// `--yes`: nothing but secrets is asked for.
+    pub agreed: bool,
+}
+
+#[async_trait]
+impl Ask for Person {
+    fn asks(&self) -> bool {
+        !self.agreed
+    }
+
+    async fn secret(&self, question: &str) -> Result<Option<Secret>> {
+        self.progress.finish();
+        let question = format!("{}: ", printable(question));
+        let read = tokio::task::spawn_blocking(move || rpassword::prompt_password(question)).await;
+        let text = read.unwrap_or_else(|e| Err(io::Error::other(e)));
+        text.map(|t| Some(Secret::new(t))).map_err(|e| match e.kind() {
+            io::ErrorKind::Interrupted => Error::Interrupted,
+            _ => Error::io("ask on the terminal", e),
+        })
+    }
+
+    async fn confirm(&self, question: Question) -> Result<bool> {
+        let items = match question.total {
+            Some(1) => "1 item".to_owned(),
+            Some(total) => format!("{total} items"),
+            None => format!("{} items or more", question.items.len()),
+        };
+        let mut text = format!("About to {} ({items}, region {}):\n", printable(&question.summary), self.region);
+        question.items.iter().for_each(|i| text.push_str(&format!("  {}\n", printable(i))));
+        if question.total != Some(question.items.len() as u64) {
+            text.push_str("  …\n");
+        }
+        text.push_str("Go on? [y/N] ");
+        self.progress.finish();
+        let answer = ask(text).await.map_err(|e| Error::io("ask on the terminal", e))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+#[async_trait]
+impl MfaPrompt for Person {
+    async fn token(&self, serial: &str) -> Result<String> {
+        if !is_attended(true) {
+            return Err(Error::field(
+                "mfa_token",
+                format!("`mfa_token` is required with `mfa_serial` ({serial}) when nobody can be asked"),
+            ));
+        }
+        let answer = ask(format!("Digits of the MFA device {serial}: ")).await;
+        Ok(answer.map_err(|e| Error::io("ask on the terminal", e))?.trim().to_owned())
+    }
+}
+
+/// A line of the person's. The thread that reads it is left behind when the run is stopped meanwhile.
+async fn ask(text: String) -> io::Result<String> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(ask_now(&text));
+    });
+    receiver.await.unwrap_or_else(|_| Err(io::Error::other("nobody answered")))
+}
+
+fn ask_now(text: &str) -> io::Result<String> {
+    if io::stderr().is_terminal() {
+        say(text);
+    } else {
+        OpenOptions::new().write(true).open(TERMINAL)?.write_all(text.as_bytes())?;
+    }
+    let mut answer = String::new();
+    if io::stdin().is_terminal() {
+        io::stdin().lock().read_line(&mut answer)?;
+    } else {
+        BufReader::new(OpenOptions::new().read(true).open(TERMINAL)?).read_line(&mut answer)?;
+    }
+    Ok(answer)
+}

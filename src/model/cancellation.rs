@@ -1,0 +1,62 @@
+//! The wish that a run end early, seen by everything that would start new work.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+/// Why a run ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// `--timeout` ran out.
+    TimedOut,
+    /// Nobody reads the output any more.
+    OutputClosed,
+    /// The report cannot be written: going on would leave no trace.
+    ReportBroken,
+}
+
+/// Shared by all who take part in a run. The first reason stands.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    token: CancellationToken,
+    reason: Arc<OnceLock<(Reason, Instant)>>,
+}
+
+impl Stop {
+    /// Asks everyone to start nothing new.
+    pub fn ask(&self, reason: Reason) {
+        let _ = self.reason.set((reason, Instant::now()));
+        self.token.cancel();
+    }
+
+    /// Why the run ends early, if it does.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason.get().map(|(reason, _)| *reason)
+    }
+
+    /// How long ago the wish came.
+    pub fn since(&self) -> Option<Duration> {
+        self.reason.get().map(|(_, asked)| asked.elapsed())
+    }
+
+    /// Whether to start nothing new.
+    pub fn is_asked(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until asked.
+    pub async fn asked(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Sleeps, but not past the wish to stop; `false` when stopped.
+    pub async fn sleep(&self, length: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(length) => true,
+            () = self.asked() => false,
+        }
+    }
+}

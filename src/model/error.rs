@@ -1,0 +1,320 @@
+//! What can go wrong, in the words that a person or a program needs: what was tried, on what, what AWS answered, what to do next.
+
+use std::fmt;
+use std::io;
+
+use serde::Serialize;
+
+use crate::model::call::Refused;
+use crate::model::cancellation::{Reason, Stop};
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an action, or the command as a whole, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The input is wrong: nothing was sent.
+    #[error("{0}")]
+    Input(InputError),
+    /// AWS, or what stands in for it, answered with an error or could not be reached.
+    #[error("{0}")]
+    Aws(Box<AwsError>),
+    /// No credentials could be had, or those that there are were turned down.
+    #[error("{message}")]
+    Credentials {
+        /// What was looked for and what was found.
+        message: String,
+    },
+    /// No region was given anywhere.
+    #[error("no region: none in --region, AWS_REGION, AWS_DEFAULT_REGION or the profile")]
+    NoRegion,
+    /// A guard of this program stopped a call before it was sent.
+    #[error("{0}")]
+    Guard(Refused),
+    /// The action itself will not do this, because it would harm who asks; the message says what would make it.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// The person asked said no.
+    #[error("not confirmed: nothing was changed")]
+    Declined,
+    /// A local file or stream.
+    #[error("cannot {doing}: {source}")]
+    Io {
+        /// What was tried, on what: "read `a.txt`".
+        doing: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// Ctrl-C or SIGTERM.
+    #[error("interrupted")]
+    Interrupted,
+    /// `--timeout` ran out.
+    #[error("timed out: what was in flight is settled, the rest was not started")]
+    TimedOut,
+    /// Anything else that an action has to say.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A wrong input: which one, and what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct InputError {
+    /// The parameter, as documented (`bucket`, `objects[3].Key`), when one is to blame.
+    pub field: Option<String>,
+    /// A sentence that names the parameter.
+    pub message: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// An answer of AWS that is an error, or no answer at all.
+#[derive(Debug, Clone)]
+pub struct AwsError {
+    /// What was tried, on what: "list the objects of `b`".
+    pub doing: String,
+    /// AWS's error code (`NoSuchBucket`), or one of ours: `Unreachable`, `TimedOut`, `UnreadableAnswer`.
+    pub code: String,
+    /// AWS's message, or the chain of causes.
+    pub message: String,
+    /// The request's id, to quote to AWS support.
+    pub request_id: Option<String>,
+    /// The HTTP status, when there was an answer.
+    pub status: Option<u16>,
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: {}", self.doing, self.code)?;
+        if !self.message.is_empty() {
+            write!(f, ": {}", self.message)?;
+        }
+        match &self.request_id {
+            Some(id) => write!(f, " (request id {id})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an error is, for exit codes and for programs (`--error_format json`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The action failed as a whole: exit code 1.
+    Failed,
+    /// Bad usage or input: exit code 2.
+    Input,
+    /// Refused by a guard or by the person asked: exit code 4.
+    Refused,
+    /// No usable credentials or region: exit code 5.
+    Credentials,
+    /// Interrupted: exit code 130.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code for this kind.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Input => 2,
+            Kind::Refused => 4,
+            Kind::Credentials => 5,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+/// Codes by which AWS says that the credentials themselves are no good (common error types of the AWS APIs and of S3).
+const BAD_CREDENTIALS: &[&str] = &[
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "MissingAuthenticationToken",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+];
+
+/// EC2's code for credentials that are no good, and for a resource that is somebody else's: only its words tell which.
+const AUTH_FAILURE: &str = "AuthFailure";
+
+/// Codes by which AWS says that the caller may not do this.
+pub(crate) const DENIED: &[&str] =
+    &["AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation", "Client.UnauthorizedOperation"];
+
+/// Codes that ask to come back later, but for those of too many requests (retry behaviour of the AWS SDKs, and S3's error responses).
+const TRANSIENT: &[&str] = &[
+    "BandwidthLimitExceeded",
+    "InternalError",
+    "InternalFailure",
+    "InternalServerError",
+    "OperationAborted",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "ServiceUnavailable",
+    "TransactionInProgressException",
+];
+
+/// Our code for a request that never left.
+pub(crate) const NOT_SENT: &str = "NotSent";
+
+/// Codes that say nothing but "slower": the request was not carried out.
+const THROTTLED: &[&str] = &[
+    "EC2ThrottledException",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+];
+
+/// Whether an error code means that there were too many requests, and that this one was not carried out.
+pub fn is_turned_away(code: &str) -> bool {
+    THROTTLED.contains(&code)
+}
+
+/// Whether an error code means that the same request may succeed a little later.
+pub fn is_transient(code: &str) -> bool {
+    TRANSIENT.contains(&code) || is_turned_away(code)
+}
+
+impl Error {
+    /// A wrong input that no single parameter is to blame for.
+    pub fn input(message: impl Into<String>) -> Self {
+        Error::Input(InputError { field: None, message: message.into(), hint: None })
+    }
+
+    /// A wrong value of one parameter; the message should name it.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Input(InputError { field: Some(field.into()), message: message.into(), hint: None })
+    }
+
+    /// A failure of the local system, with what was tried.
+    pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { doing: doing.into(), source }
+    }
+
+    /// What sort of error this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Input(_) => Kind::Input,
+            Error::Aws(e) if e.blames_credentials() => Kind::Credentials,
+            Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => Kind::Failed,
+            Error::Credentials { .. } | Error::NoRegion => Kind::Credentials,
+            Error::Guard(_) | Error::Refused(_) | Error::Declined => Kind::Refused,
+            Error::Interrupted => Kind::Interrupted,
+        }
+    }
+
+    /// Whether going on with other items is pointless: the next call would fail the same way.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self.kind(), Kind::Failed | Kind::Input)
+    }
+
+    /// Whether AWS may have done what it was asked, though all that came is an error: an answer can be lost. A refusal has a status of its own (4xx), a
+    /// request that was not sent a code of ours, and one that was turned away for now a code that says so.
+    pub fn is_unclear(&self) -> bool {
+        match self {
+            Error::Aws(e) => e.code != NOT_SENT && !is_turned_away(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status)),
+            _ => false,
+        }
+    }
+
+    /// The same error once more, when it is one that ends the run: it is said of an item, and of the run.
+    pub(crate) fn to_fatal(&self) -> Option<Self> {
+        match self {
+            _ if !self.is_fatal() => None,
+            Error::Aws(e) => Some(Error::Aws(e.clone())),
+            Error::Credentials { message } => Some(Error::Credentials { message: message.clone() }),
+            Error::NoRegion => Some(Error::NoRegion),
+            Error::Guard(refused) => Some(Error::Guard(refused.clone())),
+            Error::Refused(why) => Some(Error::Refused(why.clone())),
+            Error::Declined => Some(Error::Declined),
+            Error::Interrupted => Some(Error::Interrupted),
+            Error::Input(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => None,
+        }
+    }
+
+    /// AWS's error code, where AWS answered.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Error::Aws(e) => Some(&e.code),
+            Error::Guard(_) => Some("Refused"),
+            _ => None,
+        }
+    }
+
+    /// AWS's request id, where AWS answered.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Error::Aws(e) => e.request_id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What to do next. `path` is the action that ran (`s3/delete_objects`).
+    pub fn hint(&self, path: Option<&str>) -> Option<String> {
+        match self {
+            Error::Input(e) => e.hint.clone(),
+            Error::NoRegion => Some("give --region, or set AWS_REGION".into()),
+            Error::Credentials { .. } => {
+                Some("sign in (`aws sso login`), choose --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
+            }
+            Error::Aws(e) => e.hint(path),
+            _ => None,
+        }
+    }
+}
+
+impl AwsError {
+    /// Whether the credentials themselves are no good, so that every other call would fail too.
+    fn blames_credentials(&self) -> bool {
+        BAD_CREDENTIALS.contains(&self.code.as_str()) || (self.code == AUTH_FAILURE && self.message.contains("credentials"))
+    }
+
+    fn hint(&self, path: Option<&str>) -> Option<String> {
+        let code = self.code.as_str();
+        if DENIED.contains(&code) {
+            let (service, action) = path?.split_once('/')?;
+            return Some(format!("`aaws permissions {service} {action}` prints the IAM policy that this needs"));
+        }
+        if self.blames_credentials() {
+            return Some("the credentials were turned down: sign in again, or choose others with --profile".into());
+        }
+        match code {
+            "Unreachable" => Some("check the network, --region and --endpoint_url".into()),
+            "TimedOut" => Some("try again; AWS may be slow to answer, or the network drops what it sends".into()),
+            _ if is_transient(code) => Some("try again later, or with a lower --concurrency".into()),
+            _ => None,
+        }
+    }
+}
+
+impl Stop {
+    /// The error that the run ends with, when it was stopped and that is one.
+    pub fn error(&self) -> Option<Error> {
+        match self.reason()? {
+            Reason::Interrupted => Some(Error::Interrupted),
+            Reason::TimedOut => Some(Error::TimedOut),
+            Reason::ReportBroken => Some(Error::Failed("the report cannot be written any more: nothing new was started".into())),
+            Reason::OutputClosed => None,
+        }
+    }
+}

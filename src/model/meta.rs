@@ -1,0 +1,82 @@
+//! What is known of an action without running it.
+
+use serde::Serialize;
+
+use crate::model::call::Call;
+use crate::model::rules::Rule;
+
+/// What is known of an action without running it.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta {
+    /// `s3/delete_objects`: also where its file and its pages are.
+    pub path: &'static str,
+    /// What it does to the account.
+    pub effect: Effect,
+    /// Every API operation that it may make; others are refused while it runs.
+    pub calls: &'static [Call],
+    /// What a type cannot say of the inputs.
+    pub rules: &'static [Rule],
+    /// Run by the tests, shown in help and pages.
+    pub examples: &'static [Example],
+    /// Limits of the service, and what surprises.
+    pub notes: &'static [&'static str],
+}
+
+impl Meta {
+    /// `s3`
+    pub fn service(&self) -> &'static str {
+        self.path.split_once('/').map_or(self.path, |(service, _)| service)
+    }
+
+    /// `delete_objects`
+    pub fn name(&self) -> &'static str {
+        self.path.split_once('/').map_or(self.path, |(_, name)| name)
+    }
+}
+
+/// What an action does to the account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// Needs no AWS at all.
+    Local,
+    /// Looks only.
+    Read,
+    /// Adds something.
+    Create,
+    /// Changes what is there.
+    Modify,
+    /// Takes away what may not come back: asks first on a terminal.
+    Delete,
+}
+
+impl Effect {
+    /// As written in pages and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Effect::Local => "local",
+            Effect::Read => "read",
+            Effect::Create => "create",
+            Effect::Modify => "modify",
+            Effect::Delete => "delete",
+        }
+    }
+
+    /// Whether it changes anything in the account.
+    pub fn changes(self) -> bool {
+        matches!(self, Effect::Create | Effect::Modify | Effect::Delete)
+    }
+}
+
+/// One use of an action: run by the tests, shown in help and pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// A sentence without its full stop: "Delete `a` and `b` from `example-bucket`".
+    pub title: &'static str,
+    /// The input, as a JSON object.
+    pub input: &'static str,
+    /// What it prints, as JSON.
+    pub output: &'static str,
+    /// What has to be there before, named as the service names it (for S3: keys in `example-bucket`).
+    pub given: &'static [&'static str],
+}
