@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::catalog::policy::partition;
-use aaws::engine::change::Settled;
-use aaws::engine::poll::Looks;
+use aaws::Backoff;
+use aaws::ItemResult;
+use aaws::partition;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record, Result, Status,
-    When, async_trait,
+    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record, Result,
+    Status, When, async_trait,
 };
 use aws_sdk_backup::Client;
 use aws_sdk_backup::operation::describe_backup_job::DescribeBackupJobOutput;
@@ -161,7 +161,7 @@ impl Action for CreateBackups {
             Call::read("backup:DescribeBackupJob", &[Grant::new("backup:DescribeBackupJob", &["*"])]).when(When::With(&["wait"])),
             // Everybody may ask STS who they are.
             Call::read("sts:GetCallerIdentity", &[])
-                .when(When::If("a resource is given by id or `iam_role` is not given, and the credentials do not say whose they are")),
+                .when(When::Rare("a resource is given by id or `iam_role` is not given, and the credentials do not say whose they are")),
         ],
         rules: &[],
         examples: &[
@@ -206,7 +206,7 @@ impl Action for CreateBackups {
             let run = run.clone();
             async move { naming.target(id?, &run).await }
         });
-        let begun = Begun::default();
+        let begun = StartedJobs::default();
         let start = StartJobs {
             begun: begun.clone(),
             backup: aaws::client!(cx, aws_sdk_backup),
@@ -215,7 +215,7 @@ impl Action for CreateBackups {
             wait: self.wait,
             turns: Semaphore::new(cx.concurrency()),
         };
-        let settled = cx.change(targets, start).await?.settled();
+        let settled = cx.change(targets, start).await?.results();
         Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details, &begun)).transpose()))))
     }
 }
@@ -223,7 +223,7 @@ impl Action for CreateBackups {
 aaws::register!(CreateBackups);
 
 /// What is printed of a resource.
-fn row(settled: Settled<()>, details: bool, begun: &Begun) -> Option<Row> {
+fn row(settled: ItemResult<()>, details: bool, begun: &StartedJobs) -> Option<Row> {
     let record = settled.record;
     if record.status == Status::Planned {
         return Some(Row::Plan(record));
@@ -274,13 +274,13 @@ impl Naming {
         let service = match (self.service, told) {
             (Some(service), Some(told)) if service != told => {
                 let why = format!("it is the id of {}, and `service` says {}", a(told), a(service));
-                return Ok(Err(Failure::last("WrongService", why)));
+                return Ok(Err(Failure::permanent("WrongService", why)));
             }
             (service, told) => service.or(told),
         };
         let Some(service) = service.filter(|_| !id.is_empty()) else {
             let why = "it is no ARN, and neither the id of an instance (i-…) nor of a volume (vol-…)";
-            return Ok(Err(Failure::last("UnknownResource", why)));
+            return Ok(Err(Failure::permanent("UnknownResource", why)));
         };
         let region = self.cx.region();
         Ok(Ok(format!("arn:{}:ec2:{region}:{}:{}/{id}", partition(region), self.account().await?, service.resource())))
@@ -293,7 +293,7 @@ impl Naming {
                 return Ok(account.to_owned());
             }
             let sts = aaws::client!(&self.cx, aws_sdk_sts);
-            let who = sts.get_caller_identity().send().await.doing(|| "ask STS which account this is")?;
+            let who = sts.get_caller_identity().send().await.context(|| "ask STS which account this is")?;
             who.account.ok_or_else(|| Error::Failed("STS answered without saying which account this is".into()))
         });
         account.await.map(String::as_str)
@@ -306,9 +306,9 @@ fn a(service: Service) -> String {
 
 /// The jobs that were started, by their resources as given: one that ends badly has an id and may have a recovery point too.
 #[derive(Clone, Default)]
-struct Begun(Arc<Mutex<HashMap<String, Job>>>);
+struct StartedJobs(Arc<Mutex<HashMap<String, Job>>>);
 
-impl Begun {
+impl StartedJobs {
     fn note(&self, resource: &str, job: &Job) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), job.clone());
     }
@@ -335,7 +335,7 @@ impl Job {
 }
 
 struct StartJobs {
-    begun: Begun,
+    begun: StartedJobs,
     backup: Client,
     vault: VaultName,
     retention_days: NonZeroU32,
@@ -362,7 +362,7 @@ impl Change for StartJobs {
         Some(format!("{arn} would be backed up to the vault `{}` as {}, for {} days", self.vault, target.role, self.retention_days))
     }
 
-    fn verdict(&self, target: &Target) -> Option<Outcome> {
+    fn precheck(&self, target: &Target) -> Option<Outcome> {
         target.arn.as_ref().err().cloned().map(Outcome::Failed)
     }
 
@@ -384,7 +384,7 @@ impl StartJobs {
             Err(failure) => return Outcome::Failed(failure.clone()),
         };
         let turn = self.turns.acquire().await;
-        if cx.stop().is_asked() {
+        if cx.cancellation().is_cancelled() {
             return Outcome::Skipped("not started: the run was stopped".into());
         }
         if halted.load(Ordering::Relaxed) {
@@ -413,7 +413,7 @@ impl StartJobs {
         let lifecycle = Lifecycle::builder().delete_after_days(i64::from(self.retention_days.get())).build();
         let request = self.backup.start_backup_job().backup_vault_name(self.vault.as_str()).resource_arn(arn).iam_role_arn(&target.role);
         let request = request.idempotency_token(&target.token).start_window_minutes(START_WINDOW).lifecycle(lifecycle);
-        let answer = request.send().await.doing(|| format!("start a backup job for `{arn}`"));
+        let answer = request.send().await.context(|| format!("start a backup job for `{arn}`"));
         let started = answer.map_err(|e| self.explain(e, &target.role))?;
         let Some(id) = started.backup_job_id else {
             return Err(Error::Failed(format!("AWS Backup started a job for `{arn}` without naming it")));
@@ -438,15 +438,15 @@ impl StartJobs {
 
     /// Looks at a job until it has ended. Whatever becomes of the looking, the job is named.
     async fn watch(&self, cx: &Context, target: &Target, mut job: Job) -> Outcome {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         loop {
-            if !looks.wait(cx).await {
-                return Outcome::Failed(Failure::last("NotAwaited", job.told("goes on: the run was stopped")));
+            if !backoff.wait(cx).await {
+                return Outcome::Failed(Failure::permanent("NotAwaited", job.told("goes on: the run was stopped")));
             }
             let seen = {
                 let _turn = self.turns.acquire().await;
                 let request = self.backup.describe_backup_job().backup_job_id(&job.id).send();
-                looks.look(async { request.await.doing(|| format!("look at the backup job {}", job.id)) }).await
+                backoff.attempt(async { request.await.context(|| format!("look at the backup job {}", job.id)) }).await
             };
             let seen = match seen {
                 Ok(Some(seen)) => seen,
@@ -487,5 +487,5 @@ fn ended_badly(job: &Job, seen: &DescribeBackupJobOutput) -> Outcome {
     };
     let why = seen.status_message().filter(|m| !m.is_empty()).unwrap_or(why);
     let category = seen.message_category().filter(|c| !c.is_empty()).map(|c| format!(" ({c})")).unwrap_or_default();
-    Outcome::Failed(Failure::last(&job.state, format!("{}: {why}{category}", job.told(&format!("ended as {}", job.state)))))
+    Outcome::Failed(Failure::permanent(&job.state, format!("{}: {why}{category}", job.told(&format!("ended as {}", job.state)))))
 }

@@ -1,6 +1,6 @@
-use aaws::engine::poll::Looks;
+use aaws::Backoff;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, When,
+    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, When,
     async_trait,
 };
 use aws_sdk_backup::Client;
@@ -18,7 +18,7 @@ const LOOKS: u32 = 7;
 
 /// Delete recovery points from a backup vault.
 ///
-/// AWS Backup takes the wish and deletes later, or not at all when rights are missing: so each point is looked at until it is gone. Those that
+/// AWS Backup takes the request and deletes later, or not at all when rights are missing: so each point is looked at until it is gone. Those that
 /// were not deleted are printed in the order given. One that is not in the vault is reported as unchanged.
 ///
 /// What the point holds goes with it: the AMI, the snapshot, the data.
@@ -45,16 +45,16 @@ impl Action for DeleteBackups {
                 &[
                     Grant::new("backup:DeleteRecoveryPoint", POINTS),
                     Grant::new("ec2:DeregisterImage", &["arn:${Partition}:ec2:${Region}::image/*"])
-                        .when(When::May("the recovery point is an AMI"))
+                        .when(When::Likely("the recovery point is an AMI"))
                         .condition("ForAnyValue:StringEquals", "aws:CalledVia", "backup.amazonaws.com"),
                     Grant::new("ec2:DeleteSnapshot", &["arn:${Partition}:ec2:${Region}::snapshot/*"])
-                        .when(When::May("the recovery point is an AMI or a snapshot"))
+                        .when(When::Likely("the recovery point is an AMI or a snapshot"))
                         .condition("ForAnyValue:StringEquals", "aws:CalledVia", "backup.amazonaws.com"),
                 ],
             ),
             Call::read("backup:DescribeRecoveryPoint", &[Grant::new("backup:DescribeRecoveryPoint", POINTS)]),
             Call::read("backup:DescribeBackupVault", &[Grant::new("backup:DescribeBackupVault", VAULT)])
-                .when(When::May("a recovery point is not found: the vault's name may be wrong")),
+                .when(When::Likely("a recovery point is not found: the vault's name may be wrong")),
         ],
         rules: &[],
         examples: &[Example {
@@ -113,8 +113,8 @@ impl Change for DeletePoints {
         Some("it would be gone for good, with the data in it".into())
     }
 
-    fn verdict(&self, point: &Point) -> Option<Outcome> {
-        let failure = || Failure::last("UnknownRecoveryPoint", "it is not the ARN of a recovery point");
+    fn precheck(&self, point: &Point) -> Option<Outcome> {
+        let failure = || Failure::permanent("UnknownRecoveryPoint", "it is not the ARN of a recovery point");
         (!point.is_arn).then(|| Outcome::Failed(failure()))
     }
 
@@ -130,7 +130,7 @@ impl Change for DeletePoints {
 impl DeletePoints {
     async fn delete(&self, cx: &Context, arn: &str) -> Result<Outcome> {
         let request = self.backup.delete_recovery_point().backup_vault_name(self.vault.as_str()).recovery_point_arn(arn);
-        let answer = request.send().await.doing(|| format!("delete the recovery point `{arn}` from the vault `{}`", self.vault));
+        let answer = request.send().await.context(|| format!("delete the recovery point `{arn}` from the vault `{}`", self.vault));
         match answer {
             Ok(_) => self.gone(cx, arn).await,
             Err(e) if is_missing(&e) => self.missing(&e).await,
@@ -140,7 +140,7 @@ impl DeletePoints {
                 _ => Err(e),
             },
             Err(Error::Aws(e)) if is_protected(&e.message) => {
-                Ok(Outcome::Failed(Failure::last("Protected", format!("{}: {}", e.code, e.message))))
+                Ok(Outcome::Failed(Failure::permanent("Protected", format!("{}: {}", e.code, e.message))))
             }
             Err(e) => Err(e),
         }
@@ -150,7 +150,7 @@ impl DeletePoints {
     async fn missing(&self, error: &Error) -> Result<Outcome> {
         let there = self.there.get_or_init(|| async {
             let answer = self.backup.describe_backup_vault().backup_vault_name(self.vault.as_str()).send().await;
-            let answer = answer.doing(|| format!("look at the backup vault `{}`", self.vault));
+            let answer = answer.context(|| format!("look at the backup vault `{}`", self.vault));
             // AWS Backup answers with a denial for a vault that does not exist.
             answer.map(drop).map_err(|e| {
                 let failure = Failure::from(&e);
@@ -168,12 +168,12 @@ impl DeletePoints {
         })
     }
 
-    /// Waits until a point is gone: that the wish was taken says nothing.
+    /// Waits until a point is gone: that the request was taken says nothing.
     async fn gone(&self, cx: &Context, arn: &str) -> Result<Outcome> {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         let mut still_there = 0;
         loop {
-            let seen = match looks.look(self.look(arn)).await {
+            let seen = match backoff.attempt(self.look(arn)).await {
                 Ok(seen) => seen,
                 Err(e) => {
                     let failure = Failure::from(&e);
@@ -192,22 +192,25 @@ impl DeletePoints {
                             // It may have been EXPIRED before, from a try that was not allowed: only when it stays so this one was not either.
                             if still_there == LOOKS && status == Some(&RecoveryPointStatus::Expired) {
                                 let why = why.unwrap_or("its role, or you, may not delete what is in it");
-                                return Ok(Outcome::Failed(Failure::last("EXPIRED", format!("AWS Backup could not delete it: {why}"))));
+                                return Ok(Outcome::Failed(Failure::permanent(
+                                    "EXPIRED",
+                                    format!("AWS Backup could not delete it: {why}"),
+                                )));
                             }
                             if still_there == LOOKS {
                                 let status = status.map_or("no status", RecoveryPointStatus::as_str);
                                 let why = why.map(|w| format!(": {w}")).unwrap_or_default();
-                                let message = format!("AWS Backup took the wish to delete it, but it is still there ({status}){why}");
-                                return Ok(Outcome::Failed(Failure::last("StillThere", message)));
+                                let message = format!("AWS Backup took the request to delete it, but it is still there ({status}){why}");
+                                return Ok(Outcome::Failed(Failure::permanent("StillThere", message)));
                             }
                         }
                     }
                 }
                 None => {}
             }
-            if !looks.wait(cx).await {
+            if !backoff.wait(cx).await {
                 let message = "its deletion was asked for and goes on: the run was stopped before it was gone";
-                return Ok(Outcome::Failed(Failure::last("NotAwaited", message)));
+                return Ok(Outcome::Failed(Failure::permanent("NotAwaited", message)));
             }
         }
     }
@@ -215,7 +218,7 @@ impl DeletePoints {
     /// The point, or none when there is none.
     async fn look(&self, arn: &str) -> Result<Option<DescribeRecoveryPointOutput>> {
         let request = self.backup.describe_recovery_point().backup_vault_name(self.vault.as_str()).recovery_point_arn(arn);
-        match request.send().await.doing(|| format!("look at the recovery point `{arn}` in the vault `{}`", self.vault)) {
+        match request.send().await.context(|| format!("look at the recovery point `{arn}` in the vault `{}`", self.vault)) {
             Ok(point) => Ok(Some(point)),
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(e),

@@ -3,7 +3,7 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, Found, Lookup, Window};
+use super::lookup::{self, EventRow, Lookup, Window};
 
 /// Look up CloudTrail events by the operation's name.
 ///
@@ -35,9 +35,9 @@ impl Action for DiscoverEvents {
         notes: &[lookup::HISTORY, lookup::REGIONAL, lookup::PACE, lookup::LATE],
     };
 
-    type Output = Listing<Found>;
+    type Output = Listing<EventRow>;
 
-    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+    async fn run(self, cx: &Context) -> Result<Listing<EventRow>> {
         if self.event.is_empty() {
             return Err(Error::field("event", "`event` is empty: give the name of an operation, such as TerminateInstances"));
         }

@@ -3,7 +3,7 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, Found, Lookup, Window};
+use super::lookup::{self, EventRow, Lookup, Window};
 
 /// Look up the CloudTrail events that touched one resource.
 ///
@@ -46,9 +46,9 @@ impl Action for DiscoverResourceEvents {
         ],
     };
 
-    type Output = Listing<Found>;
+    type Output = Listing<EventRow>;
 
-    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+    async fn run(self, cx: &Context) -> Result<Listing<EventRow>> {
         if self.resource_id.is_empty() {
             return Err(Error::field("resource_id", "`resource_id` is empty: give the id, name or ARN of a resource"));
         }

@@ -3,7 +3,7 @@ use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, Found, Lookup, Window};
+use super::lookup::{self, EventRow, Lookup, Window};
 
 /// Look up the CloudTrail events of one user.
 ///
@@ -52,9 +52,9 @@ impl Action for DiscoverUserEvents {
         ],
     };
 
-    type Output = Listing<Found>;
+    type Output = Listing<EventRow>;
 
-    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+    async fn run(self, cx: &Context) -> Result<Listing<EventRow>> {
         if self.user.is_empty() {
             return Err(Error::field("user", "`user` is empty: give the name of a user, or of a role's session"));
         }

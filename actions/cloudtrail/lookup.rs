@@ -3,8 +3,8 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use aaws::catalog::policy::partition;
-use aaws::{Call, Context, Doing, Error, Grant, Listing, Moment, Out, Result};
+use aaws::partition;
+use aaws::{Call, Context, Error, ErrorContext, Grant, Listing, Moment, Out, Result};
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
@@ -44,7 +44,7 @@ const PAGE: i32 = 50;
 /// An event of CloudTrail's event history.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-pub struct Found {
+pub struct EventRow {
     /// Who did it: a user's name, or the name of a role's session. Null where CloudTrail has none, as for some AWS services.
     user_name: Option<String>,
     /// When, RFC 3339 in UTC.
@@ -93,13 +93,13 @@ struct Who {
     arn: Option<String>,
 }
 
-impl From<Event> for Found {
+impl From<Event> for EventRow {
     fn from(event: Event) -> Self {
         let recorded = event.cloud_trail_event.as_deref().map(serde_json::from_str::<Recorded>);
         let recorded = recorded.and_then(|r| r.inspect_err(|e| tracing::debug!("an event's record cannot be read: {e}")).ok());
         let recorded = recorded.unwrap_or_default();
         let resources = event.resources.unwrap_or_default();
-        Found {
+        EventRow {
             user_name: event.username,
             event_time: event.event_time.and_then(|t| t.fmt(DateTimeFormat::DateTime).ok()),
             event_name: event.event_name,
@@ -182,14 +182,14 @@ pub struct Lookup {
 
 impl Lookup {
     /// The events, newest first, as they come.
-    pub fn run(self, cx: &Context) -> Listing<Found> {
+    pub fn run(self, cx: &Context) -> Listing<EventRow> {
         if self.events.as_ref().is_some_and(Vec::is_empty) {
             return Listing::from_stream(stream::empty());
         }
         Listing::produce(cx, |cx, out| self.read(cx, out))
     }
 
-    async fn read(self, cx: Context, mut out: Out<Found>) -> Result<()> {
+    async fn read(self, cx: Context, mut out: Out<EventRow>) -> Result<()> {
         let reader = Reader { client: aaws::client!(&cx, aws_sdk_cloudtrail), key: self.key.clone(), window: self.window };
         let mut pace = Pace::default();
         let mut lookups: Vec<Pages> = self.values.iter().map(|value| Pages::of(value)).collect();
@@ -234,11 +234,11 @@ struct Reader {
 impl Reader {
     /// Asks for the next page of a lookup.
     async fn fill(&self, pages: &mut Pages) -> Result<()> {
-        let doing = || format!("look up the events with {} `{}`", self.key, pages.value);
+        let attempted = || format!("look up the events with {} `{}`", self.key, pages.value);
         let attribute = LookupAttribute::builder().attribute_key(self.key.clone()).attribute_value(&pages.value).build();
-        let attribute = attribute.map_err(|e| Error::Failed(format!("cannot {}: {e}", doing())))?;
+        let attribute = attribute.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
         let request = self.client.lookup_events().lookup_attributes(attribute).max_results(PAGE).set_next_token(pages.next.clone());
-        let answer = request.set_start_time(self.window.start()).set_end_time(self.window.end()).send().await.doing(doing)?;
+        let answer = request.set_start_time(self.window.start()).set_end_time(self.window.end()).send().await.context(attempted)?;
         pages.begun = true;
         pages.next = answer.next_token.filter(|t| !t.is_empty());
         pages.events = answer.events.unwrap_or_default().into();
@@ -296,12 +296,12 @@ impl Pace {
     async fn wait(&mut self, cx: &Context) -> bool {
         let wait = self.next.map(|next| next.saturating_duration_since(Instant::now()));
         if let Some(wait) = wait.filter(|w| !w.is_zero())
-            && !cx.stop().sleep(wait).await
+            && !cx.cancellation().sleep(wait).await
         {
             return false;
         }
         self.next = Some(Instant::now() + GAP);
-        !cx.stop().is_asked()
+        !cx.cancellation().is_cancelled()
     }
 }
 

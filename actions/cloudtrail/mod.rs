@@ -8,4 +8,4 @@ mod lookup;
 pub use discover_events::DiscoverEvents;
 pub use discover_resource_events::DiscoverResourceEvents;
 pub use discover_user_events::DiscoverUserEvents;
-pub use lookup::Found;
+pub use lookup::EventRow;

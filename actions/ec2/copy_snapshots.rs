@@ -2,9 +2,10 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::engine::poll::Looks;
+use aaws::Backoff;
 use aaws::{
-    Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When, async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
@@ -13,8 +14,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
 use super::kms::{self, VIA_EC2};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{once, presign, snapshots, tags};
@@ -128,10 +129,10 @@ impl Action for CopySnapshots {
         let region = aws_sdk_ec2::config::Region::new(self.target_region.clone());
         let there = aaws::client!(cx, aws_sdk_ec2, |config: aws_sdk_ec2::config::Builder| config.region(region));
         let key = match &self.kms_key_id {
-            Some(key) => Some(find::unless_stopped(cx, kms::check(cx, &self.target_region, key)).await?),
+            Some(key) => Some(lookup::cancellable(cx, kms::check(cx, &self.target_region, key)).await?),
             None => None,
         };
-        let sought = sources(cx, &here, self.snapshot_ids).await?;
+        let lookup = sources(cx, &here, self.snapshot_ids).await?;
         let copy = Copy {
             there,
             target_region: self.target_region,
@@ -142,26 +143,31 @@ impl Action for CopySnapshots {
             source_region: cx.region().to_owned(),
             places: Places::of(self.pending_limit),
         };
-        making::make(cx, sought, copy, self.details).await
+        making::make(cx, lookup, copy, self.details).await
     }
 }
 
-const ENCRYPTED: When = When::May("the snapshot or its copy is encrypted with a customer managed key");
+const ENCRYPTED: When = When::Likely("the snapshot or its copy is encrypted with a customer managed key");
 
 aaws::register!(CopySnapshots);
 
 /// Looks up the snapshots, also those of other accounts that are shared.
-async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Sought<Snapshot>>> {
+async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<Snapshot>>> {
     let ids: Vec<String> = ids.stream().try_collect().await?;
     let mut found: HashMap<String, Snapshot> = HashMap::new();
-    for some in ids.chunks(find::MOST_VALUES) {
-        let request =
-            ec2.describe_snapshots().filters(find::filter(Snapshot::FILTER, some)).max_results(find::PAGE).into_paginator().items().send();
-        let snapshots = async { request.try_collect().await.doing(|| "list the snapshots") };
-        let snapshots: Vec<Snapshot> = find::unless_stopped(cx, snapshots).await?;
+    for some in ids.chunks(lookup::MOST_VALUES) {
+        let request = ec2
+            .describe_snapshots()
+            .filters(lookup::filter(Snapshot::FILTER, some))
+            .max_results(lookup::PAGE)
+            .into_paginator()
+            .items()
+            .send();
+        let snapshots = async { request.try_collect().await.context(|| "list the snapshots") };
+        let snapshots: Vec<Snapshot> = lookup::cancellable(cx, snapshots).await?;
         found.extend(snapshots.into_iter().map(|s| (s.id().to_owned(), s)));
     }
-    Ok(find::in_order(ids, found))
+    Ok(lookup::in_order(ids, found))
 }
 
 struct Copy {
@@ -213,19 +219,19 @@ impl Places {
     /// Looks again and again, and frees the places of what has come to an end; says why when that cannot go on.
     async fn look(&self, cx: &Context, there: &Client) -> Error {
         let _alone = self.looking.lock().await;
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         loop {
-            if cx.stop().is_asked() {
+            if cx.cancellation().is_cancelled() {
                 return not_started();
             }
             // None are no request: the places are of copies that are only just being begun.
             let ids: Vec<String> = self.taken().keys().cloned().collect();
-            match looks.look(find::by_id::<Snapshot>(there, &ids, &[])).await {
+            match backoff.attempt(lookup::by_id::<Snapshot>(there, &ids, &[])).await {
                 Ok(Some(seen)) => self.taken().retain(|id, place| !ids.contains(id) || place.is_kept(seen.get(id))),
                 Ok(None) => {}
                 Err(e) => return e,
             }
-            if !looks.wait(cx).await {
+            if !backoff.wait(cx).await {
                 return not_started();
             }
         }
@@ -268,9 +274,9 @@ fn not_started() -> Error {
 
 #[async_trait]
 impl Maker for Copy {
-    type Source = Sought<Snapshot>;
+    type Source = Lookup<Snapshot>;
 
-    fn id(&self, snapshot: &Sought<Snapshot>) -> String {
+    fn id(&self, snapshot: &Lookup<Snapshot>) -> String {
         snapshot.id.clone()
     }
 
@@ -278,26 +284,26 @@ impl Maker for Copy {
         format!("copy to {}", self.target_region)
     }
 
-    fn plan(&self, sought: &Sought<Snapshot>) -> Option<String> {
-        let encrypted = self.encrypt || sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
+    fn plan(&self, lookup: &Lookup<Snapshot>) -> Option<String> {
+        let encrypted = self.encrypt || lookup.result.found().is_some_and(|s| s.encrypted() == Some(true));
         let how = if encrypted { "encrypted" } else { "encrypted only if that region encrypts by default" };
         Some(format!("a copy of it would be made in {}, {how}", self.target_region))
     }
 
-    fn verdict(&self, sought: &Sought<Snapshot>) -> Option<Outcome<String>> {
-        match &sought.found {
+    fn precheck(&self, lookup: &Lookup<Snapshot>) -> Option<Outcome<String>> {
+        match &lookup.result {
             // EC2 copies what is complete ("Copy an Amazon EBS snapshot", EBS user guide).
-            Found::There(snapshot) => match snapshot.state() {
+            LookupResult::Found(snapshot) => match snapshot.state() {
                 None | Some(SnapshotState::Completed) => None,
                 Some(state) => {
-                    Some(Outcome::Failed(Failure::last("IncorrectState", format!("it is not complete, but in the state `{state}`"))))
+                    Some(Outcome::Failed(Failure::permanent("IncorrectState", format!("it is not complete, but in the state `{state}`"))))
                 }
             },
-            Found::Missing => {
+            LookupResult::NotFound => {
                 let why = format!("it does not exist in {}, or is not shared with this account", self.source_region);
-                Some(Outcome::Failed(Failure::last("InvalidSnapshot.NotFound", why)))
+                Some(Outcome::Failed(Failure::permanent("InvalidSnapshot.NotFound", why)))
             }
-            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
+            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
         }
     }
 
@@ -305,19 +311,19 @@ impl Maker for Copy {
         self.wait
     }
 
-    async fn begin(&self, cx: &Context, sought: &Sought<Snapshot>) -> Result<String> {
+    async fn begin(&self, cx: &Context, lookup: &Lookup<Snapshot>) -> Result<String> {
         let place = self.places.get(cx, &self.there).await?;
-        let encrypted = sought.found.there().is_some_and(|s| s.encrypted() == Some(true));
+        let encrypted = lookup.result.found().is_some_and(|s| s.encrypted() == Some(true));
         let url = match encrypted && self.source_region != self.target_region {
             true => {
                 let (source, target) = (&self.source_region, &self.target_region);
-                Some(presign::copy_url(cx, source, target, &sought.id, self.encrypt, self.key.as_deref()).await?)
+                Some(presign::copy_url(cx, source, target, &lookup.id, self.encrypt, self.key.as_deref()).await?)
             }
             false => None,
         };
-        let own = if self.copy_tags { sought.found.there().map(|s| tags::own(s.tags())).unwrap_or_default() } else { Vec::new() };
-        let request = self.there.copy_snapshot().source_region(&self.source_region).source_snapshot_id(&sought.id);
-        let description = format!("{} of {}, copied by aaws ({})", sought.id, self.source_region, once::token());
+        let own = if self.copy_tags { lookup.result.found().map(|s| tags::own(s.tags())).unwrap_or_default() } else { Vec::new() };
+        let request = self.there.copy_snapshot().source_region(&self.source_region).source_snapshot_id(&lookup.id);
+        let description = format!("{} of {}, copied by aaws ({})", lookup.id, self.source_region, once::token());
         let request = request.description(&description);
         // Encryption cannot be taken away: of an encrypted snapshot this is not said, so that the default of the region holds.
         let request = request.set_encrypted(self.encrypt.then_some(true)).set_kms_key_id(self.key.clone());
@@ -326,11 +332,11 @@ impl Maker for Copy {
         let request = request.set_presigned_url(url).set_tag_specifications(tags::for_new(ResourceType::Snapshot, own));
         let send = || async {
             let answer = request.clone().customize().config_override(once::config()).send().await;
-            let made = answer.doing(|| format!("copy the snapshot `{}` to {}", sought.id, self.target_region))?;
-            made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", sought.id)))
+            let made = answer.context(|| format!("copy the snapshot `{}` to {}", lookup.id, self.target_region))?;
+            made.snapshot_id.ok_or_else(|| Error::Failed(format!("EC2 began a copy of `{}` without naming it", lookup.id)))
         };
         let look = || snapshots::described(&self.there, &description);
-        let id = once::make(cx, &format!("described as `{description}`"), send, look).await?;
+        let id = once::create_once(cx, &format!("described as `{description}`"), send, look).await?;
         self.places.take(&id, place);
         Ok(id)
     }

@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Found, Sought};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup, LookupResult};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{images, snapshots, tags};
@@ -53,7 +53,7 @@ impl Action for CreateImages {
                     ),
                 ],
             ),
-            DESCRIBE_IMAGES.when(When::May("`no_wait` is not given, or an answer is lost")),
+            DESCRIBE_IMAGES.when(When::Likely("`no_wait` is not given, or an answer is lost")),
         ],
         rules: &[],
         examples: &[
@@ -83,8 +83,8 @@ impl Action for CreateImages {
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Instance>(cx, &ec2, self.instance_ids).await?;
-        making::make(cx, sought, Shoot { ec2, reboot: self.reboot, wait: !self.no_wait }, self.details).await
+        let lookup = lookup::look_up::<Instance>(cx, &ec2, self.instance_ids).await?;
+        making::make(cx, lookup, Shoot { ec2, reboot: self.reboot, wait: !self.no_wait }, self.details).await
     }
 }
 
@@ -98,9 +98,9 @@ struct Shoot {
 
 #[async_trait]
 impl Maker for Shoot {
-    type Source = Sought<Instance>;
+    type Source = Lookup<Instance>;
 
-    fn id(&self, instance: &Sought<Instance>) -> String {
+    fn id(&self, instance: &Lookup<Instance>) -> String {
         instance.id.clone()
     }
 
@@ -108,8 +108,8 @@ impl Maker for Shoot {
         "make an image of".into()
     }
 
-    fn plan(&self, sought: &Sought<Instance>) -> Option<String> {
-        let state = sought.found.there().and_then(|i| i.state()).and_then(|s| s.name());
+    fn plan(&self, lookup: &Lookup<Instance>) -> Option<String> {
+        let state = lookup.result.found().and_then(|i| i.state()).and_then(|s| s.name());
         Some(
             match (state, self.reboot) {
                 (Some(InstanceStateName::Stopped), _) => "an image of it would be made; it is stopped, and would stay so",
@@ -120,12 +120,12 @@ impl Maker for Shoot {
         )
     }
 
-    fn verdict(&self, sought: &Sought<Instance>) -> Option<Outcome<String>> {
-        let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::last(code, why)));
-        let instance = match &sought.found {
-            Found::There(instance) => instance,
-            Found::Missing => return failed("InvalidInstanceID.NotFound", "it does not exist".into()),
-            Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+    fn precheck(&self, lookup: &Lookup<Instance>) -> Option<Outcome<String>> {
+        let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::permanent(code, why)));
+        let instance = match &lookup.result {
+            LookupResult::Found(instance) => instance,
+            LookupResult::NotFound => return failed("InvalidInstanceID.NotFound", "it does not exist".into()),
+            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
         };
         if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
             return failed("Unsupported", "its root is an instance store: EC2 makes no image of it".into());
@@ -142,8 +142,8 @@ impl Maker for Shoot {
         self.wait
     }
 
-    async fn begin(&self, cx: &Context, instance: &Sought<Instance>) -> Result<String> {
-        let own = instance.found.there().map(|i| tags::own(i.tags())).unwrap_or_default();
+    async fn begin(&self, cx: &Context, instance: &Lookup<Instance>) -> Result<String> {
+        let own = instance.result.found().map(|i| tags::own(i.tags())).unwrap_or_default();
         let name = images::new_name(&instance.id);
         let description = format!("{}, made by aaws", instance.id);
         images::begin(cx, &self.ec2, &instance.id, &name, description, !self.reboot, own).await

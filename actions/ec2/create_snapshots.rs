@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
 use super::making::{self, Maker, Row};
 use super::snapshots::{self, CREATE_SNAPSHOT};
 use super::tags;
@@ -33,7 +33,7 @@ impl Action for CreateSnapshots {
     const META: Meta = Meta {
         path: "ec2/create_snapshots",
         effect: Effect::Create,
-        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::May("`no_wait` is not given, or an answer is lost"))],
+        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::Likely("`no_wait` is not given, or an answer is lost"))],
         rules: &[],
         examples: &[
             Example {
@@ -61,8 +61,8 @@ impl Action for CreateSnapshots {
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Volume>(cx, &ec2, self.volume_ids).await?;
-        making::make(cx, sought, Take { ec2, wait: !self.no_wait }, self.details).await
+        let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
+        making::make(cx, lookup, Take { ec2, wait: !self.no_wait }, self.details).await
     }
 }
 
@@ -75,9 +75,9 @@ struct Take {
 
 #[async_trait]
 impl Maker for Take {
-    type Source = Sought<Volume>;
+    type Source = Lookup<Volume>;
 
-    fn id(&self, volume: &Sought<Volume>) -> String {
+    fn id(&self, volume: &Lookup<Volume>) -> String {
         volume.id.clone()
     }
 
@@ -85,15 +85,15 @@ impl Maker for Take {
         "take a snapshot of".into()
     }
 
-    fn plan(&self, _: &Sought<Volume>) -> Option<String> {
+    fn plan(&self, _: &Lookup<Volume>) -> Option<String> {
         Some("a snapshot of it would be taken".into())
     }
 
-    fn verdict(&self, volume: &Sought<Volume>) -> Option<Outcome<String>> {
-        match &volume.found {
-            Found::There(_) => None,
-            Found::Missing => Some(Outcome::Failed(Failure::last("InvalidVolume.NotFound", "it does not exist"))),
-            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
+    fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome<String>> {
+        match &volume.result {
+            LookupResult::Found(_) => None,
+            LookupResult::NotFound => Some(Outcome::Failed(Failure::permanent("InvalidVolume.NotFound", "it does not exist"))),
+            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
         }
     }
 
@@ -101,8 +101,8 @@ impl Maker for Take {
         self.wait
     }
 
-    async fn begin(&self, cx: &Context, volume: &Sought<Volume>) -> Result<String> {
-        let own = volume.found.there().map(|v| tags::own(v.tags())).unwrap_or_default();
+    async fn begin(&self, cx: &Context, volume: &Lookup<Volume>) -> Result<String> {
+        let own = volume.result.found().map(|v| tags::own(v.tags())).unwrap_or_default();
         snapshots::begin(cx, &self.ec2, &volume.id, format!("{}, taken by aaws", volume.id), own).await
     }
 

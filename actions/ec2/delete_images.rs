@@ -8,7 +8,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates, Uses};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
@@ -87,23 +87,23 @@ impl Action for DeleteImages {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Image>(cx, &ec2, self.image_ids).await?;
-        let there: Vec<&Image> = sought.iter().filter_map(|s| s.found.there()).collect();
-        let uses = find::unless_stopped(cx, related::uses(cx, &ec2, &there)).await?;
+        let lookup = lookup::look_up::<Image>(cx, &ec2, self.image_ids).await?;
+        let there: Vec<&Image> = lookup.iter().filter_map(|s| s.result.found()).collect();
+        let uses = lookup::cancellable(cx, related::uses(cx, &ec2, &there)).await?;
         let mut snapshots = Vec::new();
         if self.include_snapshots {
-            snapshots = find::unless_stopped(cx, snapshots_behind(&ec2, &there)).await?;
+            snapshots = lookup::cancellable(cx, snapshots_behind(&ec2, &there)).await?;
         }
         let rules = Rules { referenced: self.referenced, shared: self.shared };
-        let verdicts: Vec<_> = sought.iter().map(|s| rules.verdict(s, &uses)).collect();
-        let going = sought.iter().zip(&verdicts).filter(|(s, verdict)| s.found.there().is_some() && verdict.is_none());
+        let prechecks: Vec<_> = lookup.iter().map(|s| rules.precheck(s, &uses)).collect();
+        let going = lookup.iter().zip(&prechecks).filter(|(s, precheck)| s.result.found().is_some() && precheck.is_none());
         let going: BTreeSet<String> = going.map(|(s, _)| s.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
         snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going));
         let fates = Fates::of(going);
-        let images = sought.into_iter().zip(verdicts).map(|(sought, verdict)| {
-            let plan = sought.found.there().map(|image| plan(image, &uses)).unwrap_or_default();
-            Target::Image { id: sought.id, plan, verdict }
+        let images = lookup.into_iter().zip(prechecks).map(|(lookup, precheck)| {
+            let plan = lookup.result.found().map(|image| plan(image, &uses)).unwrap_or_default();
+            Target::Image { id: lookup.id, plan, precheck }
         });
         let targets: Vec<_> = images.chain(snapshots.into_iter().map(Target::Snapshot)).collect();
         let remove = Remove { ec2, fates: Arc::new(fates) };
@@ -120,14 +120,14 @@ struct Rules {
 }
 
 impl Rules {
-    fn verdict(&self, sought: &Sought<Image>, uses: &HashMap<String, Uses>) -> Option<Outcome> {
-        match &sought.found {
-            Found::There(image) => {
-                let uses = uses.get(&sought.id).cloned().unwrap_or_default();
-                related::image_verdict(image, &uses, self.referenced, self.shared)
+    fn precheck(&self, lookup: &Lookup<Image>, uses: &HashMap<String, Uses>) -> Option<Outcome> {
+        match &lookup.result {
+            LookupResult::Found(image) => {
+                let uses = uses.get(&lookup.id).cloned().unwrap_or_default();
+                related::image_precheck(image, &uses, self.referenced, self.shared)
             }
-            Found::Missing => Some(Outcome::Unchanged("it is none of the images of this account in this region".into())),
-            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
+            LookupResult::NotFound => Some(Outcome::Unchanged("it is none of the images of this account in this region".into())),
+            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
         }
     }
 }
@@ -150,16 +150,16 @@ pub(super) struct Behind {
     /// The images that have to be gone before it.
     pub images: BTreeSet<String>,
     /// What becomes of it whatever becomes of them.
-    pub verdict: Option<Outcome>,
+    pub precheck: Option<Outcome>,
 }
 
 impl Behind {
     /// It stays when an image stays that it is behind: all but these do.
     fn stay_behind_what_stays(&mut self, going: &BTreeSet<String>) {
-        if self.verdict.is_none()
+        if self.precheck.is_none()
             && let Some(image) = self.images.iter().find(|image| !going.contains(*image))
         {
-            self.verdict = Some(Outcome::Skipped(format!("kept: it is also behind {image}, which stays")));
+            self.precheck = Some(Outcome::Skipped(format!("kept: it is also behind {image}, which stays")));
         }
     }
 }
@@ -176,24 +176,24 @@ pub(super) async fn snapshots_behind(ec2: &Client, images: &[&Image]) -> Result<
             seen.entry(snapshot.to_owned()).or_default().insert(image.id().to_owned());
         }
     }
-    let (users, known) = futures::try_join!(related::users(ec2, &order), find::by_id::<Snapshot>(ec2, &order, &[]))?;
+    let (users, known) = futures::try_join!(related::users(ec2, &order), lookup::by_id::<Snapshot>(ec2, &order, &[]))?;
     let there: Vec<String> = order.iter().filter(|id| known.contains_key(id.as_str())).cloned().collect();
     let locks = related::locks(ec2, &there).await?;
     let behind = |id: String| {
         let mut images = seen.remove(&id).unwrap_or_default();
         images.extend(users.get(&id).into_iter().flatten().cloned());
-        let verdict = match known.get(&id) {
+        let precheck = match known.get(&id) {
             Some(snapshot) => related::kept(snapshot).or_else(|| locks.get(&id).cloned()).map(Outcome::Skipped),
             // It is gone, or somebody else's, and then not for us to delete.
             None => Some(Outcome::Unchanged("it is none of the snapshots of this account".into())),
         };
-        Behind { id, images, verdict }
+        Behind { id, images, precheck }
     };
     Ok(order.into_iter().map(behind).collect())
 }
 
 enum Target {
-    Image { id: String, plan: String, verdict: Option<Outcome> },
+    Image { id: String, plan: String, precheck: Option<Outcome> },
     Snapshot(Behind),
 }
 
@@ -227,9 +227,9 @@ impl Change for Remove {
         })
     }
 
-    fn verdict(&self, target: &Target) -> Option<Outcome> {
+    fn precheck(&self, target: &Target) -> Option<Outcome> {
         match target {
-            Target::Image { verdict, .. } | Target::Snapshot(Behind { verdict, .. }) => verdict.clone(),
+            Target::Image { precheck, .. } | Target::Snapshot(Behind { precheck, .. }) => precheck.clone(),
         }
     }
 

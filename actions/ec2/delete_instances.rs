@@ -3,11 +3,11 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aaws::engine::poll::{Patience, until};
 use aaws::{
-    Action, Call, Context, Doing, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Status, Steps, Told, Undo, When,
-    async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, OrPlan, Outcome, Result, Status, Steps, Undo,
+    When, async_trait,
 };
+use aaws::{OnCancel, poll_until};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, DeviceType, Image, Instance, InstanceAttributeName, InstanceLifecycleType, InstanceStateName, Snapshot, Volume,
@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::addresses::{self, Owner};
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
 use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates};
 use super::{delete_images, images, snapshots, tags, volumes, wait};
 
@@ -139,7 +139,7 @@ impl Action for DeleteInstances {
                     Grant::new("ec2:StartInstances", INSTANCES),
                     // EBS attaches such volumes in the caller's name (EBS user guide, "Amazon EBS encryption requirements").
                     Grant::new("kms:CreateGrant", &["arn:${Partition}:kms:${Region}:${Account}:key/*"])
-                        .when(When::If("a volume of the instance is encrypted with a customer managed key"))
+                        .when(When::Rare("a volume of the instance is encrypted with a customer managed key"))
                         .condition("Bool", "kms:GrantIsForAWSResource", "true"),
                 ],
             )
@@ -181,40 +181,40 @@ impl Action for DeleteInstances {
         ],
     };
 
-    type Output = Told<Left>;
+    type Output = OrPlan<Left>;
 
-    async fn run(self, cx: &Context) -> Result<Told<Left>> {
+    async fn run(self, cx: &Context) -> Result<OrPlan<Left>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let options = Options { final_image: self.final_image, lift: self.disable_protections, auto_scaling: self.auto_scaling };
-        let sought = find::seek::<Instance>(cx, &ec2, self.instance_ids).await?;
-        let machines = find::unless_stopped(cx, machines(cx, &ec2, sought, &options)).await?;
+        let options = TerminateOptions { final_image: self.final_image, lift: self.disable_protections, auto_scaling: self.auto_scaling };
+        let lookup = lookup::look_up::<Instance>(cx, &ec2, self.instance_ids).await?;
+        let machines = lookup::cancellable(cx, machines(cx, &ec2, lookup, &options)).await?;
         let doomed: Vec<&Instance> = machines.iter().filter_map(|m| m.found.as_deref()).collect();
-        let mut dependents = find::unless_stopped(cx, dependents(cx, &ec2, &doomed, &self.include)).await?;
+        let mut dependents = lookup::cancellable(cx, dependents(cx, &ec2, &doomed, &self.include)).await?;
 
-        let going: BTreeSet<String> = machines.iter().filter(|m| m.found.is_some() && m.verdict.is_none()).map(|m| m.id.clone()).collect();
+        let going: BTreeSet<String> = machines.iter().filter(|m| m.found.is_some() && m.precheck.is_none()).map(|m| m.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
         stay_with_what_stays(&mut dependents, &going);
-        let images = dependents.iter().filter(|d| d.kind == Kind::Image && d.verdict.is_none()).map(|d| d.id.clone());
+        let images = dependents.iter().filter(|d| d.kind == DependentKind::Image && d.precheck.is_none()).map(|d| d.id.clone());
         let fates = Fates::of(going.into_iter().chain(images));
-        let kinds: HashMap<String, Kind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
+        let kinds: HashMap<String, DependentKind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
         let targets = machines.into_iter().map(|m| Target::Machine(Box::new(m))).chain(dependents.into_iter().map(Target::Dependent));
         let targets: Vec<Result<Target>> = targets.map(Ok).collect();
-        let settled = cx.change_in_steps(stream::iter(targets), Terminate { ec2, options, fates }).await?.settled();
+        let settled = cx.change_in_steps(stream::iter(targets), Terminate { ec2, options, fates }).await?.results();
         let records: Vec<_> = settled.map_ok(|s| s.record).try_collect().await?;
         if cx.dry_run() {
-            return Ok(Told::Planned(records));
+            return Ok(OrPlan::Planned(records));
         }
         let mut left = Left::default();
         for record in records.into_iter().filter(|r| matches!(r.status, Status::Failed | Status::Skipped)) {
             let list = match kinds.get(&record.item) {
                 None => &mut left.instances,
-                Some(Kind::Volume) => &mut left.volumes,
-                Some(Kind::Image) => &mut left.images,
-                Some(Kind::Snapshot) => &mut left.snapshots,
+                Some(DependentKind::Volume) => &mut left.volumes,
+                Some(DependentKind::Image) => &mut left.images,
+                Some(DependentKind::Snapshot) => &mut left.snapshots,
             };
             list.push(record.item);
         }
-        Ok(Told::Done(left))
+        Ok(OrPlan::Done(left))
     }
 }
 
@@ -222,7 +222,7 @@ const INSTANCE: &str = "arn:${Partition}:ec2:${Region}:${Account}:instance/${ins
 
 aaws::register!(DeleteInstances);
 
-struct Options {
+struct TerminateOptions {
     final_image: bool,
     lift: bool,
     auto_scaling: bool,
@@ -231,7 +231,7 @@ struct Options {
 /// An instance to terminate.
 struct Machine {
     id: String,
-    /// None when there is no such instance, or it was given before.
+    /// None when there is no such instance, or duplicate id.
     found: Option<Box<Instance>>,
     ran: bool,
     /// Whether it was being stopped.
@@ -240,11 +240,11 @@ struct Machine {
     protected: bool,
     /// Whether it is protected against being stopped.
     stop_protected: bool,
-    verdict: Option<Outcome>,
+    precheck: Option<Outcome>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum DependentKind {
     Volume,
     Image,
     Snapshot,
@@ -252,7 +252,7 @@ enum Kind {
 
 /// Something that goes when its instances are gone.
 struct Dependent {
-    kind: Kind,
+    kind: DependentKind,
     id: String,
     /// The instances that have to be terminated before.
     owners: BTreeSet<String>,
@@ -261,7 +261,7 @@ struct Dependent {
     /// Whether a volume is deleted by EC2 itself, with its instance.
     goes_with: bool,
     /// What becomes of it whatever becomes of them.
-    verdict: Option<Outcome>,
+    precheck: Option<Outcome>,
 }
 
 impl Dependent {
@@ -281,10 +281,10 @@ impl Dependent {
 fn stay_with_what_stays(dependents: &mut [Dependent], instances: &BTreeSet<String>) {
     let mut images = BTreeSet::new();
     for dependent in dependents {
-        if dependent.verdict.is_none() {
-            dependent.verdict = dependent.stays_with(instances, &images).map(Outcome::Skipped);
+        if dependent.precheck.is_none() {
+            dependent.precheck = dependent.stays_with(instances, &images).map(Outcome::Skipped);
         }
-        if dependent.kind == Kind::Image && dependent.verdict.is_none() {
+        if dependent.kind == DependentKind::Image && dependent.precheck.is_none() {
             images.insert(dependent.id.clone());
         }
     }
@@ -296,21 +296,21 @@ enum Target {
 }
 
 /// Looks at the instances: their states, and whether they are protected.
-async fn machines(cx: &Context, ec2: &Client, sought: Vec<Sought<Instance>>, options: &Options) -> Result<Vec<Machine>> {
-    let looked = sought.into_iter().map(|sought| machine(ec2, sought, options));
+async fn machines(cx: &Context, ec2: &Client, lookup: Vec<Lookup<Instance>>, options: &TerminateOptions) -> Result<Vec<Machine>> {
+    let looked = lookup.into_iter().map(|lookup| machine(ec2, lookup, options));
     stream::iter(looked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
 }
 
-async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> Result<Machine> {
-    let Sought { id, found } = sought;
+async fn machine(ec2: &Client, lookup: Lookup<Instance>, options: &TerminateOptions) -> Result<Machine> {
+    let Lookup { id, result } = lookup;
     let without = |id, why: &str| {
-        let verdict = Some(Outcome::Unchanged(why.to_owned()));
-        Ok(Machine { id, found: None, ran: false, stopping: false, protected: false, stop_protected: false, verdict })
+        let precheck = Some(Outcome::Unchanged(why.to_owned()));
+        Ok(Machine { id, found: None, ran: false, stopping: false, protected: false, stop_protected: false, precheck })
     };
-    let instance = match found {
-        Found::There(instance) => instance,
-        Found::Missing => return without(id, "it does not exist"),
-        Found::Repeated => return without(id, "it was given before"),
+    let instance = match result {
+        LookupResult::Found(instance) => instance,
+        LookupResult::NotFound => return without(id, "it does not exist"),
+        LookupResult::Duplicate => return without(id, "duplicate id"),
     };
     let state = instance.state().and_then(|s| s.name()).cloned();
     if matches!(state, Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown)) {
@@ -318,13 +318,13 @@ async fn machine(ec2: &Client, sought: Sought<Instance>, options: &Options) -> R
     }
     let ran = matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending));
     let stopping = state == Some(InstanceStateName::Stopping);
-    let (protected, stop_protected, verdict) = match protections(ec2, &id).await {
+    let (protected, stop_protected, precheck) = match protections(ec2, &id).await {
         Ok((termination, stop)) => (termination, stop, refusal(&instance, options, ran, termination, stop)),
         Err(e) if e.is_fatal() => return Err(e),
         // Nothing is terminated of which it is not known whether it is protected; the others are.
         Err(e) => (false, false, Some(Failure::from(&e))),
     };
-    Ok(Machine { id, found: Some(instance), ran, stopping, protected, stop_protected, verdict: verdict.map(Outcome::Failed) })
+    Ok(Machine { id, found: Some(instance), ran, stopping, protected, stop_protected, precheck: precheck.map(Outcome::Failed) })
 }
 
 /// Whether an instance is protected against being terminated, and against being stopped. The second keeps it from being terminated, too (EC2 user
@@ -338,40 +338,40 @@ async fn protections(ec2: &Client, instance: &str) -> Result<(bool, bool)> {
 /// DescribeInstances does not tell of protections.
 async fn is_set(ec2: &Client, instance: &str, attribute: InstanceAttributeName) -> Result<bool> {
     let request = ec2.describe_instance_attribute().instance_id(instance).attribute(attribute).send();
-    let answer = request.await.doing(|| format!("ask whether the instance `{instance}` is protected"))?;
+    let answer = request.await.context(|| format!("ask whether the instance `{instance}` is protected"))?;
     let value = answer.disable_api_termination().or(answer.disable_api_stop());
     Ok(value.and_then(AttributeBooleanValue::value).unwrap_or_default())
 }
 
 /// Why an instance is not to be terminated.
-fn refusal(instance: &Instance, options: &Options, ran: bool, protected: bool, stop_protected: bool) -> Option<Failure> {
+fn refusal(instance: &Instance, options: &TerminateOptions, ran: bool, protected: bool, stop_protected: bool) -> Option<Failure> {
     if let Some(group) = tags::value(instance.tags(), tags::AUTO_SCALING_GROUP) {
         if !options.auto_scaling {
             let why =
                 format!("it belongs to the Auto Scaling group `{group}`, which launches another: give `auto_scaling` if that is meant");
-            return Some(Failure::last("AutoScaling", why));
+            return Some(Failure::permanent("AutoScaling", why));
         }
         // A stopped instance counts as unhealthy, and the group terminates it, perhaps before there is an image.
         if options.final_image && ran {
             let why =
                 format!("the Auto Scaling group `{group}` terminates it as soon as it is stopped for the final image: detach it first");
-            return Some(Failure::last("AutoScaling", why));
+            return Some(Failure::permanent("AutoScaling", why));
         }
     }
     if instance.operator().and_then(|o| o.managed()) == Some(true) {
         let who = instance.operator().and_then(|o| o.principal()).unwrap_or("an AWS service");
-        return Some(Failure::last("Managed", format!("it is managed by {who}: delete it there")));
+        return Some(Failure::permanent("Managed", format!("it is managed by {who}: delete it there")));
     }
     if protected && !options.lift {
-        return Some(Failure::last("Protected", "it is protected against being terminated: give `disable_protections` to lift that"));
+        return Some(Failure::permanent("Protected", "it is protected against being terminated: give `disable_protections` to lift that"));
     }
     if stop_protected && !options.lift {
         let why = "it is protected against being stopped, and so against being terminated: give `disable_protections` to lift that";
-        return Some(Failure::last("Protected", why));
+        return Some(Failure::permanent("Protected", why));
     }
     if options.final_image && instance.root_device_type() == Some(&DeviceType::InstanceStore) {
         let why = "its root is an instance store: no image of it can be made, so it is not terminated";
-        return Some(Failure::last("Unsupported", why));
+        return Some(Failure::permanent("Unsupported", why));
     }
     None
 }
@@ -388,21 +388,21 @@ async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include
     }
     let mut behind = BTreeMap::new();
     if wants(Related::Image) {
-        let images: Vec<Image> = find::with_values(ec2, "source-instance-id", &ids, &[]).try_collect().await?;
+        let images: Vec<Image> = lookup::with_values(ec2, "source-instance-id", &ids, &[]).try_collect().await?;
         let images: Vec<&Image> = images.iter().collect();
         let uses = related::uses(cx, ec2, &images).await?;
         for image in &images {
             let owners = image.source_instance_id().map(str::to_owned).into_iter().collect();
             let uses = uses.get(image.id()).cloned().unwrap_or_default();
-            let verdict = related::image_verdict(image, &uses, false, false);
+            let precheck = related::image_precheck(image, &uses, false, false);
             let id = image.id().to_owned();
-            found.push(Dependent { kind: Kind::Image, id, owners, images: BTreeSet::new(), goes_with: false, verdict });
+            found.push(Dependent { kind: DependentKind::Image, id, owners, images: BTreeSet::new(), goes_with: false, precheck });
         }
         let owner: HashMap<&str, &str> = images.iter().filter_map(|i| Some((i.id(), i.source_instance_id()?))).collect();
         for snapshot in delete_images::snapshots_behind(ec2, &images).await? {
             let owners = snapshot.images.iter().filter_map(|i| owner.get(i.as_str())).map(|i| (*i).to_owned()).collect();
-            let delete_images::Behind { id, images, verdict } = snapshot;
-            behind.insert(id.clone(), Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, verdict });
+            let delete_images::Behind { id, images, precheck } = snapshot;
+            behind.insert(id.clone(), Dependent { kind: DependentKind::Snapshot, id, owners, images, goes_with: false, precheck });
         }
     }
     if wants(Related::Snapshot) {
@@ -410,7 +410,7 @@ async fn dependents(cx: &Context, ec2: &Client, instances: &[&Instance], include
             match behind.get_mut(&snapshot.id) {
                 Some(known) => {
                     known.owners.extend(snapshot.owners);
-                    known.verdict = known.verdict.take().or(snapshot.verdict);
+                    known.precheck = known.precheck.take().or(snapshot.precheck);
                 }
                 None => drop(behind.insert(snapshot.id.clone(), snapshot)),
             }
@@ -432,15 +432,15 @@ struct Attached {
 
 impl Attached {
     fn dependent(&self, id: &str) -> Dependent {
-        let verdict = self.kept.clone().map(Outcome::Skipped);
+        let precheck = self.kept.clone().map(Outcome::Skipped);
         let (id, owners) = (id.to_owned(), self.hosts.clone());
-        Dependent { kind: Kind::Volume, id, owners, images: BTreeSet::new(), goes_with: self.goes_with, verdict }
+        Dependent { kind: DependentKind::Volume, id, owners, images: BTreeSet::new(), goes_with: self.goes_with, precheck }
     }
 }
 
 /// The volumes attached to the instances, by their ids.
 async fn attached(ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<BTreeMap<String, Attached>> {
-    let volumes: Vec<Volume> = find::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
+    let volumes: Vec<Volume> = lookup::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
     let attached = |volume: Volume| {
         let id = volume.id().to_owned();
         let hosts: BTreeSet<String> = volume.attachments().iter().filter_map(|a| a.instance_id()).map(str::to_owned).collect();
@@ -475,7 +475,7 @@ fn goes_with(instance: &Instance, volume: &str) -> bool {
 /// The snapshots that were taken of these volumes.
 async fn snapshots_of(ec2: &Client, volumes: &BTreeMap<String, Attached>) -> Result<Vec<Dependent>> {
     let of: Vec<String> = volumes.keys().cloned().collect();
-    let taken: Vec<Snapshot> = find::with_values(ec2, "volume-id", &of, &[]).try_collect().await?;
+    let taken: Vec<Snapshot> = lookup::with_values(ec2, "volume-id", &of, &[]).try_collect().await?;
     let ids: Vec<String> = taken.iter().map(|s| s.id().to_owned()).collect();
     let (users, locks) = futures::try_join!(related::users(ec2, &ids), related::locks(ec2, &ids))?;
     let snapshot = |snapshot: Snapshot| {
@@ -489,14 +489,14 @@ async fn snapshots_of(ec2: &Client, volumes: &BTreeMap<String, Attached>) -> Res
             .or(needed);
         let owners = volume.map(|v| v.hosts.clone()).unwrap_or_default();
         let images = users.get(&id).cloned().unwrap_or_default();
-        Dependent { kind: Kind::Snapshot, id, owners, images, goes_with: false, verdict: kept.map(Outcome::Skipped) }
+        Dependent { kind: DependentKind::Snapshot, id, owners, images, goes_with: false, precheck: kept.map(Outcome::Skipped) }
     };
     Ok(taken.into_iter().map(snapshot).collect())
 }
 
 /// Something that was done to an instance before it was terminated.
 #[derive(Debug, Serialize)]
-enum Step {
+enum TerminateStep {
     /// A protection was lifted.
     Lift { instance: String, protection: Protection },
     /// A running instance was stopped.
@@ -511,23 +511,25 @@ enum Protection {
     Stop,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for TerminateStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Lift { instance, protection: Protection::Termination } => {
+            TerminateStep::Lift { instance, protection: Protection::Termination } => {
                 write!(f, "lift the protection of {instance} against being terminated")
             }
-            Step::Lift { instance, protection: Protection::Stop } => write!(f, "lift the protection of {instance} against being stopped"),
-            Step::Stop { instance } => write!(f, "stop {instance}"),
-            Step::Image { instance, image: Some(image), .. } => write!(f, "make the image {image} of {instance}"),
-            Step::Image { instance, name, image: None } => write!(f, "make an image of {instance} (named {name})"),
+            TerminateStep::Lift { instance, protection: Protection::Stop } => {
+                write!(f, "lift the protection of {instance} against being stopped")
+            }
+            TerminateStep::Stop { instance } => write!(f, "stop {instance}"),
+            TerminateStep::Image { instance, image: Some(image), .. } => write!(f, "make the image {image} of {instance}"),
+            TerminateStep::Image { instance, name, image: None } => write!(f, "make an image of {instance} (named {name})"),
         }
     }
 }
 
 struct Terminate {
     ec2: Client,
-    options: Options,
+    options: TerminateOptions,
     fates: Fates,
 }
 
@@ -535,7 +537,7 @@ struct Terminate {
 impl Steps for Terminate {
     type Item = Target;
     type Done = ();
-    type Step = Step;
+    type Step = TerminateStep;
 
     fn id(&self, target: &Target) -> String {
         match target {
@@ -560,14 +562,14 @@ impl Steps for Terminate {
         })
     }
 
-    fn verdict(&self, target: &Target) -> Option<Outcome> {
+    fn precheck(&self, target: &Target) -> Option<Outcome> {
         match target {
-            Target::Machine(machine) => machine.verdict.clone(),
-            Target::Dependent(dependent) => dependent.verdict.clone(),
+            Target::Machine(machine) => machine.precheck.clone(),
+            Target::Dependent(dependent) => dependent.precheck.clone(),
         }
     }
 
-    async fn run(&self, cx: &Context, target: &Target, undo: &mut Undo<Step>) -> Result<Outcome> {
+    async fn run(&self, cx: &Context, target: &Target, undo: &mut Undo<TerminateStep>) -> Result<Outcome> {
         match target {
             Target::Machine(machine) => {
                 let outcome = self.terminate(cx, machine, undo).await;
@@ -582,11 +584,11 @@ impl Steps for Terminate {
         }
     }
 
-    async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
+    async fn undo(&self, cx: &Context, step: &TerminateStep) -> Result<()> {
         match step {
-            Step::Lift { instance, protection } => self.protect(instance, *protection, true).await,
-            Step::Stop { instance } => self.start_again(cx, instance).await,
-            Step::Image { instance, name, image } => self.remove_image(instance, name, image.as_deref()).await,
+            TerminateStep::Lift { instance, protection } => self.protect(instance, *protection, true).await,
+            TerminateStep::Stop { instance } => self.start_again(cx, instance).await,
+            TerminateStep::Image { instance, name, image } => self.remove_image(instance, name, image.as_deref()).await,
         }
     }
 }
@@ -596,7 +598,7 @@ fn list(ids: &BTreeSet<String>) -> String {
 }
 
 impl Machine {
-    fn plan(&self, options: &Options) -> String {
+    fn plan(&self, options: &TerminateOptions) -> String {
         let mut parts = Vec::new();
         if options.final_image {
             parts.push(if self.ran { "it would be stopped, and an image of it made" } else { "an image of it would be made" }.to_owned());
@@ -626,11 +628,11 @@ fn warnings(instance: &Instance) -> Vec<String> {
 }
 
 impl Terminate {
-    async fn terminate(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<Outcome> {
+    async fn terminate(&self, cx: &Context, machine: &Machine, undo: &mut Undo<TerminateStep>) -> Result<Outcome> {
         let id = &machine.id;
         machine.found.as_deref().map(warnings).unwrap_or_default().iter().for_each(|w| tracing::warn!("`{id}`: {w}"));
         if machine.stop_protected {
-            undo.push(Step::Lift { instance: id.clone(), protection: Protection::Stop });
+            undo.push(TerminateStep::Lift { instance: id.clone(), protection: Protection::Stop });
             self.protect(id, Protection::Stop, false).await?;
         }
         let mut image = None;
@@ -638,12 +640,12 @@ impl Terminate {
             image = Some(self.image(cx, machine, undo).await?);
         }
         if machine.protected {
-            undo.push(Step::Lift { instance: id.clone(), protection: Protection::Termination });
+            undo.push(TerminateStep::Lift { instance: id.clone(), protection: Protection::Termination });
             self.protect(id, Protection::Termination, false).await?;
         }
         let kept = image.map(|image| format!("its final image is {image}"));
         let request = self.ec2.terminate_instances().instance_ids(id).send();
-        if let Err(e) = request.await.doing(|| format!("terminate the instance `{id}`")) {
+        if let Err(e) = request.await.context(|| format!("terminate the instance `{id}`")) {
             match self.doubt(&e, id).await {
                 Doubt::Refused => return Err(e),
                 Doubt::Going => {}
@@ -657,21 +659,21 @@ impl Terminate {
         }
         // It cannot be brought back from here on.
         undo.clear();
-        if let Err(e) = wait::instance_is(cx, &self.ec2, id, InstanceStateName::Terminated, Patience::UntilStopped).await {
+        if let Err(e) = wait::instance_is(cx, &self.ec2, id, InstanceStateName::Terminated, OnCancel::Stop).await {
             return Ok(failed("NotAwaited", format!("its termination was begun and goes on: {e}"), kept));
         }
         Ok(Outcome::Done((), kept))
     }
 
     /// What was done to an instance before it was to be terminated, but for its image.
-    fn changed(&self, machine: &Machine) -> Vec<Step> {
-        let lift = |protection| Step::Lift { instance: machine.id.clone(), protection };
+    fn changed(&self, machine: &Machine) -> Vec<TerminateStep> {
+        let lift = |protection| TerminateStep::Lift { instance: machine.id.clone(), protection };
         let mut steps = Vec::new();
         if machine.stop_protected {
             steps.push(lift(Protection::Stop));
         }
         if self.options.final_image && machine.ran {
-            steps.push(Step::Stop { instance: machine.id.clone() });
+            steps.push(TerminateStep::Stop { instance: machine.id.clone() });
         }
         if machine.protected {
             steps.push(lift(Protection::Termination));
@@ -681,12 +683,12 @@ impl Terminate {
 
     /// What became of a request to terminate that was answered with an error: the answer may have been lost.
     async fn doubt(&self, error: &Error, id: &str) -> Doubt {
-        let refused = !error.is_unclear();
+        let refused = !error.is_ambiguous();
         for look in 0..if refused { 1 } else { DOUBTS } {
             if look > 0 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let seen = match find::one::<Instance>(&self.ec2, id).await {
+            let seen = match lookup::one::<Instance>(&self.ec2, id).await {
                 Ok(seen) => seen,
                 // It was clearly refused, and an error of a look makes no doubt of that.
                 Err(_) if refused => return Doubt::Refused,
@@ -701,17 +703,17 @@ impl Terminate {
     }
 
     /// Makes an image of an instance that is stopped for it, and awaits it.
-    async fn image(&self, cx: &Context, machine: &Machine, undo: &mut Undo<Step>) -> Result<String> {
+    async fn image(&self, cx: &Context, machine: &Machine, undo: &mut Undo<TerminateStep>) -> Result<String> {
         let (id, ec2) = (&machine.id, &self.ec2);
         if machine.ran {
-            undo.push(Step::Stop { instance: id.clone() });
-            ec2.stop_instances().instance_ids(id).send().await.doing(|| format!("stop the instance `{id}`"))?;
+            undo.push(TerminateStep::Stop { instance: id.clone() });
+            ec2.stop_instances().instance_ids(id).send().await.context(|| format!("stop the instance `{id}`"))?;
         }
         if machine.ran || machine.stopping {
-            wait::instance_is(cx, ec2, id, InstanceStateName::Stopped, Patience::UntilStopped).await?;
+            wait::instance_is(cx, ec2, id, InstanceStateName::Stopped, OnCancel::Stop).await?;
         }
         let name = images::new_name(id);
-        let step = |image| Step::Image { instance: id.clone(), name: name.clone(), image };
+        let step = |image| TerminateStep::Image { instance: id.clone(), name: name.clone(), image };
         undo.push(step(None));
         let tags = machine.found.as_deref().map(|i| tags::own(i.tags())).unwrap_or_default();
         let description = format!("{id} as it was before it was terminated, made by aaws");
@@ -731,21 +733,22 @@ impl Terminate {
             Protection::Termination => (request.disable_api_termination(value), "terminated"),
             Protection::Stop => (request.disable_api_stop(value), "stopped"),
         };
-        let doing = || format!("{} the protection of the instance `{instance}` against being {what}", if on { "restore" } else { "lift" });
-        request.send().await.doing(doing).map(drop)
+        let attempted =
+            || format!("{} the protection of the instance `{instance}` against being {what}", if on { "restore" } else { "lift" });
+        request.send().await.context(attempted).map(drop)
     }
 
     async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
-        let seen = find::one::<Instance>(&self.ec2, id).await?;
+        let seen = lookup::one::<Instance>(&self.ec2, id).await?;
         let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
         if state == Some(&InstanceStateName::Stopping) {
-            wait::instance_is(cx, &self.ec2, id, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+            wait::instance_is(cx, &self.ec2, id, InstanceStateName::Stopped, OnCancel::KeepGoing).await?;
         }
         if !matches!(state, Some(InstanceStateName::Running | InstanceStateName::Pending)) {
             let request = self.ec2.start_instances().instance_ids(id).send();
-            request.await.doing(|| format!("start the instance `{id}`"))?;
+            request.await.context(|| format!("start the instance `{id}`"))?;
         }
-        wait::instance_is(cx, &self.ec2, id, InstanceStateName::Running, Patience::ToTheEnd).await
+        wait::instance_is(cx, &self.ec2, id, InstanceStateName::Running, OnCancel::KeepGoing).await
     }
 
     /// Removes an image that was made for nothing, with its snapshots: all that can be, and the first that cannot is the error.
@@ -780,7 +783,7 @@ impl Terminate {
 
     /// The image of an id or a name, looked for as often as EC2 may need to show what was made a moment ago. By name there is one at most.
     async fn made(&self, name: &str, image: Option<&str>) -> Result<Option<Image>> {
-        let filter = image.map_or_else(|| find::filter("name", [name]), |id| find::filter("image-id", [id]));
+        let filter = image.map_or_else(|| lookup::filter("name", [name]), |id| lookup::filter("image-id", [id]));
         for look in 0..DOUBTS {
             if look > 0 {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -795,7 +798,7 @@ impl Terminate {
     /// The snapshots that EC2 began for an image. Until the image is available it need not name them itself, but each is described by it (seen in the
     /// descriptions that CreateImage writes).
     async fn begun_for(&self, instance: &str, image: &str) -> Result<Vec<String>> {
-        let described = find::filter("description", [format!("Created by CreateImage({instance}) for {image}*")]);
+        let described = lookup::filter("description", [format!("Created by CreateImage({instance}) for {image}*")]);
         Snapshot::list(&self.ec2, vec![described]).map_ok(|s| s.id().to_owned()).try_collect().await
     }
 
@@ -808,9 +811,9 @@ impl Terminate {
             return Ok(Outcome::Skipped(format!("kept: it is behind {image}, which is still there")));
         }
         match dependent.kind {
-            Kind::Image => Ok(related::deregister(&self.ec2, &dependent.id).await),
-            Kind::Snapshot => Ok(related::delete_snapshot(&self.ec2, &dependent.id).await),
-            Kind::Volume => self.delete_volume(cx, dependent).await,
+            DependentKind::Image => Ok(related::deregister(&self.ec2, &dependent.id).await),
+            DependentKind::Snapshot => Ok(related::delete_snapshot(&self.ec2, &dependent.id).await),
+            DependentKind::Volume => self.delete_volume(cx, dependent).await,
         }
     }
 
@@ -819,9 +822,9 @@ impl Terminate {
         let looks = AtomicU32::new(0);
         let looks = &looks;
         // It is let go, or deleted, a while after its instance is terminated.
-        let free = until(cx, Patience::UntilStopped, move || async move {
+        let free = poll_until(cx, OnCancel::Stop, move || async move {
             let look = looks.fetch_add(1, Ordering::Relaxed);
-            Ok(match find::one::<Volume>(ec2, id).await? {
+            Ok(match lookup::one::<Volume>(ec2, id).await? {
                 None => Some(Free::Gone),
                 Some(v) => match v.state() {
                     Some(VolumeState::Deleting | VolumeState::Deleted) => Some(Free::Gone),
@@ -868,7 +871,7 @@ enum Doubt {
 }
 
 fn failed(code: &str, message: String, kept: Option<String>) -> Outcome {
-    Outcome::Failed(Failure::last(code, kept.into_iter().fold(message, |message, kept| format!("{message}; {kept}"))))
+    Outcome::Failed(Failure::permanent(code, kept.into_iter().fold(message, |message, kept| format!("{message}; {kept}"))))
 }
 
 fn must(id: &str, outcome: Outcome) -> Result<()> {

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::mem;
 
-use aaws::engine::poll::Looks;
+use aaws::Backoff;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait,
+    Action, Call, Change, Context, Effect, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{IpPermission, NetworkInterface, SecurityGroup, UserIdGroupPair};
@@ -12,7 +13,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_SECURITY_GROUPS, Found, Sought, Thing};
+use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, LookupResult, Resource};
 use super::related::Fates;
 
 /// The code by which EC2 says that something uses a group.
@@ -41,7 +42,7 @@ pub struct DeleteSecurityGroups {
 }
 
 const GROUPS: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:security-group/${security_group_ids}"];
-const CIRCLE: When = When::May("groups name each other in a circle");
+const CIRCLE: When = When::Likely("groups name each other in a circle");
 
 #[async_trait]
 impl Action for DeleteSecurityGroups {
@@ -77,20 +78,20 @@ impl Action for DeleteSecurityGroups {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<SecurityGroup>(cx, &ec2, self.security_group_ids).await?;
-        let there: Vec<&SecurityGroup> = sought.iter().filter_map(|s| s.found.there()).collect();
+        let lookup = lookup::look_up::<SecurityGroup>(cx, &ec2, self.security_group_ids).await?;
+        let there: Vec<&SecurityGroup> = lookup.iter().filter_map(|s| s.result.found()).collect();
         let ids: Vec<String> = there.iter().map(|g| g.id().to_owned()).collect();
         let look = async { futures::try_join!(interfaces(&ec2, &ids), strangers(&ec2, &ids)) };
-        let (interfaces, strangers) = find::unless_stopped(cx, look).await?;
+        let (interfaces, strangers) = lookup::cancellable(cx, look).await?;
         let names = references(&there);
         let kept = kept(&there, &interfaces, &strangers, &names, self.wait);
         let going: Vec<String> = ids.into_iter().filter(|id| !kept.contains_key(id)).collect();
         let groups: HashMap<String, SecurityGroup> = there.iter().map(|g| (g.id().to_owned(), (*g).clone())).collect();
         let fates = Fates::of(going.iter().cloned());
         let plan = Plan { places: places(&going, &names), namers: namers(&going, &names), kept, interfaces, wait: self.wait };
-        let mut items: Vec<Item> = sought.into_iter().map(|s| plan.item(s)).collect();
+        let mut items: Vec<Item> = lookup.into_iter().map(|s| plan.item(s)).collect();
         // In the order in which they can be deleted; those that are not to be deleted keep their order, behind them.
-        items.sort_by_key(|item| if item.verdict.is_none() { plan.place(&item.id) } else { usize::MAX });
+        items.sort_by_key(|item| if item.precheck.is_none() { plan.place(&item.id) } else { usize::MAX });
         let delete = Delete { ec2, wait: self.wait, fates, groups };
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), delete).await?.left())
     }
@@ -122,15 +123,15 @@ impl Interfaces {
 /// The network interfaces that groups are on.
 async fn interfaces(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Interfaces>> {
     let mut on: HashMap<String, Interfaces> = HashMap::new();
-    for some in ids.chunks(find::MOST_VALUES) {
+    for some in ids.chunks(lookup::MOST_VALUES) {
         let request = ec2
             .describe_network_interfaces()
-            .filters(find::filter("group-id", some))
-            .max_results(find::PAGE)
+            .filters(lookup::filter("group-id", some))
+            .max_results(lookup::PAGE)
             .into_paginator()
             .items()
             .send();
-        let found: Vec<NetworkInterface> = request.try_collect().await.doing(|| "list the network interfaces that the groups are on")?;
+        let found: Vec<NetworkInterface> = request.try_collect().await.context(|| "list the network interfaces that the groups are on")?;
         for interface in found {
             let what = interface.description().filter(|d| !d.is_empty()).map(|d| format!(" ({d})")).unwrap_or_default();
             let name = format!("{}{what}", interface.network_interface_id().unwrap_or_default());
@@ -148,7 +149,7 @@ async fn interfaces(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Inte
 async fn strangers(ec2: &Client, ids: &[String]) -> Result<Users> {
     let mut users = Users::new();
     for property in ["ip-permission.group-id", "egress.ip-permission.group-id"] {
-        let mut groups = Box::pin(find::with_values::<SecurityGroup>(ec2, property, ids, &[]));
+        let mut groups = Box::pin(lookup::with_values::<SecurityGroup>(ec2, property, ids, &[]));
         while let Some(group) = groups.try_next().await? {
             if ids.iter().any(|id| id == group.id()) {
                 continue;
@@ -189,7 +190,7 @@ fn kept(
         if group.group_name() == Some("default") {
             kept.insert(group.id().to_owned(), Outcome::Skipped("it is the default group of its VPC, which cannot be deleted".into()));
         } else if let Some(why) = used(group.id(), interfaces, strangers, wait) {
-            kept.insert(group.id().to_owned(), Outcome::Failed(Failure::last(IN_USE, why)));
+            kept.insert(group.id().to_owned(), Outcome::Failed(Failure::permanent(IN_USE, why)));
         }
     }
     let mut left: Vec<String> = kept.keys().cloned().collect();
@@ -199,7 +200,7 @@ fn kept(
         for named in names.get(&stays).into_iter().flatten() {
             if !kept.contains_key(named) {
                 let why = format!("it is named by rules of {stays}, which is not deleted");
-                kept.insert(named.clone(), Outcome::Failed(Failure::last(IN_USE, why)));
+                kept.insert(named.clone(), Outcome::Failed(Failure::permanent(IN_USE, why)));
                 left.push(named.clone());
             }
         }
@@ -294,7 +295,7 @@ struct Item {
     wait_for: Vec<String>,
     /// The interfaces of this group that are to be waited for.
     on: Option<String>,
-    verdict: Option<Outcome>,
+    precheck: Option<Outcome>,
 }
 
 /// What was found out before anything is changed.
@@ -311,22 +312,22 @@ impl Plan {
         self.places.get(id).copied().unwrap_or(usize::MAX)
     }
 
-    fn item(&self, sought: Sought<SecurityGroup>) -> Item {
-        let id = sought.id;
-        let verdict = match sought.found {
-            Found::Missing => Some(Outcome::Unchanged("it does not exist".into())),
-            Found::Repeated => Some(Outcome::Unchanged("it was given before".into())),
-            Found::There(_) => self.kept.get(&id).cloned(),
+    fn item(&self, lookup: Lookup<SecurityGroup>) -> Item {
+        let id = lookup.id;
+        let precheck = match lookup.result {
+            LookupResult::NotFound => Some(Outcome::Unchanged("it does not exist".into())),
+            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
+            LookupResult::Found(_) => self.kept.get(&id).cloned(),
         };
-        if verdict.is_some() {
-            return Item { id, before: Vec::new(), circle: Vec::new(), wait_for: Vec::new(), on: None, verdict };
+        if precheck.is_some() {
+            return Item { id, before: Vec::new(), circle: Vec::new(), wait_for: Vec::new(), on: None, precheck };
         }
         let namers = self.namers.get(&id).cloned().unwrap_or_default();
         let (before, circle): (Vec<String>, Vec<String>) = namers.into_iter().partition(|namer| self.place(namer) < self.place(&id));
         let on = self.interfaces.get(&id).filter(|_| self.wait).map(Interfaces::told);
         // A rule of a group that is still at work is not taken away.
         let all = circle.iter().chain([&id]).filter(|id| self.wait && self.interfaces.contains_key(*id)).cloned().collect();
-        Item { wait_for: all, on, before, circle, verdict, id }
+        Item { wait_for: all, on, before, circle, precheck, id }
     }
 }
 
@@ -372,8 +373,8 @@ impl Change for Delete {
         Some(if first.is_empty() { "it would be deleted".into() } else { format!("it would be deleted, when {}", first.join(" and ")) })
     }
 
-    fn verdict(&self, item: &Item) -> Option<Outcome> {
-        item.verdict.clone()
+    fn precheck(&self, item: &Item) -> Option<Outcome> {
+        item.precheck.clone()
     }
 
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
@@ -392,30 +393,30 @@ impl Delete {
     async fn delete(&self, cx: &Context, item: &Item) -> Result<Outcome> {
         // Those before it in the stream are under way, or done: waiting for them ends.
         if let Err(namer) = self.fates.gone(cx, &item.before).await {
-            return Ok(Outcome::Failed(Failure::last(IN_USE, format!("it is named by rules of {namer}, which was not deleted"))));
+            return Ok(Outcome::Failed(Failure::permanent(IN_USE, format!("it is named by rules of {namer}, which was not deleted"))));
         }
         if let Some(still) = self.free(cx, &item.wait_for).await? {
-            return Ok(Outcome::Failed(Failure::last(IN_USE, still)));
+            return Ok(Outcome::Failed(Failure::permanent(IN_USE, still)));
         }
         let mut taken = Vec::new();
         for namer in &item.circle {
             if let Err(e) = self.take_away(namer, &item.id, &mut taken).await {
-                return Ok(Outcome::Failed(Failure::from(&e).and(&self.put_back(taken).await)));
+                return Ok(Outcome::Failed(Failure::from(&e).with_note(&self.put_back(taken).await)));
             }
         }
         match self.ask(cx, &item.id).await {
             // What was taken away named a group that is gone.
             Ok(outcome) => Ok(outcome),
-            Err(e) => Ok(Outcome::Failed(Failure::from(&e).and(&self.put_back(taken).await))),
+            Err(e) => Ok(Outcome::Failed(Failure::from(&e).with_note(&self.put_back(taken).await))),
         }
     }
 
     /// Waits until these groups are on no interface; when the run is to end before that, says what they are still on.
     async fn free(&self, cx: &Context, ids: &[String]) -> Result<Option<String>> {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         let mut still = String::new();
         while !ids.is_empty() {
-            if let Some(on) = looks.look(interfaces(&self.ec2, ids)).await? {
+            if let Some(on) = backoff.attempt(interfaces(&self.ec2, ids)).await? {
                 let mut told: Vec<String> = on.iter().map(|(id, on)| format!("`{id}` is still on {}", on.told())).collect();
                 if told.is_empty() {
                     break;
@@ -424,7 +425,7 @@ impl Delete {
                 still = told.join("; ");
                 tracing::debug!("{still}");
             }
-            if !looks.wait(cx).await {
+            if !backoff.wait(cx).await {
                 return Ok(Some(still));
             }
         }
@@ -432,14 +433,14 @@ impl Delete {
     }
 
     async fn ask(&self, cx: &Context, id: &str) -> Result<Outcome> {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         loop {
-            match self.ec2.delete_security_group().group_id(id).send().await.doing(|| format!("delete the security group `{id}`")) {
+            match self.ec2.delete_security_group().group_id(id).send().await.context(|| format!("delete the security group `{id}`")) {
                 Ok(_) => return Ok(Outcome::done(())),
                 Err(e) if e.code() == Some("InvalidGroup.NotFound") => return Ok(Outcome::Unchanged("it does not exist any more".into())),
                 Err(e) if e.code() == Some(IN_USE) && self.wait => {
                     tracing::debug!("`{id}` is still in use");
-                    if !looks.wait(cx).await {
+                    if !backoff.wait(cx).await {
                         return Err(e);
                     }
                 }
@@ -460,7 +461,7 @@ impl Delete {
                 // It was there a moment ago: most likely EC2 did it, its answer was lost, and the SDK asked again.
                 Err(e) if e.code() == Some(NO_RULE) => taken.push(revoked),
                 Err(e) => {
-                    if e.is_unclear() {
+                    if e.is_ambiguous() {
                         taken.push(revoked);
                     }
                     return Err(e);
@@ -472,30 +473,30 @@ impl Delete {
 
     async fn revoke(&self, revoked: &Revoked) -> Result<()> {
         let Revoked { group, names, way, rule } = revoked;
-        let doing = || format!("take away the rules of `{group}` that name `{names}`");
+        let attempted = || format!("take away the rules of `{group}` that name `{names}`");
         match way {
             Way::In => {
                 let request = self.ec2.revoke_security_group_ingress().group_id(group).ip_permissions(rule.clone());
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
             Way::Out => {
                 let request = self.ec2.revoke_security_group_egress().group_id(group).ip_permissions(rule.clone());
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
         }
     }
 
     async fn authorize(&self, revoked: &Revoked) -> Result<()> {
         let Revoked { group, names, way, rule } = revoked;
-        let doing = || format!("put back the rules of `{group}` that name `{names}`");
+        let attempted = || format!("put back the rules of `{group}` that name `{names}`");
         match way {
             Way::In => {
                 let request = self.ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule.clone());
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
             Way::Out => {
                 let request = self.ec2.authorize_security_group_egress().group_id(group).ip_permissions(rule.clone());
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
         }
     }

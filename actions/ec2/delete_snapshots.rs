@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS};
 
 /// Delete EBS snapshots.
@@ -56,12 +56,12 @@ impl Action for DeleteSnapshots {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
-        let there: Vec<String> = sought.iter().filter_map(|s| s.found.there()).map(|s| s.id().to_owned()).collect();
+        let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
+        let there: Vec<String> = lookup.iter().filter_map(|s| s.result.found()).map(|s| s.id().to_owned()).collect();
         let (users, locks) =
-            find::unless_stopped(cx, async { futures::try_join!(related::users(&ec2, &there), related::locks(&ec2, &there)) }).await?;
+            lookup::cancellable(cx, async { futures::try_join!(related::users(&ec2, &there), related::locks(&ec2, &there)) }).await?;
         let delete = Delete { ec2, users, locks };
-        Ok(cx.change(stream::iter(sought.into_iter().map(Ok)), delete).await?.left())
+        Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
 
@@ -75,10 +75,10 @@ struct Delete {
 
 #[async_trait]
 impl Change for Delete {
-    type Item = Sought<Snapshot>;
+    type Item = Lookup<Snapshot>;
     type Done = ();
 
-    fn id(&self, snapshot: &Sought<Snapshot>) -> String {
+    fn id(&self, snapshot: &Lookup<Snapshot>) -> String {
         snapshot.id.clone()
     }
 
@@ -86,30 +86,30 @@ impl Change for Delete {
         "delete for good".into()
     }
 
-    fn plan(&self, snapshot: &Sought<Snapshot>) -> Option<String> {
-        let snapshot = snapshot.found.there()?;
+    fn plan(&self, snapshot: &Lookup<Snapshot>) -> Option<String> {
+        let snapshot = snapshot.result.found()?;
         let begun = snapshot.start_time().map(|t| format!(", of {t}")).unwrap_or_default();
         Some(format!("the snapshot of {}{begun} would be deleted", snapshot.volume_id().unwrap_or("an unknown volume")))
     }
 
-    fn verdict(&self, sought: &Sought<Snapshot>) -> Option<Outcome> {
-        let snapshot = match &sought.found {
-            Found::There(snapshot) => snapshot,
-            Found::Missing => return Some(Outcome::Unchanged("it does not exist".into())),
-            Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+    fn precheck(&self, lookup: &Lookup<Snapshot>) -> Option<Outcome> {
+        let snapshot = match &lookup.result {
+            LookupResult::Found(snapshot) => snapshot,
+            LookupResult::NotFound => return Some(Outcome::Unchanged("it does not exist".into())),
+            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
         };
         if let Some(why) = related::kept(snapshot) {
             return Some(Outcome::Skipped(why));
         }
-        if let Some(why) = self.locks.get(&sought.id) {
+        if let Some(why) = self.locks.get(&lookup.id) {
             return Some(Outcome::Skipped(why.clone()));
         }
-        let images = self.users.get(&sought.id)?;
+        let images = self.users.get(&lookup.id)?;
         let images: Vec<_> = images.iter().map(String::as_str).collect();
         Some(Outcome::Skipped(format!("it is behind {}: delete that first", images.join(", "))))
     }
 
-    async fn apply(&self, cx: &Context, snapshots: &[Sought<Snapshot>]) -> Result<Vec<Outcome>> {
+    async fn apply(&self, cx: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {
         let delete = snapshots.iter().map(|s| related::delete_snapshot(&self.ec2, &s.id));
         Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
     }

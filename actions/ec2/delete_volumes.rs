@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
 use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::{related, volumes};
 
@@ -76,9 +76,9 @@ impl Action for DeleteVolumes {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Volume>(cx, &ec2, self.volume_ids).await?;
+        let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
         let delete = DeleteDetached { ec2, snapshot: self.snapshot, kubernetes: self.kubernetes };
-        Ok(cx.change(stream::iter(sought.into_iter().map(Ok)), delete).await?.left())
+        Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
 
@@ -92,10 +92,10 @@ struct DeleteDetached {
 
 #[async_trait]
 impl Change for DeleteDetached {
-    type Item = Sought<Volume>;
+    type Item = Lookup<Volume>;
     type Done = ();
 
-    fn id(&self, volume: &Sought<Volume>) -> String {
+    fn id(&self, volume: &Lookup<Volume>) -> String {
         volume.id.clone()
     }
 
@@ -103,18 +103,18 @@ impl Change for DeleteDetached {
         if self.snapshot { "delete, each after a snapshot of it".into() } else { "delete for good".into() }
     }
 
-    fn plan(&self, _: &Sought<Volume>) -> Option<String> {
+    fn plan(&self, _: &Lookup<Volume>) -> Option<String> {
         Some(
             if self.snapshot { "it would be deleted when a snapshot of it is complete" } else { "it would be deleted, without a snapshot" }
                 .into(),
         )
     }
 
-    fn verdict(&self, volume: &Sought<Volume>) -> Option<Outcome> {
-        let volume = match &volume.found {
-            Found::There(volume) => volume,
-            Found::Missing => return Some(Outcome::Unchanged("it does not exist".into())),
-            Found::Repeated => return Some(Outcome::Unchanged("it was given before".into())),
+    fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome> {
+        let volume = match &volume.result {
+            LookupResult::Found(volume) => volume,
+            LookupResult::NotFound => return Some(Outcome::Unchanged("it does not exist".into())),
+            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
         };
         let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
         match volume.state() {
@@ -131,7 +131,7 @@ impl Change for DeleteDetached {
         if self.snapshot { BATCH } else { 1 }
     }
 
-    async fn apply(&self, cx: &Context, volumes: &[Sought<Volume>]) -> Result<Vec<Outcome>> {
+    async fn apply(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> Result<Vec<Outcome>> {
         let saved = self.save(cx, volumes).await;
         let delete = volumes.iter().map(|volume| self.delete(cx, &volume.id, saved.get(&volume.id)));
         Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
@@ -140,7 +140,7 @@ impl Change for DeleteDetached {
 
 impl DeleteDetached {
     /// The complete snapshot of each volume, or why there is none; nothing when none is wanted.
-    async fn save(&self, cx: &Context, volumes: &[Sought<Volume>]) -> HashMap<String, Result<String, Failure>> {
+    async fn save(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> HashMap<String, Result<String, Failure>> {
         if !self.snapshot {
             return HashMap::new();
         }
@@ -155,13 +155,13 @@ impl DeleteDetached {
             None => None,
         };
         // Snapshots take long: who stopped the run meanwhile does not want anything deleted after them.
-        if let Some(kept) = kept.as_ref().filter(|_| cx.stop().is_asked()) {
+        if let Some(kept) = kept.as_ref().filter(|_| cx.cancellation().is_cancelled()) {
             return Outcome::Skipped(format!("not deleted: the run was stopped; {kept}"));
         }
         match volumes::delete(&self.ec2, id).await {
             Ok(true) => Outcome::Done((), kept),
             Ok(false) => Outcome::Unchanged("it does not exist any more".into()),
-            Err(e) => Outcome::Failed(Failure::from(&e).and(kept.as_deref().unwrap_or_default())),
+            Err(e) => Outcome::Failed(Failure::from(&e).with_note(kept.as_deref().unwrap_or_default())),
         }
     }
 }

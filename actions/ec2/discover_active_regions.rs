@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Meta, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Meta, Result, async_trait};
 use aws_sdk_ec2::types::Region;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,7 +68,7 @@ impl Action for DiscoverActiveRegions {
 
     async fn run(self, cx: &Context) -> Result<Vec<ActiveRegion>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let answer = ec2.describe_regions().send().await.doing(|| "list the regions")?;
+        let answer = ec2.describe_regions().send().await.context(|| "list the regions")?;
         // AWS leaves out what is not enabled; what stands in for it may not.
         let enabled = answer.regions.unwrap_or_default().into_iter().filter(|r| r.opt_in_status() != Some(NOT_ENABLED));
         let mut regions: Vec<(String, Region)> = enabled.filter_map(|r| Some((r.region_name()?.to_owned(), r))).collect();

@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Meta, Result, When, async_trait};
+use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Meta, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ impl Action for DiscoverDefaultEbsEncryption {
     const META: Meta = Meta {
         path: "ec2/discover_default_ebs_encryption",
         effect: Effect::Read,
-        calls: &[GET_SWITCH, GET_KEY.when(When::May("encryption by default is on"))],
+        calls: &[GET_SWITCH, GET_KEY.when(When::Likely("encryption by default is on"))],
         rules: &[],
         examples: &[Example {
             title: "Tell whether new volumes of the region are encrypted",
@@ -63,12 +63,12 @@ aaws::register!(DiscoverDefaultEbsEncryption);
 
 /// Whether encryption by default is on.
 pub(super) async fn switch(ec2: &Client) -> Result<bool> {
-    let answer = ec2.get_ebs_encryption_by_default().send().await.doing(|| "ask whether volumes are encrypted by default")?;
+    let answer = ec2.get_ebs_encryption_by_default().send().await.context(|| "ask whether volumes are encrypted by default")?;
     Ok(answer.ebs_encryption_by_default.unwrap_or_default())
 }
 
 /// The key that encryption by default uses, or would use.
 pub(super) async fn key(ec2: &Client) -> Result<Option<String>> {
-    let answer = ec2.get_ebs_default_kms_key_id().send().await.doing(|| "ask for the default key of volumes")?;
+    let answer = ec2.get_ebs_default_kms_key_id().send().await.context(|| "ask for the default key of volumes")?;
     Ok(answer.kms_key_id)
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_IMAGES, Thing};
+use super::lookup::{self, DESCRIBE_IMAGES, Resource};
 use super::related;
 
 /// List the images (AMIs) of the account, with filters.
@@ -69,7 +69,7 @@ impl DiscoverImages {
     async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         if let Some(ids) = self.image_ids.take() {
-            for image in find::given::<Image>(cx, &ec2, ids).await? {
+            for image in lookup::given::<Image>(cx, &ec2, ids).await? {
                 if self.matches(&image) {
                     out.send(image.id().to_owned()).await?;
                 }
@@ -86,7 +86,7 @@ impl DiscoverImages {
     }
 
     fn filters(&self) -> Vec<Filter> {
-        if self.public { vec![find::filter("is-public", ["true"])] } else { Vec::new() }
+        if self.public { vec![lookup::filter("is-public", ["true"])] } else { Vec::new() }
     }
 
     fn matches(&self, image: &Image) -> bool {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::addresses;
-use super::find::{self, DESCRIBE_INSTANCES, Thing};
+use super::lookup::{self, DESCRIBE_INSTANCES, Resource};
 use super::tags::Wanted;
 
 /// List instances by state, tags, operating system or public address.
@@ -118,7 +118,7 @@ impl DiscoverInstances {
         }
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         if let Some(ids) = self.instance_ids.take() {
-            for instance in find::given::<Instance>(cx, &ec2, ids).await? {
+            for instance in lookup::given::<Instance>(cx, &ec2, ids).await? {
                 if self.has_state(&instance) && self.matches(&instance) {
                     out.send(instance.id().to_owned()).await?;
                 }
@@ -135,7 +135,7 @@ impl DiscoverInstances {
     }
 
     fn states(&self) -> Filter {
-        find::filter("instance-state-name", self.states.iter().map(|s| s.word()))
+        lookup::filter("instance-state-name", self.states.iter().map(|s| s.word()))
     }
 
     fn has_state(&self, instance: &Instance) -> bool {

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
 use futures::TryStreamExt;
@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::find::{self, DESCRIBE_INSTANCES, Thing};
+use super::lookup::{self, DESCRIBE_INSTANCES, Resource};
 
 /// The most that one page of DescribeInstanceInformation holds (Systems Manager API reference).
 const PAGE: i32 = 50;
@@ -101,8 +101,8 @@ impl DiscoverNoSsmInstances {
         let ids = self.instance_ids;
         let instances = async {
             match ids {
-                Some(ids) => find::given::<Instance>(cx, &ec2, ids).await,
-                None => Instance::list(&ec2, vec![find::filter("instance-state-name", ["running"])]).try_collect().await,
+                Some(ids) => lookup::given::<Instance>(cx, &ec2, ids).await,
+                None => Instance::list(&ec2, vec![lookup::filter("instance-state-name", ["running"])]).try_collect().await,
             }
         };
         let (instances, known) = futures::try_join!(instances, registered(cx))?;
@@ -130,7 +130,7 @@ impl DiscoverNoSsmInstances {
 async fn registered(cx: &Context) -> Result<HashMap<String, InstanceInformation>> {
     let ssm = aaws::client!(cx, aws_sdk_ssm);
     let items = ssm.describe_instance_information().max_results(PAGE).into_paginator().items().send();
-    let all: Vec<InstanceInformation> = items.try_collect().await.doing(|| "list the instances that Systems Manager knows")?;
+    let all: Vec<InstanceInformation> = items.try_collect().await.context(|| "list the instances that Systems Manager knows")?;
     Ok(all.into_iter().filter_map(|i| Some((i.instance_id().map(str::to_owned)?, i))).collect())
 }
 

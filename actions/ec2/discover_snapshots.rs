@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_SNAPSHOTS, Thing};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, Resource};
 use super::related;
 
 /// List the EBS snapshots of the account, with filters.
@@ -73,7 +73,7 @@ impl DiscoverSnapshots {
     async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         if let Some(ids) = self.snapshot_ids.take() {
-            for snapshot in find::given::<Snapshot>(cx, &ec2, ids).await? {
+            for snapshot in lookup::given::<Snapshot>(cx, &ec2, ids).await? {
                 if self.matches(&snapshot) {
                     out.send(snapshot.id().to_owned()).await?;
                 }
@@ -93,7 +93,7 @@ impl DiscoverSnapshots {
         let volumes: Vec<String> = volumes.stream().try_collect().await?;
         let wanted: HashSet<&str> = volumes.iter().map(String::as_str).collect();
         let mut seen = HashSet::new();
-        let mut snapshots = Box::pin(find::with_values::<Snapshot>(&ec2, "volume-id", &volumes, &filters));
+        let mut snapshots = Box::pin(lookup::with_values::<Snapshot>(&ec2, "volume-id", &volumes, &filters));
         while let Some(snapshot) = snapshots.try_next().await? {
             // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
             let is_of_these = snapshot.volume_id().is_some_and(|volume| wanted.contains(volume));
@@ -105,7 +105,7 @@ impl DiscoverSnapshots {
     }
 
     fn filters(&self) -> Vec<Filter> {
-        if self.unencrypted { vec![find::filter("encrypted", ["false"])] } else { Vec::new() }
+        if self.unencrypted { vec![lookup::filter("encrypted", ["false"])] } else { Vec::new() }
     }
 
     fn matches(&self, snapshot: &Snapshot) -> bool {

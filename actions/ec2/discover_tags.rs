@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use aaws::{Action, Call, Context, Doing, Effect, Error, Example, Grant, Listing, Meta, Out, Result, Rule, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Out, Result, Rule, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Tag, Volume};
 use futures::FutureExt;
@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 use super::tags::Wanted;
 
 /// Things of one page: what EC2 advises against is asking for all at once.
@@ -33,7 +33,7 @@ const LIVING: &[&str] = &["pending", "running", "stopping", "stopped"];
 #[serde(deny_unknown_fields)]
 pub struct DiscoverTags {
     /// Kinds of resources to look through. An empty list is no resource.
-    resource_types: Vec<Kind>,
+    resource_types: Vec<TagKind>,
     /// Tags to look for: `Key` with any value, or `Key=Value`, split at the first `=`; `Key=` is the empty value. At least one.
     tags: Vec<Wanted>,
     /// List the resources that have all of the tags.
@@ -48,7 +48,7 @@ pub struct DiscoverTags {
 /// A kind of resources, in the order in which they are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+enum TagKind {
     Image,
     Instance,
     InternetGateway,
@@ -62,21 +62,21 @@ enum Kind {
     Vpc,
 }
 
-impl Kind {
+impl TagKind {
     /// As in the input.
     fn word(self) -> &'static str {
         match self {
-            Kind::Image => "image",
-            Kind::Instance => "instance",
-            Kind::InternetGateway => "internet_gateway",
-            Kind::KeyPair => "key_pair",
-            Kind::NetworkAcl => "network_acl",
-            Kind::RouteTable => "route_table",
-            Kind::SecurityGroup => "security_group",
-            Kind::Snapshot => "snapshot",
-            Kind::Subnet => "subnet",
-            Kind::Volume => "volume",
-            Kind::Vpc => "vpc",
+            TagKind::Image => "image",
+            TagKind::Instance => "instance",
+            TagKind::InternetGateway => "internet_gateway",
+            TagKind::KeyPair => "key_pair",
+            TagKind::NetworkAcl => "network_acl",
+            TagKind::RouteTable => "route_table",
+            TagKind::SecurityGroup => "security_group",
+            TagKind::Snapshot => "snapshot",
+            TagKind::Subnet => "subnet",
+            TagKind::Volume => "volume",
+            TagKind::Vpc => "vpc",
         }
     }
 }
@@ -146,9 +146,9 @@ aaws::register!(DiscoverTags);
 impl DiscoverTags {
     async fn list(self, cx: &Context, mut out: Out<String>) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let wish = Arc::new(Wish { tags: self.tags, missing: self.missing });
+        let desired = Arc::new(Desired { tags: self.tags, missing: self.missing });
         let only = self.resource_types.len() == 1;
-        let searches: Vec<_> = self.resource_types.into_iter().map(|kind| search(ec2.clone(), kind, Arc::clone(&wish))).collect();
+        let searches: Vec<_> = self.resource_types.into_iter().map(|kind| search(ec2.clone(), kind, Arc::clone(&desired))).collect();
         let mut searches = stream::iter(searches).buffered(cx.concurrency());
         while let Some((kind, found)) = searches.next().await {
             match found {
@@ -159,7 +159,7 @@ impl DiscoverTags {
                 }
                 // Nothing else would be printed.
                 Err(e) if only || e.is_fatal() => return Err(e),
-                Err(e) => cx.settle_failed(kind.word(), &e)?,
+                Err(e) => cx.record_failure(kind.word(), &e)?,
             }
         }
         Ok(())
@@ -167,13 +167,13 @@ impl DiscoverTags {
 }
 
 /// What is looked for.
-struct Wish {
+struct Desired {
     tags: Vec<Wanted>,
     /// Those that lack any of the tags, and not those that have all of them.
     missing: bool,
 }
 
-impl Wish {
+impl Desired {
     /// Whether a thing with these tags is meant.
     fn is_met_by(&self, tags: &[Tag]) -> bool {
         self.tags.iter().all(|t| t.is_in(tags)) != self.missing
@@ -181,18 +181,18 @@ impl Wish {
 }
 
 /// A search that runs beside others, and the kind that it is for.
-fn search(ec2: Client, kind: Kind, wish: Arc<Wish>) -> BoxFuture<'static, (Kind, Result<Vec<String>>)> {
-    async move { (kind, found(&ec2, kind, &wish).await) }.boxed()
+fn search(ec2: Client, kind: TagKind, desired: Arc<Desired>) -> BoxFuture<'static, (TagKind, Result<Vec<String>>)> {
+    async move { (kind, found(&ec2, kind, &desired).await) }.boxed()
 }
 
 /// All pages of a listing: the ids of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
 macro_rules! all {
-    ($request:expr, $named:literal, $id:ident, $wish:ident) => {{
+    ($request:expr, $named:literal, $id:ident, $desired:ident) => {{
         let mut things = $request.into_paginator().items().send();
         let mut ids: Vec<String> = Vec::new();
         while let Some(thing) = things.next().await {
-            let thing = thing.doing(|| concat!("list the ", $named))?;
-            if $wish.is_met_by(thing.tags()) {
+            let thing = thing.context(|| concat!("list the ", $named))?;
+            if $desired.is_met_by(thing.tags()) {
                 ids.extend(thing.$id);
             }
         }
@@ -201,35 +201,37 @@ macro_rules! all {
 }
 
 /// The ids of a kind's things that are meant, in EC2's order.
-async fn found(ec2: &Client, kind: Kind, wish: &Wish) -> Result<Vec<String>> {
+async fn found(ec2: &Client, kind: TagKind, desired: &Desired) -> Result<Vec<String>> {
     match kind {
-        Kind::Image => things(ec2, Vec::new(), Image::tags, wish).await,
-        Kind::Instance => things(ec2, vec![find::filter("instance-state-name", LIVING.iter().copied())], Instance::tags, wish).await,
-        Kind::SecurityGroup => things(ec2, Vec::new(), SecurityGroup::tags, wish).await,
-        Kind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, wish).await,
-        Kind::Volume => things(ec2, Vec::new(), Volume::tags, wish).await,
-        Kind::InternetGateway => {
-            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id, wish)
+        TagKind::Image => things(ec2, Vec::new(), Image::tags, desired).await,
+        TagKind::Instance => {
+            things(ec2, vec![lookup::filter("instance-state-name", LIVING.iter().copied())], Instance::tags, desired).await
         }
-        Kind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id, wish),
-        Kind::RouteTable => all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_table_id, wish),
-        Kind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id, wish),
-        Kind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id, wish),
-        Kind::KeyPair => {
+        TagKind::SecurityGroup => things(ec2, Vec::new(), SecurityGroup::tags, desired).await,
+        TagKind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, desired).await,
+        TagKind::Volume => things(ec2, Vec::new(), Volume::tags, desired).await,
+        TagKind::InternetGateway => {
+            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id, desired)
+        }
+        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id, desired),
+        TagKind::RouteTable => all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_table_id, desired),
+        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id, desired),
+        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id, desired),
+        TagKind::KeyPair => {
             // These come all at once: the API has no pages of them.
-            let answer = ec2.describe_key_pairs().send().await.doing(|| "list the key pairs")?;
-            let meant = answer.key_pairs.unwrap_or_default().into_iter().filter(|k| wish.is_met_by(k.tags()));
+            let answer = ec2.describe_key_pairs().send().await.context(|| "list the key pairs")?;
+            let meant = answer.key_pairs.unwrap_or_default().into_iter().filter(|k| desired.is_met_by(k.tags()));
             Ok(meant.filter_map(|k| k.key_pair_id).collect())
         }
     }
 }
 
 /// The same of things that other actions list too.
-async fn things<T: Thing>(ec2: &Client, filters: Vec<Filter>, tags: fn(&T) -> &[Tag], wish: &Wish) -> Result<Vec<String>> {
+async fn things<T: Resource>(ec2: &Client, filters: Vec<Filter>, tags: fn(&T) -> &[Tag], desired: &Desired) -> Result<Vec<String>> {
     let mut things = T::list(ec2, filters);
     let mut ids = Vec::new();
     while let Some(thing) = things.try_next().await? {
-        if wish.is_met_by(tags(&thing)) {
+        if desired.is_met_by(tags(&thing)) {
             ids.push(thing.id().to_owned());
         }
     }
@@ -243,11 +245,12 @@ mod tests {
 
     #[test]
     fn a_thing_is_in_one_of_the_two_lists() {
-        let wish = |missing: bool| Wish { tags: ["Env=prod", "Owner"].iter().map(|t| Wanted::parse(t).expect("a tag")).collect(), missing };
+        let desired =
+            |missing: bool| Desired { tags: ["Env=prod", "Owner"].iter().map(|t| Wanted::parse(t).expect("a tag")).collect(), missing };
         let both = [tag("Env", "prod"), tag("Owner", "")];
         let one = [tag("Env", "prod"), tag("owner", "me")];
-        assert!(wish(false).is_met_by(&both) && !wish(true).is_met_by(&both));
-        assert!(!wish(false).is_met_by(&one) && wish(true).is_met_by(&one));
-        assert!(!wish(false).is_met_by(&[]) && wish(true).is_met_by(&[]));
+        assert!(desired(false).is_met_by(&both) && !desired(true).is_met_by(&both));
+        assert!(!desired(false).is_met_by(&one) && desired(true).is_met_by(&one));
+        assert!(!desired(false).is_met_by(&[]) && desired(true).is_met_by(&[]));
     }
 }

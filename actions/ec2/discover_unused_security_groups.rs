@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashSet};
 
-use aaws::{Action, Call, Context, Doing, Effect, Error, Example, Grant, Meta, Result, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::SecurityGroup;
 use futures::TryStreamExt;
@@ -8,8 +8,8 @@ use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::find::{self, Thing};
 use super::group_users::{CALLS, Named, SCANNERS, is_not_offered};
+use super::lookup::{self, Resource};
 
 /// Find security groups that nothing uses.
 ///
@@ -56,12 +56,12 @@ pub struct Details {
 }
 
 const ALL_CALLS: [Call; CALLS.len() + 2] = {
-    let mut all = [super::find::DESCRIBE_SECURITY_GROUPS; CALLS.len() + 2];
+    let mut all = [super::lookup::DESCRIBE_SECURITY_GROUPS; CALLS.len() + 2];
     all[1] = Call::read(
         "ec2:DescribeSecurityGroupReferences",
         &[Grant::new("ec2:DescribeSecurityGroupReferences", &["arn:${Partition}:ec2:${Region}:${Account}:security-group/*"])],
     )
-    .when(When::May("a group seems unused"));
+    .when(When::Likely("a group seems unused"));
     let mut next = 0;
     while next < CALLS.len() {
         all[next + 2] = CALLS[next];
@@ -121,24 +121,24 @@ impl Action for DiscoverUnusedSecurityGroups {
                 Err(e) if is_not_offered(&e) => tracing::info!("{name}: not offered in {}", cx.region()),
                 Err(e) => {
                     missing.insert(name);
-                    cx.settle_failed(format!("scan of {name}"), &e)?;
+                    cx.record_failure(format!("scan of {name}"), &e)?;
                 }
             }
         }
         tracing::info!("looked at, with the number of groups that are named there: {}", looked_at.join(", "));
         if owners.len() > 1 {
             let doubt = Error::Failed(format!("groups are of the accounts {}", owners.into_iter().collect::<Vec<_>>().join(", ")));
-            cx.settle_failed("which account this is", &doubt)?;
+            cx.record_failure("which account this is", &doubt)?;
             missing.insert("which account this is");
             owners = BTreeSet::new();
         }
         let mut unused: Vec<_> = groups.into_iter().filter(|g| is_candidate(g, &owners) && !is_named(g, &named)).collect();
-        match find::unless_stopped(cx, referenced(&ec2, &unused)).await {
+        match lookup::cancellable(cx, referenced(&ec2, &unused)).await {
             Ok(referenced) => unused.retain(|g| !referenced.contains(g.id())),
             Err(e) if e.is_fatal() => return Err(e),
             Err(e) => {
                 missing.insert(REFERENCES);
-                cx.settle_failed(format!("scan of {REFERENCES}"), &e)?;
+                cx.record_failure(format!("scan of {REFERENCES}"), &e)?;
             }
         }
         unused.sort_by(|a, b| a.id().cmp(b.id()));
@@ -178,10 +178,10 @@ const REFERENCES: &str = "groups of peered VPCs and of transit gateways";
 /// Those of the groups that rules beyond a peering connection or a transit gateway name.
 async fn referenced(ec2: &Client, groups: &[SecurityGroup]) -> Result<HashSet<String>> {
     let mut named = HashSet::new();
-    for some in groups.chunks(find::MOST_VALUES) {
+    for some in groups.chunks(lookup::MOST_VALUES) {
         let ids = some.iter().map(|g| g.id().to_owned()).collect();
         let request = ec2.describe_security_group_references().set_group_id(Some(ids)).send();
-        let answer = request.await.doing(|| format!("ask which of the {REFERENCES} name the groups"))?;
+        let answer = request.await.context(|| format!("ask which of the {REFERENCES} name the groups"))?;
         named.extend(answer.security_group_reference_set().iter().filter_map(|r| r.group_id()).map(str::to_owned));
     }
     Ok(named)

@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::find::{self, DESCRIBE_INSTANCES, DESCRIBE_VOLUMES, Thing};
+use super::lookup::{self, DESCRIBE_INSTANCES, DESCRIBE_VOLUMES, Resource};
 
 /// List EBS volumes, with filters.
 ///
@@ -109,7 +109,7 @@ impl DiscoverVolumes {
         let filters = self.filters();
         if let Some(ids) = self.volume_ids.take() {
             let roots = if self.root { Some(roots(&ec2).await?) } else { None };
-            for volume in find::given::<Volume>(cx, &ec2, ids).await? {
+            for volume in lookup::given::<Volume>(cx, &ec2, ids).await? {
                 let is_root = roots.as_ref().is_none_or(|r| r.contains(volume.id()));
                 if is_root && self.matches(&volume) {
                     out.send(volume.id().to_owned()).await?;
@@ -127,11 +127,11 @@ impl DiscoverVolumes {
             }
             return Ok(());
         };
-        let instances = find::given::<Instance>(cx, &ec2, ids).await?;
+        let instances = lookup::given::<Instance>(cx, &ec2, ids).await?;
         let roots = self.root.then(|| instances.iter().filter_map(root).collect::<HashSet<_>>());
         let ids: Vec<_> = instances.iter().map(|i| i.id().to_owned()).collect();
         let mut seen = HashSet::new();
-        let mut volumes = Box::pin(find::with_values::<Volume>(&ec2, "attachment.instance-id", &ids, &filters));
+        let mut volumes = Box::pin(lookup::with_values::<Volume>(&ec2, "attachment.instance-id", &ids, &filters));
         while let Some(volume) = volumes.try_next().await? {
             if roots.as_ref().is_none_or(|r| r.contains(volume.id())) && seen.insert(volume.id().to_owned()) {
                 out.send(volume.id().to_owned()).await?;
@@ -143,13 +143,13 @@ impl DiscoverVolumes {
     fn filters(&self) -> Vec<Filter> {
         let mut filters = Vec::new();
         if self.unencrypted {
-            filters.push(find::filter("encrypted", ["false"]));
+            filters.push(lookup::filter("encrypted", ["false"]));
         }
         if self.detached {
-            filters.push(find::filter("status", ["available"]));
+            filters.push(lookup::filter("status", ["available"]));
         }
         if let Some(types) = &self.types {
-            filters.push(find::filter("volume-type", types.iter().map(|t| t.word())));
+            filters.push(lookup::filter("volume-type", types.iter().map(|t| t.word())));
         }
         filters
     }

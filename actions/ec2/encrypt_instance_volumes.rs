@@ -1,10 +1,10 @@
-use aaws::{Action, Context, Effect, Example, Meta, Result, Told, async_trait};
+use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, async_trait};
 use aws_sdk_ec2::types::{Instance, Volume};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 use super::swap::{self, Job};
 
 /// Replace all volumes of an instance by encrypted copies of them.
@@ -38,7 +38,7 @@ impl Action for EncryptInstanceVolumes {
         calls: swap::calls!(
             "arn:${Partition}:ec2:${Region}:${Account}:volume/*",
             "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_id}",
-            find::DESCRIBE_INSTANCES
+            lookup::DESCRIBE_INSTANCES
         ),
         rules: &[],
         examples: &[Example {
@@ -50,14 +50,14 @@ impl Action for EncryptInstanceVolumes {
         notes: swap::NOTES,
     };
 
-    type Output = Told<Option<String>>;
+    type Output = OrPlan<Option<String>>;
 
-    async fn run(self, cx: &Context) -> Result<Told<Option<String>>> {
+    async fn run(self, cx: &Context) -> Result<OrPlan<Option<String>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let id = self.instance_id;
-        let (instance, volumes) = find::unless_stopped(cx, async {
-            let instance = find::one::<Instance>(&ec2, &id).await?.ok_or_else(|| find::missing::<Instance>(&id))?;
-            let volumes = Volume::list(&ec2, vec![find::filter("attachment.instance-id", [&id])]).try_collect::<Vec<_>>().await?;
+        let (instance, volumes) = lookup::cancellable(cx, async {
+            let instance = lookup::one::<Instance>(&ec2, &id).await?.ok_or_else(|| lookup::missing::<Instance>(&id))?;
+            let volumes = Volume::list(&ec2, vec![lookup::filter("attachment.instance-id", [&id])]).try_collect::<Vec<_>>().await?;
             Ok((instance, volumes))
         })
         .await?;

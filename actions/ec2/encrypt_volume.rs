@@ -1,9 +1,9 @@
-use aaws::{Action, Context, Effect, Example, Meta, Result, Told, async_trait};
+use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, async_trait};
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find;
+use super::lookup;
 use super::swap::{self, Job};
 
 /// Replace a volume by an encrypted copy of it.
@@ -42,7 +42,7 @@ impl Action for EncryptVolume {
         calls: swap::calls!(
             "arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_id}",
             "arn:${Partition}:ec2:${Region}:${Account}:instance/*",
-            find::DESCRIBE_INSTANCES.when(swap::ATTACHED)
+            lookup::DESCRIBE_INSTANCES.when(swap::ATTACHED)
         ),
         rules: &[],
         examples: &[Example {
@@ -54,12 +54,12 @@ impl Action for EncryptVolume {
         notes: swap::NOTES,
     };
 
-    type Output = Told<Option<String>>;
+    type Output = OrPlan<Option<String>>;
 
-    async fn run(self, cx: &Context) -> Result<Told<Option<String>>> {
+    async fn run(self, cx: &Context) -> Result<OrPlan<Option<String>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let id = self.volume_id;
-        let volume = find::unless_stopped(cx, find::one::<Volume>(&ec2, &id)).await?.ok_or_else(|| find::missing::<Volume>(&id))?;
+        let volume = lookup::cancellable(cx, lookup::one::<Volume>(&ec2, &id)).await?.ok_or_else(|| lookup::missing::<Volume>(&id))?;
         let job = if volume.encrypted() == Some(true) && !self.re_encrypt {
             Job::unchanged(id.clone(), "it is encrypted already")
         } else {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use aaws::{Call, Context, Doing, Error, Grant, Result, When};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Result, When};
 use aws_sdk_ec2::types::{LaunchTemplateVersion, ResponseLaunchTemplateData};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -76,21 +76,21 @@ pub const CALLS: &[Call] = &[
         "emr:DescribeCluster",
         &[Grant::new("elasticmapreduce:DescribeCluster", &["arn:${Partition}:elasticmapreduce:${Region}:${Account}:cluster/*"])],
     )
-    .when(When::May("an active EMR cluster exists")),
+    .when(When::Likely("an active EMR cluster exists")),
     Call::read("ecs:ListClusters", &[Grant::new("ecs:ListClusters", &["*"])]),
-    Call::read("ecs:ListServices", &[Grant::new("ecs:ListServices", &["*"])]).when(When::May("an ECS cluster exists")),
+    Call::read("ecs:ListServices", &[Grant::new("ecs:ListServices", &["*"])]).when(When::Likely("an ECS cluster exists")),
     Call::read("ecs:DescribeServices", &[Grant::new("ecs:DescribeServices", &["arn:${Partition}:ecs:${Region}:${Account}:service/*/*"])])
-        .when(When::May("an ECS service exists")),
+        .when(When::Likely("an ECS service exists")),
     Call::read("opensearch:ListDomainNames", &[Grant::new("es:ListDomainNames", &["*"])]),
     Call::read("opensearch:DescribeDomains", &[Grant::new("es:DescribeDomains", &["arn:${Partition}:es:${Region}:${Account}:domain/*"])])
-        .when(When::May("an OpenSearch domain exists")),
+        .when(When::Likely("an OpenSearch domain exists")),
     Call::read("kafka:ListClustersV2", &[Grant::new("kafka:ListClustersV2", &["*"])]),
     Call::read("codebuild:ListProjects", &[Grant::new("codebuild:ListProjects", &["*"])]),
     Call::read(
         "codebuild:BatchGetProjects",
         &[Grant::new("codebuild:BatchGetProjects", &["arn:${Partition}:codebuild:${Region}:${Account}:project/*"])],
     )
-    .when(When::May("a CodeBuild project exists")),
+    .when(When::Likely("a CodeBuild project exists")),
     Call::read("batch:DescribeComputeEnvironments", &[Grant::new("batch:DescribeComputeEnvironments", &["*"])]),
     Call::read(
         "glue:GetConnections",
@@ -137,7 +137,7 @@ macro_rules! all {
     ($request:expr, $what:literal, |$item:ident| $groups:expr) => {{
         let mut items = $request.into_paginator().items().send();
         let mut named = Named::default();
-        while let Some($item) = items.try_next().await.doing(|| concat!("list the ", $what))? {
+        while let Some($item) = items.try_next().await.context(|| concat!("list the ", $what))? {
             named.add($groups);
         }
         named
@@ -163,7 +163,7 @@ async fn launch_templates(cx: Context) -> Result<Named> {
         let ec2 = ec2.clone();
         async move {
             let request = ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).send();
-            match request.await.doing(|| format!("look at version {version} of the launch template `{id}`")) {
+            match request.await.context(|| format!("look at version {version} of the launch template `{id}`")) {
                 Ok(answer) => Ok(answer.launch_template_versions.unwrap_or_default()),
                 // It may be deleted under an Auto Scaling group that goes on naming it: what is not there names nothing.
                 Err(e) if e.code().is_some_and(|code| NO_TEMPLATE.contains(&code)) => Ok(Vec::new()),
@@ -183,7 +183,7 @@ async fn default_and_latest(ec2: &aws_sdk_ec2::Client) -> Result<Named> {
     let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
     let mut versions = request.into_paginator().items().send();
     let mut named = Named::default();
-    while let Some(version) = versions.try_next().await.doing(|| "list the launch templates")? {
+    while let Some(version) = versions.try_next().await.context(|| "list the launch templates")? {
         named.add(of_version(&version));
     }
     Ok(named)
@@ -194,7 +194,7 @@ async fn named_versions(cx: &Context) -> Result<BTreeSet<(String, String)>> {
     let autoscaling = aaws::client!(cx, aws_sdk_autoscaling);
     let mut groups = autoscaling.describe_auto_scaling_groups().into_paginator().items().send();
     let mut wanted = BTreeSet::new();
-    while let Some(group) = groups.try_next().await.doing(|| "list the Auto Scaling groups")? {
+    while let Some(group) = groups.try_next().await.context(|| "list the Auto Scaling groups")? {
         let mixed = group.mixed_instances_policy().and_then(|p| p.launch_template());
         let overrides = mixed.map(|m| m.overrides()).unwrap_or_default().iter().filter_map(|o| o.launch_template_specification());
         let all = group.launch_template().into_iter().chain(mixed.and_then(|m| m.launch_template_specification())).chain(overrides);
@@ -252,7 +252,7 @@ async fn load_balancers(cx: Context) -> Result<Named> {
     let elb = aaws::client!(&cx, aws_sdk_elasticloadbalancingv2);
     let mut pages = elb.describe_load_balancers().into_paginator().send();
     let mut named = Named::default();
-    while let Some(page) = pages.try_next().await.doing(|| "list the load balancers")? {
+    while let Some(page) = pages.try_next().await.context(|| "list the load balancers")? {
         // Gateway load balancers have none.
         page.load_balancers().iter().for_each(|b| named.add(b.security_groups().to_vec()));
     }
@@ -289,11 +289,11 @@ async fn emr(cx: Context) -> Result<Named> {
     let emr = aaws::client!(&cx, aws_sdk_emr);
     let active = vec![Starting, Bootstrapping, Running, Waiting];
     let clusters = emr.list_clusters().set_cluster_states(Some(active)).into_paginator().items().send();
-    let clusters: Vec<aws_sdk_emr::types::ClusterSummary> = clusters.try_collect().await.doing(|| "list the EMR clusters")?;
+    let clusters: Vec<aws_sdk_emr::types::ClusterSummary> = clusters.try_collect().await.context(|| "list the EMR clusters")?;
     let looks = clusters.into_iter().filter_map(|c| c.id).map(|id| {
         let emr = emr.clone();
         async move {
-            let answer = emr.describe_cluster().cluster_id(&id).send().await.doing(|| format!("look at the EMR cluster `{id}`"))?;
+            let answer = emr.describe_cluster().cluster_id(&id).send().await.context(|| format!("look at the EMR cluster `{id}`"))?;
             Ok::<_, Error>(answer.cluster.and_then(|c| c.ec2_instance_attributes))
         }
     });
@@ -317,16 +317,16 @@ async fn emr(cx: Context) -> Result<Named> {
 async fn ecs(cx: Context) -> Result<Named> {
     let ecs = aaws::client!(&cx, aws_sdk_ecs);
     let clusters: Vec<String> =
-        ecs.list_clusters().into_paginator().items().send().try_collect().await.doing(|| "list the ECS clusters")?;
+        ecs.list_clusters().into_paginator().items().send().try_collect().await.context(|| "list the ECS clusters")?;
     let of_cluster = |cluster: String| {
         let ecs = ecs.clone();
         async move {
             let services = ecs.list_services().cluster(&cluster).into_paginator().items().send();
-            let services: Vec<String> = services.try_collect().await.doing(|| format!("list the services of `{cluster}`"))?;
+            let services: Vec<String> = services.try_collect().await.context(|| format!("list the services of `{cluster}`"))?;
             let mut named = Named::default();
             for some in services.chunks(10) {
                 let request = ecs.describe_services().cluster(&cluster).set_services(Some(some.to_vec())).send();
-                let answer = request.await.doing(|| format!("look at the services of `{cluster}`"))?;
+                let answer = request.await.context(|| format!("look at the services of `{cluster}`"))?;
                 for service in answer.services() {
                     let configured = service.network_configuration().into_iter();
                     let deployed = service.deployments().iter().filter_map(|d| d.network_configuration());
@@ -351,12 +351,12 @@ async fn ecs(cx: Context) -> Result<Named> {
 /// Five are described at once (OpenSearch Service API reference, DescribeDomains).
 async fn opensearch(cx: Context) -> Result<Named> {
     let opensearch = aaws::client!(&cx, aws_sdk_opensearch);
-    let names = opensearch.list_domain_names().send().await.doing(|| "list the OpenSearch domains")?;
+    let names = opensearch.list_domain_names().send().await.context(|| "list the OpenSearch domains")?;
     let names: Vec<String> = names.domain_names.unwrap_or_default().into_iter().filter_map(|d| d.domain_name).collect();
     let mut named = Named::default();
     for some in names.chunks(5) {
         let request = opensearch.describe_domains().set_domain_names(Some(some.to_vec())).send();
-        let answer = request.await.doing(|| "look at the OpenSearch domains")?;
+        let answer = request.await.context(|| "look at the OpenSearch domains")?;
         // A domain with a public endpoint is in no VPC.
         let vpcs = answer.domain_status_list.into_iter().filter_map(|d| d.vpc_options);
         vpcs.for_each(|v| named.add(v.security_group_ids.unwrap_or_default()));
@@ -380,11 +380,11 @@ async fn kafka(cx: Context) -> Result<Named> {
 async fn codebuild(cx: Context) -> Result<Named> {
     let codebuild = aaws::client!(&cx, aws_sdk_codebuild);
     let names: Vec<String> =
-        codebuild.list_projects().into_paginator().items().send().try_collect().await.doing(|| "list the CodeBuild projects")?;
+        codebuild.list_projects().into_paginator().items().send().try_collect().await.context(|| "list the CodeBuild projects")?;
     let mut named = Named::default();
     for some in names.chunks(100) {
         let request = codebuild.batch_get_projects().set_names(Some(some.to_vec())).send();
-        let answer = request.await.doing(|| "look at the CodeBuild projects")?;
+        let answer = request.await.context(|| "look at the CodeBuild projects")?;
         let vpcs = answer.projects.unwrap_or_default().into_iter().filter_map(|p| p.vpc_config);
         vpcs.for_each(|v| named.add(v.security_group_ids.unwrap_or_default()));
     }
@@ -402,7 +402,7 @@ async fn glue(cx: Context) -> Result<Named> {
     let glue = aaws::client!(&cx, aws_sdk_glue);
     let mut pages = glue.get_connections().hide_password(true).into_paginator().send();
     let mut named = Named::default();
-    while let Some(page) = pages.try_next().await.doing(|| "list the Glue connections")? {
+    while let Some(page) = pages.try_next().await.context(|| "list the Glue connections")? {
         let places = page.connection_list().iter().filter_map(|c| c.physical_connection_requirements());
         places.for_each(|p| named.add(p.security_group_id_list().to_vec()));
     }
@@ -412,10 +412,10 @@ async fn glue(cx: Context) -> Result<Named> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aaws::model::error::AwsError;
+    use aaws::AwsError;
 
     fn error(code: &str, message: &str, status: Option<u16>) -> Error {
-        Error::Aws(Box::new(AwsError { doing: "look".into(), code: code.into(), message: message.into(), request_id: None, status }))
+        Error::Aws(Box::new(AwsError { attempted: "look".into(), code: code.into(), message: message.into(), request_id: None, status }))
     }
 
     #[test]

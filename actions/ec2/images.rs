@@ -1,12 +1,12 @@
 //! Making images of instances.
 
-use aaws::{Context, Doing, Error, Result};
+use aaws::{Context, Error, ErrorContext, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, ResourceType, Tag, TagSpecification};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 use super::once;
 
 /// A name that no other image of the account has: the instance, the time, and chance. 3 to 128 characters (EC2 API reference, CreateImage).
@@ -34,12 +34,12 @@ pub async fn begin(
     let request = request.set_tag_specifications(tags);
     let send = || async {
         let answer = request.clone().customize().config_override(once::config()).send().await;
-        let made = answer.doing(|| format!("make an image of the instance `{instance}`"))?;
+        let made = answer.context(|| format!("make an image of the instance `{instance}`"))?;
         made.image_id.ok_or_else(|| Error::Failed(format!("EC2 began an image of `{instance}` without naming it")))
     };
     let look = || async {
-        let mut named = Image::list(ec2, vec![find::filter("name", [name])]);
+        let mut named = Image::list(ec2, vec![lookup::filter("name", [name])]);
         Ok(named.try_next().await?.map(|image| image.id().to_owned()))
     };
-    once::make(cx, &format!("named `{name}`"), send, look).await
+    once::create_once(cx, &format!("named `{name}`"), send, look).await
 }

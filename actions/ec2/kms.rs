@@ -1,6 +1,6 @@
 //! KMS keys that volumes and snapshots are to be encrypted with.
 
-use aaws::{Call, Context, Doing, Error, Grant, Result};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Result};
 use aws_sdk_kms::types::{KeyManagerType, KeySpec, KeyState, KeyUsageType};
 
 /// Looking at the key that an input names.
@@ -20,7 +20,7 @@ fn client(cx: &Context, region: &str) -> aws_sdk_kms::Client {
 /// Looks at the key of the input `kms_key_id` by id, ARN or alias, gives its ARN, and refuses one that EBS could not use in the region: EC2 would say
 /// so only when it is too late, by a volume that disappears or a copy that ends in an error.
 pub async fn check(cx: &Context, region: &str, given: &str) -> Result<String> {
-    let answer = client(cx, region).describe_key().key_id(given).send().await.doing(|| format!("look at the KMS key `{given}`"))?;
+    let answer = client(cx, region).describe_key().key_id(given).send().await.context(|| format!("look at the KMS key `{given}`"))?;
     let wrong = |why: String| Error::field("kms_key_id", format!("`kms_key_id`: the key `{given}` cannot encrypt volumes: {why}"));
     let key = answer.key_metadata.ok_or_else(|| wrong("KMS says nothing of it".into()))?;
     if key.key_state() != Some(&KeyState::Enabled) {
@@ -39,7 +39,7 @@ pub async fn check(cx: &Context, region: &str, given: &str) -> Result<String> {
 
 /// Whether AWS manages a key; none when the caller may not look.
 pub async fn is_managed_by_aws(cx: &Context, key: &str) -> Result<Option<bool>> {
-    match client(cx, cx.region()).describe_key().key_id(key).send().await.doing(|| format!("look at the KMS key `{key}`")) {
+    match client(cx, cx.region()).describe_key().key_id(key).send().await.context(|| format!("look at the KMS key `{key}`")) {
         Ok(answer) => Ok(answer.key_metadata.and_then(|k| k.key_manager).map(|m| m == KeyManagerType::Aws)),
         Err(e) if matches!(e.code(), Some("AccessDeniedException" | "AccessDenied")) => Ok(None),
         Err(e) => Err(e),

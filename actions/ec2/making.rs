@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::engine::change::Settled;
+use aaws::ItemResult;
 use aaws::{Change, Context, Failure, Listing, Outcome, Record, Result, Status, async_trait};
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
@@ -31,7 +31,7 @@ pub trait Maker: Send + Sync + 'static {
     fn plan(&self, source: &Self::Source) -> Option<String>;
 
     /// Why nothing is made of it.
-    fn verdict(&self, source: &Self::Source) -> Option<Outcome<String>>;
+    fn precheck(&self, source: &Self::Source) -> Option<Outcome<String>>;
 
     /// How many are begun before any is awaited.
     fn together(&self) -> usize {
@@ -50,9 +50,9 @@ pub trait Maker: Send + Sync + 'static {
 
 /// The ids of what was begun, by the ids of the sources: what fails in the end has one too.
 #[derive(Clone, Default)]
-struct Begun(Arc<Mutex<HashMap<String, String>>>);
+struct StartedIds(Arc<Mutex<HashMap<String, String>>>);
 
-impl Begun {
+impl StartedIds {
     fn note(&self, source: &str, made: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(source.to_owned(), made.to_owned());
     }
@@ -64,7 +64,7 @@ impl Begun {
 
 struct Making<M> {
     maker: M,
-    begun: Begun,
+    begun: StartedIds,
 }
 
 #[async_trait]
@@ -84,8 +84,8 @@ impl<M: Maker> Change for Making<M> {
         self.maker.plan(source)
     }
 
-    fn verdict(&self, source: &M::Source) -> Option<Outcome<String>> {
-        self.maker.verdict(source)
+    fn precheck(&self, source: &M::Source) -> Option<Outcome<String>> {
+        self.maker.precheck(source)
     }
 
     fn batch(&self) -> usize {
@@ -111,7 +111,7 @@ impl<M: Maker> Change for Making<M> {
 
 impl<M: Maker> Making<M> {
     async fn begin(&self, cx: &Context, source: &M::Source) -> Result<String, Outcome<String>> {
-        if cx.stop().is_asked() {
+        if cx.cancellation().is_cancelled() {
             return Err(Outcome::Skipped("not started: the run was stopped".into()));
         }
         match self.maker.begin(cx, source).await {
@@ -159,14 +159,14 @@ pub struct Made {
 
 /// Makes one of each source. Printed are the ids of what was made, in the order of the sources, or with `details` what came of each.
 pub async fn make<M: Maker>(cx: &Context, sources: Vec<M::Source>, maker: M, details: bool) -> Result<Listing<Row>> {
-    let begun = Begun::default();
+    let begun = StartedIds::default();
     let making = Making { maker, begun: begun.clone() };
-    let settled = cx.change(stream::iter(sources.into_iter().map(Ok)), making).await?.settled();
+    let settled = cx.change(stream::iter(sources.into_iter().map(Ok)), making).await?.results();
     Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details, &begun)).transpose()))))
 }
 
-fn row(settled: Settled<String>, details: bool, begun: &Begun) -> Option<Row> {
-    let Settled { record, done } = settled;
+fn row(settled: ItemResult<String>, details: bool, begun: &StartedIds) -> Option<Row> {
+    let ItemResult { record, done } = settled;
     match record.status {
         Status::Planned => Some(Row::Plan(record)),
         _ if details => {

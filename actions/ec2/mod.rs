@@ -14,10 +14,10 @@
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
 mod addresses;
-mod find;
 mod group_users;
 mod images;
 mod kms;
+mod lookup;
 mod making;
 mod once;
 mod presign;

@@ -1,7 +1,8 @@
 use std::fmt;
 
 use aaws::{
-    Action, Call, Context, Doing, Effect, Error, Example, Grant, Meta, Outcome, Result, Rule, Status, Steps, Told, Undo, When, async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, OrPlan, Outcome, Result, Rule, Status, Steps, Undo, When,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
 use futures::{TryStreamExt, stream};
@@ -9,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::discover_default_ebs_encryption::{self as current, GET_KEY, GET_SWITCH};
-use super::find;
 use super::kms::{self, DESCRIBE_KEY};
+use super::lookup;
 
 /// The key that AWS manages for EBS, as it is shown until another one is made the default.
 const AWS_MANAGED: &str = "alias/aws/ebs";
@@ -134,26 +135,26 @@ impl Action for ModifyDefaultEbsEncryption {
         ],
     };
 
-    type Output = Told<Option<Changed>>;
+    type Output = OrPlan<Option<Changed>>;
 
-    async fn run(self, cx: &Context) -> Result<Told<Option<Changed>>> {
+    async fn run(self, cx: &Context) -> Result<OrPlan<Option<Changed>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let before = find::unless_stopped(cx, setting(&ec2)).await?;
-        let key = find::unless_stopped(cx, self.new_key(cx, &before)).await?;
+        let before = lookup::cancellable(cx, setting(&ec2)).await?;
+        let key = lookup::cancellable(cx, self.new_key(cx, &before)).await?;
         let switch = (self.enable || self.disable).then_some(self.enable).filter(|on| *on != before.enabled);
         let region = cx.region().to_owned();
         let set = Set { ec2, before: before.clone(), key, switch };
-        let settled = cx.change_in_steps(stream::iter([Ok(region.clone())]), set).await?.settled();
+        let settled = cx.change_in_steps(stream::iter([Ok(region.clone())]), set).await?.results();
         let settled: Vec<_> = settled.try_collect().await?;
         if cx.dry_run() {
-            return Ok(Told::Planned(settled.into_iter().map(|s| s.record).collect()));
+            return Ok(OrPlan::Planned(settled.into_iter().map(|s| s.record).collect()));
         }
         // Nothing printed is a failure that the log and the report explain.
         let after = settled.into_iter().next().and_then(|s| match s.record.status {
             Status::Unchanged => Some(before.clone()),
             _ => s.done,
         });
-        Ok(Told::Done(after.map(|after| Changed { region, before, after })))
+        Ok(OrPlan::Done(after.map(|after| Changed { region, before, after })))
     }
 }
 
@@ -241,11 +242,11 @@ struct Set {
 
 /// The default key was changed; this was it before.
 #[derive(Debug, Serialize)]
-struct Step {
+struct DefaultStep {
     was: Option<String>,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DefaultStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "change the default key, which was {}", self.was.as_deref().unwrap_or("one that EC2 did not name"))
     }
@@ -255,7 +256,7 @@ impl fmt::Display for Step {
 impl Steps for Set {
     type Item = String;
     type Done = Setting;
-    type Step = Step;
+    type Step = DefaultStep;
 
     fn id(&self, region: &String) -> String {
         region.clone()
@@ -271,15 +272,15 @@ impl Steps for Set {
         Some(key.into_iter().chain(switch).chain([format!("now it is {}", self.before)]).collect::<Vec<_>>().join("; "))
     }
 
-    fn verdict(&self, _: &String) -> Option<Outcome<Setting>> {
+    fn precheck(&self, _: &String) -> Option<Outcome<Setting>> {
         let unchanged = self.key.is_none() && self.switch.is_none();
         unchanged.then(|| Outcome::Unchanged(format!("encryption by default is so already: {}", self.before)))
     }
 
-    async fn run(&self, _: &Context, region: &String, undo: &mut Undo<Step>) -> Result<Outcome<Setting>> {
+    async fn run(&self, _: &Context, region: &String, undo: &mut Undo<DefaultStep>) -> Result<Outcome<Setting>> {
         let mut after = self.before.clone();
         if let Some(key) = &self.key {
-            undo.push(Step { was: self.before.kms_key_id.clone() });
+            undo.push(DefaultStep { was: self.before.kms_key_id.clone() });
             match self.set_key(key).await {
                 Ok(set) => after.kms_key_id = set,
                 Err(e) => {
@@ -302,7 +303,7 @@ impl Steps for Set {
         Ok(Outcome::Done(after, Some(format!("encryption by default was {}", self.before))))
     }
 
-    async fn undo(&self, _: &Context, step: &Step) -> Result<()> {
+    async fn undo(&self, _: &Context, step: &DefaultStep) -> Result<()> {
         let was = step.was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
         self.set_key(&Key::told(was)).await.map(drop)
     }
@@ -319,11 +320,11 @@ impl Set {
         match key {
             Key::Of(arn) => {
                 let answer = self.ec2.modify_ebs_default_kms_key_id().kms_key_id(arn).send().await;
-                answer.doing(|| format!("make {arn} the default key of volumes")).map(|a| a.kms_key_id)
+                answer.context(|| format!("make {arn} the default key of volumes")).map(|a| a.kms_key_id)
             }
             Key::ManagedByAws => {
                 let answer = self.ec2.reset_ebs_default_kms_key_id().send().await;
-                answer.doing(|| "make the key that AWS manages the default key of volumes").map(|a| a.kms_key_id)
+                answer.context(|| "make the key that AWS manages the default key of volumes").map(|a| a.kms_key_id)
             }
         }
     }
@@ -331,10 +332,10 @@ impl Set {
     async fn set_switch(&self, on: bool, region: &str) -> Result<()> {
         if on {
             let answer = self.ec2.enable_ebs_encryption_by_default().send().await;
-            answer.doing(|| format!("switch encryption by default on in {region}")).map(drop)
+            answer.context(|| format!("switch encryption by default on in {region}")).map(drop)
         } else {
             let answer = self.ec2.disable_ebs_encryption_by_default().send().await;
-            answer.doing(|| format!("switch encryption by default off in {region}")).map(drop)
+            answer.context(|| format!("switch encryption by default off in {region}")).map(drop)
         }
     }
 }

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
-    async_trait,
+    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::find;
+use super::lookup;
 use super::tags::{self, Wanted};
 
 /// How many resources one request names. EC2 takes 1,000, and advises fewer (EC2 API reference, CreateTags).
@@ -76,7 +76,7 @@ const RESOURCES: &[&str] = &[
 
 /// ARNs of key pairs end in their names, which their ids do not tell.
 const KEY_PAIRS: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:key-pair/*"];
-const OF_KEY_PAIRS: When = When::If("key pairs are among the resources");
+const OF_KEY_PAIRS: When = When::Rare("key pairs are among the resources");
 
 #[async_trait]
 impl Action for ModifyTags {
@@ -133,10 +133,10 @@ impl Action for ModifyTags {
         self.check()?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         // The rules leave exactly one of the two.
-        let wish = if self.delete { Wish::Delete } else { Wish::Create };
+        let desired = if self.delete { Desired::Delete } else { Desired::Create };
         let dynamic = self.dynamic_tags && self.tags.iter().any(has_place);
         let ids: Vec<String> = self.resource_ids.stream().try_collect().await?;
-        let mut present = find::unless_stopped(cx, present(cx, &ec2, &ids)).await?;
+        let mut present = lookup::cancellable(cx, present(cx, &ec2, &ids)).await?;
         let tags: Arc<[Wanted]> = self.tags.into();
         let mut seen = HashSet::new();
         let item = |id: String| {
@@ -145,7 +145,7 @@ impl Action for ModifyTags {
             Ok(Item { tags, has: present.remove(&id).unwrap_or_default(), repeated, id })
         };
         let items: Vec<Result<Item>> = ids.into_iter().map(item).collect();
-        Ok(cx.change(stream::iter(items), Modify { ec2, wish, dynamic }).await?.failed())
+        Ok(cx.change(stream::iter(items), Modify { ec2, desired, dynamic }).await?.failed())
     }
 }
 
@@ -210,7 +210,7 @@ type Tags = BTreeMap<String, String>;
 
 /// The tags that the resources have, by the ids of those that have any.
 async fn present(cx: &Context, ec2: &Client, ids: &[String]) -> Result<HashMap<String, Tags>> {
-    let looks: Vec<_> = ids.chunks(find::MOST_VALUES).map(|some| look(ec2, some)).collect();
+    let looks: Vec<_> = ids.chunks(lookup::MOST_VALUES).map(|some| look(ec2, some)).collect();
     let mut looks = stream::iter(looks).buffer_unordered(cx.concurrency());
     let mut present: HashMap<String, Tags> = HashMap::new();
     while let Some(tags) = looks.try_next().await? {
@@ -229,12 +229,12 @@ async fn look(ec2: &Client, ids: &[String]) -> Result<Vec<TagDescription>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let request = ec2.describe_tags().filters(find::filter("resource-id", ids)).max_results(PAGE);
-    request.into_paginator().items().send().try_collect().await.doing(|| "list the tags that the resources have")
+    let request = ec2.describe_tags().filters(lookup::filter("resource-id", ids)).max_results(PAGE);
+    request.into_paginator().items().send().try_collect().await.context(|| "list the tags that the resources have")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum Desired {
     Create,
     Delete,
 }
@@ -245,41 +245,41 @@ struct Item {
     tags: Arc<[Wanted]>,
     /// The tags that it has.
     has: Tags,
-    /// Whether it was given before.
+    /// Whether duplicate id.
     repeated: bool,
 }
 
 impl Item {
     /// Whether a tag is as wished already.
-    fn is_so(&self, tag: &Wanted, wish: Wish) -> bool {
+    fn is_so(&self, tag: &Wanted, desired: Desired) -> bool {
         let has = self.has.get(&tag.key);
-        match wish {
-            Wish::Create => has.map(String::as_str) == Some(tag.value.as_deref().unwrap_or_default()),
-            Wish::Delete => has.is_none_or(|has| tag.value.as_ref().is_some_and(|v| v != has)),
+        match desired {
+            Desired::Create => has.map(String::as_str) == Some(tag.value.as_deref().unwrap_or_default()),
+            Desired::Delete => has.is_none_or(|has| tag.value.as_ref().is_some_and(|v| v != has)),
         }
     }
 
     /// What becomes of each tag in words, and what it was before. `verb` is "would be" or "was".
-    fn told(&self, wish: Wish, verb: &str) -> String {
+    fn told(&self, desired: Desired, verb: &str) -> String {
         let told = self.tags.iter().filter_map(|tag| {
             let (key, value) = (&tag.key, tag.value.as_deref().unwrap_or_default());
-            match (wish, self.has.get(key), self.is_so(tag, wish)) {
-                (Wish::Create, _, true) | (Wish::Delete, None, _) => None,
-                (Wish::Create, None, false) => Some(format!("{key}={value} {verb} added")),
-                (Wish::Create, Some(has), false) => Some(format!("{key}={value} {verb} set in the place of {key}={has}")),
-                (Wish::Delete, Some(has), false) => Some(format!("{key}={has} {verb} removed")),
-                (Wish::Delete, Some(has), true) => Some(format!("{key}={has} stays: it is not {key}={value}")),
+            match (desired, self.has.get(key), self.is_so(tag, desired)) {
+                (Desired::Create, _, true) | (Desired::Delete, None, _) => None,
+                (Desired::Create, None, false) => Some(format!("{key}={value} {verb} added")),
+                (Desired::Create, Some(has), false) => Some(format!("{key}={value} {verb} set in the place of {key}={has}")),
+                (Desired::Delete, Some(has), false) => Some(format!("{key}={has} {verb} removed")),
+                (Desired::Delete, Some(has), true) => Some(format!("{key}={has} stays: it is not {key}={value}")),
             }
         });
         told.collect::<Vec<_>>().join("; ")
     }
 
     /// Why there is nothing to do, in words.
-    fn unchanged(&self, wish: Wish) -> String {
-        match (wish, self.told(wish, "")) {
-            (Wish::Create, _) => "it has these tags already".into(),
-            (Wish::Delete, stays) if stays.is_empty() => "it has none of these tags, or does not exist".into(),
-            (Wish::Delete, stays) => stays,
+    fn unchanged(&self, desired: Desired) -> String {
+        match (desired, self.told(desired, "")) {
+            (Desired::Create, _) => "it has these tags already".into(),
+            (Desired::Delete, stays) if stays.is_empty() => "it has none of these tags, or does not exist".into(),
+            (Desired::Delete, stays) => stays,
         }
     }
 
@@ -288,13 +288,13 @@ impl Item {
         let own = self.has.keys().filter(|key| !tags::is_reserved(key)).count();
         let new = self.tags.iter().filter(|tag| !self.has.contains_key(&tag.key)).count();
         let why = || format!("it has {own} tags, and with {new} more it would have more than the {MOST_TAGS} that a resource can have");
-        (own + new > MOST_TAGS).then(|| Failure::last("TagLimitExceeded", why()))
+        (own + new > MOST_TAGS).then(|| Failure::permanent("TagLimitExceeded", why()))
     }
 }
 
 struct Modify {
     ec2: Client,
-    wish: Wish,
+    desired: Desired,
     /// Whether each resource gets tags of its own.
     dynamic: bool,
 }
@@ -309,32 +309,32 @@ impl Change for Modify {
     }
 
     fn summary(&self) -> String {
-        match self.wish {
-            Wish::Create => "tag".into(),
-            Wish::Delete => "remove tags from".into(),
+        match self.desired {
+            Desired::Create => "tag".into(),
+            Desired::Delete => "remove tags from".into(),
         }
     }
 
     fn plan(&self, item: &Item) -> Option<String> {
-        Some(item.told(self.wish, "would be"))
+        Some(item.told(self.desired, "would be"))
     }
 
-    fn verdict(&self, item: &Item) -> Option<Outcome> {
+    fn precheck(&self, item: &Item) -> Option<Outcome> {
         if item.id.is_empty() {
-            return Some(Outcome::Failed(Failure::last("InvalidID", "the id is empty")));
+            return Some(Outcome::Failed(Failure::permanent("InvalidID", "the id is empty")));
         }
         if item.repeated {
-            return Some(Outcome::Unchanged("it was given before".into()));
+            return Some(Outcome::Unchanged("duplicate id".into()));
         }
         if self.dynamic
             && let Some(flaw) = flaw(&item.tags)
         {
-            return Some(Outcome::Failed(Failure::last("InvalidTag", flaw)));
+            return Some(Outcome::Failed(Failure::permanent("InvalidTag", flaw)));
         }
-        if item.tags.iter().all(|tag| item.is_so(tag, self.wish)) {
-            return Some(Outcome::Unchanged(item.unchanged(self.wish)));
+        if item.tags.iter().all(|tag| item.is_so(tag, self.desired)) {
+            return Some(Outcome::Unchanged(item.unchanged(self.desired)));
         }
-        if self.wish == Wish::Create { item.too_many().map(Outcome::Failed) } else { None }
+        if self.desired == Desired::Create { item.too_many().map(Outcome::Failed) } else { None }
     }
 
     fn batch(&self) -> usize {
@@ -346,7 +346,7 @@ impl Change for Modify {
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
-        let mut patience = MOST_REFUSED;
+        let mut on_cancel = MOST_REFUSED;
         // What becomes of those that are not sent any more.
         let mut left: Option<Outcome> = None;
         while let Some(group) = groups.pop() {
@@ -356,7 +356,7 @@ impl Change for Modify {
             }
             let error = match self.send(&group).await {
                 Ok(()) => {
-                    outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.wish, "was"))))));
+                    outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.desired, "was"))))));
                     continue;
                 }
                 Err(e) => e,
@@ -364,19 +364,19 @@ impl Change for Modify {
             let failed = Outcome::Failed(Failure::from(&error));
             if error.is_fatal() {
                 left = Some(failed.clone());
-            } else if cx.stop().is_asked() {
+            } else if cx.cancellation().is_cancelled() {
                 left = Some(Outcome::Skipped("not started: the run was stopped".into()));
             }
             let about_ids = is_about_ids(&error);
             if !about_ids {
-                patience = patience.saturating_sub(1);
+                on_cancel = on_cancel.saturating_sub(1);
             }
             let Parts { blamed, again } =
-                if about_ids || patience > 0 { parts(group, &error) } else { Parts { blamed: group, again: Vec::new() } };
+                if about_ids || on_cancel > 0 { parts(group, &error) } else { Parts { blamed: group, again: Vec::new() } };
             outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
             groups.extend(again);
         }
-        let unanswered = || Outcome::Failed(Failure::last("NoAnswer", "it was not sent"));
+        let unanswered = || Outcome::Failed(Failure::permanent("NoAnswer", "it was not sent"));
         Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
 }
@@ -384,22 +384,22 @@ impl Change for Modify {
 impl Modify {
     async fn send(&self, group: &[&Item]) -> Result<()> {
         let ids: Vec<String> = group.iter().map(|item| item.id.clone()).collect();
-        let doing = match group {
+        let attempted = match group {
             [one] => format!("change the tags of `{}`", one.id),
             many => format!("change the tags of {} resources", many.len()),
         };
         // Those of one batch are to get the same tags. There is at least one: a list without any was refused.
         let wanted = group.first().map(|item| item.tags.iter()).unwrap_or_default();
-        match self.wish {
-            Wish::Create => {
+        match self.desired {
+            Desired::Create => {
                 let tags = wanted.map(|t| tags::tag(&t.key, t.value.as_deref().unwrap_or_default())).collect();
                 let request = self.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(tags));
-                request.send().await.doing(|| doing).map(drop)
+                request.send().await.context(|| attempted).map(drop)
             }
-            Wish::Delete => {
+            Desired::Delete => {
                 let tags = wanted.map(|t| Tag::builder().key(&t.key).set_value(t.value.clone()).build()).collect();
                 let request = self.ec2.delete_tags().set_resources(Some(ids)).set_tags(Some(tags));
-                request.send().await.doing(|| doing).map(drop)
+                request.send().await.context(|| attempted).map(drop)
             }
         }
     }
@@ -445,7 +445,7 @@ fn parts<'a>(mut group: Vec<&'a Item>, error: &Error) -> Parts<&'a Item> {
 
 #[cfg(test)]
 mod tests {
-    use aaws::model::error::AwsError;
+    use aaws::AwsError;
 
     use super::*;
 
@@ -455,8 +455,8 @@ mod tests {
     }
 
     fn refused(code: &str, message: &str) -> Error {
-        let (doing, code, message) = ("tag".into(), code.into(), message.into());
-        Error::Aws(Box::new(AwsError { doing, code, message, request_id: None, status: Some(400) }))
+        let (attempted, code, message) = ("tag".into(), code.into(), message.into());
+        Error::Aws(Box::new(AwsError { attempted, code, message, request_id: None, status: Some(400) }))
     }
 
     /// The ids to blame, and the groups that are sent again.
@@ -496,12 +496,12 @@ mod tests {
     #[test]
     fn what_becomes_of_a_tag_is_said_with_what_it_was() {
         let mut item = items(&["vol-1"]).remove(0);
-        assert_eq!(item.told(Wish::Create, "was"), "Env=prod was added");
+        assert_eq!(item.told(Desired::Create, "was"), "Env=prod was added");
         item.has.insert("Env".into(), "dev".into());
-        assert_eq!(item.told(Wish::Create, "would be"), "Env=prod would be set in the place of Env=dev");
-        assert_eq!(item.unchanged(Wish::Delete), "Env=dev stays: it is not Env=prod");
+        assert_eq!(item.told(Desired::Create, "would be"), "Env=prod would be set in the place of Env=dev");
+        assert_eq!(item.unchanged(Desired::Delete), "Env=dev stays: it is not Env=prod");
         item.has.insert("Env".into(), "prod".into());
-        assert_eq!(item.told(Wish::Delete, "was"), "Env=prod was removed");
-        assert!(item.is_so(&item.tags[0], Wish::Create) && !item.is_so(&item.tags[0], Wish::Delete));
+        assert_eq!(item.told(Desired::Delete, "was"), "Env=prod was removed");
+        assert!(item.is_so(&item.tags[0], Desired::Create) && !item.is_so(&item.tags[0], Desired::Delete));
     }
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
     async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::discover_volumes::Type;
-use super::find::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Found, Sought, Thing};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
 use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::wait::{self, Seen, Unready};
+use super::wait::{self, PollState, Unready};
 
 /// How many are saved, changed and awaited together.
 const BATCH: usize = 200;
@@ -103,16 +103,16 @@ impl Action for ModifyVolumes {
     type Output = DoneItems<String>;
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
-        let wish = self.wish()?;
+        let desired = self.desired()?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Volume>(cx, &ec2, self.volume_ids).await?;
-        let ids: Vec<String> = sought.iter().filter_map(|s| s.found.there()).map(|v| v.id().to_owned()).collect();
-        let mut before = find::unless_stopped(cx, modifications(&ec2, &ids)).await?;
-        let items: Vec<Result<Item>> = sought
+        let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
+        let ids: Vec<String> = lookup.iter().filter_map(|s| s.result.found()).map(|v| v.id().to_owned()).collect();
+        let mut before = lookup::cancellable(cx, modifications(&ec2, &ids)).await?;
+        let items: Vec<Result<Item>> = lookup
             .into_iter()
-            .map(|sought| {
-                let before = before.remove(&sought.id);
-                Ok(Item::of(&sought, &wish, before))
+            .map(|lookup| {
+                let before = before.remove(&lookup.id);
+                Ok(Item::of(&lookup, &desired, before))
             })
             .collect();
         let modify = Modify { ec2, snapshot: self.snapshot, wait: self.wait };
@@ -124,24 +124,24 @@ aaws::register!(ModifyVolumes);
 
 impl ModifyVolumes {
     /// What is asked for, when it can be had at all.
-    fn wish(&self) -> Result<Wish> {
+    fn desired(&self) -> Result<Desired> {
         let number = |n: Option<u32>| n.map(|n| i32::try_from(n).unwrap_or(i32::MAX));
-        let wish = Wish {
+        let desired = Desired {
             size: number(self.size),
             kind: self.r#type.map(|t| VolumeType::from(t.word())),
             iops: number(self.iops),
             throughput: number(self.throughput),
         };
-        match wish.kind.as_ref().and_then(|kind| wish.not_of(kind)) {
+        match desired.kind.as_ref().and_then(|kind| desired.not_of(kind)) {
             Some((input, why)) => Err(Error::field(input, format!("`{input}`: {why}"))),
-            None => Ok(wish),
+            None => Ok(desired),
         }
     }
 }
 
 /// What is asked for, of all volumes alike.
 #[derive(Debug)]
-struct Wish {
+struct Desired {
     size: Option<i32>,
     kind: Option<VolumeType>,
     iops: Option<i32>,
@@ -150,7 +150,7 @@ struct Wish {
 
 /// What is asked of EC2 for one volume; what stays is not mentioned.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Goal {
+struct Delta {
     size: Option<i32>,
     kind: Option<VolumeType>,
     iops: Option<i32>,
@@ -162,7 +162,7 @@ fn has_iops(kind: &VolumeType) -> bool {
     matches!(kind, VolumeType::Gp3 | VolumeType::Io1 | VolumeType::Io2)
 }
 
-impl Wish {
+impl Desired {
     /// The input that a volume of this type cannot have, and why.
     fn not_of(&self, kind: &VolumeType) -> Option<(&'static str, String)> {
         if self.iops.is_some() && !has_iops(kind) {
@@ -173,7 +173,7 @@ impl Wish {
     }
 
     /// What has to be asked of EC2 so that a volume becomes as it is wished, or why it cannot.
-    fn of(&self, volume: &Volume) -> Result<Goal, String> {
+    fn of(&self, volume: &Volume) -> Result<Delta, String> {
         let had = volume.volume_type().cloned().unwrap_or(VolumeType::Gp2);
         let kind = self.kind.clone().unwrap_or_else(|| had.clone());
         if let Some((_, why)) = self.not_of(&kind) {
@@ -183,7 +183,7 @@ impl Wish {
         if kind == had {
             let iops = self.iops.filter(|n| Some(*n) != volume.iops());
             let throughput = self.throughput.filter(|n| Some(*n) != volume.throughput());
-            return Ok(Goal { size, kind: None, iops, throughput });
+            return Ok(Delta { size, kind: None, iops, throughput });
         }
         let performance = Performance::of(volume, size.or(volume.size()).unwrap_or_default());
         let (iops, throughput) = match &kind {
@@ -193,7 +193,7 @@ impl Wish {
             VolumeType::Io1 | VolumeType::Io2 => (Some(performance.iops).filter(|n| *n > GP3_IOPS), None),
             _ => (None, None),
         };
-        Ok(Goal { size, kind: Some(kind), iops: self.iops.or(iops), throughput: self.throughput.or(throughput) })
+        Ok(Delta { size, kind: Some(kind), iops: self.iops.or(iops), throughput: self.throughput.or(throughput) })
     }
 }
 
@@ -233,7 +233,7 @@ impl Performance {
     }
 }
 
-impl Goal {
+impl Delta {
     fn words(&self) -> String {
         let kind = self.kind.as_ref().map(|k| k.as_str().to_owned());
         let size = self.size.map(|s| format!("{s} GiB"));
@@ -242,7 +242,7 @@ impl Goal {
         [kind, size, iops, throughput].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether a change that EC2 shows has this goal.
+    /// Whether a change that EC2 shows has this delta.
     fn is_of(&self, change: &VolumeModification) -> bool {
         fn same<T: PartialEq>(asked: Option<T>, shown: Option<T>) -> bool {
             asked.is_none() || asked == shown
@@ -256,38 +256,38 @@ impl Goal {
 
 struct Item {
     id: String,
-    goal: Goal,
+    delta: Delta,
     /// The last change of it that EC2 knew of, before anything was asked for.
     before: Option<VolumeModification>,
-    verdict: Option<Outcome<String>>,
+    precheck: Option<Outcome<String>>,
 }
 
 impl Item {
-    fn of(sought: &Sought<Volume>, wish: &Wish, before: Option<VolumeModification>) -> Self {
-        let (goal, verdict) = match goal(&sought.found, wish, before.as_ref()) {
-            Ok(goal) => (goal, None),
-            Err(verdict) => (Goal::default(), Some(verdict)),
+    fn of(lookup: &Lookup<Volume>, desired: &Desired, before: Option<VolumeModification>) -> Self {
+        let (delta, precheck) = match delta(&lookup.result, desired, before.as_ref()) {
+            Ok(delta) => (delta, None),
+            Err(precheck) => (Delta::default(), Some(precheck)),
         };
-        Item { id: sought.id.clone(), goal, before, verdict }
+        Item { id: lookup.id.clone(), delta, before, precheck }
     }
 }
 
 /// What has to be asked of EC2 for a volume, or what becomes of it without that.
-fn goal(found: &Found<Volume>, wish: &Wish, before: Option<&VolumeModification>) -> Result<Goal, Outcome<String>> {
-    let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::last(code, why)));
+fn delta(found: &LookupResult<Volume>, desired: &Desired, before: Option<&VolumeModification>) -> Result<Delta, Outcome<String>> {
+    let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::permanent(code, why)));
     let volume = match found {
-        Found::There(volume) => volume,
-        Found::Missing => return failed("InvalidVolume.NotFound", "it does not exist".into()),
-        Found::Repeated => return Err(Outcome::Unchanged("it was given before".into())),
+        LookupResult::Found(volume) => volume,
+        LookupResult::NotFound => return failed("InvalidVolume.NotFound", "it does not exist".into()),
+        LookupResult::Duplicate => return Err(Outcome::Unchanged("duplicate id".into())),
     };
-    let goal = match wish.of(volume) {
-        Ok(goal) => goal,
+    let delta = match desired.of(volume) {
+        Ok(delta) => delta,
         Err(why) => return failed("InvalidParameterCombination", why),
     };
-    if goal == Goal::default() {
-        return Err(Outcome::Unchanged("it is so already".into()));
+    if delta == Delta::default() {
+        return Err(Outcome::Unchanged("already in the requested state".into()));
     }
-    if let (Some(new), Some(old)) = (goal.size, volume.size())
+    if let (Some(new), Some(old)) = (delta.size, volume.size())
         && new < old
     {
         return failed("InvalidParameterValue", format!("it has {old} GiB: a volume can only grow"));
@@ -300,16 +300,16 @@ fn goal(found: &Found<Volume>, wish: &Wish, before: Option<&VolumeModification>)
         Some(state @ (VolumeModificationState::Modifying | VolumeModificationState::Optimizing)) => {
             failed("IncorrectModificationState", format!("an earlier change of it is {state}: it has to be completed first"))
         }
-        _ => Ok(goal),
+        _ => Ok(delta),
     }
 }
 
 /// The latest change of each volume that was ever changed. Asked for by filter: EC2 refuses a request that names a volume that never was.
 async fn modifications(ec2: &Client, ids: &[String]) -> Result<HashMap<String, VolumeModification>> {
     let mut latest: HashMap<String, VolumeModification> = HashMap::new();
-    for some in ids.chunks(find::MOST_VALUES) {
-        let request = ec2.describe_volumes_modifications().filters(find::filter("volume-id", some)).into_paginator().items().send();
-        let found: Vec<VolumeModification> = request.try_collect().await.doing(|| "list the changes of the volumes")?;
+    for some in ids.chunks(lookup::MOST_VALUES) {
+        let request = ec2.describe_volumes_modifications().filters(lookup::filter("volume-id", some)).into_paginator().items().send();
+        let found: Vec<VolumeModification> = request.try_collect().await.context(|| "list the changes of the volumes")?;
         for change in found {
             let Some(id) = change.volume_id().map(str::to_owned) else { continue };
             if latest.get(&id).is_none_or(|known| since(known) <= since(&change)) {
@@ -336,7 +336,7 @@ enum Asked {
     /// EC2 makes it: what is to be said of it, and when it began.
     Accepted { told: String, since: Option<i64> },
     /// It does not.
-    Settled(Outcome<String>),
+    ItemResult(Outcome<String>),
 }
 
 #[async_trait]
@@ -354,11 +354,11 @@ impl Change for Modify {
 
     fn plan(&self, item: &Item) -> Option<String> {
         let after = if self.snapshot { " when a snapshot of it is complete" } else { "" };
-        Some(format!("it would become {}{after}", item.goal.words()))
+        Some(format!("it would become {}{after}", item.delta.words()))
     }
 
-    fn verdict(&self, item: &Item) -> Option<Outcome<String>> {
-        item.verdict.clone()
+    fn precheck(&self, item: &Item) -> Option<Outcome<String>> {
+        item.precheck.clone()
     }
 
     fn batch(&self) -> usize {
@@ -372,7 +372,7 @@ impl Change for Modify {
         let asked: Vec<Asked> = stream::iter(ask.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
         let mut awaited = if self.wait { self.in_effect(cx, items, &asked).await } else { HashMap::new() };
         let outcome = |(item, asked): (&Item, Asked)| match asked {
-            Asked::Settled(outcome) => outcome,
+            Asked::ItemResult(outcome) => outcome,
             Asked::Accepted { told, .. } => match awaited.remove(&item.id) {
                 Some(Err(why)) => Outcome::Failed(why.failure("NotInEffect", &told)),
                 Some(Ok(state)) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
@@ -387,25 +387,25 @@ impl Modify {
     /// Asks for the change of one volume, unless it lacks the snapshot that it should have.
     async fn ask(&self, cx: &Context, item: &Item, saved: Option<&Result<String, Failure>>) -> Asked {
         let kept = match saved {
-            Some(Err(failure)) => return Asked::Settled(Outcome::Failed(failure.clone())),
+            Some(Err(failure)) => return Asked::ItemResult(Outcome::Failed(failure.clone())),
             Some(Ok(snapshot)) => Some(format!("its snapshot is {snapshot}")),
             None => None,
         };
         let kept = kept.as_deref().unwrap_or_default();
         // Snapshots take long: who stopped the run meanwhile does not want anything changed after them.
-        if cx.stop().is_asked() {
-            return Asked::Settled(Outcome::Skipped(with("not changed: the run was stopped".into(), kept)));
+        if cx.cancellation().is_cancelled() {
+            return Asked::ItemResult(Outcome::Skipped(with("not changed: the run was stopped".into(), kept)));
         }
-        let goal = item.goal.clone();
-        let request = self.ec2.modify_volume().volume_id(&item.id).set_size(goal.size).set_volume_type(goal.kind);
-        let request = request.set_iops(goal.iops).set_throughput(goal.throughput).send();
-        let error = match request.await.doing(|| format!("change the volume `{}`", item.id)) {
+        let delta = item.delta.clone();
+        let request = self.ec2.modify_volume().volume_id(&item.id).set_size(delta.size).set_volume_type(delta.kind);
+        let request = request.set_iops(delta.iops).set_throughput(delta.throughput).send();
+        let error = match request.await.context(|| format!("change the volume `{}`", item.id)) {
             Ok(answer) => return accepted(item, answer.volume_modification.as_ref(), kept),
             Err(e) => e,
         };
         match self.made_all_the_same(item).await {
             Some(change) => accepted(item, Some(&change), kept),
-            None => Asked::Settled(Outcome::Failed(Failure::from(&error).and(kept))),
+            None => Asked::ItemResult(Outcome::Failed(Failure::from(&error).with_note(kept))),
         }
     }
 
@@ -419,7 +419,7 @@ impl Modify {
                 return None;
             }
         };
-        (item.before.as_ref() != Some(&now) && item.goal.is_of(&now)).then_some(now)
+        (item.before.as_ref() != Some(&now) && item.delta.is_of(&now)).then_some(now)
     }
 
     /// Waits until the volumes that are being changed have their new size and performance, which they have while EC2 still optimizes them: gives the
@@ -437,19 +437,19 @@ impl Modify {
         let ec2 = &self.ec2;
         let look = |ids: Vec<String>| async move { modifications(ec2, &ids).await };
         let judge = |change: Option<&VolumeModification>, id: &str| {
-            let Some(change) = change else { return Seen::Broken(format!("EC2 shows no change of `{id}`")) };
+            let Some(change) = change else { return PollState::Failed(format!("EC2 shows no change of `{id}`")) };
             if is_earlier(change, begun.get(id).copied().flatten()) {
-                return Seen::Going("not shown yet".into());
+                return PollState::Pending("not shown yet".into());
             }
             match change.modification_state() {
                 Some(state @ (VolumeModificationState::Optimizing | VolumeModificationState::Completed)) => {
                     states.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), state.as_str().to_owned());
-                    Seen::Ready
+                    PollState::Ready
                 }
                 Some(VolumeModificationState::Failed) => {
-                    Seen::Broken(format!("it has failed: {}", change.status_message().unwrap_or("EC2 gave no reason")))
+                    PollState::Failed(format!("it has failed: {}", change.status_message().unwrap_or("EC2 gave no reason")))
                 }
-                _ => Seen::Going(state_of(change)),
+                _ => PollState::Pending(state_of(change)),
             }
         };
         let awaited = wait::for_all(cx, &ids, look, judge).await;
@@ -461,7 +461,7 @@ impl Modify {
 /// What is said of a change that EC2 makes.
 fn accepted(item: &Item, change: Option<&VolumeModification>, kept: &str) -> Asked {
     let state = change.map_or_else(|| "accepted".to_owned(), state_of);
-    Asked::Accepted { told: with(format!("the change to {} is {state}", item.goal.words()), kept), since: change.and_then(since) }
+    Asked::Accepted { told: with(format!("the change to {} is {state}", item.delta.words()), kept), since: change.and_then(since) }
 }
 
 /// What is said, and what is said of the snapshot after it.
@@ -491,15 +491,15 @@ mod tests {
         Volume::builder().volume_type(kind).size(size).set_iops(iops).state(VolumeState::Available).build()
     }
 
-    fn wish(kind: Option<VolumeType>) -> Wish {
-        Wish { size: None, kind, iops: None, throughput: None }
+    fn desired(kind: Option<VolumeType>) -> Desired {
+        Desired { size: None, kind, iops: None, throughput: None }
     }
 
     #[track_caller]
     fn to_gp3(volume: &Volume) -> (Option<i32>, Option<i32>) {
-        let goal = wish(Some(VolumeType::Gp3)).of(volume).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((goal.kind, goal.size), (Some(VolumeType::Gp3), None));
-        (goal.iops, goal.throughput)
+        let delta = desired(Some(VolumeType::Gp3)).of(volume).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((delta.kind, delta.size), (Some(VolumeType::Gp3), None));
+        (delta.iops, delta.throughput)
     }
 
     #[test]
@@ -517,9 +517,9 @@ mod tests {
 
     #[test]
     fn a_gp2_volume_that_grows_too_gets_what_it_would_have_had() {
-        let grown = Wish { size: Some(2_000), ..wish(Some(VolumeType::Gp3)) };
-        let goal = grown.of(&volume(VolumeType::Gp2, 100, None));
-        assert_eq!(goal, Ok(Goal { size: Some(2_000), kind: Some(VolumeType::Gp3), iops: Some(6_000), throughput: Some(250) }));
+        let grown = Desired { size: Some(2_000), ..desired(Some(VolumeType::Gp3)) };
+        let delta = grown.of(&volume(VolumeType::Gp2, 100, None));
+        assert_eq!(delta, Ok(Delta { size: Some(2_000), kind: Some(VolumeType::Gp3), iops: Some(6_000), throughput: Some(250) }));
     }
 
     #[test]
@@ -543,7 +543,7 @@ mod tests {
 
     #[test]
     fn what_becomes_io1_or_io2_keeps_its_iops() {
-        let to = |kind: VolumeType, volume: &Volume| wish(Some(kind)).of(volume).map(|goal| (goal.iops, goal.throughput));
+        let to = |kind: VolumeType, volume: &Volume| desired(Some(kind)).of(volume).map(|delta| (delta.iops, delta.throughput));
         assert_eq!(to(VolumeType::Io2, &volume(VolumeType::Io1, 100, Some(1_000))), Ok((Some(1_000), None)));
         assert_eq!(to(VolumeType::Io2, &volume(VolumeType::Gp3, 100, Some(4_000))), Ok((Some(4_000), None)));
         assert_eq!(to(VolumeType::Io1, &volume(VolumeType::Gp2, 2_000, Some(6_000))), Ok((Some(6_000), None)));
@@ -552,34 +552,34 @@ mod tests {
 
     #[test]
     fn what_is_told_is_done() {
-        let told = Wish { iops: Some(3_500), throughput: Some(200), ..wish(Some(VolumeType::Gp3)) };
-        let goal = told.of(&volume(VolumeType::Gp2, 2_000, None)).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((goal.iops, goal.throughput), (Some(3_500), Some(200)));
+        let told = Desired { iops: Some(3_500), throughput: Some(200), ..desired(Some(VolumeType::Gp3)) };
+        let delta = told.of(&volume(VolumeType::Gp2, 2_000, None)).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((delta.iops, delta.throughput), (Some(3_500), Some(200)));
         // The throughput that is kept is no more than the IOPS that are told can have.
-        let told = Wish { iops: Some(3_000), ..wish(Some(VolumeType::Gp3)) };
-        let goal = told.of(&volume(VolumeType::Io2, 100, Some(8_000))).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!((goal.iops, goal.throughput), (Some(3_000), Some(750)));
+        let told = Desired { iops: Some(3_000), ..desired(Some(VolumeType::Gp3)) };
+        let delta = told.of(&volume(VolumeType::Io2, 100, Some(8_000))).unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!((delta.iops, delta.throughput), (Some(3_000), Some(750)));
     }
 
     #[test]
     fn what_is_so_already_is_not_asked_for() {
-        let same = Wish { size: Some(8), iops: Some(3_000), throughput: Some(125), ..wish(Some(VolumeType::Gp3)) };
+        let same = Desired { size: Some(8), iops: Some(3_000), throughput: Some(125), ..desired(Some(VolumeType::Gp3)) };
         let gp3 = Volume::builder().volume_type(VolumeType::Gp3).size(8).iops(3_000).throughput(125).build();
-        assert_eq!(same.of(&gp3), Ok(Goal::default()));
-        assert_eq!(Wish { size: Some(9), ..same }.of(&gp3), Ok(Goal { size: Some(9), ..Goal::default() }));
+        assert_eq!(same.of(&gp3), Ok(Delta::default()));
+        assert_eq!(Desired { size: Some(9), ..same }.of(&gp3), Ok(Delta { size: Some(9), ..Delta::default() }));
     }
 
     #[test]
     fn types_without_iops_or_throughput_to_choose_are_not_told_any() {
-        let iops = Wish { iops: Some(4_000), ..wish(None) };
+        let iops = Desired { iops: Some(4_000), ..desired(None) };
         for kind in [VolumeType::Gp2, VolumeType::St1, VolumeType::Sc1, VolumeType::Standard] {
             assert!(iops.of(&volume(kind, 500, None)).is_err_and(|why| why.contains("IOPS")));
         }
-        let throughput = Wish { throughput: Some(200), ..wish(None) };
+        let throughput = Desired { throughput: Some(200), ..desired(None) };
         assert!(throughput.of(&volume(VolumeType::Io2, 500, Some(4_000))).is_err_and(|why| why.contains("throughput")));
         // From a type that has them to one that does not: what it had is not sent along.
-        let goal = wish(Some(VolumeType::St1)).of(&volume(VolumeType::Gp3, 500, Some(4_000)));
-        assert_eq!(goal, Ok(Goal { kind: Some(VolumeType::St1), ..Goal::default() }));
+        let delta = desired(Some(VolumeType::St1)).of(&volume(VolumeType::Gp3, 500, Some(4_000)));
+        assert_eq!(delta, Ok(Delta { kind: Some(VolumeType::St1), ..Delta::default() }));
     }
 
     #[test]
@@ -589,8 +589,8 @@ mod tests {
         assert!(!is_earlier(&change(200), Some(200)));
         assert!(!is_earlier(&change(199), Some(200)));
         assert!(!is_earlier(&change(100), None));
-        let goal = Goal { size: Some(20), ..Goal::default() };
-        assert!(goal.is_of(&change(1)));
-        assert!(!Goal { iops: Some(4_000), ..goal }.is_of(&change(1)));
+        let delta = Delta { size: Some(20), ..Delta::default() };
+        assert!(delta.is_of(&change(1)));
+        assert!(!Delta { iops: Some(4_000), ..delta }.is_of(&change(1)));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 
-use aaws::engine::poll::Looks;
+use aaws::Backoff;
 use aaws::{Context, Error, Result};
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
@@ -34,20 +34,20 @@ pub fn token() -> String {
 
 /// Makes one thing, and gives its id. `send` sends the request with [`config`]; `look` looks for the id of what it made; `by` says for people what it is
 /// found by.
-pub async fn make<S, L>(cx: &Context, by: &str, send: impl Fn() -> S, look: impl Fn() -> L) -> Result<String>
+pub async fn create_once<S, L>(cx: &Context, by: &str, send: impl Fn() -> S, look: impl Fn() -> L) -> Result<String>
 where
     S: Future<Output = Result<String>>,
     L: Future<Output = Result<Option<String>>>,
 {
-    let mut waits = Looks::new();
+    let mut waits = Backoff::new();
     let mut tried = 1;
     loop {
         let error = match send().await {
             Err(e) => e,
             id => return id,
         };
-        if error.is_unclear() {
-            match wait::shown_later(&look, Option::is_some).await {
+        if error.is_ambiguous() {
+            match wait::poll_until_visible(&look, Option::is_some).await {
                 Ok(Some(id)) => return Ok(id),
                 Ok(None) => {}
                 Err(e) => {
@@ -56,11 +56,10 @@ where
                 }
             }
         }
-        let passes =
-            error.is_unclear() || error.code().is_some_and(|code| TOO_MUCH.contains(&code) || aaws::model::error::is_transient(code));
-        let most = if error.is_unclear() { UNCLEAR_TRIES } else { TRIES };
+        let passes = error.is_ambiguous() || error.code().is_some_and(|code| TOO_MUCH.contains(&code) || aaws::is_transient(code));
+        let most = if error.is_ambiguous() { UNCLEAR_TRIES } else { TRIES };
         if !passes || tried >= most || !waits.wait(cx).await {
-            return Err(if error.is_unclear() { perhaps(error, by) } else { error });
+            return Err(if error.is_ambiguous() { perhaps(error, by) } else { error });
         }
         tracing::debug!("{error}; will be tried again");
         tried += 1;

@@ -59,7 +59,7 @@ fn encoded<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
 
 /// What the host names of a partition end in (AWS general reference, EC2 endpoints).
 fn domain(region: &str) -> &'static str {
-    match aaws::catalog::policy::partition(region) {
+    match aaws::partition(region) {
         "aws-cn" => "amazonaws.com.cn",
         "aws-iso" => "c2s.ic.gov",
         "aws-iso-b" => "sc2s.sgov.gov",

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use aaws::{Call, Context, Doing, Error, Failure, Grant, Outcome, Result};
+use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Outcome, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReference, ImageReferenceResourceType, Snapshot, Tag};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 use super::{snapshots, tags};
 
 /// How AWS Backup describes the snapshots and images that it makes; not all of them have its tags.
@@ -50,7 +50,7 @@ impl Fates {
             let known = tokio::select! {
                 known = fate.wait_for(Option::is_some) => known.is_ok_and(|gone| *gone == Some(true)),
                 // What was settled before stands; nothing more is waited for.
-                () = cx.stop().asked() => *self.0.get(id).map(watch::Sender::borrow).as_deref().unwrap_or(&None) == Some(true),
+                () = cx.cancellation().cancelled() => *self.0.get(id).map(watch::Sender::borrow).as_deref().unwrap_or(&None) == Some(true),
             };
             if !known {
                 return Err(id);
@@ -108,11 +108,11 @@ pub fn kept_by_kubernetes(tags: &[Tag]) -> Option<String> {
 /// The locks on snapshots, by their ids. EC2 refuses to delete what is locked anyway: where the locks cannot be listed, nothing is lost but the reason.
 pub async fn locks(ec2: &Client, ids: &[String]) -> Result<HashMap<String, String>> {
     let mut locks = HashMap::new();
-    for some in ids.chunks(find::MOST_VALUES) {
+    for some in ids.chunks(lookup::MOST_VALUES) {
         let mut token = None;
         loop {
             let request = ec2.describe_locked_snapshots().set_snapshot_ids(Some(some.to_vec()));
-            let answer = match request.set_next_token(token).send().await.doing(|| "list the locks of snapshots") {
+            let answer = match request.set_next_token(token).send().await.context(|| "list the locks of snapshots") {
                 Ok(answer) => answer,
                 Err(e) if is_not_to_be_had(&e) => {
                     tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
@@ -182,7 +182,7 @@ pub async fn uses(cx: &Context, ec2: &Client, images: &[&Image]) -> Result<HashM
 }
 
 async fn add_references(ec2: &Client, ids: &[String], uses: &mut HashMap<String, Uses>) -> Result<()> {
-    for some in ids.chunks(find::MOST_VALUES) {
+    for some in ids.chunks(lookup::MOST_VALUES) {
         match references(ec2, some).await {
             Ok(found) => found.iter().for_each(|reference| note(reference, uses)),
             Err(e) if may_not_be_asked(&e) => {
@@ -211,7 +211,7 @@ async fn references(ec2: &Client, ids: &[String]) -> Result<Vec<ImageReference>>
     let mut token = None;
     loop {
         let request = ec2.describe_image_references().set_image_ids(Some(ids.to_vec())).include_all_resource_types(true);
-        let answer = request.set_next_token(token).send().await.doing(|| "ask what refers to the images")?;
+        let answer = request.set_next_token(token).send().await.context(|| "ask what refers to the images")?;
         found.extend(answer.image_references().iter().cloned());
         token = answer.next_token.filter(|t| !t.is_empty());
         if token.is_none() {
@@ -250,7 +250,7 @@ async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
         return Ok(vec!["everyone".into()]);
     }
     let request = ec2.describe_image_attribute().image_id(image.id()).attribute(ImageAttributeName::LaunchPermission);
-    let answer = match request.send().await.doing(|| format!("ask whom the image `{}` is shared with", image.id())) {
+    let answer = match request.send().await.context(|| format!("ask whom the image `{}` is shared with", image.id())) {
         Ok(answer) => answer,
         // It went in the meantime, or never became available: nobody can launch it.
         Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => return Ok(Vec::new()),
@@ -264,7 +264,7 @@ async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
 }
 
 /// Why an image is not to be deregistered, unless the person means it: skipped for a reason, or failed where the reasons could not be looked up.
-pub fn image_verdict(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<Outcome> {
+pub fn image_precheck(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<Outcome> {
     if let Some(why) = kept_by_backup(image.tags(), image.description()) {
         return Some(Outcome::Skipped(why));
     }
@@ -286,7 +286,7 @@ pub fn image_verdict(image: &Image, uses: &Uses, referenced: bool, shared: bool)
 
 /// Deregisters an image. One that is not there any more is unchanged.
 pub async fn deregister(ec2: &Client, id: &str) -> Outcome {
-    match ec2.deregister_image().image_id(id).send().await.doing(|| format!("deregister the image `{id}`")) {
+    match ec2.deregister_image().image_id(id).send().await.context(|| format!("deregister the image `{id}`")) {
         Ok(_) => Outcome::done(()),
         Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => {
             Outcome::Unchanged("it does not exist any more".into())

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use aaws::{
-    Action, Call, Change, Context, Doing, DoneItems, Effect, Error, Example, Failure, Grant, Items, Meta, Outcome, Result, When,
+    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, When,
     async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -10,8 +10,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use super::find::{self, DESCRIBE_SNAPSHOTS, Found, Sought, Thing};
 use super::kms::{self, DESCRIBE_KEY};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 
 /// Let another account make volumes of EBS snapshots, or end that.
 ///
@@ -67,7 +67,7 @@ impl Action for ShareSnapshots {
         calls: &[
             DESCRIBE_SNAPSHOTS,
             Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", SNAPSHOTS)]),
-            DESCRIBE_KEY.when(When::May("a snapshot is encrypted, and not for `unshare`")),
+            DESCRIBE_KEY.when(When::Likely("a snapshot is encrypted, and not for `unshare`")),
             Call::write(
                 "ec2:ModifySnapshotAttribute",
                 &[
@@ -104,9 +104,9 @@ impl Action for ShareSnapshots {
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let sought = find::seek::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
+        let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
         let share = Share { ec2, account: self.target_account.0, add: !self.unshare };
-        let items = find::unless_stopped(cx, share.look(cx, &sought)).await?;
+        let items = lookup::cancellable(cx, share.look(cx, &lookup)).await?;
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }
 }
@@ -115,7 +115,7 @@ aaws::register!(ShareSnapshots);
 
 struct Shared {
     id: String,
-    verdict: Option<Outcome<String>>,
+    precheck: Option<Outcome<String>>,
     /// What could not be made sure of.
     doubt: Option<String>,
 }
@@ -136,33 +136,33 @@ struct Share {
 
 impl Share {
     /// What is clear of each snapshot before anything is changed.
-    async fn look(&self, cx: &Context, sought: &[Sought<Snapshot>]) -> Result<Vec<Shared>> {
-        let managers = if self.add { managers(cx, sought).await? } else { HashMap::new() };
-        let shared = sought.iter().map(|s| self.shared(s, &managers));
+    async fn look(&self, cx: &Context, lookup: &[Lookup<Snapshot>]) -> Result<Vec<Shared>> {
+        let managers = if self.add { managers(cx, lookup).await? } else { HashMap::new() };
+        let shared = lookup.iter().map(|s| self.shared(s, &managers));
         stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
     }
 
-    async fn shared(&self, sought: &Sought<Snapshot>, managers: &HashMap<String, Manager>) -> Result<Shared> {
-        let manager = sought.found.there().and_then(|s| s.kms_key_id()).and_then(|key| managers.get(key));
-        let verdict = self.verdict(sought, manager).await?;
+    async fn shared(&self, lookup: &Lookup<Snapshot>, managers: &HashMap<String, Manager>) -> Result<Shared> {
+        let manager = lookup.result.found().and_then(|s| s.kms_key_id()).and_then(|key| managers.get(key));
+        let precheck = self.precheck(lookup, manager).await?;
         let doubt = match manager {
             Some(Manager::Unknown(why)) => Some(format!("its key could not be looked at ({why}): the account may not be able to use it")),
             _ => None,
         };
-        Ok(Shared { id: sought.id.clone(), verdict, doubt })
+        Ok(Shared { id: lookup.id.clone(), precheck, doubt })
     }
 
-    async fn verdict(&self, sought: &Sought<Snapshot>, manager: Option<&Manager>) -> Result<Option<Outcome<String>>> {
-        let snapshot = match &sought.found {
-            Found::There(snapshot) => snapshot,
-            Found::Missing => {
-                return Ok(Some(Outcome::Failed(Failure::last("InvalidSnapshot.NotFound", "it is none of this account's snapshots"))));
+    async fn precheck(&self, lookup: &Lookup<Snapshot>, manager: Option<&Manager>) -> Result<Option<Outcome<String>>> {
+        let snapshot = match &lookup.result {
+            LookupResult::Found(snapshot) => snapshot,
+            LookupResult::NotFound => {
+                return Ok(Some(Outcome::Failed(Failure::permanent("InvalidSnapshot.NotFound", "it is none of this account's snapshots"))));
             }
-            Found::Repeated => return Ok(Some(Outcome::Unchanged("it was given before".into()))),
+            LookupResult::Duplicate => return Ok(Some(Outcome::Unchanged("duplicate id".into()))),
         };
         if matches!(manager, Some(Manager::Aws)) {
             let why = "it is encrypted with the AWS managed key: share a copy that is encrypted with a key of yours";
-            return Ok(Some(Outcome::Failed(Failure::last("AwsManagedKey", why))));
+            return Ok(Some(Outcome::Failed(Failure::permanent("AwsManagedKey", why))));
         }
         let shared = match self.is_shared(snapshot.id()).await {
             Ok(shared) => shared,
@@ -178,15 +178,15 @@ impl Share {
 
     async fn is_shared(&self, id: &str) -> Result<bool, Error> {
         let request = self.ec2.describe_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
-        let answer = request.send().await.doing(|| format!("ask whom the snapshot `{id}` is shared with"))?;
+        let answer = request.send().await.context(|| format!("ask whom the snapshot `{id}` is shared with"))?;
         Ok(answer.create_volume_permissions().iter().any(|p| p.user_id() == Some(&self.account)))
     }
 }
 
 /// Who manages the snapshots' keys; each key is looked at once. One that cannot be looked at keeps nobody from sharing: EC2 has the last word.
-async fn managers(cx: &Context, sought: &[Sought<Snapshot>]) -> Result<HashMap<String, Manager>> {
+async fn managers(cx: &Context, lookup: &[Lookup<Snapshot>]) -> Result<HashMap<String, Manager>> {
     let mut managers = HashMap::new();
-    for key in sought.iter().filter_map(|s| s.found.there()).filter_map(|s| s.kms_key_id()) {
+    for key in lookup.iter().filter_map(|s| s.result.found()).filter_map(|s| s.kms_key_id()) {
         if managers.contains_key(key) {
             continue;
         }
@@ -223,8 +223,8 @@ impl Change for Share {
         Some(snapshot.doubt.iter().fold(plan, |plan, doubt| format!("{plan}; {doubt}")))
     }
 
-    fn verdict(&self, snapshot: &Shared) -> Option<Outcome<String>> {
-        snapshot.verdict.clone()
+    fn precheck(&self, snapshot: &Shared) -> Option<Outcome<String>> {
+        snapshot.precheck.clone()
     }
 
     async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
@@ -233,7 +233,7 @@ impl Change for Share {
             let operation = if self.add { OperationType::Add } else { OperationType::Remove };
             let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
             let request = request.operation_type(operation).user_ids(&self.account);
-            request.send().await.doing(|| format!("change whom the snapshot `{id}` is shared with"))?;
+            request.send().await.context(|| format!("change whom the snapshot `{id}` is shared with"))?;
             outcomes.push(Outcome::Done(id.clone(), doubt.clone()));
         }
         Ok(outcomes)

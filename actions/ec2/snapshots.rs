@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use aaws::{Call, Context, Doing, Error, Failure, Grant, Result, When};
+use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Result, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, Tag};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 use super::{once, tags, wait};
 
 /// Snapshots that do not exist yet, or whose ids no input tells.
@@ -33,21 +33,21 @@ pub async fn begin(cx: &Context, ec2: &Client, volume: &str, description: String
     let request = request.set_tag_specifications(tags::for_new(ResourceType::Snapshot, named.collect()));
     let send = || async {
         let answer = request.clone().customize().config_override(once::config()).send().await;
-        let id = answer.doing(|| format!("take a snapshot of the volume `{volume}`"))?.snapshot_id;
+        let id = answer.context(|| format!("take a snapshot of the volume `{volume}`"))?.snapshot_id;
         id.ok_or_else(|| Error::Failed(format!("EC2 began a snapshot of `{volume}` without naming it")))
     };
-    once::make(cx, &format!("described as `{description}`"), send, || described(ec2, &description)).await
+    once::create_once(cx, &format!("described as `{description}`"), send, || described(ec2, &description)).await
 }
 
 /// The id of the snapshot of this description.
 pub async fn described(ec2: &Client, description: &str) -> Result<Option<String>> {
-    let mut described = Snapshot::list(ec2, vec![find::filter("description", [description])]);
+    let mut described = Snapshot::list(ec2, vec![lookup::filter("description", [description])]);
     Ok(described.try_next().await?.map(|snapshot| snapshot.id().to_owned()))
 }
 
 /// Deletes a snapshot, and says whether there was one: one that is not there any more is no error.
 pub async fn delete(ec2: &Client, id: &str) -> Result<bool> {
-    match ec2.delete_snapshot().snapshot_id(id).send().await.doing(|| format!("delete the snapshot `{id}`")) {
+    match ec2.delete_snapshot().snapshot_id(id).send().await.context(|| format!("delete the snapshot `{id}`")) {
         Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(false),
         answer => answer.map(|_| true),
     }
@@ -62,8 +62,8 @@ pub async fn take<'a>(
     when: &str,
 ) -> HashMap<String, Result<String, Failure>> {
     let begun = volumes.map(|volume| async move {
-        if cx.stop().is_asked() {
-            return (volume.to_owned(), Err(Failure::last("NotStarted", "no snapshot was taken: the run was stopped")));
+        if cx.cancellation().is_cancelled() {
+            return (volume.to_owned(), Err(Failure::permanent("NotStarted", "no snapshot was taken: the run was stopped")));
         }
         let begun = begin(cx, ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
         (volume.to_owned(), begun.map_err(|e| Failure::from(&e)))

@@ -6,8 +6,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use aaws::engine::poll::{Looks, Patience};
-use aaws::{Context, Doing, Error, Failure, Outcome, Result, Status, Steps, Told, Undo, When, async_trait};
+use aaws::{Backoff, OnCancel};
+use aaws::{Context, Error, ErrorContext, Failure, OrPlan, Outcome, Result, Status, Steps, Undo, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
@@ -19,8 +19,8 @@ use futures::{TryStreamExt, stream};
 use serde::Serialize;
 
 use super::addresses;
-use super::find::{self, Thing};
-use super::wait::{self, LOOKS, Seen};
+use super::lookup::{self, Resource};
+use super::wait::{self, LOOKS, PollState};
 use super::{kms, snapshots, tags, volumes};
 
 /// The key of the tag by which a snapshot of an unfinished swap is found when the answer of the call that made it was lost.
@@ -30,7 +30,7 @@ const MARK: &str = "aaws:swap";
 const TRIES: u32 = 8;
 
 /// When the instance of a volume is looked at.
-pub const ATTACHED: When = When::May("a volume that has to be replaced is attached to an instance");
+pub const ATTACHED: When = When::Likely("a volume that has to be replaced is attached to an instance");
 
 /// The calls of a replacement; `$volume` and `$instance` are the ARNs of the volumes and instances that the inputs name, or of any, and `$instances` is
 /// the call that looks at instances.
@@ -38,14 +38,14 @@ macro_rules! calls {
     ($volume:literal, $instance:literal, $instances:expr) => {{
         use aaws::{Call, Grant, When};
         use $crate::actions::ec2::swap::ATTACHED;
-        const REPLACING: When = When::May("a volume has to be replaced");
-        const RUNNING: When = When::May("a volume that has to be replaced is attached to a running instance");
+        const REPLACING: When = When::Likely("a volume has to be replaced");
+        const RUNNING: When = When::Likely("a volume that has to be replaced is attached to a running instance");
         const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
         const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
         const KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
         const VIA: &str = $crate::actions::ec2::kms::VIA_EC2;
         &[
-            $crate::actions::ec2::find::DESCRIBE_VOLUMES,
+            $crate::actions::ec2::lookup::DESCRIBE_VOLUMES,
             $instances,
             Call::read("ec2:DescribeInstanceTypes", &[Grant::new("ec2:DescribeInstanceTypes", &["*"])]).when(ATTACHED),
             Call::read("ec2:DescribeInstanceAttribute", &[Grant::new("ec2:DescribeInstanceAttribute", &[$instance])]).when(RUNNING),
@@ -59,7 +59,7 @@ macro_rules! calls {
                 ],
             )
             .when(REPLACING),
-            $crate::actions::ec2::find::DESCRIBE_SNAPSHOTS.when(REPLACING),
+            $crate::actions::ec2::lookup::DESCRIBE_SNAPSHOTS.when(REPLACING),
             Call::write(
                 "ec2:CreateVolume",
                 &[
@@ -77,10 +77,10 @@ macro_rules! calls {
             Call::write("ec2:DetachVolume", &[Grant::new("ec2:DetachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
             Call::write("ec2:AttachVolume", &[Grant::new("ec2:AttachVolume", &[ANY_VOLUME, $instance])]).when(ATTACHED),
             Call::write("ec2:ModifyInstanceAttribute", &[Grant::new("ec2:ModifyInstanceAttribute", &[$instance])])
-                .when(When::May("a volume that has to be replaced is deleted with its instance")),
+                .when(When::Likely("a volume that has to be replaced is deleted with its instance")),
             Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", &[$instance])]).when(RUNNING),
             Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[SNAPSHOTS])]).when(REPLACING),
-            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::May("a later step fails")),
+            Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::Likely("a later step fails")),
         ]
     }};
 }
@@ -107,22 +107,22 @@ pub const NOTES: &[&str] = &[
 ];
 
 /// Replaces the volumes of one job; nothing printed of it (`None`) is a failure that the log and the report explain.
-pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<Told<Option<Vec<Copied>>>> {
-    let key = match job.verdict {
+pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<OrPlan<Option<Vec<Copied>>>> {
+    let key = match job.precheck {
         // Nothing will be encrypted with it, so nothing has to be known of it.
         Some(_) => key.to_owned(),
-        None => find::unless_stopped(cx, kms::check(cx, cx.region(), key)).await?,
+        None => lookup::cancellable(cx, kms::check(cx, cx.region(), key)).await?,
     };
-    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key, stuck: AtomicBool::new(false) }).await?.settled();
+    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key, stuck: AtomicBool::new(false) }).await?.results();
     let settled: Vec<_> = settled.try_collect().await?;
     if cx.dry_run() {
-        return Ok(Told::Planned(settled.into_iter().map(|s| s.record).collect()));
+        return Ok(OrPlan::Planned(settled.into_iter().map(|s| s.record).collect()));
     }
     let copied = settled.into_iter().find_map(|s| match s.record.status {
         Status::Unchanged => Some(Vec::new()),
         _ => s.done,
     });
-    Ok(Told::Done(copied))
+    Ok(OrPlan::Done(copied))
 }
 
 /// The volumes that are replaced together, because they are of one instance, or the one of none.
@@ -133,7 +133,7 @@ pub struct Job {
     originals: Vec<Original>,
     /// What is lost or changes for good when the instance is stopped.
     warnings: Vec<String>,
-    verdict: Option<Outcome<Vec<Copied>>>,
+    precheck: Option<Outcome<Vec<Copied>>>,
 }
 
 /// The instance that the volumes are attached to.
@@ -179,11 +179,11 @@ impl Job {
 
     /// It is not done, for this reason.
     pub fn refused(id: String, why: impl Into<String>) -> Self {
-        Job::settled(id, Outcome::Failed(Failure::last("Refused", why)))
+        Job::settled(id, Outcome::Failed(Failure::permanent("Refused", why)))
     }
 
-    fn settled(id: String, verdict: Outcome<Vec<Copied>>) -> Self {
-        Job { id, host: None, originals: Vec::new(), warnings: Vec::new(), verdict: Some(verdict) }
+    fn settled(id: String, precheck: Outcome<Vec<Copied>>) -> Self {
+        Job { id, host: None, originals: Vec::new(), warnings: Vec::new(), precheck: Some(precheck) }
     }
 
     /// Looks at everything that could go wrong half way, before anything is touched.
@@ -196,9 +196,9 @@ impl Job {
             }
         }
         let Some(attachment) = originals.iter().find_map(|o| o.attachment.as_ref()) else {
-            return Ok(Job { id, host: None, originals, warnings: Vec::new(), verdict: None });
+            return Ok(Job { id, host: None, originals, warnings: Vec::new(), precheck: None });
         };
-        let Some(instance) = find::one::<Instance>(ec2, &attachment.instance).await? else {
+        let Some(instance) = lookup::one::<Instance>(ec2, &attachment.instance).await? else {
             return Ok(Job::refused(id, format!("the instance `{}`, to which it is attached, cannot be seen", attachment.instance)));
         };
         for attachment in originals.iter_mut().filter_map(|o| o.attachment.as_mut()) {
@@ -223,7 +223,7 @@ impl Job {
             host: Some(Host { id: instance.id().to_owned(), ran, launched: instance.launch_time().copied() }),
             originals,
             warnings,
-            verdict: None,
+            precheck: None,
         })
     }
 }
@@ -318,9 +318,9 @@ fn may_be_stopped(instance: &Instance, auto_scaling: bool) -> Result<bool, Strin
 /// What the instance's type cannot do, and what it loses.
 async fn type_refuses(cx: &Context, ec2: &Client, instance: &Instance, ran: bool, warnings: &mut Vec<String>) -> Result<Option<String>> {
     let Some(kind) = instance.instance_type() else { return Ok(None) };
-    let answer = find::unless_stopped(cx, async {
+    let answer = lookup::cancellable(cx, async {
         let request = ec2.describe_instance_types().instance_types(kind.clone()).send();
-        request.await.doing(|| format!("look at the instance type `{kind}`"))
+        request.await.context(|| format!("look at the instance type `{kind}`"))
     })
     .await?;
     let Some(known) = answer.instance_types().first() else { return Ok(None) };
@@ -335,7 +335,7 @@ async fn type_refuses(cx: &Context, ec2: &Client, instance: &Instance, ran: bool
 
 async fn is_stop_protected(ec2: &Client, instance: &str) -> Result<bool> {
     let request = ec2.describe_instance_attribute().instance_id(instance).attribute(InstanceAttributeName::DisableApiStop);
-    let answer = request.send().await.doing(|| format!("ask whether the instance `{instance}` may be stopped"))?;
+    let answer = request.send().await.context(|| format!("ask whether the instance `{instance}` may be stopped"))?;
     Ok(answer.disable_api_stop().and_then(|d| d.value()).unwrap_or_default())
 }
 
@@ -350,7 +350,7 @@ struct Swap {
 
 /// A step of a swap, and what is needed to undo it.
 #[derive(Debug, Serialize)]
-enum Step {
+enum SwapStep {
     /// The instance was stopped. It is not started again while one of these devices is empty.
     Stop { instance: String, devices: Vec<String> },
     /// A snapshot was, or may have been, made; without its id it is found by its mark.
@@ -363,26 +363,26 @@ enum Step {
     Replace { original: String, copy: String, at: Attachment },
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SwapStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Stop { instance, .. } => write!(f, "stop {instance}"),
-            Step::Start { instance } => write!(f, "start {instance}"),
-            Step::Snapshot { volume, snapshot, mark } => {
+            SwapStep::Stop { instance, .. } => write!(f, "stop {instance}"),
+            SwapStep::Start { instance } => write!(f, "start {instance}"),
+            SwapStep::Snapshot { volume, snapshot, mark } => {
                 write!(f, "take a snapshot of {volume} ")?;
                 match snapshot {
                     Some(snapshot) => write!(f, "({snapshot})"),
                     None => write!(f, "(tagged {MARK}={mark})"),
                 }
             }
-            Step::Volume { of, snapshot, copy } => {
+            SwapStep::Volume { of, snapshot, copy } => {
                 write!(f, "make a copy of {of} ")?;
                 match copy {
                     Some(copy) => write!(f, "({copy})"),
                     None => write!(f, "(made from {snapshot})"),
                 }
             }
-            Step::Replace { original, copy, at } => {
+            SwapStep::Replace { original, copy, at } => {
                 write!(f, "put {copy} in the place of {original}, {} of {}", at.device, at.instance)
             }
         }
@@ -393,7 +393,7 @@ impl fmt::Display for Step {
 impl Steps for Swap {
     type Item = Job;
     type Done = Vec<Copied>;
-    type Step = Step;
+    type Step = SwapStep;
 
     fn id(&self, job: &Job) -> String {
         job.id.clone()
@@ -415,16 +415,16 @@ impl Steps for Swap {
         Some(text)
     }
 
-    fn verdict(&self, job: &Job) -> Option<Outcome<Vec<Copied>>> {
-        job.verdict.clone()
+    fn precheck(&self, job: &Job) -> Option<Outcome<Vec<Copied>>> {
+        job.precheck.clone()
     }
 
-    async fn run(&self, cx: &Context, job: &Job, undo: &mut Undo<Step>) -> Result<Outcome<Vec<Copied>>> {
+    async fn run(&self, cx: &Context, job: &Job, undo: &mut Undo<SwapStep>) -> Result<Outcome<Vec<Copied>>> {
         job.warnings.iter().for_each(|w| tracing::warn!("`{}`: {w}", job.id));
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
             let devices = job.originals.iter().filter_map(|o| o.attachment.as_ref()).map(|a| a.device.clone()).collect();
-            begin(job, undo, Step::Stop { instance: host.id.clone(), devices });
-            self.stop(cx, &host.id, Patience::UntilStopped).await?;
+            begin(job, undo, SwapStep::Stop { instance: host.id.clone(), devices });
+            self.stop(cx, &host.id, OnCancel::Stop).await?;
         }
         let mut taken = Vec::with_capacity(job.originals.len());
         for original in &job.originals {
@@ -441,17 +441,17 @@ impl Steps for Swap {
             copied.push(Copied { original: original.volume.id().to_owned(), copy });
         }
         for made in &copied {
-            wait::volume_available(cx, &self.ec2, &made.copy, Patience::UntilStopped).await?;
+            wait::volume_available(cx, &self.ec2, &made.copy, OnCancel::Stop).await?;
         }
         for (original, made) in job.originals.iter().zip(&copied) {
             if let Some(a) = &original.attachment {
                 self.is_as_it_was(job).await?;
-                begin(job, undo, Step::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
+                begin(job, undo, SwapStep::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
                 self.replace(cx, made, a).await?;
             }
         }
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
-            begin(job, undo, Step::Start { instance: host.id.clone() });
+            begin(job, undo, SwapStep::Start { instance: host.id.clone() });
             self.run_with_copies(cx, &host.id).await?;
         }
         // From here on nothing is undone: the copies are in use.
@@ -467,59 +467,59 @@ impl Steps for Swap {
         Ok(Outcome::Done(copied, Some(told.join("; "))))
     }
 
-    async fn undo(&self, cx: &Context, step: &Step) -> Result<()> {
+    async fn undo(&self, cx: &Context, step: &SwapStep) -> Result<()> {
         match step {
-            Step::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
-            Step::Start { instance } => self.is_not_started(cx, instance).await,
-            Step::Snapshot { volume, mark, snapshot: None } => {
-                for id in wait::shown_later(|| self.marked(volume, mark), |ids| !ids.is_empty()).await? {
+            SwapStep::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
+            SwapStep::Start { instance } => self.is_not_started(cx, instance).await,
+            SwapStep::Snapshot { volume, mark, snapshot: None } => {
+                for id in wait::poll_until_visible(|| self.marked(volume, mark), |ids| !ids.is_empty()).await? {
                     snapshots::delete(&self.ec2, &id).await?;
                 }
                 Ok(())
             }
-            Step::Snapshot { volume, mark, snapshot: Some(id) } => {
+            SwapStep::Snapshot { volume, mark, snapshot: Some(id) } => {
                 for id in self.all_of(id, volume, mark).await {
                     snapshots::delete(&self.ec2, &id).await?;
                 }
                 Ok(())
             }
-            Step::Volume { snapshot, copy, .. } => {
+            SwapStep::Volume { snapshot, copy, .. } => {
                 let made = match copy {
                     Some(id) => vec![id.clone()],
-                    None => wait::shown_later(|| self.made_from(snapshot), |ids| !ids.is_empty()).await?,
+                    None => wait::poll_until_visible(|| self.made_from(snapshot), |ids| !ids.is_empty()).await?,
                 };
                 for id in made {
                     self.delete_copy(cx, &id).await?;
                 }
                 Ok(())
             }
-            Step::Replace { original, copy, at } => self.put_back(cx, original, copy, at).await,
+            SwapStep::Replace { original, copy, at } => self.put_back(cx, original, copy, at).await,
         }
     }
 }
 
 /// Notes a step, and says it before it is taken: the log of a run that is killed tells how far it came.
-fn begin(job: &Job, undo: &mut Undo<Step>, step: Step) {
+fn begin(job: &Job, undo: &mut Undo<SwapStep>, step: SwapStep) {
     tracing::info!("`{}`: {step}", job.id);
     undo.push(step);
 }
 
 impl Swap {
-    async fn stop(&self, cx: &Context, instance: &str, patience: Patience) -> Result<()> {
+    async fn stop(&self, cx: &Context, instance: &str, on_cancel: OnCancel) -> Result<()> {
         let request = self.ec2.stop_instances().instance_ids(instance).send();
-        request.await.doing(|| format!("stop the instance `{instance}`"))?;
-        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, patience).await
+        request.await.context(|| format!("stop the instance `{instance}`"))?;
+        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, on_cancel).await
     }
 
     async fn state(&self, instance: &str) -> Result<Option<InstanceStateName>> {
-        let seen = find::one::<Instance>(&self.ec2, instance).await?;
+        let seen = lookup::one::<Instance>(&self.ec2, instance).await?;
         Ok(seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name()).cloned())
     }
 
     /// Nothing is taken from an instance that somebody else started while the copies were made: what it has written since they lack.
     async fn is_as_it_was(&self, job: &Job) -> Result<()> {
         let Some(host) = &job.host else { return Ok(()) };
-        let seen = find::one::<Instance>(&self.ec2, &host.id).await?;
+        let seen = lookup::one::<Instance>(&self.ec2, &host.id).await?;
         let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
         let launched = seen.as_ref().and_then(|i| i.launch_time());
         if state == Some(&InstanceStateName::Stopped) && launched == host.launched.as_ref() {
@@ -536,13 +536,15 @@ impl Swap {
     /// written to them, so they stay.
     async fn is_not_started(&self, cx: &Context, instance: &str) -> Result<()> {
         let judge = |seen: Option<&Instance>| match seen.and_then(|i| i.state()).and_then(|s| s.name()) {
-            Some(InstanceStateName::Stopped) => Seen::Ready,
-            Some(state @ (InstanceStateName::Pending | InstanceStateName::Stopping)) => Seen::Going(state.as_str().to_owned()),
-            _ => Seen::Broken(format!("the instance `{instance}` runs with the copies, which hold what it has written since: they stay")),
+            Some(InstanceStateName::Stopped) => PollState::Ready,
+            Some(state @ (InstanceStateName::Pending | InstanceStateName::Stopping)) => PollState::Pending(state.as_str().to_owned()),
+            _ => PollState::Failed(format!(
+                "the instance `{instance}` runs with the copies, which hold what it has written since: they stay"
+            )),
         };
-        wait::for_one::<Instance>(cx, &self.ec2, instance, Patience::ToTheEnd, judge).await?;
+        wait::for_one::<Instance>(cx, &self.ec2, instance, OnCancel::KeepGoing, judge).await?;
         // It may be shown as it was before the start. One that was never started is stopped already, which EC2 takes for an answer.
-        self.stop(cx, instance, Patience::ToTheEnd).await
+        self.stop(cx, instance, OnCancel::KeepGoing).await
     }
 
     /// Starts an instance with its copies, and waits until it runs; in a run that was stopped, too: what it writes to them from now on is nowhere
@@ -550,12 +552,12 @@ impl Swap {
     async fn run_with_copies(&self, cx: &Context, instance: &str) -> Result<()> {
         use InstanceStateName::{Pending, Running};
         if let Err(e) = self.start(instance).await {
-            if !e.is_unclear() && !matches!(self.state(instance).await, Ok(Some(Pending | Running))) {
+            if !e.is_ambiguous() && !matches!(self.state(instance).await, Ok(Some(Pending | Running))) {
                 return Err(e);
             }
             tracing::warn!("{e}; it is waited for all the same");
         }
-        let Err(e) = wait::instance_is(cx, &self.ec2, instance, Running, Patience::ToTheEnd).await else { return Ok(()) };
+        let Err(e) = wait::instance_is(cx, &self.ec2, instance, Running, OnCancel::KeepGoing).await else { return Ok(()) };
         match self.state(instance).await? {
             Some(Running) => {
                 tracing::warn!("{e}; but `{instance}` runs");
@@ -567,12 +569,12 @@ impl Swap {
 
     async fn start(&self, instance: &str) -> Result<()> {
         let request = self.ec2.start_instances().instance_ids(instance).send();
-        request.await.doing(|| format!("start the instance `{instance}`")).map(drop)
+        request.await.context(|| format!("start the instance `{instance}`")).map(drop)
     }
 
-    async fn snapshot(&self, cx: &Context, volume: &str, undo: &mut Undo<Step>) -> Result<Taken> {
+    async fn snapshot(&self, cx: &Context, volume: &str, undo: &mut Undo<SwapStep>) -> Result<Taken> {
         let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        let step = |snapshot| Step::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
+        let step = |snapshot| SwapStep::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
         undo.push(step(None));
         let description = format!("{volume} while aaws makes an encrypted copy of it");
         let id = snapshots::begin(cx, &self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
@@ -595,12 +597,12 @@ impl Swap {
     /// Deletes a copy that is attached to nothing; one that is being made is awaited, because EC2 deletes none of those.
     async fn delete_copy(&self, cx: &Context, id: &str) -> Result<()> {
         let looked = AtomicU32::new(1);
-        wait::for_one::<Volume>(cx, &self.ec2, id, Patience::ToTheEnd, |volume| match volume.and_then(|v| v.state()) {
-            Some(state @ VolumeState::Creating) => Seen::Going(state.as_str().to_owned()),
-            Some(VolumeState::InUse) => Seen::Broken(format!("the volume `{id}` is attached")),
+        wait::for_one::<Volume>(cx, &self.ec2, id, OnCancel::KeepGoing, |volume| match volume.and_then(|v| v.state()) {
+            Some(state @ VolumeState::Creating) => PollState::Pending(state.as_str().to_owned()),
+            Some(VolumeState::InUse) => PollState::Failed(format!("the volume `{id}` is attached")),
             // It may be shown only later.
-            None if looked.fetch_add(1, Ordering::Relaxed) < LOOKS => Seen::Going("not shown yet".into()),
-            _ => Seen::Ready,
+            None if looked.fetch_add(1, Ordering::Relaxed) < LOOKS => PollState::Pending("not shown yet".into()),
+            _ => PollState::Ready,
         })
         .await?;
         volumes::delete(&self.ec2, id).await.map(drop)
@@ -617,8 +619,8 @@ impl Swap {
     }
 
     /// A volume as the original is, but for the key. EC2 takes IOPS and throughput only for the types that have them to choose.
-    async fn copy(&self, original: &Volume, snapshot: &str, undo: &mut Undo<Step>) -> Result<String> {
-        let step = |copy| Step::Volume { of: original.id().to_owned(), snapshot: snapshot.to_owned(), copy };
+    async fn copy(&self, original: &Volume, snapshot: &str, undo: &mut Undo<SwapStep>) -> Result<String> {
+        let step = |copy| SwapStep::Volume { of: original.id().to_owned(), snapshot: snapshot.to_owned(), copy };
         let kind = original.volume_type().cloned();
         let has_iops = matches!(kind, Some(VolumeType::Gp3 | VolumeType::Io1 | VolumeType::Io2));
         let request = self
@@ -637,7 +639,7 @@ impl Swap {
             .kms_key_id(&self.key)
             .set_tag_specifications(tags::for_new(ResourceType::Volume, tags::own(original.tags())));
         undo.push(step(None));
-        let made = request.send().await.doing(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;
+        let made = request.send().await.context(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;
         let id = made.volume_id.ok_or_else(|| Error::Failed(format!("EC2 made a copy of `{}` without naming it", original.id())))?;
         undo.forget_last();
         undo.push(step(Some(id.clone())));
@@ -646,45 +648,45 @@ impl Swap {
 
     async fn replace(&self, cx: &Context, made: &Copied, at: &Attachment) -> Result<()> {
         self.detach(&made.original, at).await?;
-        wait::volume_available(cx, &self.ec2, &made.original, Patience::UntilStopped).await?;
+        wait::volume_available(cx, &self.ec2, &made.original, OnCancel::Stop).await?;
         self.attach(&made.copy, at).await?;
-        wait::volume_attached(cx, &self.ec2, &made.copy, &at.instance, Patience::UntilStopped).await?;
+        wait::volume_attached(cx, &self.ec2, &made.copy, &at.instance, OnCancel::Stop).await?;
         // A volume that is attached later stays when the instance goes, unless this is said.
         if at.delete_on_termination { self.delete_on_termination(at).await } else { Ok(()) }
     }
 
     async fn detach(&self, volume: &str, at: &Attachment) -> Result<()> {
         let request = self.ec2.detach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
-        let answer = request.send().await.doing(|| format!("detach the volume `{volume}` from the instance `{}`", at.instance));
+        let answer = request.send().await.context(|| format!("detach the volume `{volume}` from the instance `{}`", at.instance));
         let Err(e) = answer else { return Ok(()) };
-        // When an answer is lost, the request is sent again, and refused because it is so already.
+        // When an answer is lost, the request is sent again, and refused because already in the requested state.
         if self.is_at(volume, at).await == Some(false) { Ok(()) } else { Err(e) }
     }
 
     async fn attach(&self, volume: &str, at: &Attachment) -> Result<()> {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         let mut tries = 0;
         loop {
             let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
-            let doing = || format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device);
-            let Err(e) = request.send().await.doing(doing) else { return Ok(()) };
+            let attempted = || format!("attach the volume `{volume}` to the instance `{}` as `{}`", at.instance, at.device);
+            let Err(e) = request.send().await.context(attempted) else { return Ok(()) };
             if self.is_at(volume, at).await == Some(true) {
                 return Ok(());
             }
             // A device is free a little later than the volume that was there.
             let busy = matches!(&e, Error::Aws(e) if e.message.contains("already in use"));
-            let busy = busy || e.code().is_some_and(aaws::model::error::is_turned_away);
+            let busy = busy || e.code().is_some_and(aaws::is_throttling);
             tries += 1;
             if !busy || tries == TRIES {
                 return Err(e);
             }
-            looks.pause().await;
+            backoff.pause().await;
         }
     }
 
     /// Whether a volume is attached to the instance, or is being attached; nothing when that cannot be seen.
     async fn is_at(&self, volume: &str, at: &Attachment) -> Option<bool> {
-        let volume = find::one::<Volume>(&self.ec2, volume).await.ok()??;
+        let volume = lookup::one::<Volume>(&self.ec2, volume).await.ok()??;
         let here = volume.attachments().iter().find(|a| a.instance_id() == Some(at.instance.as_str()));
         let gone = [VolumeAttachmentState::Detached, VolumeAttachmentState::Detaching];
         Some(here.and_then(|a| a.state()).is_some_and(|state| !gone.contains(state)))
@@ -694,8 +696,8 @@ impl Swap {
         let ebs = EbsInstanceBlockDeviceSpecification::builder().delete_on_termination(at.delete_on_termination).build();
         let mapping = InstanceBlockDeviceMappingSpecification::builder().device_name(&at.device).ebs(ebs).build();
         let request = self.ec2.modify_instance_attribute().instance_id(&at.instance).block_device_mappings(mapping);
-        let doing = || format!("say of `{}` of the instance `{}` whether it is deleted with it", at.device, at.instance);
-        request.send().await.doing(doing).map(drop)
+        let attempted = || format!("say of `{}` of the instance `{}` whether it is deleted with it", at.device, at.instance);
+        request.send().await.context(attempted).map(drop)
     }
 
     /// The original where it was, whatever was done so far: looked at anew, because the answer of the last call may have been lost.
@@ -713,15 +715,15 @@ impl Swap {
             let here = |a: &&aws_sdk_ec2::types::VolumeAttachment| a.instance_id() == Some(at.instance.as_str());
             volume.attachments().iter().find(here).cloned().filter(|a| a.state() != Some(&VolumeAttachmentState::Detached))
         };
-        if let Some(volume) = find::one::<Volume>(&self.ec2, copy).await?
+        if let Some(volume) = lookup::one::<Volume>(&self.ec2, copy).await?
             && let Some(a) = attached(&volume)
         {
             if a.state() != Some(&VolumeAttachmentState::Detaching) {
                 self.detach(copy, at).await?;
             }
-            wait::volume_available(cx, &self.ec2, copy, Patience::ToTheEnd).await?;
+            wait::volume_available(cx, &self.ec2, copy, OnCancel::KeepGoing).await?;
         }
-        let volume = find::one::<Volume>(&self.ec2, original).await?;
+        let volume = lookup::one::<Volume>(&self.ec2, original).await?;
         let volume = volume.ok_or_else(|| Error::Failed(format!("the volume `{original}` cannot be seen")))?;
         let there = match attached(&volume) {
             Some(a) if a.state() == Some(&VolumeAttachmentState::Detaching) => None,
@@ -729,11 +731,11 @@ impl Swap {
         };
         let delete_on_termination = match there {
             Some(a) => {
-                wait::volume_attached(cx, &self.ec2, original, &at.instance, Patience::ToTheEnd).await?;
+                wait::volume_attached(cx, &self.ec2, original, &at.instance, OnCancel::KeepGoing).await?;
                 a.delete_on_termination().unwrap_or_default()
             }
             None => {
-                wait::volume_available(cx, &self.ec2, original, Patience::ToTheEnd).await?;
+                wait::volume_available(cx, &self.ec2, original, OnCancel::KeepGoing).await?;
                 if let Err(e) = self.attach(original, at).await {
                     self.stuck.store(true, Ordering::Relaxed);
                     // The copy holds the same: better that than an empty device.
@@ -745,7 +747,7 @@ impl Swap {
                     );
                     return Err(e);
                 }
-                wait::volume_attached(cx, &self.ec2, original, &at.instance, Patience::ToTheEnd).await?;
+                wait::volume_attached(cx, &self.ec2, original, &at.instance, OnCancel::KeepGoing).await?;
                 false
             }
         };
@@ -754,10 +756,10 @@ impl Swap {
 
     /// Starts the instance, but not without its volumes.
     async fn start_again(&self, cx: &Context, instance: &str, devices: &[String]) -> Result<()> {
-        let mut looks = Looks::new();
+        let mut backoff = Backoff::new();
         let mut looked = 1;
         let seen = loop {
-            let seen = find::one::<Instance>(&self.ec2, instance).await?;
+            let seen = lookup::one::<Instance>(&self.ec2, instance).await?;
             let seen = seen.ok_or_else(|| Error::Failed(format!("the instance `{instance}` cannot be seen")))?;
             // One that is being detached is as good as gone.
             let stays = |m: &&InstanceBlockDeviceMapping| m.ebs().and_then(|e| e.status()) != Some(&AttachmentStatus::Detaching);
@@ -765,32 +767,32 @@ impl Swap {
             match devices.iter().find(|d| !mapped.contains(&d.as_str())) {
                 None => break seen,
                 // What was attached a moment ago may be shown only later.
-                Some(_) if looked < LOOKS => looks.pause().await,
+                Some(_) if looked < LOOKS => backoff.pause().await,
                 Some(empty) => return Err(Error::Failed(format!("it is not started again, because its device `{empty}` is empty"))),
             }
             looked += 1;
         };
         if seen.state().and_then(|s| s.name()) == Some(&InstanceStateName::Stopping) {
-            wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+            wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, OnCancel::KeepGoing).await?;
         }
         // Asked for even if it seems to run: it may be shown as it was before the stop. One that runs is none the worse for it.
         match self.start(instance).await {
             Err(e) if e.code() == Some("IncorrectInstanceState") => {
-                wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, Patience::ToTheEnd).await?;
+                wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Stopped, OnCancel::KeepGoing).await?;
                 self.start(instance).await?;
             }
             started => started?,
         }
-        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Running, Patience::ToTheEnd).await
+        wait::instance_is(cx, &self.ec2, instance, InstanceStateName::Running, OnCancel::KeepGoing).await
     }
 
     async fn marked(&self, volume: &str, mark: &str) -> Result<Vec<String>> {
-        let filters = vec![find::filter("volume-id", [volume]), find::filter(&format!("tag:{MARK}"), [mark])];
+        let filters = vec![lookup::filter("volume-id", [volume]), lookup::filter(&format!("tag:{MARK}"), [mark])];
         Snapshot::list(&self.ec2, filters).map_ok(|s| s.id().to_owned()).try_collect().await
     }
 
     async fn made_from(&self, snapshot: &str) -> Result<Vec<String>> {
-        let filters = vec![find::filter("snapshot-id", [snapshot])];
+        let filters = vec![lookup::filter("snapshot-id", [snapshot])];
         Volume::list(&self.ec2, filters).map_ok(|v| v.id().to_owned()).try_collect().await
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use aaws::engine::poll::{Looks, Patience, until};
+use aaws::{Backoff, OnCancel, poll_until};
 use aaws::{Context, Error, Failure, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
 };
 
-use super::find::{self, Thing};
+use super::lookup::{self, Resource};
 
 /// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
 const UNSEEN: u32 = 8;
@@ -25,48 +25,48 @@ const FEW: u32 = 2;
 pub const LOOKS: u32 = 4;
 
 /// Looks for what EC2 may show only later, because the answer that would have told was lost; what the last look brings, when none brings it.
-pub async fn shown_later<T, P>(look: impl Fn() -> P, is_there: impl Fn(&T) -> bool) -> Result<T>
+pub async fn poll_until_visible<T, P>(look: impl Fn() -> P, is_there: impl Fn(&T) -> bool) -> Result<T>
 where
     P: Future<Output = Result<T>>,
 {
-    let mut looks = Looks::new();
+    let mut backoff = Backoff::new();
     for _ in 1..LOOKS {
         let seen = look().await?;
         if is_there(&seen) {
             return Ok(seen);
         }
-        looks.pause().await;
+        backoff.pause().await;
     }
     look().await
 }
 
 /// What a look says.
-pub enum Seen {
+pub enum PollState {
     /// It is as it should be.
     Ready,
     /// It is on its way: its state, for the message of a wait that ends.
-    Going(String),
+    Pending(String),
     /// It will never be: why.
-    Broken(String),
+    Failed(String),
 }
 
 /// Waits for one thing to be as `judge` wants it; `None` is a thing that EC2 does not show. A wait that ends with the run is an error that says so.
-pub async fn for_one<T: Thing>(
+pub async fn for_one<T: Resource>(
     cx: &Context,
     ec2: &Client,
     id: &str,
-    patience: Patience,
-    judge: impl Fn(Option<&T>) -> Seen + Send + Sync,
+    on_cancel: OnCancel,
+    judge: impl Fn(Option<&T>) -> PollState + Send + Sync,
 ) -> Result<()> {
     let last = Mutex::new(String::new());
     let (judge, state_of) = (&judge, &last);
-    let seen = until(cx, patience, move || async move {
-        Ok(match judge(find::one::<T>(ec2, id).await?.as_ref()) {
-            Seen::Ready => Some(Ok(())),
-            Seen::Broken(why) => Some(Err(Error::Failed(why))),
-            Seen::Going(state) => {
-                match patience {
-                    Patience::ToTheEnd if cx.stop().is_asked() => {
+    let seen = poll_until(cx, on_cancel, move || async move {
+        Ok(match judge(lookup::one::<T>(ec2, id).await?.as_ref()) {
+            PollState::Ready => Some(Ok(())),
+            PollState::Failed(why) => Some(Err(Error::Failed(why))),
+            PollState::Pending(state) => {
+                match on_cancel {
+                    OnCancel::KeepGoing if cx.cancellation().is_cancelled() => {
                         tracing::warn!("`{id}` is {state}, and is waited for; stop again to leave it so")
                     }
                     _ => tracing::debug!("`{id}` is {state}"),
@@ -82,14 +82,14 @@ pub async fn for_one<T: Thing>(
 }
 
 /// Waits until a volume is attached to nothing and can be used.
-pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Patience) -> Result<()> {
+pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, on_cancel: OnCancel) -> Result<()> {
     let unseen = AtomicU32::new(0);
-    for_one::<Volume>(cx, ec2, id, patience, |volume| match volume.map(|v| (v, v.state())) {
-        Some((_, Some(VolumeState::Available))) => Seen::Ready,
-        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => Seen::Broken(format!(
+    for_one::<Volume>(cx, ec2, id, on_cancel, |volume| match volume.map(|v| (v, v.state())) {
+        Some((_, Some(VolumeState::Available))) => PollState::Ready,
+        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => PollState::Failed(format!(
             "the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"
         )),
-        Some((_, state)) => Seen::Going(state.map_or("without a state", VolumeState::as_str).to_owned()),
+        Some((_, state)) => PollState::Pending(state.map_or("without a state", VolumeState::as_str).to_owned()),
         None => unseen_yet(&unseen, || {
             format!("the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this")
         }),
@@ -98,36 +98,36 @@ pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, patience: Pa
 }
 
 /// Waits until a volume is attached to the instance, and nothing of it is under way any more.
-pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, patience: Patience) -> Result<()> {
+pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, on_cancel: OnCancel) -> Result<()> {
     let unseen = AtomicU32::new(0);
-    for_one::<Volume>(cx, ec2, id, patience, |volume| {
-        let Some(volume) = volume else { return Seen::Broken(format!("the volume `{id}` is gone")) };
+    for_one::<Volume>(cx, ec2, id, on_cancel, |volume| {
+        let Some(volume) = volume else { return PollState::Failed(format!("the volume `{id}` is gone")) };
         let attachment = volume.attachments().iter().find(|a| a.instance_id() == Some(instance));
         match attachment.and_then(|a| a.state()) {
-            Some(VolumeAttachmentState::Attached) => Seen::Ready,
-            Some(state) => Seen::Going(state.as_str().to_owned()),
+            Some(VolumeAttachmentState::Attached) => PollState::Ready,
+            Some(state) => PollState::Pending(state.as_str().to_owned()),
             // EC2 shows it with a delay, or takes it back without an error.
             None if volume.state() == Some(&VolumeState::Available) => unseen_yet(&unseen, || {
                 format!("EC2 did not attach the volume `{id}` to the instance `{instance}`: its KMS key may not be allowed for this")
             }),
-            None => Seen::Going(volume.state().map_or("without a state", VolumeState::as_str).to_owned()),
+            None => PollState::Pending(volume.state().map_or("without a state", VolumeState::as_str).to_owned()),
         }
     })
     .await
 }
 
 /// Waits until an instance is in the state that is wanted.
-pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, patience: Patience) -> Result<()> {
+pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, on_cancel: OnCancel) -> Result<()> {
     let unseen = AtomicU32::new(0);
-    for_one::<Instance>(cx, ec2, id, patience, |instance| {
+    for_one::<Instance>(cx, ec2, id, on_cancel, |instance| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
-            Some(state) if *state == wanted => Seen::Ready,
+            Some(state) if *state == wanted => PollState::Ready,
             // Terminated instances are shown for an hour or so.
-            None if wanted == InstanceStateName::Terminated => Seen::Ready,
-            None => Seen::Broken(format!("the instance `{id}` is gone")),
+            None if wanted == InstanceStateName::Terminated => PollState::Ready,
+            None => PollState::Failed(format!("the instance `{id}` is gone")),
             Some(state @ (InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) if wanted != InstanceStateName::Terminated => {
-                Seen::Broken(format!("the instance `{id}` is {state}"))
+                PollState::Failed(format!("the instance `{id}` is {state}"))
             }
             // EC2 takes a start back when it has no capacity, or when a KMS key is not allowed to it, and says why. With the reason of the stop, or none,
             // it may be how the instance was before the start ("Eventual consistency", EC2 API reference).
@@ -141,7 +141,7 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
                 let is_new = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
                 unseen_for(&unseen, if is_new { FEW } else { UNSEEN }, told)
             }
-            Some(state) => Seen::Going(state.as_str().to_owned()),
+            Some(state) => PollState::Pending(state.as_str().to_owned()),
         }
     })
     .await
@@ -165,7 +165,7 @@ impl Unready {
 
     /// As the failure of an item; `told` stands before the reason.
     pub fn failure(self, code: &str, told: &str) -> Failure {
-        Failure { fatal: self.fatal, ..Failure::last(code, format!("{told}: {}", self.why)) }
+        Failure { fatal: self.fatal, ..Failure::permanent(code, format!("{told}: {}", self.why)) }
     }
 
     /// As an error; `told` stands before the reason.
@@ -183,20 +183,20 @@ pub async fn for_all<T, P>(
     cx: &Context,
     ids: &[String],
     look: impl Fn(Vec<String>) -> P,
-    judge: impl Fn(Option<&T>, &str) -> Seen,
+    judge: impl Fn(Option<&T>, &str) -> PollState,
 ) -> Awaited
 where
     P: Future<Output = Result<HashMap<String, T>>>,
 {
     let mut awaited = Awaited::new();
     let mut unseen: HashMap<String, u32> = HashMap::new();
-    let mut looks = Looks::new();
+    let mut backoff = Backoff::new();
     loop {
         let pending: Vec<String> = ids.iter().filter(|id| !awaited.contains_key(*id)).cloned().collect();
         if pending.is_empty() {
             return awaited;
         }
-        let seen = match looks.look(look(pending.clone())).await {
+        let seen = match backoff.attempt(look(pending.clone())).await {
             Ok(seen) => seen,
             Err(e) => {
                 let why = Unready { why: format!("cannot be looked at, and goes on: {e}"), fatal: Failure::from(&e).fatal };
@@ -208,18 +208,18 @@ where
         for id in seen.iter().flat_map(|_| &pending) {
             let thing = seen.as_ref().and_then(|seen| seen.get(id));
             match judge(thing, id) {
-                Seen::Ready => drop(awaited.insert(id.clone(), Ok(()))),
-                Seen::Broken(why) => {
+                PollState::Ready => drop(awaited.insert(id.clone(), Ok(()))),
+                PollState::Failed(why) => {
                     let misses = unseen.entry(id.clone()).or_default();
                     *misses += 1;
                     if thing.is_some() || *misses > UNSEEN {
                         awaited.insert(id.clone(), Err(Unready::because(why)));
                     }
                 }
-                Seen::Going(state) => drop(states.insert(id.clone(), state)),
+                PollState::Pending(state) => drop(states.insert(id.clone(), state)),
             }
         }
-        if awaited.len() < ids.len() && !looks.wait(cx).await {
+        if awaited.len() < ids.len() && !backoff.wait(cx).await {
             for id in pending {
                 let state = states.remove(&id).unwrap_or_else(|| "not ready".into());
                 awaited.entry(id).or_insert_with(|| Err(Unready::because(format!("the run was stopped while it was {state}; it goes on"))));
@@ -231,40 +231,41 @@ where
 
 /// Waits until snapshots are complete.
 pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
-    let look = |ids: Vec<String>| async move { find::by_id::<Snapshot>(ec2, &ids, &[]).await };
+    let look = |ids: Vec<String>| async move { lookup::by_id::<Snapshot>(ec2, &ids, &[]).await };
     for_all(cx, ids, look, |snapshot: Option<&Snapshot>, id| match snapshot.map(|s| (s, s.state())) {
-        Some((_, Some(SnapshotState::Completed))) => Seen::Ready,
-        Some((s, Some(SnapshotState::Error))) => {
-            Seen::Broken(format!("the snapshot `{id}` ended in the state `error`: {}", s.state_message().unwrap_or("EC2 gave no reason")))
-        }
+        Some((_, Some(SnapshotState::Completed))) => PollState::Ready,
+        Some((s, Some(SnapshotState::Error))) => PollState::Failed(format!(
+            "the snapshot `{id}` ended in the state `error`: {}",
+            s.state_message().unwrap_or("EC2 gave no reason")
+        )),
         Some((s, state)) => {
-            Seen::Going(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%")))
+            PollState::Pending(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%")))
         }
-        None => Seen::Broken(format!("the snapshot `{id}` has disappeared")),
+        None => PollState::Failed(format!("the snapshot `{id}` has disappeared")),
     })
     .await
 }
 
 /// Waits until images are available.
 pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
-    let look = |ids: Vec<String>| async move { find::by_id::<Image>(ec2, &ids, &[]).await };
+    let look = |ids: Vec<String>| async move { lookup::by_id::<Image>(ec2, &ids, &[]).await };
     for_all(cx, ids, look, |image: Option<&Image>, id| match image.map(|i| (i, i.state())) {
-        Some((_, Some(ImageState::Available))) => Seen::Ready,
+        Some((_, Some(ImageState::Available))) => PollState::Ready,
         Some((i, Some(state @ (ImageState::Failed | ImageState::Error | ImageState::Invalid | ImageState::Deregistered)))) => {
             let why = i.state_reason().and_then(|r| r.message()).unwrap_or("EC2 gave no reason");
-            Seen::Broken(format!("the image `{id}` ended in the state `{state}`: {why}"))
+            PollState::Failed(format!("the image `{id}` ended in the state `{state}`: {why}"))
         }
-        Some((_, state)) => Seen::Going(state.map_or("without a state", ImageState::as_str).to_owned()),
-        None => Seen::Broken(format!("the image `{id}` has disappeared")),
+        Some((_, state)) => PollState::Pending(state.map_or("without a state", ImageState::as_str).to_owned()),
+        None => PollState::Failed(format!("the image `{id}` has disappeared")),
     })
     .await
 }
 
 /// Not shown yet, or never any more.
-fn unseen_yet(misses: &AtomicU32, gone: impl Fn() -> String) -> Seen {
+fn unseen_yet(misses: &AtomicU32, gone: impl Fn() -> String) -> PollState {
     unseen_for(misses, UNSEEN, gone)
 }
 
-fn unseen_for(misses: &AtomicU32, most: u32, gone: impl Fn() -> String) -> Seen {
-    if misses.fetch_add(1, Ordering::Relaxed) < most { Seen::Going("not shown yet".into()) } else { Seen::Broken(gone()) }
+fn unseen_for(misses: &AtomicU32, most: u32, gone: impl Fn() -> String) -> PollState {
+    if misses.fetch_add(1, Ordering::Relaxed) < most { PollState::Pending("not shown yet".into()) } else { PollState::Failed(gone()) }
 }

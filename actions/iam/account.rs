@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use aaws::{Call, Context, Doing, Error, Grant, Out, Result, async_trait};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Out, Result, async_trait};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
@@ -12,7 +12,7 @@ use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, Login
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use super::report::{Report, Row, Source};
+use super::report::{CredentialReport, Row, Source};
 
 /// The most items of one page (IAM API reference); IAM may give fewer and say that there are more.
 const PAGE: i32 = 1000;
@@ -83,7 +83,7 @@ pub trait Inspect: Send + Sync + 'static {
 ///
 /// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and
 /// who is not in the report is looked at.
-pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<Report>, out: &mut Out<I::Found>) -> Result<()> {
+pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<CredentialReport>, out: &mut Out<I::Found>) -> Result<()> {
     let inspector = Arc::new(inspector);
     let look = |user: User| {
         let (iam, inspector) = (iam.clone(), Arc::clone(&inspector));
@@ -112,7 +112,7 @@ pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<R
 
 /// The output goes on without what could not be read, unless all else would fail the same way.
 pub fn unreadable(cx: &Context, item: impl Into<String>, error: Error) -> Result<()> {
-    if error.is_fatal() { Err(error) } else { cx.settle_failed(item, &error) }
+    if error.is_fatal() { Err(error) } else { cx.record_failure(item, &error) }
 }
 
 impl Iam {
@@ -122,10 +122,10 @@ impl Iam {
     }
 
     /// The credential report, when the action is to begin with it.
-    pub async fn report(&self, source: Source) -> Result<Option<Report>> {
+    pub async fn report(&self, source: Source) -> Result<Option<CredentialReport>> {
         match source {
             Source::Live => Ok(None),
-            Source::Report => Report::get(&self.cx, &self.client).await.map(Some),
+            Source::Report => CredentialReport::get(&self.cx, &self.client).await.map(Some),
         }
     }
 
@@ -137,7 +137,7 @@ impl Iam {
             async move {
                 let Some(marker) = marker else { return Ok(None) };
                 let request = client.list_users().max_items(PAGE).set_marker(marker.text());
-                let answer = request.send().await.doing(|| "list the users of the account")?;
+                let answer = request.send().await.context(|| "list the users of the account")?;
                 let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
                 Ok(Some((stream::iter(answer.users).map(Ok), next)))
             }
@@ -155,7 +155,7 @@ impl Iam {
             async move {
                 let Some(marker) = marker else { return Ok(None) };
                 let request = client.get_account_authorization_details().max_items(PAGE).set_filter(Some(kinds));
-                let answer = request.set_marker(marker.text()).send().await.doing(|| "read the account's authorization details")?;
+                let answer = request.set_marker(marker.text()).send().await.context(|| "read the account's authorization details")?;
                 let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
                 Ok(Some((answer, next)))
             }
@@ -169,7 +169,7 @@ impl Iam {
         if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
             return Ok(None);
         }
-        Ok(answer.doing(|| format!("read the login profile of the user `{user}`"))?.login_profile)
+        Ok(answer.context(|| format!("read the login profile of the user `{user}`"))?.login_profile)
     }
 
     /// Whether a user has an MFA device; `None` for a user who is gone.
@@ -180,7 +180,7 @@ impl Iam {
             if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
                 return Ok(None);
             }
-            let answer = answer.doing(|| format!("list the MFA devices of the user `{user}`"))?;
+            let answer = answer.context(|| format!("list the MFA devices of the user `{user}`"))?;
             if !answer.mfa_devices.is_empty() {
                 return Ok(Some(true));
             }
@@ -198,7 +198,7 @@ impl Iam {
             if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
                 return Ok(Vec::new());
             }
-            let answer = answer.doing(|| format!("list the access keys of the user `{user}`"))?;
+            let answer = answer.context(|| format!("list the access keys of the user `{user}`"))?;
             keys.extend(answer.access_key_metadata);
             marker = this.next(answer.is_truncated, answer.marker)?;
         }
@@ -212,7 +212,7 @@ impl Iam {
         if answer.as_ref().is_err_and(|e| e.as_service_error().and_then(|e| e.code()) == Some("NoSuchEntity")) {
             return Ok(None);
         }
-        let answer = answer.doing(|| format!("read the last use of the access key `{id}`"))?;
+        let answer = answer.context(|| format!("read the last use of the access key `{id}`"))?;
         let silent = || Error::Failed(format!("IAM says nothing of the last use of the access key `{id}`"));
         answer.access_key_last_used.ok_or_else(silent).map(Some)
     }

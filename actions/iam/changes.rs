@@ -25,7 +25,7 @@ pub(super) use users;
 
 /// The ARN of a policy that AWS manages, in the partition of the region.
 pub(super) fn aws_policy(cx: &Context, name: &str) -> String {
-    format!("arn:{}:iam::aws:policy/{name}", aaws::catalog::policy::partition(cx.region()))
+    format!("arn:{}:iam::aws:policy/{name}", aaws::partition(cx.region()))
 }
 
 /// Whether IAM says that there is no such thing.
@@ -37,7 +37,7 @@ pub(super) fn is_missing(error: &Error) -> bool {
 /// another try, and the SDK makes none; so is what it did not send again because it was told not to.
 pub(super) fn failure(error: &Error) -> Failure {
     let failure = Failure::from(error);
-    Failure { transient: is_unsettled(error) || error.code().is_some_and(aaws::model::error::is_transient), ..failure }
+    Failure { transient: is_unsettled(error) || error.code().is_some_and(aaws::is_transient), ..failure }
 }
 
 fn is_unsettled(error: &Error) -> bool {
@@ -63,21 +63,21 @@ pub(super) fn not_a_user(name: &str) -> Option<Failure> {
         name if !name.chars().all(legal) => "no user can have such a name",
         _ => return None,
     };
-    Some(Failure::last("InvalidUserName", told))
+    Some(Failure::permanent("InvalidUserName", told))
 }
 
-/// Reads about many things, some at once, in their order. Nothing was changed yet: a wish to stop ends it.
+/// Reads about many things, some at once, in their order. Nothing was changed yet: cancellation ends it.
 pub(super) async fn look_up<I, T, F>(cx: &Context, items: Vec<I>, read: impl Fn(I) -> F + Send) -> Result<Vec<T>>
 where
     I: Send,
     T: Send,
     F: Future<Output = Result<T>> + Send,
 {
-    let stop = cx.stop().clone();
-    let reads = stream::iter(items).map(read).buffered(cx.concurrency()).take_until(async move { stop.asked().await });
+    let cancellation = cx.cancellation().clone();
+    let reads = stream::iter(items).map(read).buffered(cx.concurrency()).take_until(async move { cancellation.cancelled().await });
     let found = reads.try_collect().await?;
-    if cx.stop().is_asked() {
-        return Err(cx.stop().error().unwrap_or(Error::Interrupted));
+    if cx.cancellation().is_cancelled() {
+        return Err(cx.cancellation().error().unwrap_or(Error::Interrupted));
     }
     Ok(found)
 }

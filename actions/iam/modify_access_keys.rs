@@ -2,7 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
+    Action, Call, Change, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
     async_trait,
 };
 use aws_sdk_iam::Client;
@@ -64,7 +64,7 @@ impl Action for ModifyAccessKeys {
         effect: Effect::Modify,
         calls: &[
             Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", ANYBODY)])
-                .when(When::May("a key is given without its user's name")),
+                .when(When::Likely("a key is given without its user's name")),
             Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", OWNERS)]),
             Call::write("iam:UpdateAccessKey", &[Grant::new("iam:UpdateAccessKey", OWNERS)]),
         ],
@@ -126,12 +126,12 @@ impl Action for ModifyAccessKeys {
         let mut keys: Vec<_> = with_owner
             .into_iter()
             .map(|(id, user)| {
-                let verdict = if spared.as_ref() == Some(&id) { Some(own_key()) } else { verdict(&id, &user, &known, &status) };
+                let precheck = if spared.as_ref() == Some(&id) { Some(own_key()) } else { precheck(&id, &user, &known, &status) };
                 let turn = if own.as_ref() == Some(&id) { Turn::Last(settled.clone()) } else { Turn::Any(Arc::clone(&others)) };
-                Key { id, user: user.unwrap_or_default(), verdict, turn }
+                Key { id, user: user.unwrap_or_default(), precheck, turn }
             })
             .collect();
-        keys.sort_by_key(|key| matches!(key.turn, Turn::Last(_)) && key.verdict.is_none());
+        keys.sort_by_key(|key| matches!(key.turn, Turn::Last(_)) && key.precheck.is_none());
         Ok(cx.change(stream::iter(keys.into_iter().map(Ok)), SetStatus { iam, status }).await?.failed())
     }
 }
@@ -145,8 +145,8 @@ async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String, Fa
         return Ok((id, not_a_user(&name).map_or(Ok(name), Err)));
     }
     let answer = iam.get_access_key_last_used().access_key_id(&id).send().await;
-    let answer = of_item(answer.doing(|| format!("find whose access key `{id}` is")))?;
-    let nobody = || Failure::last("UnknownUser", "IAM does not say whose access key it is: give its user's name");
+    let answer = of_item(answer.context(|| format!("find whose access key `{id}` is")))?;
+    let nobody = || Failure::permanent("UnknownUser", "IAM does not say whose access key it is: give its user's name");
     let user = answer.and_then(|a| a.user_name.filter(|name| not_a_user(name).is_none()).ok_or_else(nobody));
     Ok((id, user))
 }
@@ -158,7 +158,7 @@ async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Statuses, 
     let mut pages = iam.list_access_keys().user_name(&user).into_paginator().items().send();
     let mut keys = Statuses::new();
     while let Some(key) = pages.next().await {
-        match of_item(key.doing(|| format!("list the access keys of the user `{user}`")))? {
+        match of_item(key.context(|| format!("list the access keys of the user `{user}`")))? {
             Ok(key) => keys.extend(key.access_key_id.zip(key.status)),
             Err(failure) => return Ok((user, Err(failure))),
         }
@@ -168,11 +168,11 @@ async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Statuses, 
 
 fn own_key() -> Outcome {
     let why = "it is the key that this command is signed with, which would lock you out; `include_own_key` disables it all the same";
-    Outcome::Failed(Failure::last("OwnKey", why))
+    Outcome::Failed(Failure::permanent("OwnKey", why))
 }
 
 /// What is to be said of a key without changing it.
-fn verdict(
+fn precheck(
     id: &str,
     user: &Result<String, Failure>,
     known: &HashMap<String, Result<Statuses, Failure>>,
@@ -187,9 +187,9 @@ fn verdict(
         Some(Ok(keys)) => match keys.get(id) {
             Some(now) if now == status => Some(Outcome::Unchanged(format!("it is {now} already"))),
             Some(_) => None,
-            None => Some(Outcome::Failed(Failure::last("NoSuchEntity", format!("the user `{user}` has no such access key")))),
+            None => Some(Outcome::Failed(Failure::permanent("NoSuchEntity", format!("the user `{user}` has no such access key")))),
         },
-        None => Some(Outcome::Failed(Failure::last("NotRead", format!("the keys of the user `{user}` were not read")))),
+        None => Some(Outcome::Failed(Failure::permanent("NotRead", format!("the keys of the user `{user}` were not read")))),
     }
 }
 
@@ -197,7 +197,7 @@ fn verdict(
 struct Key {
     id: String,
     user: String,
-    verdict: Option<Outcome>,
+    precheck: Option<Outcome>,
     turn: Turn,
 }
 
@@ -247,19 +247,19 @@ impl Change for SetStatus {
         Some(format!("{} the access key of the user `{}`", self.verb(), key.user))
     }
 
-    fn verdict(&self, key: &Key) -> Option<Outcome> {
-        key.verdict.clone()
+    fn precheck(&self, key: &Key) -> Option<Outcome> {
+        key.precheck.clone()
     }
 
     async fn apply(&self, cx: &Context, keys: &[Key]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
-            if key.turn.come().await && cx.stop().is_asked() {
+            if key.turn.come().await && cx.cancellation().is_cancelled() {
                 outcomes.push(Outcome::Skipped("not started: the run was stopped".into()));
                 continue;
             }
             let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());
-            let answer = request.send().await.doing(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
+            let answer = request.send().await.context(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
             outcomes.push(match of_item(answer)? {
                 Ok(_) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
                 Err(failure) => Outcome::Failed(failure),

@@ -1,9 +1,9 @@
 use std::fmt;
 
-use aaws::model::error::InputError;
+use aaws::InputError;
 use aaws::{
-    Action, Call, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret, Steps,
-    Undo, When, async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret,
+    Steps, Undo, When, async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::config::retry::RetryConfig;
@@ -185,11 +185,11 @@ impl Now {
         let mut pages = iam.list_attached_user_policies().user_name(name).into_paginator().items().send();
         let mut attached = false;
         while let Some(found) = pages.next().await {
-            let found = found.doing(|| format!("list the policies of the user `{name}`"))?;
+            let found = found.context(|| format!("list the policies of the user `{name}`"))?;
             attached |= found.policy_arn() == Some(policy);
         }
         let answer = iam.get_login_profile().user_name(name).send().await;
-        match answer.doing(|| format!("look for a console password of the user `{name}`")) {
+        match answer.context(|| format!("look for a console password of the user `{name}`")) {
             Ok(_) => Ok(Ok(Now { password: true, policy: attached })),
             Err(e) if is_missing(&e) => Ok(Ok(Now { password: false, policy: attached })),
             Err(e) => Err(e),
@@ -208,16 +208,16 @@ struct ConsoleAccess {
 
 /// What is undone when a later step fails.
 #[derive(Debug, Serialize)]
-enum Step {
+enum ConsoleStep {
     Create { user: String },
     Attach { user: String },
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConsoleStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Step::Create { user } => write!(f, "create a console password for the user `{user}`"),
-            Step::Attach { user } => write!(f, "attach {MAY_CHANGE} to the user `{user}`"),
+            ConsoleStep::Create { user } => write!(f, "create a console password for the user `{user}`"),
+            ConsoleStep::Attach { user } => write!(f, "attach {MAY_CHANGE} to the user `{user}`"),
         }
     }
 }
@@ -226,7 +226,7 @@ impl fmt::Display for Step {
 impl Steps for ConsoleAccess {
     type Item = User;
     type Done = ();
-    type Step = Step;
+    type Step = ConsoleStep;
 
     fn id(&self, user: &User) -> String {
         user.name.clone()
@@ -251,10 +251,10 @@ impl Steps for ConsoleAccess {
         Some(steps.join("; "))
     }
 
-    fn verdict(&self, user: &User) -> Option<Outcome> {
+    fn precheck(&self, user: &User) -> Option<Outcome> {
         match &user.now {
             Err(failure) => Some(Outcome::Failed(failure.clone())),
-            Ok(now) if self.enable && now.password && !self.replace_password => Some(Outcome::Failed(Failure::last(
+            Ok(now) if self.enable && now.password && !self.replace_password => Some(Outcome::Failed(Failure::permanent(
                 "EntityAlreadyExists",
                 "the user has a console password, which was left as it is; `replace_password` sets the one given",
             ))),
@@ -263,7 +263,7 @@ impl Steps for ConsoleAccess {
         }
     }
 
-    async fn run(&self, _: &Context, user: &User, undo: &mut Undo<Step>) -> Result<Outcome> {
+    async fn run(&self, _: &Context, user: &User, undo: &mut Undo<ConsoleStep>) -> Result<Outcome> {
         let (&Ok(now), name) = (&user.now, &user.name) else {
             return Ok(Outcome::Skipped("it could not be looked at".into()));
         };
@@ -278,10 +278,10 @@ impl Steps for ConsoleAccess {
         }
     }
 
-    async fn undo(&self, _: &Context, step: &Step) -> Result<()> {
+    async fn undo(&self, _: &Context, step: &ConsoleStep) -> Result<()> {
         let undone = match step {
-            Step::Create { user } => patiently(|| self.delete(user)).await,
-            Step::Attach { user } => patiently(|| self.detach(user)).await,
+            ConsoleStep::Create { user } => patiently(|| self.delete(user)).await,
+            ConsoleStep::Attach { user } => patiently(|| self.detach(user)).await,
         };
         match undone {
             // The step was noted before it was sent, and never happened.
@@ -299,16 +299,16 @@ fn done_with(result: Result<String>) -> Result<Outcome> {
 }
 
 impl ConsoleAccess {
-    async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<Step>) -> Result<String> {
-        undo.push(Step::Create { user: name.to_owned() });
+    async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<ConsoleStep>) -> Result<String> {
+        undo.push(ConsoleStep::Create { user: name.to_owned() });
         let request = self.iam.create_login_profile().user_name(name).password(password.expose());
         // Sent once: the SDK would meet its own first try as EntityAlreadyExists when only the answer was lost, and that would pass for a password of
         // somebody else's.
         let once = aws_sdk_iam::config::Config::builder().retry_config(RetryConfig::disabled());
         let answer = request.password_reset_required(self.require_reset).customize().config_override(once).send().await;
-        if let Err(e) = answer.doing(|| format!("create a console password for the user `{name}`")) {
+        if let Err(e) = answer.context(|| format!("create a console password for the user `{name}`")) {
             // A password that somebody else made meanwhile must not be deleted as if it were ours.
-            if !e.is_unclear() {
+            if !e.is_ambiguous() {
                 undo.forget_last();
             }
             return Err(e);
@@ -318,23 +318,23 @@ impl ConsoleAccess {
     }
 
     /// The policy first: what replaces a password cannot be undone, so nothing may fail after it.
-    async fn replace(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<Step>) -> Result<String> {
+    async fn replace(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<ConsoleStep>) -> Result<String> {
         self.allow(name, now, undo).await?;
         let request = self.iam.update_login_profile().user_name(name).password(password.expose());
         let answer = request.password_reset_required(self.require_reset).send().await;
-        answer.doing(|| format!("replace the console password of the user `{name}`"))?;
+        answer.context(|| format!("replace the console password of the user `{name}`"))?;
         Ok("console password replaced".into())
     }
 
     /// Lets the user change the password, who may otherwise be stuck at the first sign-in.
-    async fn allow(&self, name: &str, now: Now, undo: &mut Undo<Step>) -> Result<()> {
+    async fn allow(&self, name: &str, now: Now, undo: &mut Undo<ConsoleStep>) -> Result<()> {
         if now.policy {
             return Ok(());
         }
-        undo.push(Step::Attach { user: name.to_owned() });
+        undo.push(ConsoleStep::Attach { user: name.to_owned() });
         let answer = self.iam.attach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
-        let answer = answer.doing(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
-        if answer.as_ref().is_err_and(|e| !e.is_unclear()) {
+        let answer = answer.context(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
+        if answer.as_ref().is_err_and(|e| !e.is_ambiguous()) {
             undo.forget_last();
         }
         answer.map(drop)
@@ -366,11 +366,11 @@ impl ConsoleAccess {
 
     async fn delete(&self, name: &str) -> Result<()> {
         let answer = self.iam.delete_login_profile().user_name(name).send().await;
-        answer.doing(|| format!("delete the console password of the user `{name}`")).map(drop)
+        answer.context(|| format!("delete the console password of the user `{name}`")).map(drop)
     }
 
     async fn detach(&self, name: &str) -> Result<()> {
         let answer = self.iam.detach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
-        answer.doing(|| format!("detach {MAY_CHANGE} from the user `{name}`")).map(drop)
+        answer.context(|| format!("detach {MAY_CHANGE} from the user `{name}`")).map(drop)
     }
 }

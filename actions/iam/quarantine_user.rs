@@ -1,9 +1,9 @@
 use std::fmt;
 
-use aaws::engine::change::Settled;
+use aaws::ItemResult;
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, Failure, Grant, Meta, Outcome, Record, Result, Status, Told, When,
-    async_trait,
+    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Meta, OrPlan, Outcome, Record, Result, Status,
+    When, async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
@@ -137,7 +137,7 @@ impl Action for QuarantineUser {
                     ),
                     Grant::new("iam:AttachUserPolicy", USER)
                         .condition("ArnEquals", "iam:PolicyARN", "arn:${Partition}:iam::aws:policy/AWSCompromisedKeyQuarantineV2")
-                        .when(When::May("`AWSCompromisedKeyQuarantineV3` cannot be attached")),
+                        .when(When::Likely("`AWSCompromisedKeyQuarantineV3` cannot be attached")),
                 ],
             )
             .when(When::Without(&["deny_all"])),
@@ -197,37 +197,37 @@ impl Action for QuarantineUser {
         ],
     };
 
-    type Output = Told<Quarantine>;
+    type Output = OrPlan<Quarantine>;
 
-    async fn run(self, cx: &Context) -> Result<Told<Quarantine>> {
+    async fn run(self, cx: &Context) -> Result<OrPlan<Quarantine>> {
         let name = self.user.as_str();
         if let Some(failure) = not_a_user(name) {
             return Err(Error::field("user", format!("`user`: {}", failure.message)));
         }
         let iam = aaws::client!(cx, aws_sdk_iam);
         let arn = not_self(cx, &iam, name).await?;
-        let until = aaws::input::now();
+        let until = aaws::now();
         let until = until.checked_add(MARGIN).unwrap_or(until).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let lockout = Lockout { user: name.to_owned(), until: until.clone(), iam };
         let ways = if self.deny_all { Vec::new() } else { QUARANTINE.map(|name| aws_policy(cx, name)).into() };
 
         // One after another, each settled before the next begins: a key listed before the deny would not be the last one made.
         let mut run = Steps { cx, lockout: &lockout, records: Vec::new() };
-        let denied = run.settle(vec![Step::Deny(ways)]).await?;
-        let sessions = run.settle(vec![Step::Sessions]).await?;
-        let access_keys = run.credentials(Kind::AccessKey).await?;
+        let denied = run.settle(vec![QuarantineStep::Deny(ways)]).await?;
+        let sessions = run.settle(vec![QuarantineStep::Sessions]).await?;
+        let access_keys = run.credentials(StepKind::AccessKey).await?;
         let had_password = lockout.has_password().await?;
-        let password = run.settle(vec![Step::Password { there: had_password }]).await?;
-        let service_credentials = if self.keep_service_credentials { None } else { run.credentials(Kind::Service).await? };
-        let ssh_keys = if self.keep_ssh_keys { None } else { run.credentials(Kind::Ssh).await? };
-        let signing_certificates = if self.keep_signing_certificates { None } else { run.credentials(Kind::Certificate).await? };
+        let password = run.settle(vec![QuarantineStep::Password { there: had_password }]).await?;
+        let service_credentials = if self.keep_service_credentials { None } else { run.credentials(StepKind::Service).await? };
+        let ssh_keys = if self.keep_ssh_keys { None } else { run.credentials(StepKind::Ssh).await? };
+        let signing_certificates = if self.keep_signing_certificates { None } else { run.credentials(StepKind::Certificate).await? };
 
         let steps = run.records;
         if cx.dry_run() {
-            return Ok(Told::Planned(steps));
+            return Ok(OrPlan::Planned(steps));
         }
-        let status = |settled: &[Settled<String>]| settled.first().map(|s| s.record.status);
-        Ok(Told::Done(Quarantine {
+        let status = |settled: &[ItemResult<String>]| settled.first().map(|s| s.record.status);
+        Ok(OrPlan::Done(Quarantine {
             user_name: self.user,
             arn,
             complete: steps.iter().all(|s| matches!(s.status, Status::Done | Status::Unchanged)),
@@ -252,8 +252,8 @@ aaws::register!(QuarantineUser);
 /// The user's ARN, when there is such a user and it is not the one who asks.
 async fn not_self(cx: &Context, iam: &Client, name: &str) -> Result<String> {
     let sts = aaws::client!(cx, aws_sdk_sts);
-    let caller = sts.get_caller_identity().send().await.doing(|| "find out who is asking, who must not lock out themselves")?;
-    let found = iam.get_user().user_name(name).send().await.doing(|| format!("find the user `{name}`"))?;
+    let caller = sts.get_caller_identity().send().await.context(|| "find out who is asking, who must not lock out themselves")?;
+    let found = iam.get_user().user_name(name).send().await.context(|| format!("find the user `{name}`"))?;
     let user = found.user.ok_or_else(|| Error::Failed(format!("IAM says nothing of the user `{name}`")))?;
     // The id too: an ARN ends with the name, and a user may be renamed while a session lasts.
     let same = caller.arn() == Some(user.arn()) || (!user.user_id().is_empty() && caller.user_id() == Some(user.user_id()));
@@ -266,34 +266,34 @@ async fn not_self(cx: &Context, iam: &Client, name: &str) -> Result<String> {
 
 /// A sort of credential that has a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StepKind {
     AccessKey,
     Service,
     Ssh,
     Certificate,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for StepKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kind::AccessKey => "access key",
-            Kind::Service => "service credential",
-            Kind::Ssh => "SSH key",
-            Kind::Certificate => "signing certificate",
+            StepKind::AccessKey => "access key",
+            StepKind::Service => "service credential",
+            StepKind::Ssh => "SSH key",
+            StepKind::Certificate => "signing certificate",
         })
     }
 }
 
 /// One step of a quarantine.
-enum Step {
+enum QuarantineStep {
     /// Attach the first of these policies that can be, or else deny everything inline.
     Deny(Vec<String>),
     /// End sessions.
     Sessions,
     /// Make a credential inactive.
-    Credential { kind: Kind, id: String, before: StatusType },
+    Credential { kind: StepKind, id: String, before: StatusType },
     /// Credentials that could not be listed, so that none of them could be made inactive.
-    Unlisted { kind: Kind, failure: Failure },
+    Unlisted { kind: StepKind, failure: Failure },
     /// Delete the console password; whether there is one may not be known.
     Password { there: Option<bool> },
 }
@@ -316,25 +316,25 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// Does steps that may go side by side.
-    async fn settle(&mut self, steps: Vec<Step>) -> Result<Vec<Settled<String>>> {
+    async fn settle(&mut self, steps: Vec<QuarantineStep>) -> Result<Vec<ItemResult<String>>> {
         let changed = self.cx.change(stream::iter(steps.into_iter().map(Ok)), self.lockout.clone()).await?;
-        let settled: Vec<_> = changed.settled().try_collect().await?;
+        let settled: Vec<_> = changed.results().try_collect().await?;
         self.records.extend(settled.iter().map(|s| s.record.clone()));
         Ok(settled)
     }
 
     /// Makes all credentials of a kind inactive; none when they could not be listed.
-    async fn credentials(&mut self, kind: Kind) -> Result<Option<Vec<Credential>>> {
+    async fn credentials(&mut self, kind: StepKind) -> Result<Option<Vec<Credential>>> {
         let found = match of_item(self.lockout.list(kind).await)? {
             Ok(found) => found,
             Err(failure) => {
-                self.settle(vec![Step::Unlisted { kind, failure }]).await?;
+                self.settle(vec![QuarantineStep::Unlisted { kind, failure }]).await?;
                 return Ok(None);
             }
         };
-        let step = |(id, before): &(String, StatusType)| Step::Credential { kind, id: id.clone(), before: before.clone() };
+        let step = |(id, before): &(String, StatusType)| QuarantineStep::Credential { kind, id: id.clone(), before: before.clone() };
         let settled = self.settle(found.iter().map(step).collect()).await?;
-        let after = |(settled, (id, before)): (Settled<String>, (String, StatusType))| Credential {
+        let after = |(settled, (id, before)): (ItemResult<String>, (String, StatusType))| Credential {
             id,
             status: settled.done.unwrap_or_else(|| before.to_string()),
             before: before.to_string(),
@@ -345,18 +345,18 @@ impl Steps<'_> {
 
 #[async_trait]
 impl Change for Lockout {
-    type Item = Step;
+    type Item = QuarantineStep;
     /// What is so now: the policy that denies, a status.
     type Done = String;
 
-    fn id(&self, step: &Step) -> String {
+    fn id(&self, step: &QuarantineStep) -> String {
         let user = &self.user;
         match step {
-            Step::Deny(_) => format!("{user}: deny"),
-            Step::Sessions => format!("{user}: sessions"),
-            Step::Credential { kind, id, .. } => format!("{user}: {kind} {id}"),
-            Step::Unlisted { kind, .. } => format!("{user}: {kind}s"),
-            Step::Password { .. } => format!("{user}: console password"),
+            QuarantineStep::Deny(_) => format!("{user}: deny"),
+            QuarantineStep::Sessions => format!("{user}: sessions"),
+            QuarantineStep::Credential { kind, id, .. } => format!("{user}: {kind} {id}"),
+            QuarantineStep::Unlisted { kind, .. } => format!("{user}: {kind}s"),
+            QuarantineStep::Password { .. } => format!("{user}: console password"),
         }
     }
 
@@ -364,32 +364,32 @@ impl Change for Lockout {
         format!("lock out the user `{}`", self.user)
     }
 
-    fn plan(&self, step: &Step) -> Option<String> {
+    fn plan(&self, step: &QuarantineStep) -> Option<String> {
         Some(match step {
-            Step::Deny(ways) => match ways.first() {
+            QuarantineStep::Deny(ways) => match ways.first() {
                 Some(policy) => format!("attach {}", name_of(policy)),
                 None => format!("deny everything with the inline policy {DENY_ALL}"),
             },
-            Step::Sessions => format!("end those opened before {} with the inline policy {END_SESSIONS}", self.until),
-            Step::Credential { before, .. } => format!("make it Inactive; it is {before}"),
-            Step::Unlisted { .. } => return None,
-            Step::Password { there: Some(_) } => "delete it; it cannot be restored".into(),
-            Step::Password { there: None } => "delete it if there is one; it cannot be restored".into(),
+            QuarantineStep::Sessions => format!("end those opened before {} with the inline policy {END_SESSIONS}", self.until),
+            QuarantineStep::Credential { before, .. } => format!("make it Inactive; it is {before}"),
+            QuarantineStep::Unlisted { .. } => return None,
+            QuarantineStep::Password { there: Some(_) } => "delete it; it cannot be restored".into(),
+            QuarantineStep::Password { there: None } => "delete it if there is one; it cannot be restored".into(),
         })
     }
 
-    fn verdict(&self, step: &Step) -> Option<Outcome<String>> {
+    fn precheck(&self, step: &QuarantineStep) -> Option<Outcome<String>> {
         match step {
-            Step::Credential { before: before @ (StatusType::Inactive | StatusType::Expired), .. } => {
+            QuarantineStep::Credential { before: before @ (StatusType::Inactive | StatusType::Expired), .. } => {
                 Some(Outcome::Unchanged(format!("it is {before} already")))
             }
-            Step::Unlisted { failure, .. } => Some(Outcome::Failed(failure.clone())),
-            Step::Password { there: Some(false) } => Some(Outcome::Unchanged("the user has none".into())),
+            QuarantineStep::Unlisted { failure, .. } => Some(Outcome::Failed(failure.clone())),
+            QuarantineStep::Password { there: Some(false) } => Some(Outcome::Unchanged("the user has none".into())),
             _ => None,
         }
     }
 
-    async fn apply(&self, _: &Context, steps: &[Step]) -> Result<Vec<Outcome<String>>> {
+    async fn apply(&self, _: &Context, steps: &[QuarantineStep]) -> Result<Vec<Outcome<String>>> {
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
             outcomes.push(self.step(step).await?);
@@ -404,27 +404,27 @@ fn name_of(policy: &str) -> &str {
 }
 
 impl Lockout {
-    async fn step(&self, step: &Step) -> Result<Outcome<String>> {
+    async fn step(&self, step: &QuarantineStep) -> Result<Outcome<String>> {
         match step {
-            Step::Deny(ways) => self.deny(ways).await,
-            Step::Sessions => {
+            QuarantineStep::Deny(ways) => self.deny(ways).await,
+            QuarantineStep::Sessions => {
                 let condition = json!({ "DateLessThan": { "aws:TokenIssueTime": self.until } });
                 Ok(match of_item(self.put(END_SESSIONS, Some(condition)).await)? {
                     Ok(()) => Outcome::Done(self.until.clone(), Some(format!("opened before {}: ended", self.until))),
                     Err(failure) => Outcome::Failed(failure),
                 })
             }
-            Step::Credential { kind, id, .. } => {
+            QuarantineStep::Credential { kind, id, .. } => {
                 let inactive = StatusType::Inactive.to_string();
                 Ok(match of_item(self.make_inactive(*kind, id).await)? {
                     Ok(()) => Outcome::Done(inactive.clone(), Some(inactive)),
                     Err(failure) => Outcome::Failed(failure),
                 })
             }
-            Step::Unlisted { failure, .. } => Ok(Outcome::Failed(failure.clone())),
-            Step::Password { there } => {
+            QuarantineStep::Unlisted { failure, .. } => Ok(Outcome::Failed(failure.clone())),
+            QuarantineStep::Password { there } => {
                 let answer = self.iam.delete_login_profile().user_name(&self.user).send().await;
-                match answer.doing(|| format!("delete the console password of the user `{}`", self.user)) {
+                match answer.context(|| format!("delete the console password of the user `{}`", self.user)) {
                     Ok(_) => Ok(Outcome::Done("deleted".into(), Some("deleted".into()))),
                     // It was there a moment ago: the answer to a first try was lost, or somebody else deleted it.
                     Err(e) if is_missing(&e) && *there == Some(true) => Ok(Outcome::Done("deleted".into(), Some("gone".into()))),
@@ -442,7 +442,7 @@ impl Lockout {
         for policy in ways {
             let name = name_of(policy);
             let answer = self.iam.attach_user_policy().user_name(&self.user).policy_arn(policy).send().await;
-            match of_item(answer.doing(|| format!("attach {name} to the user `{}`", self.user)))? {
+            match of_item(answer.context(|| format!("attach {name} to the user `{}`", self.user)))? {
                 Ok(_) => return Ok(Outcome::Done(policy.clone(), Some(format!("attached {name}{tried}")))),
                 Err(f) => tried.push_str(&format!("; {name}: {}: {}", f.code, f.message)),
             }
@@ -461,13 +461,13 @@ impl Lockout {
         }
         let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
         let answer = self.iam.put_user_policy().user_name(&self.user).policy_name(name).policy_document(document).send().await;
-        answer.doing(|| format!("put the inline policy {name} on the user `{}`", self.user)).map(drop)
+        answer.context(|| format!("put the inline policy {name} on the user `{}`", self.user)).map(drop)
     }
 
     /// Whether there is a password; not known when that cannot be read, which is no reason to leave one in place.
     async fn has_password(&self) -> Result<Option<bool>> {
         let answer = self.iam.get_login_profile().user_name(&self.user).send().await;
-        match answer.doing(|| format!("look for a console password of the user `{}`", self.user)) {
+        match answer.context(|| format!("look for a console password of the user `{}`", self.user)) {
             Ok(_) => Ok(Some(true)),
             Err(e) if is_missing(&e) => Ok(Some(false)),
             Err(e) if e.is_fatal() => Err(e),
@@ -479,26 +479,28 @@ impl Lockout {
     }
 
     /// Ids and statuses of all credentials of a kind.
-    async fn list(&self, kind: Kind) -> Result<Vec<(String, StatusType)>> {
+    async fn list(&self, kind: StepKind) -> Result<Vec<(String, StatusType)>> {
         let (iam, user) = (&self.iam, &self.user);
-        let doing = || format!("list the {kind}s of the user `{user}`");
+        let attempted = || format!("list the {kind}s of the user `{user}`");
         match kind {
-            Kind::AccessKey => {
-                let keys = iam.list_access_keys().user_name(user).into_paginator().items().send().try_collect().await.doing(doing)?;
+            StepKind::AccessKey => {
+                let keys = iam.list_access_keys().user_name(user).into_paginator().items().send().try_collect().await.context(attempted)?;
                 Ok(keys.into_iter().filter_map(|k| k.access_key_id.zip(k.status)).collect())
             }
-            Kind::Ssh => {
-                let keys = iam.list_ssh_public_keys().user_name(user).into_paginator().items().send().try_collect().await.doing(doing)?;
+            StepKind::Ssh => {
+                let keys =
+                    iam.list_ssh_public_keys().user_name(user).into_paginator().items().send().try_collect().await.context(attempted)?;
                 Ok(keys.into_iter().map(|k| (k.ssh_public_key_id, k.status)).collect())
             }
-            Kind::Certificate => {
+            StepKind::Certificate => {
                 let pages = iam.list_signing_certificates().user_name(user).into_paginator().items().send();
-                Ok(pages.try_collect().await.doing(doing)?.into_iter().map(|c| (c.certificate_id, c.status)).collect())
+                Ok(pages.try_collect().await.context(attempted)?.into_iter().map(|c| (c.certificate_id, c.status)).collect())
             }
-            Kind::Service => {
+            StepKind::Service => {
                 let (mut found, mut marker) = (Vec::new(), None);
                 loop {
-                    let page = iam.list_service_specific_credentials().user_name(user).set_marker(marker).send().await.doing(doing)?;
+                    let page =
+                        iam.list_service_specific_credentials().user_name(user).set_marker(marker).send().await.context(attempted)?;
                     marker = page.marker.filter(|_| page.is_truncated);
                     let credentials = page.service_specific_credentials.unwrap_or_default();
                     found.extend(credentials.into_iter().map(|c| (c.service_specific_credential_id, c.status)));
@@ -510,21 +512,23 @@ impl Lockout {
         }
     }
 
-    async fn make_inactive(&self, kind: Kind, id: &str) -> Result<()> {
+    async fn make_inactive(&self, kind: StepKind, id: &str) -> Result<()> {
         let (iam, user, status) = (&self.iam, &self.user, StatusType::Inactive);
-        let doing = || format!("make the {kind} `{id}` of the user `{user}` inactive");
+        let attempted = || format!("make the {kind} `{id}` of the user `{user}` inactive");
         match kind {
-            Kind::AccessKey => iam.update_access_key().user_name(user).access_key_id(id).status(status).send().await.doing(doing).map(drop),
-            Kind::Service => {
+            StepKind::AccessKey => {
+                iam.update_access_key().user_name(user).access_key_id(id).status(status).send().await.context(attempted).map(drop)
+            }
+            StepKind::Service => {
                 let request = iam.update_service_specific_credential().user_name(user).service_specific_credential_id(id).status(status);
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
-            Kind::Ssh => {
-                iam.update_ssh_public_key().user_name(user).ssh_public_key_id(id).status(status).send().await.doing(doing).map(drop)
+            StepKind::Ssh => {
+                iam.update_ssh_public_key().user_name(user).ssh_public_key_id(id).status(status).send().await.context(attempted).map(drop)
             }
-            Kind::Certificate => {
+            StepKind::Certificate => {
                 let request = iam.update_signing_certificate().user_name(user).certificate_id(id).status(status);
-                request.send().await.doing(doing).map(drop)
+                request.send().await.context(attempted).map(drop)
             }
         }
     }

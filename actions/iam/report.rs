@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aaws::{Call, Context, Doing, Error, Grant, Result, When};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Result, When};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::error::SdkError;
 use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
@@ -48,7 +48,7 @@ pub enum Source {
 }
 
 /// The report of an account.
-pub struct Report {
+pub struct CredentialReport {
     rows: HashMap<String, Row>,
 }
 
@@ -85,7 +85,7 @@ impl Row {
     }
 }
 
-impl Report {
+impl CredentialReport {
     /// Has it made when there is none or an old one, and waits for it.
     pub async fn get(cx: &Context, client: &Client) -> Result<Self> {
         let mut wait = FIRST_WAIT;
@@ -98,8 +98,8 @@ impl Report {
                 return Ok(report);
             }
             tracing::info!("waiting for the credential report");
-            if !cx.stop().sleep(wait).await {
-                return Err(cx.stop().error().unwrap_or(Error::Interrupted));
+            if !cx.cancellation().sleep(wait).await {
+                return Err(cx.cancellation().error().unwrap_or(Error::Interrupted));
             }
             wait = (wait * 2).min(LONGEST_WAIT);
         }
@@ -142,7 +142,7 @@ impl Report {
             };
             rows.insert(field("user").to_owned(), row);
         }
-        Ok(Report { rows })
+        Ok(CredentialReport { rows })
     }
 }
 
@@ -152,13 +152,13 @@ async fn generate(client: &Client) -> Result<bool> {
     if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_limit_exceeded_exception())) {
         return Ok(false);
     }
-    let answer = answer.doing(|| "have a credential report made")?;
+    let answer = answer.context(|| "have a credential report made")?;
     tracing::debug!("credential report: {}", answer.state().map_or("no state", ReportStateType::as_str));
     Ok(true)
 }
 
 /// The report; none when it is not ready, and `asked` says whether it is under way.
-async fn fetch(client: &Client, asked: &mut bool) -> Result<Option<Report>> {
+async fn fetch(client: &Client, asked: &mut bool) -> Result<Option<CredentialReport>> {
     let answer = match client.get_credential_report().send().await {
         Err(SdkError::ServiceError(e)) if e.err().is_credential_report_not_ready_exception() => return Ok(None),
         Err(SdkError::ServiceError(e))
@@ -167,15 +167,15 @@ async fn fetch(client: &Client, asked: &mut bool) -> Result<Option<Report>> {
             *asked = false;
             return Ok(None);
         }
-        answer => answer.doing(|| "fetch the credential report")?,
+        answer => answer.context(|| "fetch the credential report")?,
     };
     if let Some(generated) = answer.generated_time() {
-        let minutes = (aaws::input::now().as_second() - generated.secs()).max(0) / 60;
+        let minutes = (aaws::now().as_second() - generated.secs()).max(0) / 60;
         let age = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
         tracing::info!("the credential report was made at {}, {age} ago", threshold::text(generated).unwrap_or_default());
     }
     let content = answer.content().map(AsRef::as_ref).unwrap_or_default();
-    Report::parse(content).map(Some)
+    CredentialReport::parse(content).map(Some)
 }
 
 /// `N/A` and `not_supported` are neither.
@@ -203,7 +203,7 @@ mod tests {
                    <root_account>,2020-01-01T00:00:00+00:00,not_supported,2024-05-06T07:08:09Z,not_supported,true,false,N/A,false,N/A\n\
                    alice,2021-01-01T00:00:00+00:00,TRUE,no_information,2021-02-03T04:05:06+00:00,false,true,N/A,false,N/A\n\
                    bob,2021-01-01T00:00:00+00:00\n";
-        let report = Report::parse(csv.as_bytes()).expect("a report");
+        let report = CredentialReport::parse(csv.as_bytes()).expect("a report");
         let root = report.root().expect("the root user");
         assert_eq!((root.password_enabled, root.mfa_active), (None, Some(true)));
         assert_eq!(root.password_last_used.map(|d| d.secs()), Some(1_714_979_289));
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn something_else_is_no_report() {
-        assert!(Report::parse(b"<html></html>").is_err());
-        assert!(Report::parse(b"").is_err());
+        assert!(CredentialReport::parse(b"<html></html>").is_err());
+        assert!(CredentialReport::parse(b"").is_err());
     }
 }

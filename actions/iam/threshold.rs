@@ -55,7 +55,7 @@ impl JsonSchema for ThresholdDays {
 
 /// The whole days from an instant to the beginning of the run; 0 for one that a clock ahead of ours puts in the future.
 pub fn age_days(since: &DateTime) -> i64 {
-    age_days_at(aaws::input::now().as_nanosecond(), since)
+    age_days_at(aaws::now().as_nanosecond(), since)
 }
 
 fn age_days_at(now: i128, since: &DateTime) -> i64 {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_threshold_itself_is_not_passed() {
-        let days_ago = |n: i64| DateTime::from_secs(aaws::input::now().as_second() - n * 86_400 - 3600);
+        let days_ago = |n: i64| DateTime::from_secs(aaws::now().as_second() - n * 86_400 - 3600);
         let threshold = ThresholdDays(30);
         assert!(!threshold.passed(&days_ago(30)));
         assert!(threshold.passed(&days_ago(31)));

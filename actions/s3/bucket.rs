@@ -23,7 +23,7 @@ pub const CREATE_SESSION: Call = Call::read(
     "s3:CreateSession",
     &[Grant::new("s3express:CreateSession", &["arn:${Partition}:s3express:${Region}:${Account}:bucket/${bucket}"])],
 )
-.when(When::If("the bucket is a directory bucket"));
+.when(When::Rare("the bucket is a directory bucket"));
 
 /// A string that must hold something; the schema says so too.
 macro_rules! name_type {
@@ -109,7 +109,7 @@ pub fn join(prefix: Option<&str>, key: &str) -> String {
     }
 }
 
-/// Reads the names of a listing: percent-encoded when the answer says so, because XML 1.0 cannot carry every key. A store that ignored the wish
+/// Reads the names of a listing: percent-encoded when the answer says so, because XML 1.0 cannot carry every key. A store that ignored the request
 /// for it sends them as they are.
 #[derive(Clone, Copy)]
 pub struct Decoder {

@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
 use aaws::{
-    Action, Call, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Steps, Undo,
-    When, async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Steps,
+    Undo, When, async_trait,
 };
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -110,9 +110,9 @@ enum Encryption {
 }
 
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects.Key}"];
-const LARGE: When = When::May("a file is of 16 MiB or more");
+const LARGE: When = When::Likely("a file is of 16 MiB or more");
 const KMS: When = When::With(&["sse_kms_key_id"]);
-const KMS_BY_DEFAULT: When = When::If("the bucket encrypts by default with a customer managed KMS key");
+const KMS_BY_DEFAULT: When = When::Rare("the bucket encrypts by default with a customer managed KMS key");
 const KMS_KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
 const PUT: &[Grant] = &[
     Grant::new("s3:PutObject", OBJECTS),
@@ -136,7 +136,7 @@ impl Action for CreateObjects {
             Call::write("s3:UploadPart", UPLOAD_PART).when(LARGE),
             Call::write("s3:CompleteMultipartUpload", PUT).when(LARGE),
             Call::write("s3:AbortMultipartUpload", &[Grant::new("s3:AbortMultipartUpload", OBJECTS)])
-                .when(When::May("the upload of a file of 16 MiB or more fails")),
+                .when(When::Likely("the upload of a file of 16 MiB or more fails")),
             CREATE_SESSION,
         ],
         rules: &[Rule::Requires("sse_kms_key_id", "sse")],
@@ -206,7 +206,7 @@ impl fmt::Display for Body {
 impl Upload {
     fn of(key: String, object: NewObject, all_as: BodyAs, twice: bool) -> Self {
         let body = if twice {
-            Err(Failure::last("DuplicateKey", "the key is given more than once"))
+            Err(Failure::permanent("DuplicateKey", "the key is given more than once"))
         } else {
             Body::of(&key, object.body, object.body_as.unwrap_or(all_as))
         };
@@ -225,7 +225,7 @@ impl Body {
         if body_as == BodyAs::Text {
             return Ok(Body::Text(body));
         }
-        let failed = |why: &str| Failure::last("NoSuchFile", format!("cannot read the file `{body}`: {why}"));
+        let failed = |why: &str| Failure::permanent("NoSuchFile", format!("cannot read the file `{body}`: {why}"));
         match std::fs::metadata(&body) {
             Ok(file) if file.is_file() => Ok(Body::File { path: body.into(), length: file.len() }),
             Ok(_) if body_as == BodyAs::File => Err(failed("it is not a file")),
@@ -285,12 +285,12 @@ struct Create {
 
 /// What has to be undone when an upload fails.
 #[derive(Debug, Serialize)]
-struct Begun {
+struct MultipartUpload {
     key: String,
     upload_id: String,
 }
 
-impl fmt::Display for Begun {
+impl fmt::Display for MultipartUpload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the multipart upload {} of `{}`", self.upload_id, self.key)
     }
@@ -300,7 +300,7 @@ impl fmt::Display for Begun {
 impl Steps for Create {
     type Item = Upload;
     type Done = ();
-    type Step = Begun;
+    type Step = MultipartUpload;
 
     fn id(&self, upload: &Upload) -> String {
         upload.key.clone()
@@ -315,11 +315,11 @@ impl Steps for Create {
         Some(format!("{body}, as {}", upload.content_type))
     }
 
-    fn verdict(&self, upload: &Upload) -> Option<Outcome> {
+    fn precheck(&self, upload: &Upload) -> Option<Outcome> {
         upload.body.as_ref().err().cloned().map(Outcome::Failed)
     }
 
-    async fn run(&self, _: &Context, upload: &Upload, undo: &mut Undo<Begun>) -> Result<Outcome> {
+    async fn run(&self, _: &Context, upload: &Upload, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
         match &upload.body {
             Err(failure) => return Ok(Outcome::Failed(failure.clone())),
             Ok(Body::File { path, length }) if *length >= MULTIPART => self.put_parts(upload, path, *length, undo).await?,
@@ -333,12 +333,12 @@ impl Steps for Create {
         Ok(Outcome::Done((), upload.body.as_ref().ok().map(ToString::to_string)))
     }
 
-    async fn undo(&self, _: &Context, begun: &Begun) -> Result<()> {
+    async fn undo(&self, _: &Context, begun: &MultipartUpload) -> Result<()> {
         let answer = self.bucket.send(|s3| {
             let request = s3.abort_multipart_upload().bucket(&self.bucket.name).key(&begun.key).upload_id(&begun.upload_id);
             request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        answer.await.doing(|| format!("abort {begun}")).map(drop)
+        answer.await.context(|| format!("abort {begun}")).map(drop)
     }
 }
 
@@ -358,21 +358,21 @@ impl Create {
             let request = request.set_ssekms_key_id(self.how.kms_key.clone()).set_storage_class(self.how.storage_class());
             request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        answer.await.doing(|| self.creating(&upload.key)).map(drop)
+        answer.await.context(|| self.creating(&upload.key)).map(drop)
     }
 
-    async fn put_parts(&self, upload: &Upload, path: &PathBuf, length: u64, undo: &mut Undo<Begun>) -> Result<()> {
+    async fn put_parts(&self, upload: &Upload, path: &PathBuf, length: u64, undo: &mut Undo<MultipartUpload>) -> Result<()> {
         let answer = self.bucket.send(|s3| {
             let request = s3.create_multipart_upload().bucket(&self.bucket.name).key(&upload.key).content_type(&upload.content_type);
             let request = request.set_server_side_encryption(self.how.sse()).set_ssekms_key_id(self.how.kms_key.clone());
             let request = request.set_storage_class(self.how.storage_class()).set_request_payer(self.bucket.payer.clone());
             request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        let begun = answer.await.doing(|| self.creating(&upload.key))?;
+        let begun = answer.await.context(|| self.creating(&upload.key))?;
         let Some(upload_id) = begun.upload_id else {
             return Err(Error::Failed(format!("cannot {}: S3 began the upload without an id", self.creating(&upload.key))));
         };
-        undo.push(Begun { key: upload.key.clone(), upload_id: upload_id.clone() });
+        undo.push(MultipartUpload { key: upload.key.clone(), upload_id: upload_id.clone() });
         let size = part_size(length);
         let parts = (0..length.div_ceil(size)).map(|index| {
             let offset = index * size;
@@ -387,7 +387,7 @@ impl Create {
             let request = request.multipart_upload(parts.clone()).set_if_none_match(self.how.if_none_match());
             request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        answer.await.doing(|| self.creating(&upload.key)).map(drop)
+        answer.await.context(|| self.creating(&upload.key)).map(drop)
     }
 
     async fn put_part(&self, upload: &Upload, id: &str, path: &PathBuf, number: i32, offset: u64, length: u64) -> Result<CompletedPart> {
@@ -400,7 +400,7 @@ impl Create {
             let request = request.body(ByteStream::new(body)).set_request_payer(self.bucket.payer.clone());
             request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        let sent = answer.await.doing(|| format!("send part {number} of `{}` to the bucket `{}`", upload.key, self.bucket.name))?;
+        let sent = answer.await.context(|| format!("send part {number} of `{}` to the bucket `{}`", upload.key, self.bucket.name))?;
         // With a checksum other than the default, the completing request has to repeat it; the ETag is always asked for.
         let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).set_checksum_crc32(sent.checksum_crc32);
         Ok(part.build())

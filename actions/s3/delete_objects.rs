@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaws::{
-    Action, Call, Change, Context, Doing, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
-    async_trait,
+    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    When, async_trait,
 };
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
@@ -75,7 +75,7 @@ impl Action for DeleteObjects {
         effect: Effect::Delete,
         calls: &[
             Call::write("s3:DeleteObjects", GRANTS),
-            Call::write("s3:DeleteObject", GRANTS).when(When::If("a key holds characters that XML 1.0 cannot carry")),
+            Call::write("s3:DeleteObject", GRANTS).when(When::Rare("a key holds characters that XML 1.0 cannot carry")),
             Call::read("s3:ListObjectVersions", &[Grant::new("s3:ListBucketVersions", &["arn:${Partition}:s3:::${bucket}"])])
                 .when(When::With(&["all_versions"])),
             Call::read(
@@ -130,7 +130,7 @@ impl Action for DeleteObjects {
             found.map_ok(|targets| stream::iter(targets.into_iter().map(Ok))).try_flatten().boxed()
         } else {
             let version = self.version_id.clone();
-            keys.map_ok(move |key| Target { key, version: version.clone(), verdict: None }).boxed()
+            keys.map_ok(move |key| Target { key, version: version.clone(), precheck: None }).boxed()
         };
         let targets = if self.check {
             let asker = bucket.clone();
@@ -151,7 +151,7 @@ struct Target {
     key: String,
     version: Option<String>,
     /// What is already clear: it is not there, or could not be looked at.
-    verdict: Option<Outcome>,
+    precheck: Option<Outcome>,
 }
 
 struct DeleteTargets {
@@ -174,8 +174,8 @@ impl Change for DeleteTargets {
         format!("delete from the bucket `{}`", self.bucket.name)
     }
 
-    fn verdict(&self, target: &Target) -> Option<Outcome> {
-        target.verdict.clone()
+    fn precheck(&self, target: &Target) -> Option<Outcome> {
+        target.precheck.clone()
     }
 
     fn plan(&self, target: &Target) -> Option<String> {
@@ -212,11 +212,11 @@ impl Change for DeleteTargets {
 
 impl DeleteTargets {
     async fn delete_batch(&self, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let doing = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
+        let attempted = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
         let identifier = |t: &Target| ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone()).build();
         let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
         let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).build());
-        let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", doing())))?;
+        let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
         let answer = self.bucket.send(|s3| {
             let request = s3.delete_objects().bucket(&self.bucket.name).delete(delete.clone());
             let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
@@ -227,7 +227,7 @@ impl DeleteTargets {
             Err(SdkError::ResponseError(e)) if let Some(failure) = e.raw().body().bytes().and_then(root_error) => {
                 return Ok(targets.iter().map(|_| Outcome::Failed(failure.clone())).collect());
             }
-            answer => answer.doing(doing)?,
+            answer => answer.context(attempted)?,
         };
         // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all.
         let mut outcomes: HashMap<(&str, Option<&str>), Outcome> = HashMap::new();
@@ -239,7 +239,7 @@ impl DeleteTargets {
             let failure = failure(error.code().unwrap_or("Unknown"), error.message().unwrap_or_default());
             outcomes.insert((error.key().unwrap_or_default(), error.version_id()), Outcome::Failed(failure));
         }
-        let unanswered = || Outcome::Failed(Failure::last("NoAnswer", "S3's answer does not mention this key"));
+        let unanswered = || Outcome::Failed(Failure::permanent("NoAnswer", "S3's answer does not mention this key"));
         let outcome = |t: &Target| {
             let exact = outcomes.get(&(t.key.as_str(), t.version.as_deref()));
             exact.or_else(|| outcomes.get(&(t.key.as_str(), None))).cloned().unwrap_or_else(unanswered)
@@ -254,7 +254,7 @@ impl DeleteTargets {
             let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
             request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        let done = answer.await.doing(|| format!("delete `{}` from the bucket `{}`", target.key.escape_debug(), self.bucket.name))?;
+        let done = answer.await.context(|| format!("delete `{}` from the bucket `{}`", target.key.escape_debug(), self.bucket.name))?;
         let marker = done.version_id().filter(|_| target.version.is_none());
         Ok(self.deleted(done.delete_marker(), marker, target.version.as_deref()))
     }
@@ -280,25 +280,25 @@ impl DeleteTargets {
     }
 }
 
-/// A target, with the verdict that it does not exist, or that this cannot be seen.
+/// A target, with the outcome that it does not exist, or that this cannot be seen.
 async fn checked(bucket: Bucket, target: Target) -> Result<Target> {
     let answer = bucket.send(|s3| {
         let request = s3.head_object().bucket(&bucket.name).key(&target.key);
         request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
     });
-    let verdict = match answer.await {
+    let precheck = match answer.await {
         Err(SdkError::ServiceError(e)) if e.err().is_not_found() => Some(Outcome::Unchanged("it does not exist".into())),
         answer => {
-            let answer = answer.doing(|| format!("ask whether `{}` is in the bucket `{}`", target.key, bucket.name));
+            let answer = answer.context(|| format!("ask whether `{}` is in the bucket `{}`", target.key, bucket.name));
             answer.err().map(|e| Outcome::Failed(Failure::from(&e)))
         }
     };
-    Ok(Target { verdict, ..target })
+    Ok(Target { precheck, ..target })
 }
 
 /// Every version and delete marker of one key. Other keys that begin with it come after it in the listing, so the first of them ends it.
 async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
-    let verdict = |key: &str, outcome| Target { key: key.to_owned(), version: None, verdict: Some(outcome) };
+    let precheck = |key: &str, outcome| Target { key: key.to_owned(), version: None, precheck: Some(outcome) };
     let mut targets = Vec::new();
     let (mut key_marker, mut version_marker) = (None::<String>, None::<String>);
     loop {
@@ -307,10 +307,10 @@ async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
             let request = request.set_key_marker(key_marker.clone()).set_version_id_marker(version_marker.clone());
             request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
         });
-        let page = match answer.await.doing(|| format!("list the versions of `{key}` in the bucket `{}`", bucket.name)) {
+        let page = match answer.await.context(|| format!("list the versions of `{key}` in the bucket `{}`", bucket.name)) {
             Ok(page) => page,
             Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => return Ok(vec![verdict(&key, Outcome::Failed(Failure::from(&e)))]),
+            Err(e) => return Ok(vec![precheck(&key, Outcome::Failed(Failure::from(&e)))]),
         };
         let decode = Decoder::of(page.encoding_type());
         let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
@@ -318,7 +318,7 @@ async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
         let mut others = false;
         for (found, version) in versions.chain(markers) {
             if decode.text(found.unwrap_or_default()) == key {
-                targets.push(Target { key: key.clone(), version: version.map(str::to_owned), verdict: None });
+                targets.push(Target { key: key.clone(), version: version.map(str::to_owned), precheck: None });
             } else {
                 others = true;
             }
@@ -331,7 +331,7 @@ async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
         }
     }
     if targets.is_empty() {
-        targets.push(verdict(&key, Outcome::Unchanged("no version of it exists".into())));
+        targets.push(precheck(&key, Outcome::Unchanged("no version of it exists".into())));
     }
     Ok(targets)
 }
@@ -339,7 +339,7 @@ async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
 /// What S3 says of one key, with what helps where its own words do not.
 fn failure(code: &str, message: &str) -> Failure {
     let more = if message.contains("Mfa Authentication") { " (give --mfa)" } else { "" };
-    Failure::of_item(code, format!("{message}{more}"))
+    Failure::from_code(code, format!("{message}{more}"))
 }
 
 /// `<Error>` as the root of a 200: S3's code and message.

@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Doing, Effect, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
+use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{EncodingType, Object};
@@ -40,7 +40,7 @@ pub struct DiscoverObjects {
 /// An object: its key, or with `details` what S3's listing says of it.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
-pub enum Found {
+pub enum ObjectRow {
     /// The key, or with `name_only` what follows its last slash.
     Key(String),
     /// The object.
@@ -97,9 +97,9 @@ impl Action for DiscoverObjects {
         ],
     };
 
-    type Output = Listing<Found>;
+    type Output = Listing<ObjectRow>;
 
-    async fn run(self, cx: &Context) -> Result<Listing<Found>> {
+    async fn run(self, cx: &Context) -> Result<Listing<ObjectRow>> {
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer);
         Ok(Listing::produce(cx, |_, out| self.list(bucket, out)))
     }
@@ -109,7 +109,7 @@ aaws::register!(DiscoverObjects);
 
 impl DiscoverObjects {
     /// Asks for the next page while the last one is read.
-    async fn list(self, bucket: Bucket, mut out: Out<Found>) -> Result<()> {
+    async fn list(self, bucket: Bucket, mut out: Out<ObjectRow>) -> Result<()> {
         let this = std::sync::Arc::new(self);
         let page = |token: Option<String>| tokio::spawn(std::sync::Arc::clone(&this).page(bucket.clone(), token));
         let mut asked = Some(page(None));
@@ -132,7 +132,7 @@ impl DiscoverObjects {
             let request = request.set_continuation_token(token.clone()).set_request_payer(bucket.payer.clone());
             request.set_expected_bucket_owner(bucket.owner.clone()).send()
         });
-        answer.await.doing(|| format!("list the objects of the bucket `{}`", bucket.name))
+        answer.await.context(|| format!("list the objects of the bucket `{}`", bucket.name))
     }
 
     fn in_time(&self, modified: Option<&DateTime>) -> bool {
@@ -143,10 +143,10 @@ impl DiscoverObjects {
         self.modified_after.is_none_or(|after| modified >= at(after)) && self.modified_before.is_none_or(|before| modified < at(before))
     }
 
-    fn found(&self, object: &Object, decode: Decoder) -> Found {
+    fn found(&self, object: &Object, decode: Decoder) -> ObjectRow {
         let key = decode.text(object.key().unwrap_or_default());
         if self.details {
-            return Found::Details(Details {
+            return ObjectRow::Details(Details {
                 key,
                 size: object.size().unwrap_or_default(),
                 last_modified: object.last_modified().and_then(|d| d.fmt(DateTimeFormat::DateTime).ok()),
@@ -154,7 +154,7 @@ impl DiscoverObjects {
                 storage_class: object.storage_class().map(|c| c.as_str().to_owned()),
             });
         }
-        Found::Key(if self.name_only { name(&key).to_owned() } else { key })
+        ObjectRow::Key(if self.name_only { name(&key).to_owned() } else { key })
     }
 }
 

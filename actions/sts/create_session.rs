@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aaws::aws::session::{Keys, Options, is_role, no_role};
 use aaws::{Action, Age, Call, Context, Effect, Error, Example, Grant, Meta, Result, Rule, Secret, Text, When, async_trait};
+use aaws::{Keys, SessionOptions, is_role, no_role};
 use aws_credential_types::Credentials;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -143,7 +143,7 @@ impl Action for CreateSession {
         calls: &[
             Call::read("sts:AssumeRole", &[Grant::new("sts:AssumeRole", &["${role_arn}"])]).when(When::With(&["role_arn"])),
             // Whoever has long-lived keys may ask for a session of their own (STS API reference).
-            Call::read("sts:GetSessionToken", &[]).when(When::If("`mfa_serial` is given without `role_arn`")),
+            Call::read("sts:GetSessionToken", &[]).when(When::Rare("`mfa_serial` is given without `role_arn`")),
         ],
         rules: &[
             Rule::Together(&["access_key", "secret_key"]),
@@ -204,7 +204,7 @@ aaws::register!(CreateSession);
 
 impl CreateSession {
     /// As the common flags of other actions would have it.
-    fn options(self) -> Result<Options> {
+    fn options(self) -> Result<SessionOptions> {
         let roles = self.role_arn.map(|r| r.0).unwrap_or_default();
         let filled = [("access_key", &self.access_key), ("profile", &self.profile), ("mfa_serial", &self.mfa_serial)];
         let secret = |s: &Option<Secret>| s.as_ref().is_some_and(|s| s.expose().is_empty());
@@ -237,7 +237,7 @@ impl CreateSession {
             (Some(access_key), Some(secret_key)) => Some(Keys { access_key, secret_key, session_token: self.session_token }),
             _ => None,
         };
-        Ok(Options {
+        Ok(SessionOptions {
             region: self.region,
             profile: self.profile,
             role_arns: roles,

@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Doing, Effect, Error, Example, Meta, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Meta, Result, async_trait};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,7 @@ impl Action for Whoami {
 
     async fn run(self, cx: &Context) -> Result<Identity> {
         let sts = aaws::client!(cx, aws_sdk_sts);
-        let who = sts.get_caller_identity().send().await.doing(|| "ask STS whose credentials these are")?;
+        let who = sts.get_caller_identity().send().await.context(|| "ask STS whose credentials these are")?;
         let (Some(arn), Some(account), Some(user_id)) = (who.arn, who.account, who.user_id) else {
             return Err(Error::Failed("STS answered without saying whose credentials these are".into()));
         };

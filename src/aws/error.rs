@@ -11,23 +11,23 @@ use aws_types::request_id::RequestId;
 use crate::model::call::Refused;
 use crate::model::error::{AwsError, Error, NOT_SENT, Result};
 
-/// Gives an SDK error its context: `client.list_objects_v2().send().await.doing(|| format!("list the objects of `{bucket}`"))?`.
-pub trait Doing<T> {
+/// Gives an SDK error its context: `client.list_objects_v2().send().await.context(|| format!("list the objects of `{bucket}`"))?`.
+pub trait ErrorContext<T> {
     /// Says what was tried, on what, in the form that fits "cannot …".
-    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
+    fn context<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
 }
 
-impl<T, E> Doing<T> for Result<T, SdkError<E, HttpResponse>>
+impl<T, E> ErrorContext<T> for Result<T, SdkError<E, HttpResponse>>
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
-    fn doing<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+    fn context<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|e| from_sdk(what().into(), &e))
     }
 }
 
 /// Turns an SDK error into ours.
-pub fn from_sdk<E>(doing: String, error: &SdkError<E, HttpResponse>) -> Error
+pub fn from_sdk<E>(attempted: String, error: &SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
 {
@@ -35,7 +35,7 @@ where
         return Error::Guard(refused.clone());
     }
     if let Some(credentials) = find::<CredentialsError>(error) {
-        return Error::Credentials { message: format!("cannot {doing}: no usable credentials: {}", chain(credentials)) };
+        return Error::Credentials { message: format!("cannot {attempted}: no usable credentials: {}", chain(credentials)) };
     }
     let status = error.raw_response().map(|r| r.status().as_u16());
     let (code, message, request_id) = match error {
@@ -58,7 +58,7 @@ where
         SdkError::DispatchFailure(e) if e.is_io() || e.is_other() => ("Unreachable".into(), deepest(error), None),
         other => (NOT_SENT.into(), deepest(other), None),
     };
-    Error::Aws(Box::new(AwsError { doing, code, message, request_id, status }))
+    Error::Aws(Box::new(AwsError { attempted, code, message, request_id, status }))
 }
 
 /// HEAD requests are answered without a body, so S3's code has to come from the status.

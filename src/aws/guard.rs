@@ -16,9 +16,9 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
 use crate::model::call::{Access, Call, Refused};
-use crate::model::cancellation::Stop;
+use crate::model::cancellation::Cancellation;
 
-/// For how long after the wish to stop a request may still be tried again.
+/// For how long after cancellation a request may still be tried again.
 const SETTLING: Duration = Duration::from_secs(30);
 
 /// The interceptor that a context installs in every client it makes.
@@ -27,13 +27,13 @@ pub struct Guard {
     action: &'static str,
     calls: &'static [Call],
     dry_run: bool,
-    stop: Stop,
+    cancellation: Cancellation,
     sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
 }
 
 impl Guard {
-    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, stop: Stop) -> Self {
-        Guard { action, calls, dry_run, stop, sent: Arc::default() }
+    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, cancellation: Cancellation) -> Self {
+        Guard { action, calls, dry_run, cancellation, sent: Arc::default() }
     }
 
     /// How often each declared call was made so far, retries not counted.
@@ -86,7 +86,7 @@ impl Intercept for Guard {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let again = cfg.load::<RequestAttempts>().is_some_and(|n| n.attempts() > 1);
-        if again && self.stop.since().is_some_and(|since| since > SETTLING) {
+        if again && self.cancellation.since().is_some_and(|since| since > SETTLING) {
             return Err("not tried again: the run was stopped".into());
         }
         Ok(())
@@ -115,14 +115,14 @@ mod tests {
 
     #[test]
     fn what_is_not_declared_is_refused() {
-        let guard = Guard::new("s3/x", CALLS, false, Stop::default());
+        let guard = Guard::new("s3/x", CALLS, false, Cancellation::default());
         assert!(matches!(guard.check("S3", "GetObject"), Err(Refused::Undeclared { .. })));
         assert!(guard.sent().is_empty());
     }
 
     #[test]
     fn a_dry_run_reads_and_does_not_write() {
-        let guard = Guard::new("s3/x", CALLS, true, Stop::default());
+        let guard = Guard::new("s3/x", CALLS, true, Cancellation::default());
         assert_eq!(guard.check("S3", "ListObjectsV2"), Ok(()));
         assert_eq!(guard.check("S3", "DeleteObjects"), Err(Refused::DryRun { call: "s3:DeleteObjects" }));
         assert_eq!(guard.sent(), BTreeMap::from([("s3:ListObjectsV2", 1)]));

@@ -15,12 +15,12 @@ pub struct Sandbox {
     /// The access key and secret that it takes.
     pub keys: (&'static str, &'static str),
     /// What `aaws demo` plays, one shell command a line; `{dir}` is a scratch folder.
-    pub tour: &'static [Step],
+    pub tour: &'static [TourStep],
 }
 
 /// A step of the tour.
 #[derive(Debug, Clone, Copy)]
-pub struct Step {
+pub struct TourStep {
     /// What the step shows.
     pub says: &'static str,
     /// Arguments of each command of a pipe.

@@ -23,7 +23,7 @@ use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::Mutex;
 
-use crate::aws::error::{Doing, chain};
+use crate::aws::error::{ErrorContext, chain};
 use crate::aws::sandbox;
 use crate::input::Secret;
 use crate::model::error::{Error, Result};
@@ -48,7 +48,7 @@ const SESSION_NAME: &str = "aaws";
 
 /// Which target, and how to get there: the common flags.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct SessionOptions {
     /// `--region`
     pub region: Option<String>,
     /// `--profile`
@@ -112,7 +112,7 @@ impl Session {
     }
 
     /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
-    pub async fn open(options: &Options, service: &str, mfa: &dyn MfaPrompt) -> Result<Self> {
+    pub async fn open(options: &SessionOptions, service: &str, mfa: &dyn MfaPrompt) -> Result<Self> {
         if let Some(dir) = &options.sandbox {
             return Self::open_sandbox(options, service, dir.clone()).await;
         }
@@ -154,7 +154,7 @@ impl Session {
             {
                 provider = provider.session_length(duration);
             }
-            let provider = Kept::new(provider.build().await);
+            let provider = CachedCredentials::new(provider.build().await);
             config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
             credentials(&config).await?;
         }
@@ -162,7 +162,7 @@ impl Session {
         Ok(Session(Arc::new(Inner { config, region, region_source, credentials_source, account })))
     }
 
-    async fn open_sandbox(options: &Options, service: &str, dir: PathBuf) -> Result<Self> {
+    async fn open_sandbox(options: &SessionOptions, service: &str, dir: PathBuf) -> Result<Self> {
         let Some(sandbox) = sandbox::find(service) else {
             let served = sandbox::services().join(", ");
             return Err(Error::input(format!("the sandbox has {served} only: `{service}` runs against AWS, or another --endpoint_url")));
@@ -255,7 +255,7 @@ pub fn no_role(text: &str) -> String {
 }
 
 /// A region that is set to nothing is not set.
-async fn find_region(options: &Options) -> Option<(String, &'static str)> {
+async fn find_region(options: &SessionOptions) -> Option<(String, &'static str)> {
     let given = |text: String| (!text.trim().is_empty()).then_some(text);
     if let Some(region) = options.region.clone().and_then(given) {
         return Some((region, "--region"));
@@ -273,7 +273,7 @@ async fn find_region(options: &Options) -> Option<(String, &'static str)> {
 }
 
 /// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first.
-async fn base_credentials(options: &Options, region: &str) -> SharedCredentialsProvider {
+async fn base_credentials(options: &SessionOptions, region: &str) -> SharedCredentialsProvider {
     let region = Region::new(region.to_owned());
     if let Some(keys) = &options.keys {
         let token = keys.session_token.as_ref().map(|t| t.expose().to_owned());
@@ -289,7 +289,7 @@ async fn base_credentials(options: &Options, region: &str) -> SharedCredentialsP
 }
 
 /// The order of the default chain, as far as it can be told from outside.
-fn base_source(options: &Options) -> String {
+fn base_source(options: &SessionOptions) -> String {
     let set = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty());
     let source = match &options.profile {
         _ if options.keys.is_some() => "the keys given",
@@ -317,31 +317,31 @@ fn with_retries(config: SdkConfig) -> SdkConfig {
 
 /// Keeps a role's credentials until they are about to expire: each client has a cache of its own, and each would assume the role again.
 #[derive(Debug)]
-struct Kept {
+struct CachedCredentials {
     role: AssumeRoleProvider,
     credentials: Mutex<Option<Credentials>>,
 }
 
-impl Kept {
+impl CachedCredentials {
     fn new(role: AssumeRoleProvider) -> Self {
-        Kept { role, credentials: Mutex::default() }
+        CachedCredentials { role, credentials: Mutex::default() }
     }
 
     async fn get(&self) -> provider::Result {
         // Held while STS answers: who comes meanwhile waits for this answer rather than ask for another.
-        let mut kept = self.credentials.lock().await;
-        if let Some(credentials) = kept.as_ref()
+        let mut cached = self.credentials.lock().await;
+        if let Some(credentials) = cached.as_ref()
             && credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEWED_BEFORE)
         {
             return Ok(credentials.clone());
         }
         let credentials = self.role.provide_credentials().await?;
-        *kept = Some(credentials.clone());
+        *cached = Some(credentials.clone());
         Ok(credentials)
     }
 }
 
-impl ProvideCredentials for Kept {
+impl ProvideCredentials for CachedCredentials {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -357,7 +357,7 @@ async fn credentials(config: &SdkConfig) -> Result<Credentials> {
 }
 
 /// The first role with the device's digits, or a session of the user's own. The digits serve once, so these credentials are not renewed.
-async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: String) -> Result<SdkConfig> {
+async fn with_mfa(config: SdkConfig, options: &SessionOptions, serial: &str, token: String) -> Result<SdkConfig> {
     let sts = aws_sdk_sts::Client::new(&config);
     // As when a role is refused that needs no device: there are no credentials to go on with.
     let none = |e: Error| Error::Credentials { message: e.to_string() };
@@ -370,12 +370,12 @@ async fn with_mfa(config: SdkConfig, options: &Options, serial: &str, token: Str
             let request =
                 sts.assume_role().role_arn(role).role_session_name(name).set_external_id(external_id).set_duration_seconds(seconds);
             let answer = request.serial_number(serial).token_code(token).send().await;
-            answer.doing(|| format!("assume the role `{role}` with the MFA device `{serial}`")).map_err(none)?.credentials
+            answer.context(|| format!("assume the role `{role}` with the MFA device `{serial}`")).map_err(none)?.credentials
         }
         None => {
             let seconds = options.duration.and_then(|d| i32::try_from(d.as_secs()).ok());
             let answer = sts.get_session_token().set_duration_seconds(seconds).serial_number(serial).token_code(token).send().await;
-            answer.doing(|| format!("open a session with the MFA device `{serial}`")).map_err(none)?.credentials
+            answer.context(|| format!("open a session with the MFA device `{serial}`")).map_err(none)?.credentials
         }
     };
     let Some(c) = credentials else {

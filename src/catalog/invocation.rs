@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::catalog::manifest::Manifest;
-use crate::catalog::schema::{Kind, singular};
+use crate::catalog::schema::{ParamKind, singular};
 use crate::model::meta::Example;
 
 /// An example as it is typed.
@@ -15,9 +15,9 @@ pub fn command_line(manifest: &Manifest, example: &Example) -> String {
     for (name, value) in &input {
         let kind = manifest.params.iter().find(|p| p.name == *name).map(|p| &p.kind);
         match (kind, value) {
-            (Some(Kind::Bool), Value::Bool(true)) => line.push_str(&format!(" --{name}")),
-            (Some(Kind::List { of, .. }), Value::Array(items)) => match (&**of, singular(name)) {
-                (Kind::Object(members), Some(one)) => {
+            (Some(ParamKind::Bool), Value::Bool(true)) => line.push_str(&format!(" --{name}")),
+            (Some(ParamKind::List { of, .. }), Value::Array(items)) => match (&**of, singular(name)) {
+                (ParamKind::Object(members), Some(one)) => {
                     for item in items {
                         line.push_str(&format!(" --{one}"));
                         let given = members.iter().map_while(|m| item.get(&m.name));

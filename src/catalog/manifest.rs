@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::catalog::schema::{self, Param};
 use crate::engine::entry::Entry;
 use crate::model::call::Call;
-use crate::model::error::Kind as ErrorKind;
+use crate::model::error::ErrorKind;
 use crate::model::meta::{Effect, Example};
 use crate::model::outcome::Record;
 use crate::model::rules::Rule;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::engine::entry::Entry;
 use crate::model::call::{Condition, Grant, When};
 use crate::model::rules::is_given;
+use crate::model::target::partition;
 
 /// More ARNs than this in one statement say less than a wildcard does, and IAM policies have a size limit (6,144 characters for a managed one).
 const MOST_ARNS: usize = 50;
@@ -88,7 +89,7 @@ impl Policy {
 impl Scope {
     fn includes(&self, entry: &Entry, when: When) -> bool {
         match when {
-            When::Always | When::May(_) => true,
+            When::Always | When::Likely(_) => true,
             When::With(inputs) => self.all || inputs.iter().any(|i| is_given(&self.input, i)),
             When::Without(inputs) => self.all || !inputs.iter().any(|i| is_given(&self.input, i)),
             When::Is(input, value) => match self.input.get(input) {
@@ -98,7 +99,7 @@ impl Scope {
                 // What has to be given, and is not known here, may be that.
                 None => self.all || is_required(entry, input),
             },
-            When::If(_) => self.all,
+            When::Rare(_) => self.all,
         }
     }
 
@@ -164,20 +165,6 @@ impl Scope {
             Value::String(text) => Some(vec![safe(text)]),
             _ => None,
         }
-    }
-}
-
-/// Of a region's name; ARNs of China and GovCloud begin differently.
-pub fn partition(region: &str) -> &'static str {
-    match region.split('-').next() {
-        Some("cn") => "aws-cn",
-        Some("eusc") => "aws-eusc",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
-        _ if region.starts_with("us-isof-") => "aws-iso-f",
-        _ if region.starts_with("us-isob-") => "aws-iso-b",
-        _ if region.starts_with("us-iso-") => "aws-iso",
-        _ => "aws",
     }
 }
 

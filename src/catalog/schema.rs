@@ -11,7 +11,7 @@ pub struct Param {
     /// `modified_before`
     pub name: String,
     /// What it takes.
-    pub kind: Kind,
+    pub kind: ParamKind,
     /// Whether it has to be given.
     pub required: bool,
     /// What it is when it is not given.
@@ -22,7 +22,7 @@ pub struct Param {
 
 /// What a parameter takes.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
+pub enum ParamKind {
     /// A flag.
     Bool,
     /// A whole number.
@@ -42,7 +42,7 @@ pub enum Kind {
     /// Many of these; `streamed` when it is [`crate::Items`].
     List {
         /// What its elements are.
-        of: Box<Kind>,
+        of: Box<ParamKind>,
         /// Whether it may be longer than memory.
         streamed: bool,
     },
@@ -61,30 +61,30 @@ pub struct Choice {
     pub description: Option<String>,
 }
 
-impl Kind {
+impl ParamKind {
     /// As shown in help and pages: `list(string)`.
     pub fn name(&self) -> String {
         match self {
-            Kind::Bool => "bool".into(),
-            Kind::Integer => "integer".into(),
-            Kind::Number => "number".into(),
-            Kind::Text | Kind::Choice(_) => "string".into(),
-            Kind::Secret => "secret".into(),
-            Kind::Date => "date".into(),
-            Kind::Age => "duration".into(),
-            Kind::List { of, .. } => format!("list({})", of.name()),
-            Kind::Object(members) => {
+            ParamKind::Bool => "bool".into(),
+            ParamKind::Integer => "integer".into(),
+            ParamKind::Number => "number".into(),
+            ParamKind::Text | ParamKind::Choice(_) => "string".into(),
+            ParamKind::Secret => "secret".into(),
+            ParamKind::Date => "date".into(),
+            ParamKind::Age => "duration".into(),
+            ParamKind::List { of, .. } => format!("list({})", of.name()),
+            ParamKind::Object(members) => {
                 let members = members.iter().map(|m| if m.required { m.name.clone() } else { format!("{}?", m.name) });
                 format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
             }
-            Kind::Any => "JSON".into(),
+            ParamKind::Any => "JSON".into(),
         }
     }
 
     /// How the elements of a list of these are read from a file.
     pub fn elements(&self) -> Elements {
         match self {
-            Kind::Text | Kind::Secret | Kind::Choice(_) | Kind::Date | Kind::Age => Elements::Text,
+            ParamKind::Text | ParamKind::Secret | ParamKind::Choice(_) | ParamKind::Date | ParamKind::Age => Elements::Text,
             _ => Elements::Json,
         }
     }
@@ -92,8 +92,8 @@ impl Kind {
     /// What may be chosen, of the value or of a list's elements.
     pub fn choices(&self) -> &[Choice] {
         match self {
-            Kind::Choice(choices) => choices,
-            Kind::List { of, .. } => of.choices(),
+            ParamKind::Choice(choices) => choices,
+            ParamKind::List { of, .. } => of.choices(),
             _ => &[],
         }
     }
@@ -127,16 +127,16 @@ pub fn check(params: &[Param], input: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-fn fits(kind: &Kind, value: &Value) -> bool {
+fn fits(kind: &ParamKind, value: &Value) -> bool {
     match kind {
-        Kind::Bool => value.is_boolean(),
-        Kind::Integer => value.is_i64() || value.is_u64(),
-        Kind::Number => value.is_number(),
-        Kind::Text | Kind::Secret | Kind::Date | Kind::Age => value.is_string(),
-        Kind::Choice(choices) => choices.iter().any(|c| value.as_str() == Some(&c.value)),
-        Kind::List { of, .. } => value.as_array().is_some_and(|items| items.iter().all(|item| fits(of, item))),
-        Kind::Object(_) => value.is_object(),
-        Kind::Any => true,
+        ParamKind::Bool => value.is_boolean(),
+        ParamKind::Integer => value.is_i64() || value.is_u64(),
+        ParamKind::Number => value.is_number(),
+        ParamKind::Text | ParamKind::Secret | ParamKind::Date | ParamKind::Age => value.is_string(),
+        ParamKind::Choice(choices) => choices.iter().any(|c| value.as_str() == Some(&c.value)),
+        ParamKind::List { of, .. } => value.as_array().is_some_and(|items| items.iter().all(|item| fits(of, item))),
+        ParamKind::Object(_) => value.is_object(),
+        ParamKind::Any => true,
     }
 }
 
@@ -156,31 +156,31 @@ pub fn singular(plural: &str) -> Option<String> {
     }
 }
 
-fn kind(schema: &Value) -> Kind {
+fn kind(schema: &Value) -> ParamKind {
     // `Option<T>` where T is more than a plain type: anyOf [T, null].
     if let Some(Value::Array(any)) = schema.get("anyOf") {
         return match any.iter().find(|s| s.get("type") != Some(&Value::from("null"))) {
             Some(one) if any.len() == 2 => kind(one),
-            _ => Kind::Any,
+            _ => ParamKind::Any,
         };
     }
     if let Some(choices) = choices(schema) {
-        return Kind::Choice(choices);
+        return ParamKind::Choice(choices);
     }
     match (plain_type(schema), text(schema, "format")) {
-        ("string", "date-or-age") => Kind::Date,
-        ("string", "age") => Kind::Age,
-        ("string", "password") => Kind::Secret,
-        ("string", _) => Kind::Text,
-        ("boolean", _) => Kind::Bool,
-        ("integer", _) => Kind::Integer,
-        ("number", _) => Kind::Number,
-        ("array", _) => Kind::List {
-            of: Box::new(schema.get("items").map_or(Kind::Any, kind)),
+        ("string", "date-or-age") => ParamKind::Date,
+        ("string", "age") => ParamKind::Age,
+        ("string", "password") => ParamKind::Secret,
+        ("string", _) => ParamKind::Text,
+        ("boolean", _) => ParamKind::Bool,
+        ("integer", _) => ParamKind::Integer,
+        ("number", _) => ParamKind::Number,
+        ("array", _) => ParamKind::List {
+            of: Box::new(schema.get("items").map_or(ParamKind::Any, kind)),
             streamed: schema.get("x-aaws-stream") == Some(&Value::Bool(true)),
         },
-        ("object", _) if schema.get("properties").is_some() => Kind::Object(params(schema)),
-        _ => Kind::Any,
+        ("object", _) if schema.get("properties").is_some() => ParamKind::Object(params(schema)),
+        _ => ParamKind::Any,
     }
 }
 
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(params[0].description, "Which ones, exactly.");
         assert_eq!(params[3].kind.choices().len(), 2);
         assert_eq!(params[4].default, Some(Value::Bool(false)));
-        assert!(matches!(params[1].kind, Kind::List { streamed: true, .. }));
+        assert!(matches!(params[1].kind, ParamKind::List { streamed: true, .. }));
     }
 
     #[test]

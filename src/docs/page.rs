@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
-use crate::catalog::schema::Kind;
+use crate::catalog::schema::ParamKind;
 use crate::engine::entry::Entry;
 use crate::model::call::{Access, Call, When};
 use crate::model::meta::{Effect, Example};
@@ -169,8 +169,8 @@ fn usage(text: &mut String, m: &Manifest) {
     let mut input = Map::new();
     for param in &m.params {
         let value = match &param.kind {
-            Kind::Bool => String::new(),
-            Kind::List { .. } => format!(" {}...", param.name.to_uppercase()),
+            ParamKind::Bool => String::new(),
+            ParamKind::List { .. } => format!(" {}...", param.name.to_uppercase()),
             _ => format!(" {}", param.name.to_uppercase()),
         };
         let flag = format!("--{}{value}", param.name);
@@ -202,7 +202,7 @@ fn examples(text: &mut String, m: &Manifest) {
 /// The same through the library: the input is the JSON of the page, so that what holds for one holds for the other.
 fn rust(m: &Manifest, input: &str) -> String {
     format!(
-        "let input = aaws::input::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::catalog::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
+        "let input = aaws::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::catalog::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
          let output = action.parse(input)?.run(context).await?.into_value().await?;",
         m.path
     )

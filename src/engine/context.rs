@@ -8,10 +8,10 @@ use aws_types::SdkConfig;
 use crate::aws::guard::Guard;
 use crate::aws::session::{self, MfaPrompt, Session};
 use crate::engine::progress::Progress;
-use crate::engine::prompt::Ask;
+use crate::engine::prompt::Prompt;
 use crate::engine::report::{Line, Report};
 use crate::input::Secret;
-use crate::model::cancellation::{Reason, Stop};
+use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{DENIED, Error};
 use crate::model::meta::Meta;
 use crate::model::outcome::{Record, Status};
@@ -23,7 +23,7 @@ pub struct Run {
     /// How many requests may be under way at once.
     pub concurrency: usize,
     /// Who answers before something is deleted.
-    pub ask: Box<dyn Ask>,
+    pub ask: Box<dyn Prompt>,
     /// Who has the MFA device.
     pub mfa: Box<dyn MfaPrompt>,
     /// Where settled items are written down.
@@ -31,7 +31,7 @@ pub struct Run {
     /// What is drawn while it runs.
     pub progress: Progress,
     /// Whether it should end early.
-    pub stop: Stop,
+    pub cancellation: Cancellation,
     /// How many items came to what.
     pub tally: Tally,
 }
@@ -65,7 +65,7 @@ struct Inner {
 impl Context {
     /// For one action on one target.
     pub fn new(meta: &'static Meta, session: Session, run: Arc<Run>) -> Self {
-        let guard = Guard::new(meta.path, meta.calls, run.dry_run, run.stop.clone());
+        let guard = Guard::new(meta.path, meta.calls, run.dry_run, run.cancellation.clone());
         Context(Arc::new(Inner { meta, session, guard, run }))
     }
 
@@ -95,8 +95,8 @@ impl Context {
     }
 
     /// Whether the run should end early.
-    pub fn stop(&self) -> &Stop {
-        &self.0.run.stop
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.0.run.cancellation
     }
 
     /// What is drawn while it runs.
@@ -121,7 +121,7 @@ impl Context {
     }
 
     /// Opens a session as the common flags would; the person at the terminal is asked for MFA digits.
-    pub async fn open_session(&self, options: &session::Options) -> Result<Session, Error> {
+    pub async fn open_session(&self, options: &session::SessionOptions) -> Result<Session, Error> {
         Session::open(options, self.0.meta.service(), &*self.0.run.mfa).await
     }
 
@@ -141,7 +141,7 @@ impl Context {
     }
 
     /// Counts an item as settled, logs it and writes it to the report.
-    pub fn settle(&self, record: &Record) -> Result<(), Error> {
+    pub fn record(&self, record: &Record) -> Result<(), Error> {
         self.0.run.tally.add(record.status);
         self.log(record);
         if let Some(report) = &self.0.run.report {
@@ -149,16 +149,16 @@ impl Context {
             if let Err(e) = report.write(&line) {
                 // The item is settled all the same; what is not begun is better not begun.
                 tracing::error!("cannot write the report line of `{}`: {e}", record.item);
-                self.0.run.stop.ask(Reason::ReportBroken);
+                self.0.run.cancellation.cancel(CancelReason::ReportBroken);
             }
         }
         Ok(())
     }
 
     /// Something could not be read: the output goes on without it, and the run is not a success (exit code 3).
-    pub fn settle_failed(&self, item: impl Into<String>, error: &Error) -> Result<(), Error> {
+    pub fn record_failure(&self, item: impl Into<String>, error: &Error) -> Result<(), Error> {
         let failure = crate::model::outcome::Failure::from(error);
-        self.settle(&Record { item: item.into(), status: Status::Failed, code: Some(failure.code), message: Some(failure.message) })
+        self.record(&Record { item: item.into(), status: Status::Failed, code: Some(failure.code), message: Some(failure.message) })
     }
 
     fn log(&self, record: &Record) {

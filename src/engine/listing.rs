@@ -40,10 +40,10 @@ impl<T: Send + 'static> Listing<T> {
     {
         let (sender, receiver) = mpsc::channel(64);
         let producer = producer(cx.clone(), Out { sender }).boxed();
-        let stop = cx.stop().clone();
+        let cancellation = cx.cancellation().clone();
         let progress = cx.progress().clone();
         let items = Produced { receiver, producer: Some(producer), failed: None }.inspect(move |_| progress.add(1));
-        Listing { items: items.take_until(async move { stop.asked().await }).boxed() }
+        Listing { items: items.take_until(async move { cancellation.cancelled().await }).boxed() }
     }
 
     /// A list from any stream.

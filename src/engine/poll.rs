@@ -19,49 +19,49 @@ const MOST_FAILED: u32 = 30;
 
 /// Whether a wait ends with the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum OnCancel {
     /// When the run is to end, so does the wait.
-    UntilStopped,
+    Stop,
     /// What is waited for decides how something is left behind, an undo say: it is waited for in a run that was stopped, too.
-    ToTheEnd,
+    KeepGoing,
 }
 
 /// Looks until there is something to say; `None` when the run was stopped before. The first look is at once.
-pub async fn until<T, P>(cx: &Context, patience: Patience, mut look: impl FnMut() -> P + Send) -> Result<Option<T>>
+pub async fn poll_until<T, P>(cx: &Context, on_cancel: OnCancel, mut look: impl FnMut() -> P + Send) -> Result<Option<T>>
 where
     P: Future<Output = Result<Option<T>>> + Send,
 {
-    let mut looks = Looks::new();
+    let mut backoff = Backoff::new();
     loop {
-        if let Some(Some(seen)) = looks.look(look()).await? {
+        if let Some(Some(seen)) = backoff.attempt(look()).await? {
             return Ok(Some(seen));
         }
-        match patience {
-            Patience::UntilStopped if !looks.wait(cx).await => return Ok(None),
-            Patience::UntilStopped => {}
-            Patience::ToTheEnd => looks.pause().await,
+        match on_cancel {
+            OnCancel::Stop if !backoff.wait(cx).await => return Ok(None),
+            OnCancel::Stop => {}
+            OnCancel::KeepGoing => backoff.pause().await,
         }
     }
 }
 
 /// The rhythm of looking again and again: half as long again each time.
 #[derive(Debug)]
-pub struct Looks {
+pub struct Backoff {
     next: Duration,
     failed: u32,
 }
 
-impl Looks {
+impl Backoff {
     /// Before the first look.
     #[allow(clippy::new_without_default, reason = "a rhythm that has a default length would hide when it begins")]
     pub fn new() -> Self {
-        Looks { next: FIRST, failed: 0 }
+        Backoff { next: FIRST, failed: 0 }
     }
 
     /// Waits for the next look; `false` when the run is to end.
     pub async fn wait(&mut self, cx: &Context) -> bool {
         let wait = self.lengthen();
-        cx.stop().sleep(wait).await
+        cx.cancellation().sleep(wait).await
     }
 
     /// Waits for the next look, whether or not the run is to end.
@@ -76,7 +76,7 @@ impl Looks {
     }
 
     /// One look: none when it failed for a reason that passes, so that the next one may tell.
-    pub async fn look<T>(&mut self, look: impl Future<Output = Result<T>>) -> Result<Option<T>> {
+    pub async fn attempt<T>(&mut self, look: impl Future<Output = Result<T>>) -> Result<Option<T>> {
         match look.await {
             Ok(seen) => {
                 self.failed = 0;
@@ -97,7 +97,7 @@ impl Looks {
 }
 
 fn is_throttled(error: &Error) -> bool {
-    error.code().is_some_and(crate::model::error::is_turned_away)
+    error.code().is_some_and(crate::model::error::is_throttling)
 }
 
 fn passes(error: &Error) -> bool {

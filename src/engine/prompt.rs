@@ -18,7 +18,7 @@ pub struct Question {
 
 /// Who answers.
 #[async_trait]
-pub trait Ask: Send + Sync {
+pub trait Prompt: Send + Sync {
     /// Whether there is anybody to ask; nothing is prepared otherwise.
     fn asks(&self) -> bool;
     /// A secret that the person types unseen; none when there is nobody.
@@ -32,10 +32,10 @@ pub trait Ask: Send + Sync {
 
 /// Nobody is asked: `--yes`, and runs that are on no terminal.
 #[derive(Debug)]
-pub struct Unasked;
+pub struct NoPrompt;
 
 #[async_trait]
-impl Ask for Unasked {
+impl Prompt for NoPrompt {
     fn asks(&self) -> bool {
         false
     }

@@ -17,9 +17,9 @@ use crate::model::error::Result;
 /// A list of inputs: a JSON array, or a file or stream that was checked item by item and is read again when the action takes its items.
 ///
 /// An empty one selects nothing; it is not the same as none, which is `Option<Items<T>>`.
-pub struct Items<T>(Kept<T>);
+pub struct Items<T>(Storage<T>);
 
-enum Kept<T> {
+enum Storage<T> {
     Here(Vec<T>),
     Spooled(Spool, PhantomData<fn() -> T>),
 }
@@ -28,8 +28,8 @@ impl<T> Items<T> {
     /// How many there are.
     pub fn len(&self) -> u64 {
         match &self.0 {
-            Kept::Here(items) => items.len() as u64,
-            Kept::Spooled(spool, _) => spool.len(),
+            Storage::Here(items) => items.len() as u64,
+            Storage::Spooled(spool, _) => spool.len(),
         }
     }
 
@@ -43,23 +43,23 @@ impl<T: DeserializeOwned + Send + 'static> Items<T> {
     /// The items in order, a few at a time in memory. The stream's size hint is exact.
     pub fn stream(self) -> BoxStream<'static, Result<T>> {
         match self.0 {
-            Kept::Here(items) => stream::iter(items.into_iter().map(Ok)).boxed(),
-            Kept::Spooled(spool, _) => stream::iter(spool.read::<T>()).boxed(),
+            Storage::Here(items) => stream::iter(items.into_iter().map(Ok)).boxed(),
+            Storage::Spooled(spool, _) => stream::iter(spool.read::<T>()).boxed(),
         }
     }
 }
 
 impl<T> From<Vec<T>> for Items<T> {
     fn from(items: Vec<T>) -> Self {
-        Items(Kept::Here(items))
+        Items(Storage::Here(items))
     }
 }
 
 impl<T: fmt::Debug> fmt::Debug for Items<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kept::Here(items) => items.fmt(f),
-            Kept::Spooled(spool, _) => spool.fmt(f),
+            Storage::Here(items) => items.fmt(f),
+            Storage::Spooled(spool, _) => spool.fmt(f),
         }
     }
 }
@@ -113,7 +113,7 @@ impl<'de, T: DeserializeOwned> de::Deserialize<'de> for Items<T> {
                 while let Some(item) = seq.next_element()? {
                     items.push(item);
                 }
-                Ok(Items(Kept::Here(items)))
+                Ok(Items(Storage::Here(items)))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Items<T>, A::Error> {
@@ -124,7 +124,7 @@ impl<'de, T: DeserializeOwned> de::Deserialize<'de> for Items<T> {
                 let spool = || SPOOLS.with(|s| s.borrow_mut().remove(field.as_str()?));
                 let mut spool = (key == PLACEHOLDER).then(spool).flatten().ok_or_else(wrong)?;
                 spool.check::<T>().map_err(de::Error::custom)?;
-                Ok(Items(Kept::Spooled(spool, PhantomData)))
+                Ok(Items(Storage::Spooled(spool, PhantomData)))
             }
         }
 

@@ -22,9 +22,9 @@ pub enum When {
     /// When this input has this value, or is a list that holds it: `source`, `report`.
     Is(&'static str, &'static str),
     /// When the world is so, as it may well be: policies have it, like what is needed always. A sentence part that follows "when".
-    May(&'static str),
+    Likely(&'static str),
     /// When the world is so, which is special, so that policies have it only with `--all`. A sentence part that follows "when".
-    If(&'static str),
+    Rare(&'static str),
 }
 
 /// An IAM action that a call needs, and the ARNs it applies to.
@@ -125,7 +125,7 @@ impl When {
             When::With(inputs) => format!("with {}", names(inputs)),
             When::Without(inputs) => format!("without {}", names(inputs)),
             When::Is(input, value) => format!("with `{input}` as `{value}`"),
-            When::May(what) | When::If(what) => format!("when {what}"),
+            When::Likely(what) | When::Rare(what) => format!("when {what}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use serde::Serialize;
 
 use crate::model::call::Refused;
-use crate::model::cancellation::{Reason, Stop};
+use crate::model::cancellation::{CancelReason, Cancellation};
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -39,10 +39,10 @@ pub enum Error {
     #[error("not confirmed: nothing was changed")]
     Declined,
     /// A local file or stream.
-    #[error("cannot {doing}: {source}")]
+    #[error("cannot {attempted}: {source}")]
     Io {
         /// What was tried, on what: "read `a.txt`".
-        doing: String,
+        attempted: String,
         /// What the system answered.
         source: io::Error,
     },
@@ -78,7 +78,7 @@ impl fmt::Display for InputError {
 #[derive(Debug, Clone)]
 pub struct AwsError {
     /// What was tried, on what: "list the objects of `b`".
-    pub doing: String,
+    pub attempted: String,
     /// AWS's error code (`NoSuchBucket`), or one of ours: `Unreachable`, `TimedOut`, `UnreadableAnswer`.
     pub code: String,
     /// AWS's message, or the chain of causes.
@@ -91,7 +91,7 @@ pub struct AwsError {
 
 impl fmt::Display for AwsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.doing, self.code)?;
+        write!(f, "cannot {}: {}", self.attempted, self.code)?;
         if !self.message.is_empty() {
             write!(f, ": {}", self.message)?;
         }
@@ -105,7 +105,7 @@ impl fmt::Display for AwsError {
 /// What an error is, for exit codes and for programs (`--error_format json`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ErrorKind {
     /// The action failed as a whole: exit code 1.
     Failed,
     /// Bad usage or input: exit code 2.
@@ -118,15 +118,15 @@ pub enum Kind {
     Interrupted,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The process's exit code for this kind.
     pub fn exit_code(self) -> u8 {
         match self {
-            Kind::Failed => 1,
-            Kind::Input => 2,
-            Kind::Refused => 4,
-            Kind::Credentials => 5,
-            Kind::Interrupted => 130,
+            ErrorKind::Failed => 1,
+            ErrorKind::Input => 2,
+            ErrorKind::Refused => 4,
+            ErrorKind::Credentials => 5,
+            ErrorKind::Interrupted => 130,
         }
     }
 }
@@ -186,13 +186,13 @@ const THROTTLED: &[&str] = &[
 ];
 
 /// Whether an error code means that there were too many requests, and that this one was not carried out.
-pub fn is_turned_away(code: &str) -> bool {
+pub fn is_throttling(code: &str) -> bool {
     THROTTLED.contains(&code)
 }
 
 /// Whether an error code means that the same request may succeed a little later.
 pub fn is_transient(code: &str) -> bool {
-    TRANSIENT.contains(&code) || is_turned_away(code)
+    TRANSIENT.contains(&code) || is_throttling(code)
 }
 
 impl Error {
@@ -207,32 +207,32 @@ impl Error {
     }
 
     /// A failure of the local system, with what was tried.
-    pub fn io(doing: impl Into<String>, source: io::Error) -> Self {
-        Error::Io { doing: doing.into(), source }
+    pub fn io(attempted: impl Into<String>, source: io::Error) -> Self {
+        Error::Io { attempted: attempted.into(), source }
     }
 
     /// What sort of error this is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::Input(_) => Kind::Input,
-            Error::Aws(e) if e.blames_credentials() => Kind::Credentials,
-            Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => Kind::Failed,
-            Error::Credentials { .. } | Error::NoRegion => Kind::Credentials,
-            Error::Guard(_) | Error::Refused(_) | Error::Declined => Kind::Refused,
-            Error::Interrupted => Kind::Interrupted,
+            Error::Input(_) => ErrorKind::Input,
+            Error::Aws(e) if e.blames_credentials() => ErrorKind::Credentials,
+            Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => ErrorKind::Failed,
+            Error::Credentials { .. } | Error::NoRegion => ErrorKind::Credentials,
+            Error::Guard(_) | Error::Refused(_) | Error::Declined => ErrorKind::Refused,
+            Error::Interrupted => ErrorKind::Interrupted,
         }
     }
 
     /// Whether going on with other items is pointless: the next call would fail the same way.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self.kind(), Kind::Failed | Kind::Input)
+        !matches!(self.kind(), ErrorKind::Failed | ErrorKind::Input)
     }
 
     /// Whether AWS may have done what it was asked, though all that came is an error: an answer can be lost. A refusal has a status of its own (4xx), a
     /// request that was not sent a code of ours, and one that was turned away for now a code that says so.
-    pub fn is_unclear(&self) -> bool {
+    pub fn is_ambiguous(&self) -> bool {
         match self {
-            Error::Aws(e) => e.code != NOT_SENT && !is_turned_away(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status)),
+            Error::Aws(e) => e.code != NOT_SENT && !is_throttling(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status)),
             _ => false,
         }
     }
@@ -307,14 +307,14 @@ impl AwsError {
     }
 }
 
-impl Stop {
+impl Cancellation {
     /// The error that the run ends with, when it was stopped and that is one.
     pub fn error(&self) -> Option<Error> {
         match self.reason()? {
-            Reason::Interrupted => Some(Error::Interrupted),
-            Reason::TimedOut => Some(Error::TimedOut),
-            Reason::ReportBroken => Some(Error::Failed("the report cannot be written any more: nothing new was started".into())),
-            Reason::OutputClosed => None,
+            CancelReason::Interrupted => Some(Error::Interrupted),
+            CancelReason::TimedOut => Some(Error::TimedOut),
+            CancelReason::ReportBroken => Some(Error::Failed("the report cannot be written any more: nothing new was started".into())),
+            CancelReason::OutputClosed => None,
         }
     }
 }

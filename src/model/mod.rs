@@ -6,3 +6,4 @@ pub mod error;
 pub mod meta;
 pub mod outcome;
 pub mod rules;
+pub mod target;

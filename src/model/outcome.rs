@@ -65,18 +65,18 @@ pub struct Failure {
 
 impl Failure {
     /// What an answer of AWS says about one item; the code decides whether it is tried again.
-    pub fn of_item(code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn from_code(code: impl Into<String>, message: impl Into<String>) -> Self {
         let code = code.into();
-        Failure { transient: is_transient(&code), ..Failure::last(code, message) }
+        Failure { transient: is_transient(&code), ..Failure::permanent(code, message) }
     }
 
     /// Not worth another try.
-    pub fn last(code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Failure { code: code.into(), message: message.into(), transient: false, fatal: None }
     }
 
     /// The same with more to say, when there is more.
-    pub fn and(mut self, more: &str) -> Self {
+    pub fn with_note(mut self, more: &str) -> Self {
         if !more.is_empty() {
             self.message = format!("{}; {more}", self.message);
         }
@@ -90,9 +90,9 @@ impl From<&Error> for Failure {
         let failure = match error {
             Error::Aws(e) => {
                 let id = e.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
-                Failure::last(&e.code, format!("{}{id}", e.message))
+                Failure::permanent(&e.code, format!("{}{id}", e.message))
             }
-            other => Failure::last(other.code().unwrap_or("Failed"), other.to_string()),
+            other => Failure::permanent(other.code().unwrap_or("Failed"), other.to_string()),
         };
         Failure { fatal: error.to_fatal().map(Arc::new), ..failure }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::engine::action::Reply;
 use crate::engine::progress::Progress;
-use crate::model::cancellation::{Reason, Stop};
+use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 
 /// How results are written.
@@ -78,7 +78,7 @@ impl<'a> Printer<'a> {
     }
 
     /// Writes all of a reply. An error in the middle leaves what was written whole: JSON lists are closed.
-    pub async fn print(&mut self, reply: Reply, changes: bool, stop: &Stop, progress: &Progress) -> Result<()> {
+    pub async fn print(&mut self, reply: Reply, changes: bool, stop: &Cancellation, progress: &Progress) -> Result<()> {
         let failed = match reply {
             Reply::Items(items) if self.query.is_none() => self.stream(items, changes, stop, progress).await.err(),
             Reply::Items(_) => {
@@ -117,7 +117,7 @@ impl<'a> Printer<'a> {
         &mut self,
         mut items: futures::stream::BoxStream<'static, Result<Value>>,
         changes: bool,
-        stop: &Stop,
+        stop: &Cancellation,
         progress: &Progress,
     ) -> Result<()> {
         let mut failed = None;
@@ -147,7 +147,7 @@ impl<'a> Printer<'a> {
             }
             // Nobody reads any more; a change that has begun is still brought to its end.
             if self.closed && !changes {
-                stop.ask(Reason::OutputClosed);
+                stop.cancel(CancelReason::OutputClosed);
                 break;
             }
         }
@@ -327,7 +327,7 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         let written = self.out.write_all(text.as_bytes());
-        self.bear(written)
+        self.ignore_broken_pipe(written)
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -335,11 +335,11 @@ impl<'a> Printer<'a> {
             return Ok(());
         }
         let flushed = self.out.flush();
-        self.bear(flushed)
+        self.ignore_broken_pipe(flushed)
     }
 
     /// A reader that went away, as `head` does, is no error.
-    fn bear(&mut self, result: io::Result<()>) -> Result<()> {
+    fn ignore_broken_pipe(&mut self, result: io::Result<()>) -> Result<()> {
         match result {
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;

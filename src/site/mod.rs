@@ -53,7 +53,7 @@ const MARKER: &str = ".aaws-site";
 
 /// What a site is made for.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct SiteOptions {
     /// Where it will be served, `https://example.com/aaws/`: for the site map, and for the page that answers for pages that are not there.
     pub site_url: Option<String>,
     /// Where the sources can be read, `https://example.com/repository/blob/main`: pages link to them. Without it they only name them.
@@ -70,7 +70,7 @@ struct Page {
 
 /// Writes the whole site into a folder, and says how many pages it has. A folder that holds anything but an earlier site is refused: mdBook empties
 /// it.
-pub fn build(out: &Path, options: &Options) -> Result<usize> {
+pub fn build(out: &Path, options: &SiteOptions) -> Result<usize> {
     let failed = |e: io::Error| Error::io(format!("write the site into `{}`", out.display()), e);
     if !may_be_replaced(out).map_err(failed)? {
         let message = format!("`{}` holds something that is no site of `aaws docs build`: nothing was written", out.display());
@@ -96,7 +96,7 @@ fn may_be_replaced(out: &Path) -> io::Result<bool> {
 }
 
 /// Every page, in the order in which they are read.
-fn pages(manifests: &[Manifest], options: &Options) -> Vec<Page> {
+fn pages(manifests: &[Manifest], options: &SiteOptions) -> Vec<Page> {
     let generated = docs::pages();
     let mut texts: Vec<(String, &str)> = GUIDES.iter().map(|(path, text)| ((*path).to_owned(), *text)).collect();
     let mut order: Vec<PathBuf> = vec!["actions/index.md".into()];
@@ -136,7 +136,7 @@ fn member<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// What mdBook finds on disk: the theme, and the files that are no pages.
-fn prepare(root: &Path, pages: &[Page], manifests: &[Manifest], options: &Options) -> io::Result<()> {
+fn prepare(root: &Path, pages: &[Page], manifests: &[Manifest], options: &SiteOptions) -> io::Result<()> {
     let write = |path: &Path, text: &str| {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
@@ -203,7 +203,7 @@ fn for_models(manifests: &[Manifest]) -> String {
 }
 
 /// Every page by its address; without one that is known, by its path.
-fn site_map(pages: &[Page], options: &Options) -> String {
+fn site_map(pages: &[Page], options: &SiteOptions) -> String {
     let base = options.site_url.as_deref().unwrap_or("/").trim_end_matches('/');
     let mut text =
         String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<urlset xmlns=\"http://www.sitemaps.org/schemas/sitemap/0.9\">\n");
@@ -213,7 +213,7 @@ fn site_map(pages: &[Page], options: &Options) -> String {
     text + "</urlset>\n"
 }
 
-fn render(root: &Path, out: &Path, pages: &[Page], options: &Options) -> Result<()> {
+fn render(root: &Path, out: &Path, pages: &[Page], options: &SiteOptions) -> Result<()> {
     let failed = |e: String| Error::Failed(format!("cannot render the site: {e}"));
     let chapter = |page: &Page| {
         let chapter = Chapter::new(&page.title, page.markdown.clone(), format!("{}.md", page.path), Vec::new());
@@ -284,7 +284,7 @@ mod tests {
     fn a_folder_with_something_else_in_it_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("thesis.txt"), "all of it").expect("a file");
-        assert!(build(folder.path(), &Options::default()).is_err());
+        assert!(build(folder.path(), &SiteOptions::default()).is_err());
         assert!(folder.path().join("thesis.txt").exists());
     }
 }

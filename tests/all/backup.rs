@@ -80,7 +80,7 @@ fn flags_are_sent_as_given() {
 }
 
 #[test]
-fn b6_any_arn_is_backed_up_and_ids_tell_what_they_are() {
+fn any_arn_is_backed_up_and_ids_tell_what_they_are() {
     let backup = FakeBackup::new();
     create(&backup, &format!("--resource_ids {TABLE} arn:aws:s3:::bucket {INSTANCE} {VOLUME}")).ok();
     let ec2 = |what: &str| format!("arn:aws:ec2:us-east-1:{ACCOUNT}:{what}");
@@ -94,7 +94,7 @@ fn b6_any_arn_is_backed_up_and_ids_tell_what_they_are() {
 }
 
 #[test]
-fn g13_arns_are_of_the_regions_partition() {
+fn arns_are_of_the_regions_partition() {
     for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")] {
         let backup = FakeBackup::new();
         create(&backup, &format!("--resource_ids {INSTANCE} --service ec2 --region {region}")).ok();
@@ -158,7 +158,7 @@ fn policies_hold_what_the_calls_need() {
 // --- create_backups: what goes wrong at the start ---
 
 #[test]
-fn g5_one_bad_id_does_not_sink_the_others() {
+fn one_bad_id_does_not_sink_the_others() {
     let backup = FakeBackup::new();
     let directory = directory();
     let flags = format!("--resource_ids sg-1 {INSTANCE} {VOLUME} --service ec2 --report report.jsonl");
@@ -202,7 +202,7 @@ fn credentials_that_are_turned_down_end_the_run() {
 }
 
 #[test]
-fn b3_a_missing_default_role_is_told() {
+fn a_missing_default_role_is_told() {
     let message = "IAM Role arn:aws:iam::123456789012:role/service-role/AWSBackupDefaultServiceRole cannot be assumed by AWS Backup";
     let backup = FakeBackup::new().fail("StartBackupJob", 0, 400, "InvalidParameterValueException", message);
     let output = create(&backup, &format!("--resource_ids {INSTANCE}")).exits(3).logs("set up once in the console").logs("iam_role");
@@ -212,7 +212,7 @@ fn b3_a_missing_default_role_is_told() {
 }
 
 #[test]
-fn g15_a_lost_answer_starts_no_second_job() {
+fn a_lost_answer_starts_no_second_job() {
     let backup = FakeBackup::new().lose_answer("StartBackupJob", 1);
     create(&backup, &format!("--resource_ids {INSTANCE}")).ok();
     assert_eq!(backup.count("StartBackupJob"), 2, "it was sent again");
@@ -243,7 +243,7 @@ fn input_that_makes_no_backup_is_refused() {
 }
 
 #[test]
-fn g6_a_dry_run_lists_what_would_be_backed_up_and_starts_nothing() {
+fn a_dry_run_lists_what_would_be_backed_up_and_starts_nothing() {
     let backup = FakeBackup::new();
     let planned = create(&backup, &format!("--resource_ids {INSTANCE} {TABLE} --dry_run --wait")).ok().json();
     let items: Vec<_> = planned.as_array().unwrap().iter().map(|p| (p["item"].as_str().unwrap(), p["status"].as_str().unwrap())).collect();
@@ -301,7 +301,7 @@ fn a_backup_can_be_piped_into_its_deletion() {
 // --- create_backups: waiting ---
 
 #[test]
-fn b1_every_terminal_state_ends_the_wait() {
+fn every_terminal_state_ends_the_wait() {
     let ends = [("COMPLETED", true), ("PARTIAL", false), ("EXPIRED", false), ("FAILED", false), ("ABORTED", false)];
     for (state, good) in ends {
         let backup = FakeBackup::new().job(INSTANCE, &[("CREATED", ""), (state, "because of the test")]);
@@ -316,7 +316,7 @@ fn b1_every_terminal_state_ends_the_wait() {
 }
 
 #[test]
-fn b1_a_job_is_waited_for_through_all_states_that_are_no_end() {
+fn a_job_is_waited_for_through_all_states_that_are_no_end() {
     let course = [("CREATED", ""), ("PENDING", ""), ("RUNNING", ""), ("COMPLETED", "")];
     let backup = FakeBackup::new().job(INSTANCE, &course).job(VOLUME, &[("ABORTING", ""), ("ABORTED", "by hand")]);
     let output = create(&backup, &format!("--resource_ids {INSTANCE} {VOLUME} --wait")).exits(3).logs("by hand");
@@ -344,7 +344,7 @@ fn a_job_that_may_not_be_looked_at_ends_the_wait() {
 }
 
 #[test]
-fn g9_throttling_while_waiting_is_waited_out() {
+fn throttling_while_waiting_is_waited_out() {
     let mut backup = FakeBackup::new();
     for nth in 1..=2 {
         backup = backup.fail("DescribeBackupJob", nth, 429, "ThrottlingException", "slower");
@@ -357,7 +357,7 @@ fn g9_throttling_while_waiting_is_waited_out() {
 }
 
 #[test]
-fn b2_a_wait_that_is_cut_short_names_the_job() {
+fn a_wait_that_is_cut_short_names_the_job() {
     let backup = FakeBackup::new().job(INSTANCE, &[("CREATED", "")]);
     let directory = directory();
     let line = format!("create_backups --resource_ids {INSTANCE} --wait --timeout 1s --report report.jsonl");
@@ -375,7 +375,7 @@ fn b2_a_wait_that_is_cut_short_names_the_job() {
 // --- delete_backups ---
 
 #[test]
-fn b5_a_point_counts_as_deleted_when_it_is_gone() {
+fn a_point_counts_as_deleted_when_it_is_gone() {
     let backup = FakeBackup::new().point(IMAGE, Fate::Gone(2)).point(SNAPSHOT, Fate::Gone(0));
     let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT}")).ok();
     assert_eq!(output.stdout, "[]\n");
@@ -384,7 +384,7 @@ fn b5_a_point_counts_as_deleted_when_it_is_gone() {
 }
 
 #[test]
-fn b5_a_point_that_expires_instead_is_a_failure() {
+fn a_point_that_expires_instead_is_a_failure() {
     let backup = FakeBackup::new().point(IMAGE, Fate::Expires("Access denied to deregister")).point(SNAPSHOT, Fate::Gone(0));
     let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT}")).exits(3).logs("EXPIRED").logs("Access denied to deregister");
     assert_eq!(output.json(), json!([IMAGE]));
@@ -392,21 +392,21 @@ fn b5_a_point_that_expires_instead_is_a_failure() {
 }
 
 #[test]
-fn b5_a_point_that_had_expired_before_may_be_deleted_all_the_same() {
+fn a_point_that_had_expired_before_may_be_deleted_all_the_same() {
     let backup = FakeBackup::new().point(IMAGE, Fate::HadExpired);
     assert_eq!(delete(&backup, IMAGE).ok().json(), json!([]));
     assert_eq!(backup.points(), [""; 0]);
 }
 
 #[test]
-fn b5_a_point_that_stays_is_a_failure() {
+fn a_point_that_stays_is_a_failure() {
     let backup = FakeBackup::new().point(IMAGE, Fate::Stays);
     let output = delete(&backup, IMAGE).exits(3).logs("still there").logs("COMPLETED");
     assert_eq!(output.json(), json!([IMAGE]));
 }
 
 #[test]
-fn b5_what_is_locked_or_held_is_protected() {
+fn what_is_locked_or_held_is_protected() {
     let held = "Recovery point cannot be deleted because it is under a legal hold";
     let backup = FakeBackup::new()
         .point(IMAGE, Fate::Refused("InvalidRequestException", "Recovery point cannot be deleted: the vault has a vault lock"))

@@ -63,7 +63,7 @@ fn a_dry_run_of_many_keys_lists_every_one() {
 }
 
 #[test]
-fn g6_a_dry_run_of_all_versions_writes_nothing() {
+fn a_dry_run_of_all_versions_writes_nothing() {
     let bucket = Bucket::versioned();
     bucket.put("k", "one");
     bucket.put("k", "two");

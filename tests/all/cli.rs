@@ -352,7 +352,7 @@ fn region_of(run: Aaws) -> String {
 }
 
 #[test]
-fn g1_a_region_comes_from_the_flag_the_environment_or_the_profile_in_that_order() {
+fn a_region_comes_from_the_flag_the_environment_or_the_profile_in_that_order() {
     let directory = directory();
     let keys = "aws_access_key_id = AKIAPROFILE\naws_secret_access_key = secret";
     let config = format!("[default]\nregion = eu-north-1\n{keys}\n[profile other]\nregion = sa-east-1\n{keys}\n");
@@ -371,7 +371,7 @@ fn g1_a_region_comes_from_the_flag_the_environment_or_the_profile_in_that_order(
 }
 
 #[test]
-fn g1_no_region_is_an_error_and_not_a_guess() {
+fn no_region_is_an_error_and_not_a_guess() {
     let server = untouched();
     for line in ["s3 discover_objects --bucket b", "s3 delete_objects --bucket b --objects a"] {
         aaws(line).without("AWS_REGION").endpoint(&server.url).run().exits(5).silent().logs("region");

@@ -73,7 +73,7 @@ fn events_are_found_by_user_and_by_resource_newest_first() {
 }
 
 #[test]
-fn t4_what_an_event_lacks_is_null_and_loses_nothing_else() {
+fn what_an_event_lacks_is_null_and_loses_nothing_else() {
     let time = now() - 60;
     let bare = json!({"EventId": "bare", "EventName": "X", "EventTime": time});
     let mut nameless = event("nameless", time - 1, "X", "alice", &[]);
@@ -92,7 +92,7 @@ fn t4_what_an_event_lacks_is_null_and_loses_nothing_else() {
 }
 
 #[test]
-fn t2_one_attribute_is_looked_up_and_the_rest_is_filtered_here() {
+fn one_attribute_is_looked_up_and_the_rest_is_filtered_here() {
     let time = now() - 60;
     let names = ["StartInstances", "StopInstances", "RunInstances"];
     let events = names.iter().enumerate().map(|(n, name)| event(&format!("e{n}"), time - n as u64, name, "alice", &["i-1"])).collect();
@@ -115,7 +115,7 @@ fn an_empty_list_of_operations_selects_none_and_asks_nothing() {
 }
 
 #[test]
-fn t6_an_empty_result_says_what_is_never_found() {
+fn an_empty_result_says_what_is_never_found() {
     let trail = FakeCloudTrail::new(Vec::new());
     let lines = ["discover_events --event GetObject", "discover_user_events --user nobody", "discover_resource_events --resource_id vol-9"];
     for line in lines {
@@ -126,7 +126,7 @@ fn t6_an_empty_result_says_what_is_never_found() {
 }
 
 #[test]
-fn t5_an_arn_is_looked_up_whole_and_by_its_id_and_nothing_is_printed_twice() {
+fn an_arn_is_looked_up_whole_and_by_its_id_and_nothing_is_printed_twice() {
     let arn = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/web/50dc6c495c0c9188";
     let time = now() - 100;
     let trail = FakeCloudTrail::paged(
@@ -151,7 +151,7 @@ fn t5_an_arn_is_looked_up_whole_and_by_its_id_and_nothing_is_printed_twice() {
 // --- Pages and pace ---
 
 #[test]
-fn t1_pages_are_read_to_the_end_at_two_requests_a_second() {
+fn pages_are_read_to_the_end_at_two_requests_a_second() {
     let trail = FakeCloudTrail::paged(detached(), 2, BTreeMap::new());
     assert_eq!(ids(&run("discover_events --event DetachVolume", &trail).ok()), ["e0", "e1", "e2", "e3", "e4"]);
     let gaps = trail.gaps();
@@ -161,7 +161,7 @@ fn t1_pages_are_read_to_the_end_at_two_requests_a_second() {
 }
 
 #[test]
-fn t1_events_are_printed_as_their_pages_come() {
+fn events_are_printed_as_their_pages_come() {
     let events = (0..200).map(|n| event(&format!("e{n}"), now() - 60 - n, "X", "alice", &[])).collect();
     let trail = FakeCloudTrail::paged(events, 1, BTreeMap::new());
     let output = shell("aaws cloudtrail discover_events --event X --output jsonl | head -n 1").endpoint(&trail.server.url).run().ok();
@@ -179,7 +179,7 @@ fn a_lookup_that_takes_too_long_can_be_stopped() {
 }
 
 #[test]
-fn t1_throttling_is_waited_out() {
+fn throttling_is_waited_out() {
     let trail = FakeCloudTrail::paged(detached(), 3, BTreeMap::from([(1, "ThrottlingException"), (3, "ThrottlingException")]));
     assert_eq!(ids(&run("discover_events --event DetachVolume", &trail).ok()), ["e0", "e1", "e2", "e3", "e4"]);
 }
@@ -207,7 +207,7 @@ fn without_dates_all_of_the_history_is_looked_up() {
 }
 
 #[test]
-fn t7_a_start_before_the_history_is_cut_off_with_a_note() {
+fn a_start_before_the_history_is_cut_off_with_a_note() {
     let trail = FakeCloudTrail::new(vec![event("e", now() - 89 * DAY, "X", "alice", &[])]);
     for start in ["90d", "2000d", "2020/01/31", "2020-01-31T00:00:00+02:00"] {
         let output = run(&format!("discover_events --event X --created_after {start}"), &trail).ok().logs("90 days");
@@ -270,7 +270,7 @@ fn a_window_that_can_hold_nothing_is_refused() {
 // --- Regions and permissions ---
 
 #[test]
-fn t3_looking_for_a_global_event_elsewhere_is_warned_of() {
+fn looking_for_a_global_event_elsewhere_is_warned_of() {
     let trail = FakeCloudTrail::new(Vec::new());
     let elsewhere = [
         "discover_events --event CreateUser",
@@ -320,7 +320,7 @@ fn the_call_declared_is_the_call_made() {
 }
 
 #[test]
-fn t7_a_date_that_get_date_prints_is_never_in_the_future_whatever_the_time_zone() {
+fn a_date_that_get_date_prints_is_never_in_the_future_whatever_the_time_zone() {
     let trail = FakeCloudTrail::new(Vec::new());
     for zone in ["America/New_York", "Pacific/Kiritimati"] {
         for format in ["iso", "datetime"] {

@@ -1,10 +1,10 @@
 //! Every example of every page is run as it is shown, on the command line and as JSON in a pipe, and prints what the page says.
 
+use aaws::Example;
+use aaws::When;
 use aaws::catalog::invocation::command_line;
 use aaws::catalog::manifest::Manifest;
 use aaws::catalog::registry;
-use aaws::model::call::When;
-use aaws::model::meta::Example;
 use serde_json::Value;
 
 use crate::support::aaws::Aaws;
@@ -49,7 +49,7 @@ fn run_all(service: &str, world: impl Fn(&Example, Aaws) -> Output) {
 }
 
 /// The IAM actions that the policy for an example allows.
-fn policy_for(entry: &registry::Entry, example: &Example) -> Vec<Value> {
+fn policy_for(entry: &aaws::Entry, example: &Example) -> Vec<Value> {
     let input = serde_json::from_str(example.input).expect("an example's input is JSON");
     let scope = aaws::catalog::policy::Scope { input, ..Default::default() };
     let policy = serde_json::to_value(aaws::catalog::policy::Policy::of(&[entry], &scope)).expect("JSON");

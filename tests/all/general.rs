@@ -45,7 +45,7 @@ fn days_are_counted_forward_and_back() {
 }
 
 #[test]
-fn x4_other_units_are_those_of_every_duration() {
+fn other_units_are_those_of_every_duration() {
     near(&date("--format iso --ago 12h"), Timestamp::now() - SignedDuration::from_hours(12));
     near(&date("--format iso --ahead 90m"), Timestamp::now() + SignedDuration::from_mins(90));
     near(&date("--format iso --ago 1w"), Timestamp::now() - SignedDuration::from_hours(7 * 24));
@@ -63,7 +63,7 @@ fn formats_are_as_documented() {
 }
 
 #[test]
-fn x4_every_format_is_taken_by_the_dates_of_other_actions() {
+fn every_format_is_taken_by_the_dates_of_other_actions() {
     for format in ["datetime", "string", "iso"] {
         let line =
             format!("aaws s3 discover_objects --bucket b --modified_before \"$(aaws general get_date --format {format} --output text)\"");

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use aaws::aws::session::{Keys, MfaPrompt, Options, Session};
-use aaws::engine::context::{Run, Tally};
-use aaws::engine::progress::Progress;
-use aaws::engine::prompt::Unasked;
-use aaws::model::cancellation::Stop;
-use aaws::{Action, Call, Context, Doing, Effect, Error, Meta, Result, Secret, async_trait};
+use aaws::Cancellation;
+use aaws::NoPrompt;
+use aaws::Progress;
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Meta, Result, Secret, async_trait};
+use aaws::{Keys, MfaPrompt, Session, SessionOptions};
+use aaws::{Run, Tally};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ impl Action for ReadsUndeclared {
     type Output = ();
 
     async fn run(self, cx: &Context) -> Result<()> {
-        aaws::client!(cx, aws_sdk_s3).get_object().bucket("b").key("k").send().await.doing(|| "read `k`").map(drop)
+        aaws::client!(cx, aws_sdk_s3).get_object().bucket("b").key("k").send().await.context(|| "read `k`").map(drop)
     }
 }
 
@@ -46,7 +46,7 @@ impl Action for Writes {
             .key("k")
             .send()
             .await
-            .doing(|| "write `k`")
+            .context(|| "write `k`")
             .map(drop)
     }
 }
@@ -63,11 +63,11 @@ impl MfaPrompt for NoDevice {
 /// Runs an action in this process against a server that answers everything.
 fn run<A: Action>(action: A, dry_run: bool) -> (Result<A::Output>, Server) {
     let server = Server::start(|_, _, _| Response::xml(200, "<Anything/>".to_owned()));
-    let options = Options {
+    let options = SessionOptions {
         region: Some("us-east-1".into()),
         endpoint_url: Some(server.url.clone()),
         keys: Some(Keys { access_key: "AKIATEST".into(), secret_key: Secret::new("secret"), session_token: None }),
-        ..Options::default()
+        ..SessionOptions::default()
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let result = runtime.block_on(async {
@@ -75,11 +75,11 @@ fn run<A: Action>(action: A, dry_run: bool) -> (Result<A::Output>, Server) {
         let run = Run {
             dry_run,
             concurrency: 1,
-            ask: Box::new(Unasked),
+            ask: Box::new(NoPrompt),
             mfa: Box::new(NoDevice),
             report: None,
             progress: Progress::new(false),
-            stop: Stop::default(),
+            cancellation: Cancellation::default(),
             tally: Tally::default(),
         };
         action.run(&Context::new(&META, session, Arc::new(run))).await

@@ -74,7 +74,7 @@ fn account_with_everything() -> Iam {
 // --- What holds for all of them ---
 
 #[test]
-fn i5_strictly_more_than_n_whole_days_in_every_action() {
+fn strictly_more_than_n_whole_days_in_every_action() {
     let users = [("at", 30), ("past", 31)]
         .map(|(name, age)| User::new(name, 400).password(age).signed_in(age).key(&format!("AKIA{}", name.to_uppercase()), age, age));
     let server = Iam::of(users).role("at", "/", 400, Some(30)).role("past", "/", 400, Some(31)).start();
@@ -141,7 +141,7 @@ fn each_makes_exactly_the_calls_that_it_declares() {
 }
 
 #[test]
-fn i13_one_page_of_everything_is_one_call() {
+fn one_page_of_everything_is_one_call() {
     for line in
         ["discover_permissive_inline_policies", "discover_permissive_policies --details", "discover_unused_roles --threshold_days 90"]
     {
@@ -152,7 +152,7 @@ fn i13_one_page_of_everything_is_one_call() {
 }
 
 #[test]
-fn g7_every_listing_is_read_to_its_end() {
+fn every_listing_is_read_to_its_end() {
     let names: Vec<String> = (0..7).map(|n| format!("user{n}")).collect();
     // One more who has MFA, on a later page than the first of the devices.
     let mut account = Iam::of(names.iter().map(|name| lazy(name)).chain([busy("busy")])).pages_of(2);
@@ -179,7 +179,7 @@ fn g7_every_listing_is_read_to_its_end() {
 }
 
 #[test]
-fn g7_both_keys_of_a_user_are_seen_on_pages_of_one() {
+fn both_keys_of_a_user_are_seen_on_pages_of_one() {
     let server = Iam::of([User::new("u", 400).key("AKIA1", 400, 300).key("AKIA2", 300, None)]).pages_of(1).start();
     for action in ["discover_old_access_keys", "discover_unused_access_keys"] {
         assert_eq!(members(&found(&server, &format!("{action} --threshold_days 90")), "AccessKeyId"), ["AKIA1", "AKIA2"], "{action}");
@@ -329,7 +329,7 @@ fn the_report_is_allowed_only_where_it_is_asked_for() {
 }
 
 #[test]
-fn i2_the_report_is_made_waited_for_and_its_age_is_told() {
+fn the_report_is_made_waited_for_and_its_age_is_told() {
     let server = Iam::of([lazy("lena"), busy("bea")])
         .report_comes_after(["ReportNotPresent", "ReportInProgress", "ReportInProgress", "ReportExpired"])
         .start();
@@ -340,7 +340,7 @@ fn i2_the_report_is_made_waited_for_and_its_age_is_told() {
 }
 
 #[test]
-fn i2_iam_may_be_too_busy_to_make_a_report() {
+fn iam_may_be_too_busy_to_make_a_report() {
     let fake = Iam::of([lazy("lena")]).start();
     let server = Proxy::to(&fake.url).fail("GenerateCredentialReport", 1, 409, "LimitExceeded").start();
     assert_eq!(members(&found(&server, "discover_no_mfa_users --source report"), "UserName"), ["lena"]);
@@ -348,14 +348,14 @@ fn i2_iam_may_be_too_busy_to_make_a_report() {
 }
 
 #[test]
-fn i2_waiting_for_a_report_ends_with_the_time_that_was_given() {
+fn waiting_for_a_report_ends_with_the_time_that_was_given() {
     let server = Iam::of([]).report_comes_after(["ReportInProgress"; 100]).start();
     let output = iam(&server, "discover_no_mfa_users --source report --timeout 1s").exits(1).logs("timed out");
     assert_eq!(server.count("ListUsers"), 0, "{output}");
 }
 
 #[test]
-fn i2_a_report_that_is_denied_is_an_error() {
+fn a_report_that_is_denied_is_an_error() {
     let fake = account_with_everything().start();
     for call in ["GenerateCredentialReport", "GetCredentialReport"] {
         let server = Proxy::to(&fake.url).refuse(call, 403, "AccessDenied").start();
@@ -364,7 +364,7 @@ fn i2_a_report_that_is_denied_is_an_error() {
 }
 
 #[test]
-fn i1_the_report_spares_the_calls_for_those_it_clears() {
+fn the_report_spares_the_calls_for_those_it_clears() {
     for (line, call) in BY_USER {
         let users: Vec<User> = (0..30).map(|n| busy(&format!("busy{n}"))).chain([lazy("lena")]).collect();
         let server = Iam::of(users).start();
@@ -384,7 +384,7 @@ fn i1_the_report_spares_the_calls_for_those_it_clears() {
 }
 
 #[test]
-fn i2_a_stale_report_neither_shows_who_is_gone_nor_hides_who_is_new() {
+fn a_stale_report_neither_shows_who_is_gone_nor_hides_who_is_new() {
     for (line, _) in BY_USER {
         // `gone` was deleted since; `new` is not in the report; `again` is another user of the same name.
         let server = Iam::of([lazy("new"), lazy("again")]).report_of([lazy("gone"), User::new("again", 900)]).start();
@@ -393,7 +393,7 @@ fn i2_a_stale_report_neither_shows_who_is_gone_nor_hides_who_is_new() {
 }
 
 #[test]
-fn i2_what_the_report_says_is_checked_before_it_is_told() {
+fn what_the_report_says_is_checked_before_it_is_told() {
     // Since the report was made, all that was wrong was put right.
     let mended = || User::new("mia", 400).password(0).signed_in(0).mfa().key("AKIA2", 0, 0);
     for (line, _) in BY_USER {
@@ -423,7 +423,7 @@ fn a_source_that_there_is_not_is_refused() {
 // --- discover_inactive_console_users ---
 
 #[test]
-fn i3_a_password_of_today_that_was_not_used_yet_is_not_inactive() {
+fn a_password_of_today_that_was_not_used_yet_is_not_inactive() {
     let server = Iam::of([User::new("new", 400).password(0), User::new("old", 400).password(200)]).start();
     let list = found(&server, "discover_inactive_console_users --threshold_days 90");
     assert_eq!(members(&list, "UserName"), ["old"]);
@@ -432,7 +432,7 @@ fn i3_a_password_of_today_that_was_not_used_yet_is_not_inactive() {
 }
 
 #[test]
-fn i4_only_users_with_a_password_of_today_are_judged_by_it() {
+fn only_users_with_a_password_of_today_are_judged_by_it() {
     let server = Iam::of([
         User::new("removed", 400).signed_in(300),
         User::new("replaced", 400).password(5).signed_in(300),
@@ -447,7 +447,7 @@ fn i4_only_users_with_a_password_of_today_are_judged_by_it() {
 }
 
 #[test]
-fn i1_no_user_is_asked_for_what_the_listing_says() {
+fn no_user_is_asked_for_what_the_listing_says() {
     let server = Iam::of([lazy("lena"), busy("bea")]).start();
     found(&server, "discover_inactive_console_users --threshold_days 90");
     assert_eq!(server.operations(), ["ListUsers", "GetLoginProfile"], "no GetUser, and nothing of who signed in lately");
@@ -456,7 +456,7 @@ fn i1_no_user_is_asked_for_what_the_listing_says() {
 // --- discover_inactive_users ---
 
 #[test]
-fn i6_who_has_no_credentials_is_not_inactive_but_can_be_asked_for() {
+fn who_has_no_credentials_is_not_inactive_but_can_be_asked_for() {
     let server = Iam::of([
         User::new("nobody", 400),
         User::new("newborn", 0),
@@ -473,7 +473,7 @@ fn i6_who_has_no_credentials_is_not_inactive_but_can_be_asked_for() {
 }
 
 #[test]
-fn i3_a_user_of_today_is_not_inactive() {
+fn a_user_of_today_is_not_inactive() {
     let server = Iam::of([User::new("today", 0).password(0).key("AKIA1", 0, None)]).start();
     assert_eq!(found(&server, "discover_inactive_users --threshold_days 0"), json!([]));
 }
@@ -495,7 +495,7 @@ fn any_credential_in_use_makes_a_user_active() {
 }
 
 #[test]
-fn i4_the_use_of_an_earlier_password_is_none_of_this_ones() {
+fn the_use_of_an_earlier_password_is_none_of_this_ones() {
     let server = Iam::of([User::new("renewed", 400).password(100).signed_in(200)]).start();
     let list = found(&server, "discover_inactive_users --threshold_days 90");
     assert_eq!((&list[0]["Status"], &list[0]["AgeDays"]), (&json!("never_used"), &json!(100)));
@@ -521,7 +521,7 @@ fn a_key_that_cannot_be_read_does_not_matter_when_another_is_in_use() {
 // --- discover_no_mfa_users ---
 
 #[test]
-fn i7_users_without_a_password_only_on_request() {
+fn users_without_a_password_only_on_request() {
     let account = Account::fresh();
     account.give(&["user:alice/console", "user:bob", "key:bob", "user:carol/console", "user:carol/mfa"]);
     let run = |line: &str| account.aaws(format!("iam {line}")).run().ok().json();
@@ -530,7 +530,7 @@ fn i7_users_without_a_password_only_on_request() {
 }
 
 #[test]
-fn i7_the_root_user_comes_with_the_report() {
+fn the_root_user_comes_with_the_report() {
     let without = Iam::of([lazy("lena")]).root(false).start();
     assert_eq!(members(&found(&without, "discover_no_mfa_users --source report"), "UserName"), ["<root_account>", "lena"]);
     assert_eq!(members(&found(&without, "discover_no_mfa_users"), "UserName"), ["lena"]);
@@ -554,7 +554,7 @@ fn published_pipeline_no_mfa_into_modify_users_console_access() {
 // --- discover_old_access_keys, discover_unused_access_keys ---
 
 #[test]
-fn i9_each_key_is_judged_on_its_own() {
+fn each_key_is_judged_on_its_own() {
     let server = Iam::of([
         User::new("ann", 400).key("AKIA1", 200, 1).key("AKIA2", 10, None),
         User::new("bob", 400).key_that_is("Inactive", "AKIA3", 300, None).key_that_is("Expired", "AKIA4", 300, 200),
@@ -576,7 +576,7 @@ fn i9_each_key_is_judged_on_its_own() {
 }
 
 #[test]
-fn i3_a_key_that_was_never_used_does_not_end_the_run() {
+fn a_key_that_was_never_used_does_not_end_the_run() {
     let server = Iam::of([User::new("new", 1).key("AKIA1", 1, None), User::new("old", 400).key("AKIA2", 100, None)]).start();
     let list = found(&server, "discover_unused_access_keys --threshold_days 90");
     assert_eq!(members(&list, "AccessKeyId"), ["AKIA2"]);
@@ -635,7 +635,7 @@ fn a_pipeline_whose_first_half_fails_changes_nothing() {
 // --- discover_old_password_users ---
 
 #[test]
-fn i8_the_report_knows_when_a_password_was_changed() {
+fn the_report_knows_when_a_password_was_changed() {
     let server = Iam::of([
         User::new("kept", 400).password(300),
         User::new("changed", 400).password(300).changed(10),
@@ -654,7 +654,7 @@ fn i8_the_report_knows_when_a_password_was_changed() {
 // --- discover_unused_roles ---
 
 #[test]
-fn i10_roles_that_were_never_used_are_found_and_those_of_services_left_out() {
+fn roles_that_were_never_used_are_found_and_those_of_services_left_out() {
     let server = Iam::of([])
         .role("used", "/", 400, Some(1))
         .role("idle", "/", 400, Some(200))
@@ -677,7 +677,7 @@ fn i10_roles_that_were_never_used_are_found_and_those_of_services_left_out() {
 }
 
 #[test]
-fn i10_roles_on_moto() {
+fn roles_on_moto() {
     let account = Account::fresh();
     account.give(&["role:old", "role:older"]);
     let proxy = Proxy::to(moto::endpoint()).rewrite("GetAccountAuthorizationDetails", long_ago).start();
@@ -702,7 +702,7 @@ fn a_role_without_dates_is_reported_and_the_others_are_found() {
 // --- discover_permissive_policies ---
 
 #[test]
-fn i12_one_scan_survives_statements_of_every_form() {
+fn one_scan_survives_statements_of_every_form() {
     let account = Account::fresh();
     let statement = |statement: Value| json!({"Version": "2012-10-17", "Statement": statement}).to_string();
     let allow = |action: Value, resource: Value| statement(json!({"Effect": "Allow", "Action": action, "Resource": resource}));
@@ -732,7 +732,7 @@ fn i12_one_scan_survives_statements_of_every_form() {
 }
 
 #[test]
-fn i12_details_tell_where_a_policy_is_attached_and_under_which_conditions() {
+fn details_tell_where_a_policy_is_attached_and_under_which_conditions() {
     let conditional = r#"{"Statement":{"Sid":"Ü","Effect":"Allow","Action":"*","Resource":"*","Condition":{"Bool":{"aws:MultiFactorAuthPresent":"true"}}}}"#;
     let server = Iam::of([])
         .inline("User", "ann", "x", HARMLESS, "Guarded")
@@ -817,7 +817,7 @@ fn a_focus_on_nothing_asks_for_nothing() {
 }
 
 #[test]
-fn i12_inline_policies_on_moto() {
+fn inline_policies_on_moto() {
     let account = Account::fresh();
     let not_action = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","NotAction":"iam:*","Resource":"*"}}"#;
     account.give(&[&format!("inline:user:alice:bad={not_action}"), &format!("inline:user:alice:good={HARMLESS}")]);

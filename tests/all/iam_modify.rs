@@ -273,7 +273,7 @@ fn keys_are_disabled_and_enabled_again() {
 }
 
 #[test]
-fn i14_a_key_without_its_user_is_looked_up_and_never_taken_for_the_callers() {
+fn a_key_without_its_user_is_looked_up_and_never_taken_for_the_callers() {
     let account = Account::fresh();
     user(&account, "alice");
     let id = key(&account, "alice");
@@ -286,7 +286,7 @@ fn i14_a_key_without_its_user_is_looked_up_and_never_taken_for_the_callers() {
 }
 
 #[test]
-fn i14_a_key_whose_user_nobody_knows_is_not_touched() {
+fn a_key_whose_user_nobody_knows_is_not_touched() {
     let account = Account::fresh();
     user(&account, "alice");
     let id = key(&account, "alice");
@@ -301,7 +301,7 @@ fn i14_a_key_whose_user_nobody_knows_is_not_touched() {
 }
 
 #[test]
-fn i14_names_that_are_no_users_are_never_sent() {
+fn names_that_are_no_users_are_never_sent() {
     let account = Account::fresh();
     user(&account, "alice");
     let proxy = plain().start();
@@ -327,7 +327,7 @@ fn a_key_that_is_so_already_is_left_alone() {
 }
 
 #[test]
-fn i14_the_sessions_own_key_is_refused() {
+fn the_sessions_own_key_is_refused() {
     let account = Account::fresh();
     ["admin", "bob"].iter().for_each(|name| user(&account, name));
     let (own, secret) = whole_key(&account, "admin");
@@ -541,7 +541,7 @@ fn a_password_is_created_and_may_be_changed() {
 }
 
 #[test]
-fn g14_passwords_come_from_files_standard_input_variables_and_lists() {
+fn passwords_come_from_files_standard_input_variables_and_lists() {
     let account = Account::fresh();
     ["a", "b", "c", "d", "e"].iter().for_each(|name| user(&account, name));
     let proxy = console(plain(), &account);
@@ -562,7 +562,7 @@ fn g14_passwords_come_from_files_standard_input_variables_and_lists() {
 }
 
 #[test]
-fn i15_every_user_needs_a_password_before_anything_is_sent() {
+fn every_user_needs_a_password_before_anything_is_sent() {
     let account = Account::fresh();
     ["a", "b"].iter().for_each(|name| user(&account, name));
     let proxy = console(plain(), &account);
@@ -582,7 +582,7 @@ fn i15_every_user_needs_a_password_before_anything_is_sent() {
 }
 
 #[test]
-fn g14_on_a_terminal_a_missing_password_is_asked_for_unseen() {
+fn on_a_terminal_a_missing_password_is_asked_for_unseen() {
     let account = Account::fresh();
     user(&account, "alice");
     let proxy = console(plain(), &account);
@@ -592,7 +592,7 @@ fn g14_on_a_terminal_a_missing_password_is_asked_for_unseen() {
 }
 
 #[test]
-fn i15_a_password_whose_policy_cannot_be_attached_is_deleted_again() {
+fn a_password_whose_policy_cannot_be_attached_is_deleted_again() {
     let account = Account::fresh();
     ["alice", "bob"].iter().for_each(|name| user(&account, name));
     // Right after it was created a login profile may not be deletable for a while.
@@ -639,7 +639,7 @@ fn what_cannot_be_undone_is_said() {
 }
 
 #[test]
-fn i15_a_user_with_a_password_fails_unless_it_is_to_be_replaced() {
+fn a_user_with_a_password_fails_unless_it_is_to_be_replaced() {
     let account = Account::fresh();
     console_user(&account, "alice");
     let proxy = console(plain(), &account);
@@ -662,7 +662,7 @@ fn i15_a_user_with_a_password_fails_unless_it_is_to_be_replaced() {
 }
 
 #[test]
-fn i15_a_replacement_that_breaks_the_password_policy_leaves_all_as_it_was() {
+fn a_replacement_that_breaks_the_password_policy_leaves_all_as_it_was() {
     let account = Account::fresh();
     ["alice", "bob"].iter().for_each(|name| console_user(&account, name));
     let proxy = console(plain().refusing("UpdateLoginProfile", "PasswordPolicyViolation"), &account);
@@ -675,7 +675,7 @@ fn i15_a_replacement_that_breaks_the_password_policy_leaves_all_as_it_was() {
 }
 
 #[test]
-fn i15_a_password_that_somebody_else_made_meanwhile_is_not_deleted() {
+fn a_password_that_somebody_else_made_meanwhile_is_not_deleted() {
     let account = Account::fresh();
     user(&account, "alice");
     let proxy = console(plain().refusing("CreateLoginProfile", "EntityAlreadyExists"), &account);
@@ -735,7 +735,7 @@ fn a_password_is_deleted_and_its_policy_detached() {
 }
 
 #[test]
-fn i15_a_password_that_cannot_be_deleted_yet_is_tried_again() {
+fn a_password_that_cannot_be_deleted_yet_is_tried_again() {
     let account = Account::fresh();
     console_user(&account, "alice");
     let code = "EntityTemporarilyUnmodifiable";
@@ -838,7 +838,7 @@ fn users_without_mfa_are_piped_in_as_they_are_found() {
 
 /// Whatever happens, nobody but IAM sees a password (G14).
 #[test]
-fn g14_passwords_are_seen_nowhere() {
+fn passwords_are_seen_nowhere() {
     const SECRET: &str = "S3same&<open>-never";
     let account = Account::fresh();
     console_user(&account, "taken");
@@ -910,7 +910,7 @@ fn agreeable() -> Server {
 }
 
 #[test]
-fn g13_policies_are_those_of_the_partition() {
+fn policies_are_those_of_the_partition() {
     let account = Account::fresh();
     for (region, partition) in [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov"), ("eu-west-1", "aws")] {
         let server = agreeable();
@@ -985,7 +985,7 @@ impl Suspect {
 }
 
 #[test]
-fn i16_the_deny_comes_first_and_nothing_stays_open() {
+fn the_deny_comes_first_and_nothing_stays_open() {
     let mallory = Suspect::new();
     let state = mallory.quarantine("").ok().json();
     assert_eq!(mallory.open(), [""; 0]);
@@ -1045,7 +1045,7 @@ fn i16_the_deny_comes_first_and_nothing_stays_open() {
 }
 
 #[test]
-fn i16_running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
+fn running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
     let mallory = Suspect::new();
     let state = mallory.quarantine("").ok().json();
     let put = &mallory.proxy.requests("PutUserPolicy")[0];
@@ -1062,7 +1062,7 @@ fn i16_running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
 }
 
 #[test]
-fn i16_each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
+fn each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
     let key = ("access key", "UpdateAccessKey");
     let failures = [
         ("sessions", "PutUserPolicy"),
@@ -1097,7 +1097,7 @@ fn i16_each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
 }
 
 #[test]
-fn i16_a_deny_that_fails_in_every_way_stops_no_other_step() {
+fn a_deny_that_fails_in_every_way_stops_no_other_step() {
     let refused = plain().refusing("AttachUserPolicy", "AccessDenied").refusing("PutUserPolicy", "AccessDenied");
     let mallory = Suspect::behind(refused, &POLICIES);
     let state = mallory.quarantine("").exits(3).json();
@@ -1108,7 +1108,7 @@ fn i16_a_deny_that_fails_in_every_way_stops_no_other_step() {
 }
 
 #[test]
-fn i16_where_there_is_no_v3_there_may_be_v2() {
+fn where_there_is_no_v3_there_may_be_v2() {
     let mallory = Suspect::behind(plain(), &POLICIES[1..]);
     let state = mallory.quarantine("").ok().json();
     assert_eq!(state["DeniedBy"], V2);
@@ -1117,7 +1117,7 @@ fn i16_where_there_is_no_v3_there_may_be_v2() {
 }
 
 #[test]
-fn i16_a_user_with_as_many_policies_as_there_may_be_is_denied_inline() {
+fn a_user_with_as_many_policies_as_there_may_be_is_denied_inline() {
     let mallory = Suspect::behind(plain().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
     let state = mallory.quarantine("").ok().json();
     assert_eq!((&state["DeniedBy"], &state["Complete"]), (&json!(DENY_ALL), &json!(true)));
@@ -1127,7 +1127,7 @@ fn i16_a_user_with_as_many_policies_as_there_may_be_is_denied_inline() {
 }
 
 #[test]
-fn i16_everything_can_be_denied() {
+fn everything_can_be_denied() {
     let mallory = Suspect::new();
     let state = mallory.quarantine("--deny_all").ok().json();
     assert_eq!(state["DeniedBy"], DENY_ALL);
@@ -1139,7 +1139,7 @@ fn i16_everything_can_be_denied() {
 }
 
 #[test]
-fn i16_nobody_quarantines_themselves() {
+fn nobody_quarantines_themselves() {
     let mallory = Suspect::new();
     let (key, secret) = whole_key(&mallory.account, "mallory");
     for flags in ["", "--dry_run"] {
@@ -1164,7 +1164,7 @@ fn a_misspelt_user_is_noticed_before_anything_is_done() {
 }
 
 #[test]
-fn i16_whoever_cannot_be_told_apart_from_the_user_does_nothing() {
+fn whoever_cannot_be_told_apart_from_the_user_does_nothing() {
     for operation in ["GetCallerIdentity", "GetUser"] {
         let mallory = Suspect::behind(plain().refusing(operation, "AccessDenied"), &POLICIES);
         mallory.quarantine("").exits(1).silent().logs("AccessDenied");
@@ -1214,7 +1214,7 @@ fn a_user_who_has_nothing_is_denied_all_the_same() {
 }
 
 #[test]
-fn i15_a_password_under_quarantine_is_tried_again_when_it_cannot_be_deleted_yet() {
+fn a_password_under_quarantine_is_tried_again_when_it_cannot_be_deleted_yet() {
     let mallory = Suspect::behind(plain().failing("DeleteLoginProfile", 1, "EntityTemporarilyUnmodifiable"), &POLICIES);
     mallory.quarantine("").ok();
     assert_eq!(mallory.open(), [""; 0]);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use aaws::Effect;
+use aaws::Input;
 use aaws::catalog::manifest::Manifest;
 use aaws::catalog::registry;
-use aaws::catalog::schema::{Kind, Param};
-use aaws::input::Input;
-use aaws::model::call::{Access, When};
-use aaws::model::meta::Effect;
+use aaws::catalog::schema::{Param, ParamKind};
+use aaws::{Access, When};
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -89,9 +89,9 @@ fn described(wrong: &mut Wrong, path: &str, params: &[Param]) {
         let told = choices.iter().filter(|c| c.description.is_some()).count();
         wrong.when(told != 0 && told != choices.len(), path, format!("some choices of `{}` are described and some not", param.name));
         match &param.kind {
-            Kind::Object(members) => described(wrong, path, members),
-            Kind::List { of, .. } => {
-                if let Kind::Object(members) = &**of {
+            ParamKind::Object(members) => described(wrong, path, members),
+            ParamKind::List { of, .. } => {
+                if let ParamKind::Object(members) = &**of {
                     described(wrong, path, members);
                 }
             }
@@ -148,8 +148,8 @@ fn flags_are_unlike_each_other() {
         let mut names: Vec<String> = Vec::new();
         for param in &m.params {
             names.push(param.name.clone());
-            if let Kind::List { of, .. } = &param.kind
-                && matches!(**of, Kind::Object(_))
+            if let ParamKind::List { of, .. } = &param.kind
+                && matches!(**of, ParamKind::Object(_))
             {
                 names.extend(aaws::catalog::schema::singular(&param.name));
             }
@@ -194,7 +194,7 @@ fn permissions_exist_and_fit_what_they_apply_to() {
                 let names = match when {
                     When::With(names) | When::Without(names) => names.to_vec(),
                     When::Is(name, _) => vec![name],
-                    When::Always | When::May(_) | When::If(_) => Vec::new(),
+                    When::Always | When::Likely(_) | When::Rare(_) => Vec::new(),
                 };
                 names.iter().for_each(|n| wrong.when(!is_input(n), m.path, format!("{}: `{n}` is no input", call.name)));
             }
@@ -244,7 +244,7 @@ fn policies_are_ready_to_use() {
             }
         }
         // A policy of no statements is none that IAM takes: there is one only where the inputs tell what is needed.
-        let special = entry.meta.calls.iter().any(|c| matches!(c.when, When::If(_)) && !c.grants.is_empty());
+        let special = entry.meta.calls.iter().any(|c| matches!(c.when, When::Rare(_)) && !c.grants.is_empty());
         assert!(policy(false)["Statement"] != json!([]) || !special, "{}", entry.meta.path);
     }
 }

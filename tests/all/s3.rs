@@ -132,7 +132,7 @@ fn objects_can_be_given_as_json_lines() {
 }
 
 #[test]
-fn s7_keys_of_every_form_make_the_round_trip_on_the_sandbox() {
+fn keys_of_every_form_make_the_round_trip_on_the_sandbox() {
     let sandbox = directory();
     let objects: Vec<Value> = AWKWARD_KEYS.iter().map(|key| json!({"Key": key, "Body": "text"})).collect();
     let created = aaws("s3 create_objects --bucket example-bucket --objects -")
@@ -178,7 +178,7 @@ fn the_default_sandbox_lives_in_the_users_data_directory() {
 // --- delete_objects ---
 
 #[test]
-fn s1_a_thousand_keys_a_request() {
+fn a_thousand_keys_a_request() {
     let vast = VastBucket::new(2500, Duration::ZERO);
     let line = "aaws s3 discover_objects --bucket b | aaws s3 delete_objects --bucket b --objects -";
     assert_eq!(shell(line).endpoint(&vast.server.url).run().ok().json(), json!([]));
@@ -189,7 +189,7 @@ fn s1_a_thousand_keys_a_request() {
 }
 
 #[test]
-fn s1_one_key_more_than_a_request_holds_on_moto() {
+fn one_key_more_than_a_request_holds_on_moto() {
     let bucket = Bucket::new();
     for number in 0..1001 {
         bucket.put(&format!("k{number:04}"), "");
@@ -202,7 +202,7 @@ fn s1_one_key_more_than_a_request_holds_on_moto() {
 }
 
 #[test]
-fn s8_long_keys_fill_a_request_before_a_thousand_of_them_do() {
+fn long_keys_fill_a_request_before_a_thousand_of_them_do() {
     // 1,000 keys of 1,024 characters that XML writes as five bytes each are more than 5 MB.
     let keys: Vec<String> = (0..1000).map(|number| format!("{number:04}{}", "&".repeat(1020))).collect();
     let server =
@@ -218,7 +218,7 @@ fn s8_long_keys_fill_a_request_before_a_thousand_of_them_do() {
 }
 
 #[test]
-fn s1_a_key_that_is_denied_comes_back_whole() {
+fn a_key_that_is_denied_comes_back_whole() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("pp/abc", Some("AccessDenied"))])])]);
     let directory = directory();
     let output = aaws("s3 delete_objects --bucket b --prefix pp --objects abc --report report.jsonl")
@@ -238,7 +238,7 @@ fn s1_a_key_that_is_denied_comes_back_whole() {
 }
 
 #[test]
-fn s1_one_denied_key_does_not_sink_the_others() {
+fn one_denied_key_does_not_sink_the_others() {
     let bucket = Bucket::with(["pp/abc", "pp/b", "pp/c"]);
     bucket.deny("s3:DeleteObject", "pp/abc");
     let output = aaws(format!("s3 delete_objects --bucket {bucket} --prefix pp/ --objects b abc c")).run().exits(3);
@@ -254,13 +254,13 @@ fn failed_keys_come_back_in_the_order_they_were_given() {
 }
 
 #[test]
-fn s1_a_key_that_the_reply_does_not_mention_does_not_count_as_deleted() {
+fn a_key_that_the_reply_does_not_mention_does_not_count_as_deleted() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", None)])])]);
     assert_eq!(delete_on(&server, "a b").exits(3).json(), json!(["b"]));
 }
 
 #[test]
-fn s2_keys_that_fail_for_now_are_tried_again_alone() {
+fn keys_that_fail_for_now_are_tried_again_alone() {
     for code in ["InternalError", "SlowDown", "ServiceUnavailable"] {
         let server = fake_s3::scripted([(
             "DeleteObjects",
@@ -274,7 +274,7 @@ fn s2_keys_that_fail_for_now_are_tried_again_alone() {
 }
 
 #[test]
-fn s2_keys_that_fail_for_good_are_not_tried_again() {
+fn keys_that_fail_for_good_are_not_tried_again() {
     for code in ["AccessDenied", "InvalidArgument"] {
         let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", Some(code)), ("b", None)])])]);
         assert_eq!(delete_on(&server, "a b").exits(3).logs(code).json(), json!(["a"]));
@@ -283,14 +283,14 @@ fn s2_keys_that_fail_for_good_are_not_tried_again() {
 }
 
 #[test]
-fn s2_a_key_that_goes_on_failing_is_given_up_after_five_tries() {
+fn a_key_that_goes_on_failing_is_given_up_after_five_tries() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", Some("SlowDown"))])])]);
     assert_eq!(delete_on(&server, "a").exits(3).logs("SlowDown").json(), json!(["a"]));
     assert_eq!(server.count("DeleteObjects"), 5);
 }
 
 #[test]
-fn s3_an_error_as_the_root_of_a_200_is_an_error() {
+fn an_error_as_the_root_of_a_200_is_an_error() {
     let passing = fake_s3::scripted([("DeleteObjects", vec![Response::error(200, "InternalError"), delete_result(&[("a", None)])])]);
     assert_eq!(delete_on(&passing, "a").ok().json(), json!([]));
     assert_eq!(passing.count("DeleteObjects"), 2, "one that passes is tried again");
@@ -317,7 +317,7 @@ fn a_request_that_is_denied_as_a_whole_fails_its_keys_by_their_full_names() {
 }
 
 #[test]
-fn s7_keys_that_xml_cannot_carry_go_one_by_one() {
+fn keys_that_xml_cannot_carry_go_one_by_one() {
     let odd = ["bell\u{7}", "cr\r", "noncharacter\u{fffe}"];
     let bucket = Bucket::with(["plain", "tab\tkept", odd[0], odd[1], odd[2], "other"]);
     let proxy = Proxy::to(moto::endpoint()).start();
@@ -332,7 +332,7 @@ fn s7_keys_that_xml_cannot_carry_go_one_by_one() {
 }
 
 #[test]
-fn s7_a_batch_of_nothing_but_odd_keys_sends_no_empty_request() {
+fn a_batch_of_nothing_but_odd_keys_sends_no_empty_request() {
     let bucket = Bucket::with(["bell\u{7}"]);
     let proxy = Proxy::to(moto::endpoint()).start();
     let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects -")).endpoint(&proxy.url);
@@ -371,14 +371,14 @@ fn a_key_given_twice_is_no_failure() {
 }
 
 #[test]
-fn s4_a_key_that_does_not_exist_is_deleted_all_the_same() {
+fn a_key_that_does_not_exist_is_deleted_all_the_same() {
     let bucket = Bucket::with(["a"]);
     assert_eq!(aaws(format!("s3 delete_objects --bucket {bucket} --objects a never-there")).run().ok().json(), json!([]));
     assert_eq!(bucket.keys(), [""; 0]);
 }
 
 #[test]
-fn s4_keys_can_be_asked_for_before_they_are_deleted() {
+fn keys_can_be_asked_for_before_they_are_deleted() {
     let bucket = Bucket::with(["here", "also here", "kept"]);
     let proxy = Proxy::to(moto::endpoint()).start();
     let directory = directory();
@@ -400,7 +400,7 @@ fn s4_keys_can_be_asked_for_before_they_are_deleted() {
 }
 
 #[test]
-fn s11_flags_of_the_api_reach_the_api() {
+fn flags_of_the_api_reach_the_api() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", None)])])]);
     aaws("s3 delete_objects --bucket b --objects a --bypass_governance_retention --request_payer")
         .args(["--expected_bucket_owner", "123456789012"])
@@ -414,7 +414,7 @@ fn s11_flags_of_the_api_reach_the_api() {
 }
 
 #[test]
-fn s13_custom_endpoints_get_path_style_and_a_checksum() {
+fn custom_endpoints_get_path_style_and_a_checksum() {
     let server = fake_s3::scripted([("DeleteObjects", vec![delete_result(&[("a", None)])])]);
     delete_on(&server, "a").ok();
     let request = server.requests("DeleteObjects").remove(0);
@@ -426,7 +426,7 @@ fn s13_custom_endpoints_get_path_style_and_a_checksum() {
 // --- Versions ---
 
 #[test]
-fn s13_a_custom_endpoint_gets_the_md5_of_the_body_and_bodies_as_they_are() {
+fn a_custom_endpoint_gets_the_md5_of_the_body_and_bodies_as_they_are() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).start();
     aaws(format!("s3 create_objects --bucket {bucket} --object a text")).endpoint(&proxy.url).run().ok();
@@ -441,7 +441,7 @@ fn s13_a_custom_endpoint_gets_the_md5_of_the_body_and_bodies_as_they_are() {
 }
 
 #[test]
-fn s13_an_endpoint_for_s3_alone_is_custom_too() {
+fn an_endpoint_for_s3_alone_is_custom_too() {
     let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&[], None)])]);
     let run = aaws("s3 discover_objects --bucket my-bucket").endpoint("http://127.0.0.1:1").env("AWS_ENDPOINT_URL_S3", &server.url);
     run.run().ok();
@@ -450,7 +450,7 @@ fn s13_an_endpoint_for_s3_alone_is_custom_too() {
 }
 
 #[test]
-fn s12_directory_buckets_have_no_versions() {
+fn directory_buckets_have_no_versions() {
     let server = Server::start(|_, _, _| Response::error(500, "NotExpected"));
     for flag in ["--all_versions", "--version_id v"] {
         let line = format!("s3 delete_objects --bucket b--use1-az4--x-s3 --objects a {flag}");
@@ -461,7 +461,7 @@ fn s12_directory_buckets_have_no_versions() {
 }
 
 #[test]
-fn s5_a_plain_delete_on_a_versioned_bucket_says_that_it_only_hides() {
+fn a_plain_delete_on_a_versioned_bucket_says_that_it_only_hides() {
     let bucket = Bucket::versioned();
     bucket.put("k", "one");
     bucket.put("k", "two");
@@ -475,7 +475,7 @@ fn s5_a_plain_delete_on_a_versioned_bucket_says_that_it_only_hides() {
 }
 
 #[test]
-fn s5_a_version_can_be_deleted_by_its_id() {
+fn a_version_can_be_deleted_by_its_id() {
     let bucket = Bucket::versioned();
     bucket.put("k", "one");
     bucket.put("k", "two");
@@ -487,7 +487,7 @@ fn s5_a_version_can_be_deleted_by_its_id() {
 }
 
 #[test]
-fn s5_all_versions_of_a_key_can_be_deleted() {
+fn all_versions_of_a_key_can_be_deleted() {
     let bucket = Bucket::versioned();
     for key in ["k", "k2"] {
         bucket.put(key, "one");
@@ -501,7 +501,7 @@ fn s5_all_versions_of_a_key_can_be_deleted() {
 }
 
 #[test]
-fn s6_versions_are_paged_by_key_and_version_id() {
+fn versions_are_paged_by_key_and_version_id() {
     // Keys that begin with the one that is meant share its pages, and must be left alone.
     let bucket = VersionedBucket::new(&[("a", 2, 0), ("k", 7, 2), ("k+ +k", 5, 1), ("k/below", 2, 1), ("k2", 3, 0)], 4);
     let run = aaws("s3 delete_objects --bucket b --all_versions --objects -").endpoint(&bucket.server.url);
@@ -512,7 +512,7 @@ fn s6_versions_are_paged_by_key_and_version_id() {
 }
 
 #[test]
-fn s6_more_versions_than_a_request_holds_are_split() {
+fn more_versions_than_a_request_holds_are_split() {
     let bucket = VersionedBucket::new(&[("k", 2300, 50), ("k2", 1, 0)], 1000);
     let run = aaws("s3 delete_objects --bucket b --all_versions --objects k").endpoint(&bucket.server.url);
     assert_eq!(run.run().ok().json(), json!([]));
@@ -523,7 +523,7 @@ fn s6_more_versions_than_a_request_holds_are_split() {
 }
 
 #[test]
-fn s6_versions_that_cannot_be_listed_leave_the_key_alone() {
+fn versions_that_cannot_be_listed_leave_the_key_alone() {
     let server = fake_s3::scripted([("ListObjectVersions", vec![Response::error(403, "AccessDenied")])]);
     let run = aaws("s3 delete_objects --bucket b --all_versions --objects k").endpoint(&server.url).run().exits(3);
     assert_eq!(run.logs("AccessDenied").json(), json!(["k"]));
@@ -544,7 +544,7 @@ fn noise(length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn s18_a_large_file_goes_up_in_parts_with_its_content_type() {
+fn a_large_file_goes_up_in_parts_with_its_content_type() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).start();
     let directory = directory();
@@ -560,7 +560,7 @@ fn s18_a_large_file_goes_up_in_parts_with_its_content_type() {
 }
 
 #[test]
-fn s18_a_small_file_goes_up_in_one_request_with_its_content_type() {
+fn a_small_file_goes_up_in_one_request_with_its_content_type() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).start();
     let directory = directory();
@@ -572,7 +572,7 @@ fn s18_a_small_file_goes_up_in_one_request_with_its_content_type() {
 }
 
 #[test]
-fn s18_an_upload_of_which_a_part_fails_is_aborted() {
+fn an_upload_of_which_a_part_fails_is_aborted() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).fail("UploadPart", 2, 403, "AccessDenied").start();
     let directory = directory();
@@ -590,7 +590,7 @@ fn s18_an_upload_of_which_a_part_fails_is_aborted() {
 }
 
 #[test]
-fn s18_a_body_is_a_file_where_one_has_that_name_and_text_otherwise() {
+fn a_body_is_a_file_where_one_has_that_name_and_text_otherwise() {
     let bucket = Bucket::new();
     let directory = directory();
     fs::write(directory.path().join("note.txt"), "from the file").unwrap();
@@ -603,7 +603,7 @@ fn s18_a_body_is_a_file_where_one_has_that_name_and_text_otherwise() {
 }
 
 #[test]
-fn s18_a_body_can_be_said_to_be_text() {
+fn a_body_can_be_said_to_be_text() {
     let bucket = Bucket::new();
     let directory = directory();
     fs::write(directory.path().join("note.txt"), "from the file").unwrap();
@@ -615,7 +615,7 @@ fn s18_a_body_can_be_said_to_be_text() {
 }
 
 #[test]
-fn s18_a_file_that_is_missing_fails_and_the_others_go_on() {
+fn a_file_that_is_missing_fails_and_the_others_go_on() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).start();
     let directory = directory();
@@ -633,7 +633,7 @@ fn s18_a_file_that_is_missing_fails_and_the_others_go_on() {
 }
 
 #[test]
-fn s18_an_existing_object_is_kept_on_request() {
+fn an_existing_object_is_kept_on_request() {
     let bucket = Bucket::with(["old"]);
     let line = format!("s3 create_objects --bucket {bucket} --object old changed --object new text");
     let output = aaws(format!("{line} --no_overwrite")).run().exits(3).logs("PreconditionFailed");
@@ -645,7 +645,7 @@ fn s18_an_existing_object_is_kept_on_request() {
 }
 
 #[test]
-fn s18_storage_class_and_encryption_reach_the_api() {
+fn storage_class_and_encryption_reach_the_api() {
     let server = fake_s3::scripted([("PutObject", vec![Response::xml(200, "")])]);
     aaws("s3 create_objects --bucket b --object k text --storage_class STANDARD_IA --sse aws:kms --sse_kms_key_id key-1")
         .args(["--request_payer", "--expected_bucket_owner", "123456789012"])
@@ -691,7 +691,7 @@ fn names_can_be_had_without_their_folders() {
 }
 
 #[test]
-fn s19_details_tell_size_date_and_class() {
+fn details_tell_size_date_and_class() {
     let bucket = Bucket::with(["a", "bcd"]);
     let details = aaws(format!("s3 discover_objects --bucket {bucket} --details")).run().ok().json();
     let objects = details.as_array().expect("a list");
@@ -703,7 +703,7 @@ fn s19_details_tell_size_date_and_class() {
 }
 
 #[test]
-fn s20_a_range_of_dates_holds_its_start_and_not_its_end() {
+fn a_range_of_dates_holds_its_start_and_not_its_end() {
     let objects = [
         ("before", "2024-01-01T23:59:59.000Z"),
         ("start", "2024-01-02T00:00:00.000Z"),
@@ -725,7 +725,7 @@ fn s20_a_range_of_dates_holds_its_start_and_not_its_end() {
 }
 
 #[test]
-fn s20_an_age_counts_back_from_now() {
+fn an_age_counts_back_from_now() {
     let bucket = Bucket::with(["new"]);
     let discover = |range: &str| aaws(format!("s3 discover_objects --bucket {bucket} {range}")).run().ok().json();
     assert_eq!(discover("--modified_after 12h"), json!(["new"]));

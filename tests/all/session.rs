@@ -115,7 +115,7 @@ fn mfa_digits_go_with_the_first_role() {
 }
 
 #[test]
-fn s14_a_bucket_in_another_region_is_found_there_once_for_all() {
+fn a_bucket_in_another_region_is_found_there_once_for_all() {
     let away = Response { headers: vec![("x-amz-bucket-region".into(), "eu-west-3".into())], ..Response::error(301, "PermanentRedirect") };
     let pages = vec![away, listing(&[("a", "2024-01-01T00:00:00.000Z")], Some("t")), listing(&[("b", "2024-01-01T00:00:00.000Z")], None)];
     let server = scripted([("ListObjectsV2", pages)]);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use ::aaws::registry;
+use ::aaws::catalog::registry;
 use serde_json::Value;
 
 use crate::support::http::{self, Request};

@@ -60,7 +60,7 @@ fn role(account: &str, name: &str) -> String {
 // --- whoami ---
 
 #[test]
-fn x3_whoami_tells_who_and_where_from() {
+fn whoami_tells_who_and_where_from() {
     let account = Account::fresh();
     let server = counted();
     let who = account.aaws("sts whoami").endpoint(&server.url).run().ok().json();
@@ -86,7 +86,7 @@ fn whoami_asks_no_more_than_it_declares() {
 }
 
 #[test]
-fn g1_whoami_follows_the_order_of_regions() {
+fn whoami_follows_the_order_of_regions() {
     let files = directory();
     fs::write(files.path().join("config"), "[default]\nregion = ap-south-1\n").unwrap();
     let run = |line: &str| Account::fresh().aaws(line).without("AWS_REGION").env("AWS_CONFIG_FILE", files.path().join("config"));
@@ -133,7 +133,7 @@ fn a_shell_that_evaluates_a_session_is_the_role() {
 }
 
 #[test]
-fn x1_when_the_role_is_refused_nothing_is_evaluated() {
+fn when_the_role_is_refused_nothing_is_evaluated() {
     let account = Account::fresh();
     let server = denying();
     let create = format!("sts create_session --role_arn {}", role("210987654321", "ops"));
@@ -343,7 +343,7 @@ fn an_mfa_device_that_is_refused_prints_nothing() {
 }
 
 #[test]
-fn g14_secrets_come_from_files_and_streams_and_are_never_shown() {
+fn secrets_come_from_files_and_streams_and_are_never_shown() {
     let files = directory();
     fs::write(files.path().join("secret"), "hidden-secret\n").unwrap();
     let line = "sts create_session --access_key AKIANEW --secret_key @secret --session_token - --debug";
@@ -407,7 +407,7 @@ fn the_policy_of_a_session_names_the_role() {
 // --- clear_session ---
 
 #[test]
-fn x2_clearing_unsets_every_variable_of_a_session() {
+fn clearing_unsets_every_variable_of_a_session() {
     let clear = |flags: &str| aaws(format!("sts clear_session {flags}")).stranger().endpoint("http://127.0.0.1:9").run().ok().stdout;
     let lines = |line: &dyn Fn(&str) -> String| SESSION.iter().map(|name| line(name) + "\n").collect::<String>();
     assert_eq!(clear("--format sh"), lines(&|n| format!("unset {n};")));

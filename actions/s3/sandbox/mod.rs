@@ -15,7 +15,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aaws::aws::sandbox::Step;
+use aaws::TourStep;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
@@ -36,7 +36,7 @@ const SECRET_KEY: &str = "sandbox";
 const EXAMPLE_BUCKET: &str = "example-bucket";
 
 inventory::submit! {
-    aaws::aws::sandbox::Sandbox {
+    aaws::Sandbox {
         service: "s3",
         serve: |dir| Box::pin(serve(dir, seed())),
         keys: (ACCESS_KEY, SECRET_KEY),
@@ -45,8 +45,8 @@ inventory::submit! {
 }
 
 /// What `aaws demo` shows.
-const TOUR: &[Step] = &[
-    Step {
+const TOUR: &[TourStep] = &[
+    TourStep {
         says: "Create three objects",
         pipe: &[&[
             "s3",
@@ -64,22 +64,25 @@ const TOUR: &[Step] = &[
             "three",
         ]],
     },
-    Step { says: "What is under logs/2026/", pipe: &[&["s3", "discover_objects", "--bucket", "example-bucket", "--prefix", "logs/2026/"]] },
-    Step {
+    TourStep {
+        says: "What is under logs/2026/",
+        pipe: &[&["s3", "discover_objects", "--bucket", "example-bucket", "--prefix", "logs/2026/"]],
+    },
+    TourStep {
         says: "What deleting it would do",
         pipe: &[
             &["s3", "discover_objects", "--bucket", "example-bucket", "--prefix", "logs/2026/"],
             &["s3", "delete_objects", "--bucket", "example-bucket", "--objects", "-", "--dry_run", "--output", "table"],
         ],
     },
-    Step {
+    TourStep {
         says: "Delete it, through a pipe: what failed is printed, and that is nothing",
         pipe: &[
             &["s3", "discover_objects", "--bucket", "example-bucket", "--prefix", "logs/2026/"],
             &["s3", "delete_objects", "--bucket", "example-bucket", "--objects", "-", "--yes"],
         ],
     },
-    Step { says: "What is left", pipe: &[&["s3", "discover_objects", "--bucket", "example-bucket"]] },
+    TourStep { says: "What is left", pipe: &[&["s3", "discover_objects", "--bucket", "example-bucket"]] },
 ];
 
 /// What a new sandbox holds: the objects that the examples of the S3 actions take for granted.

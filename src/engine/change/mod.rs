@@ -62,7 +62,7 @@ pub trait Change: Send + Sync + 'static {
     }
 
     /// What became of an item that needs no work, because it is already so, protected, or could not be looked at. Asked in a dry run too.
-    fn verdict(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
+    fn precheck(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
         None
     }
 
@@ -92,7 +92,7 @@ pub trait Change: Send + Sync + 'static {
 
 /// An item and what became of it.
 #[derive(Debug)]
-pub struct Settled<D> {
+pub struct ItemResult<D> {
     /// The outcome as data.
     pub record: Record,
     /// What came of it, when it was changed.
@@ -101,7 +101,7 @@ pub struct Settled<D> {
 
 /// Items being changed: work happens as it is read, in the order of the items.
 pub struct Changed<D> {
-    settled: BoxStream<'static, Result<Settled<D>>>,
+    settled: BoxStream<'static, Result<ItemResult<D>>>,
     /// Whether they only would be.
     planned: bool,
 }
@@ -157,11 +157,11 @@ impl Context {
             return Ok(items);
         }
         let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
-        let shown = first.iter().filter(|i| change.verdict(i).is_none()).map(|i| change.id(i)).collect();
+        let shown = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| change.id(i)).collect();
         let question = Question { summary: change.summary(), items: shown, total };
         let agreed = tokio::select! {
             agreed = self.run().ask.confirm(question) => agreed?,
-            () = self.stop().asked() => return Err(self.stop().error().unwrap_or(Error::Interrupted)),
+            () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
         };
         if !agreed {
             return Err(Error::Declined);
@@ -175,21 +175,21 @@ fn plan<C: Change>(
     cx: Context,
     items: BoxStream<'static, Result<C::Item>>,
     change: Arc<C>,
-) -> BoxStream<'static, Result<Settled<C::Done>>> {
-    let stop = cx.stop().clone();
+) -> BoxStream<'static, Result<ItemResult<C::Done>>> {
+    let cancellation = cx.cancellation().clone();
     items
-        .take_until(async move { stop.asked().await })
+        .take_until(async move { cancellation.cancelled().await })
         .map(move |item| {
             let item = match item {
                 Ok(item) => item,
                 Err(e) => return vec![Err(e)],
             };
-            if let Some(verdict) = change.verdict(&item) {
-                let fatal = verdict.fatal();
-                return iter::once(finish(&cx, &*change, &item, verdict)).chain(fatal.map(Err)).collect();
+            if let Some(precheck) = change.precheck(&item) {
+                let fatal = precheck.fatal();
+                return iter::once(finish(&cx, &*change, &item, precheck)).chain(fatal.map(Err)).collect();
             }
             let record = Record { item: change.id(&item), status: Status::Planned, code: None, message: change.plan(&item) };
-            let settled = cx.settle(&record).map(|()| Settled { record, done: None });
+            let settled = cx.record(&record).map(|()| ItemResult { record, done: None });
             cx.progress().add(1);
             vec![settled]
         })
@@ -233,7 +233,7 @@ enum Work<I> {
     Leave(Vec<I>, String, Option<Error>),
 }
 
-/// Groups items into batches, and stops when there is a wish to.
+/// Groups items into batches, and stops when the run is cancelled.
 fn batches<C: Change>(
     cx: Context,
     items: BoxStream<'static, Result<C::Item>>,
@@ -264,7 +264,7 @@ fn batches<C: Change>(
                     Some(item) => Some(Ok(item)),
                     None => tokio::select! {
                         item = items.next() => item,
-                        () = cx.stop().asked() => {
+                        () = cx.cancellation().cancelled() => {
                             let why = not_started(&cx, &halt).unwrap_or_default();
                             return Some((Work::Leave(batch, why, None), (items, None)));
                         }
@@ -297,11 +297,15 @@ fn batches<C: Change>(
 }
 
 fn not_started(cx: &Context, halt: &Halt) -> Option<String> {
-    if cx.stop().is_asked() { Some("not started: the run was stopped".into()) } else { halt.why().map(|w| format!("not started: {w}")) }
+    if cx.cancellation().is_cancelled() {
+        Some("not started: the run was stopped".into())
+    } else {
+        halt.why().map(|w| format!("not started: {w}"))
+    }
 }
 
 /// Does one piece of work; each of its items comes back exactly once, in order.
-async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, halt: Halt) -> Vec<Result<Settled<C::Done>>> {
+async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, halt: Halt) -> Vec<Result<ItemResult<C::Done>>> {
     match work {
         Work::Apply(items) => apply(&cx, &*change, items, &halt).await,
         Work::Leave(items, why, error) => {
@@ -312,11 +316,11 @@ async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, hal
 }
 
 /// Applies a batch, and its transient failures again and again, as long as that makes sense.
-async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &Halt) -> Vec<Result<Settled<C::Done>>> {
-    let mut settled: Vec<Option<Result<Settled<C::Done>>>> = Vec::new();
+async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &Halt) -> Vec<Result<ItemResult<C::Done>>> {
+    let mut settled: Vec<Option<Result<ItemResult<C::Done>>>> = Vec::new();
     settled.resize_with(items.len(), || None);
     let mut fatal = None;
-    let mut end = |item: &C::Item, outcome: Outcome<C::Done>, settled: &mut Option<Result<Settled<C::Done>>>| {
+    let mut end = |item: &C::Item, outcome: Outcome<C::Done>, settled: &mut Option<Result<ItemResult<C::Done>>>| {
         if let Some(e) = outcome.fatal() {
             halt.set(&e);
             fatal.get_or_insert(e);
@@ -325,8 +329,8 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
     };
     let (mut places, mut pending) = (Vec::new(), Vec::new());
     for (place, item) in items.into_iter().enumerate() {
-        match change.verdict(&item) {
-            Some(verdict) => end(&item, verdict, &mut settled[place]),
+        match change.precheck(&item) {
+            Some(precheck) => end(&item, precheck, &mut settled[place]),
             None => {
                 places.push(place);
                 pending.push(item);
@@ -345,11 +349,11 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
             }
         };
         // An item that the answer does not mention is not known to be done.
-        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::last("NoAnswer", "the answer does not mention it")));
+        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::permanent("NoAnswer", "the answer does not mention it")));
         let mut again = (Vec::new(), Vec::new());
         for ((place, item), outcome) in places.into_iter().zip(pending).zip(outcomes.into_iter().chain(unanswered)) {
             match outcome {
-                Outcome::Failed(f) if f.transient && attempt < TRIES && halt.why().is_none() && !cx.stop().is_asked() => {
+                Outcome::Failed(f) if f.transient && attempt < TRIES && halt.why().is_none() && !cx.cancellation().is_cancelled() => {
                     tracing::debug!("`{}`: {}: {}; will be tried again", change.id(&item), f.code, f.message);
                     again.0.push(place);
                     again.1.push((item, f));
@@ -357,7 +361,7 @@ async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &
                 outcome => end(&item, outcome, &mut settled[place]),
             }
         }
-        if !again.0.is_empty() && (halt.why().is_some() || !cx.stop().sleep(wait_before(attempt)).await) {
+        if !again.0.is_empty() && (halt.why().is_some() || !cx.cancellation().sleep(wait_before(attempt)).await) {
             for (place, (item, failure)) in again.0.into_iter().zip(again.1) {
                 end(&item, Outcome::Failed(failure), &mut settled[place]);
             }
@@ -375,7 +379,7 @@ fn wait_before(attempt: u32) -> Duration {
     full.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> Result<Settled<C::Done>> {
+fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> Result<ItemResult<C::Done>> {
     let status = outcome.status();
     let (code, message, done) = match outcome {
         Outcome::Done(done, note) => (None, note, Some(done)),
@@ -383,9 +387,9 @@ fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<
         Outcome::Failed(failure) => (Some(failure.code), Some(failure.message), None),
     };
     let record = Record { item: change.id(item), status, code, message };
-    cx.settle(&record)?;
+    cx.record(&record)?;
     cx.progress().add(1);
-    Ok(Settled { record, done })
+    Ok(ItemResult { record, done })
 }
 
 impl<D: Send + 'static> Changed<D> {
@@ -410,7 +414,7 @@ impl<D: Send + 'static> Changed<D> {
     }
 
     /// The rows of an output; of a dry run all are records.
-    fn rows(self, row: fn(Settled<D>) -> Option<Result<Value>>) -> BoxStream<'static, Result<Value>> {
+    fn rows(self, row: fn(ItemResult<D>) -> Option<Result<Value>>) -> BoxStream<'static, Result<Value>> {
         let planned = self.planned;
         let rows = self.settled.filter_map(move |settled| {
             ready(match settled {
@@ -427,7 +431,7 @@ impl<D: Send + 'static> Changed<D> {
     }
 
     /// The settled items themselves, for an action that makes its own output of them.
-    pub fn settled(self) -> BoxStream<'static, Result<Settled<D>>> {
+    pub fn results(self) -> BoxStream<'static, Result<ItemResult<D>>> {
         self.settled
     }
 }
@@ -472,32 +476,32 @@ impl<D: JsonSchema + 'static> Output for DoneItems<D> {
 }
 
 /// One value as the output of a change: the value, or in a dry run the plan.
-pub enum Told<T> {
+pub enum OrPlan<T> {
     /// What came of it.
     Done(T),
     /// What would be done.
     Planned(Vec<Record>),
 }
 
-impl<T> Told<T> {
+impl<T> OrPlan<T> {
     /// Another value of what came of it.
-    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Told<U> {
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> OrPlan<U> {
         match self {
-            Told::Done(value) => Told::Done(to(value)),
-            Told::Planned(records) => Told::Planned(records),
+            OrPlan::Done(value) => OrPlan::Done(to(value)),
+            OrPlan::Planned(records) => OrPlan::Planned(records),
         }
     }
 }
 
-impl<T: Serialize + JsonSchema + Send + 'static> Output for Told<T> {
+impl<T: Serialize + JsonSchema + Send + 'static> Output for OrPlan<T> {
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         generator.subschema_for::<T>()
     }
 
     fn into_reply(self) -> Result<Reply> {
         match self {
-            Told::Done(value) => value.into_reply(),
-            Told::Planned(records) => records.into_reply(),
+            OrPlan::Done(value) => value.into_reply(),
+            OrPlan::Planned(records) => records.into_reply(),
         }
     }
 }
@@ -512,8 +516,8 @@ mod tests {
     use crate::aws::session::{MfaPrompt, Session};
     use crate::engine::context::{Run, Tally};
     use crate::engine::progress::Progress;
-    use crate::engine::prompt::Unasked;
-    use crate::model::cancellation::{Reason, Stop};
+    use crate::engine::prompt::NoPrompt;
+    use crate::model::cancellation::{CancelReason, Cancellation};
     use crate::model::meta::Meta;
 
     static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
@@ -531,11 +535,11 @@ mod tests {
         let run = Run {
             dry_run: false,
             concurrency,
-            ask: Box::new(Unasked),
+            ask: Box::new(NoPrompt),
             mfa: Box::new(Nobody),
             report: None,
             progress: Progress::new(false),
-            stop: Stop::default(),
+            cancellation: Cancellation::default(),
             tally: Tally::default(),
         };
         Context::new(&META, Session::local(), Arc::new(run))
@@ -572,7 +576,7 @@ mod tests {
         let finished = Arc::default();
         let items = stream::iter(["fatal", "slow"].map(Ok));
         let changed = context(2).change(items, Slow(Arc::clone(&finished))).await.unwrap_or_else(|e| panic!("{e}"));
-        let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.settled()).await;
+        let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.results()).await;
         assert!(matches!(settled, Err(Error::NoRegion)));
         assert_eq!(finished.load(Ordering::Relaxed), 1, "it was not dropped half way");
     }
@@ -597,7 +601,7 @@ mod tests {
             "change numbers".into()
         }
 
-        fn verdict(&self, item: &u32) -> Option<Outcome> {
+        fn precheck(&self, item: &u32) -> Option<Outcome> {
             (*item == 0).then(|| Outcome::Skipped("protected".into()))
         }
 
@@ -616,8 +620,8 @@ mod tests {
             }
             let again = self.tries.fetch_add(1, Ordering::Relaxed) < 2;
             let outcome = |item: &u32| match item {
-                n if n % 10 == 0 && again => Outcome::Failed(Failure::of_item("SlowDown", "later")),
-                n if n % 2 == 1 => Outcome::Failed(Failure::of_item("AccessDenied", "no")),
+                n if n % 10 == 0 && again => Outcome::Failed(Failure::from_code("SlowDown", "later")),
+                n if n % 2 == 1 => Outcome::Failed(Failure::from_code("AccessDenied", "no")),
                 _ => Outcome::done(()),
             };
             // The answer forgets the last item of a batch with a 99 in it.
@@ -628,7 +632,7 @@ mod tests {
 
     async fn settled(cx: &Context, items: Vec<u32>, numbers: Numbers) -> Vec<(String, Status, Option<String>)> {
         let changed = cx.change(stream::iter(items.into_iter().map(Ok)), numbers).await.unwrap_or_else(|e| panic!("{e}"));
-        let all: Vec<_> = changed.settled().collect().await;
+        let all: Vec<_> = changed.results().collect().await;
         all.into_iter().flatten().map(|s| (s.record.item, s.record.status, s.record.code)).collect()
     }
 
@@ -662,7 +666,7 @@ mod tests {
         let cx = context(1);
         let items = stream::iter([666, 2, 4, 6, 8, 12].map(Ok));
         let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
-        let all: Vec<_> = changed.settled().collect().await;
+        let all: Vec<_> = changed.results().collect().await;
         assert_eq!(cx.run().tally.count(Status::Failed), 4, "the batch that met it");
         assert_eq!(cx.run().tally.count(Status::Skipped), 2, "what was not started");
         assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
@@ -675,7 +679,7 @@ mod tests {
             let broken = || Err(Error::Failed("the listing broke off".into()));
             let items = stream::iter((0..before).map(|n| Ok(2 * n + 2)).chain([broken(), Ok(4), broken()]));
             let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
-            let all: Vec<_> = changed.settled().collect().await;
+            let all: Vec<_> = changed.results().collect().await;
             let told = all.iter().any(|s| matches!(s, Err(e) if e.to_string() == "the listing broke off"));
             assert!(told, "after {before} items");
             // Whole batches that were complete before are done; everything else is named as not started.
@@ -688,7 +692,7 @@ mod tests {
     #[tokio::test]
     async fn a_stopped_run_starts_nothing_and_names_what_it_left() {
         let cx = context(1);
-        cx.stop().ask(Reason::Interrupted);
+        cx.cancellation().cancel(CancelReason::Interrupted);
         let batches = Arc::default();
         let all = settled(&cx, (1..2500).collect(), Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) }).await;
         assert_eq!(all.len(), 2499);
@@ -720,7 +724,7 @@ mod tests {
         async fn run(&self, _: &Context, item: &String, undo: &mut Undo<String>) -> Result<Outcome<Value>> {
             for door in ["a", "b", "c"] {
                 if door == self.locked {
-                    return Ok(Outcome::Failed(Failure::last("Locked", door)));
+                    return Ok(Outcome::Failed(Failure::permanent("Locked", door)));
                 }
                 undo.push(format!("open {door}"));
             }
@@ -738,7 +742,7 @@ mod tests {
         let closed = Arc::default();
         let items = stream::iter([Ok("house".to_owned())]);
         let changed = cx.change_in_steps(items, Doors { locked, stuck, closed: Arc::clone(&closed) }).await;
-        let mut all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).settled().collect().await;
+        let mut all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).results().collect().await;
         let settled = all.remove(0).unwrap_or_else(|e| panic!("{e}"));
         let closed = closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (settled.record, settled.done, closed)

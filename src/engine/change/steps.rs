@@ -32,8 +32,8 @@ pub trait Steps: Send + Sync + 'static {
         None
     }
 
-    /// What became of an item that needs no work; see [`Change::verdict`].
-    fn verdict(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
+    /// What became of an item that needs no work; see [`Change::precheck`].
+    fn precheck(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
         None
     }
 
@@ -85,8 +85,8 @@ impl<S: Steps> Change for Stepwise<S> {
         self.0.plan(item)
     }
 
-    fn verdict(&self, item: &S::Item) -> Option<Outcome<S::Done>> {
-        self.0.verdict(item)
+    fn precheck(&self, item: &S::Item) -> Option<Outcome<S::Done>> {
+        self.0.precheck(item)
     }
 
     async fn apply(&self, cx: &Context, items: &[S::Item]) -> Result<Vec<Outcome<S::Done>>> {
@@ -98,7 +98,7 @@ impl<S: Steps> Change for Stepwise<S> {
             let (undone, fatal) = if failed { self.unwind(cx, undo).await } else { (String::new(), None) };
             let told = |failure: Failure| {
                 let fatal = failure.fatal.clone().or(fatal);
-                Outcome::Failed(Failure { fatal, ..failure.and(&undone) })
+                Outcome::Failed(Failure { fatal, ..failure.with_note(&undone) })
             };
             outcomes.push(match outcome {
                 Ok(Outcome::Failed(failure)) => told(failure),

@@ -20,7 +20,7 @@ const MOST_CONCURRENCY: usize = 256;
 /// What the common flags say.
 #[derive(Debug)]
 pub struct Common {
-    pub session: session::Options,
+    pub session: session::SessionOptions,
     pub format: Option<Format>,
     pub query: Option<String>,
     pub verbosity: Verbosity,
@@ -138,7 +138,7 @@ impl Common {
         if let Some(wrong) = role_arns.iter().find(|arn| !session::is_role(arn)) {
             return Err(Error::field("role_arn", format!("`role_arn`: {}", session::no_role(wrong))));
         }
-        let session = session::Options {
+        let session = session::SessionOptions {
             region: one("region")?,
             profile: one("profile")?,
             role_arns,
@@ -147,7 +147,7 @@ impl Common {
             external_id: one("external_id")?,
             endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
             sandbox: sandbox_dir(matches)?,
-            ..session::Options::default()
+            ..session::SessionOptions::default()
         };
         let verbosity = match (switched("debug"), switched("silent")) {
             (true, _) => Verbosity::Debug,

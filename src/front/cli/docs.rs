@@ -55,7 +55,7 @@ mod site {
 
     use crate::front::cli::terminal::say;
     use crate::model::error::{Error, Result};
-    use crate::site::{self, Options};
+    use crate::site::{self, SiteOptions};
 
     pub fn build_command() -> Command {
         let out = Arg::new("out").long("out").value_name("DIR").required(true).value_parser(clap::value_parser!(PathBuf));
@@ -87,9 +87,9 @@ mod site {
         }
     }
 
-    fn options(matches: &ArgMatches) -> Options {
+    fn options(matches: &ArgMatches) -> SiteOptions {
         let url = |name: &str| matches.get_one::<String>(name).cloned();
-        Options { site_url: url("site_url"), source_url: url("source_url") }
+        SiteOptions { site_url: url("site_url"), source_url: url("source_url") }
     }
 
     pub fn build(matches: &ArgMatches) -> Result<u8> {

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value};
 
-use crate::catalog::schema::{Choice, Kind, Param, singular};
+use crate::catalog::schema::{Choice, Param, ParamKind, singular};
 use crate::input::{Input, Source, Spool};
 use crate::model::error::{Error, Result};
 
@@ -44,16 +44,16 @@ fn of_param(param: &Param) -> Vec<Arg> {
     let shouted = name.to_uppercase();
     // A negative number or age is better told that it is none than taken for a flag.
     match &param.kind {
-        Kind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
-        Kind::Integer | Kind::Number => vec![base(name).value_name("N").allow_hyphen_values(true)],
-        Kind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
-        Kind::Date => vec![base(name).value_name("DATE").allow_hyphen_values(true)],
-        Kind::Age => vec![base(name).value_name("DURATION").allow_hyphen_values(true)],
-        Kind::Text => vec![base(name).value_name(shouted)],
-        Kind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
-        Kind::Any | Kind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],
-        Kind::List { of, .. } => match (&**of, singular(name)) {
-            (Kind::Object(members), Some(one)) => {
+        ParamKind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
+        ParamKind::Integer | ParamKind::Number => vec![base(name).value_name("N").allow_hyphen_values(true)],
+        ParamKind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
+        ParamKind::Date => vec![base(name).value_name("DATE").allow_hyphen_values(true)],
+        ParamKind::Age => vec![base(name).value_name("DURATION").allow_hyphen_values(true)],
+        ParamKind::Text => vec![base(name).value_name(shouted)],
+        ParamKind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
+        ParamKind::Any | ParamKind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],
+        ParamKind::List { of, .. } => match (&**of, singular(name)) {
+            (ParamKind::Object(members), Some(one)) => {
                 let required = members.iter().filter(|m| m.required).count().max(1);
                 let names: Vec<_> = members.iter().map(|m| shout(&m.name)).collect();
                 let repeated = base(&one)
@@ -64,7 +64,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
                 let all = base(name).action(ArgAction::Append).num_args(0..).value_name("JSON|@FILE|-");
                 vec![repeated, all]
             }
-            (Kind::Choice(choices), _) => {
+            (ParamKind::Choice(choices), _) => {
                 vec![base(name).action(ArgAction::Append).num_args(0..).value_name(shouted).value_parser(Choices::of(choices))]
             }
             _ => vec![
@@ -171,25 +171,25 @@ impl<'a> Reader<'a> {
 
     fn param(&mut self, param: &Param, input: &mut Input) -> Result<()> {
         let name = &param.name;
-        if let Kind::List { of, streamed } = &param.kind {
+        if let ParamKind::List { of, streamed } = &param.kind {
             return self.list(name, of, *streamed, input);
         }
         let Some(values) = self.given::<OsString>(name) else { return Ok(()) };
         let Some(value) = values.last() else { return Ok(()) };
         let value = text(name, value)?;
         let value = match &param.kind {
-            Kind::Object(_) | Kind::Any => self.json(name, &value)?,
-            Kind::Secret => self.secret(name, value)?,
+            ParamKind::Object(_) | ParamKind::Any => self.json(name, &value)?,
+            ParamKind::Secret => self.secret(name, value)?,
             kind => scalar(name, kind, value)?,
         };
         input.value.insert(name.clone(), value);
         Ok(())
     }
 
-    fn list(&mut self, name: &str, of: &Kind, streamed: bool, input: &mut Input) -> Result<()> {
+    fn list(&mut self, name: &str, of: &ParamKind, streamed: bool, input: &mut Input) -> Result<()> {
         let mut given = false;
         let mut gathered = Gathered { name, values: Vec::new(), spool: None };
-        if let (Kind::Object(members), Some(one)) = (of, singular(name)) {
+        if let (ParamKind::Object(members), Some(one)) = (of, singular(name)) {
             for occurrence in self.matches.get_occurrences::<OsString>(&one).into_iter().flatten() {
                 given = true;
                 let object = self.object(&one, members, occurrence)?;
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 match of {
-                    Kind::Object(_) | Kind::Any | Kind::List { .. } => match json(name, &value)? {
+                    ParamKind::Object(_) | ParamKind::Any | ParamKind::List { .. } => match json(name, &value)? {
                         Value::Array(items) => items.into_iter().try_for_each(|item| gathered.push(item))?,
                         one => gathered.push(one)?,
                     },
@@ -242,7 +242,7 @@ impl<'a> Reader<'a> {
         for (member, value) in members.iter().zip(values) {
             let name = format!("{flag}.{}", member.name);
             let value = text(&name, value)?;
-            let value = if member.kind == Kind::Secret { self.secret(&name, value)? } else { scalar(&name, &member.kind, value)? };
+            let value = if member.kind == ParamKind::Secret { self.secret(&name, value)? } else { scalar(&name, &member.kind, value)? };
             object.insert(member.name.clone(), value);
         }
         Ok(Value::Object(object))
@@ -326,18 +326,18 @@ fn json(name: &str, text: &str) -> Result<Value> {
 }
 
 /// One value as its kind has it. What the kind cannot tell, the action's own type checks.
-fn scalar(name: &str, kind: &Kind, value: String) -> Result<Value> {
+fn scalar(name: &str, kind: &ParamKind, value: String) -> Result<Value> {
     let wrong = |what: &str| Error::field(name, format!("`{name}` takes {what}, not `{value}`"));
     match kind {
-        Kind::Bool => value.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false")),
-        Kind::Integer => match value.parse::<i64>() {
+        ParamKind::Bool => value.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false")),
+        ParamKind::Integer => match value.parse::<i64>() {
             Ok(n) => Ok(n.into()),
             Err(_) => value.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
         },
-        Kind::Number => {
+        ParamKind::Number => {
             value.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number).ok_or_else(|| wrong("a number"))
         }
-        Kind::Choice(choices) if !choices.iter().any(|c| c.value == value) => {
+        ParamKind::Choice(choices) if !choices.iter().any(|c| c.value == value) => {
             let names: Vec<_> = choices.iter().map(|c| c.value.as_str()).collect();
             let hint = super::did_you_mean(&value, names.iter().copied());
             Err(match wrong(&format!("one of {}", names.join(", "))) {

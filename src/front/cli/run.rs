@@ -8,16 +8,16 @@ use clap::ArgMatches;
 
 use super::common::{Common, ErrorFormat};
 use super::flags;
-use super::terminal::{self, Person};
+use super::terminal::{self, Terminal};
 use crate::aws::session::Session;
 use crate::catalog::manifest::Manifest;
 use crate::engine::context::{Context, Run, Tally};
 use crate::engine::entry::Entry;
 use crate::engine::progress::Progress;
-use crate::engine::prompt::{Ask, Unasked};
+use crate::engine::prompt::{NoPrompt, Prompt};
 use crate::engine::report::Report;
-use crate::model::cancellation::{Reason, Stop};
-use crate::model::error::{Error, Kind, Result};
+use crate::model::cancellation::{CancelReason, Cancellation};
+use crate::model::error::{Error, ErrorKind, Result};
 use crate::model::meta::Effect;
 use crate::model::outcome::Status;
 use crate::render::Printer;
@@ -36,9 +36,9 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFo
         Err(e) => return fail(&Error::io("start", e)),
     };
     let code = runtime.block_on(async {
-        let stop = Stop::default();
-        listen(stop.clone());
-        match run(entry, &manifest, matches, common, &stop).await {
+        let cancellation = Cancellation::default();
+        listen(cancellation.clone());
+        match run(entry, &manifest, matches, common, &cancellation).await {
             Ok(code) => code,
             Err(e) => fail(&e),
         }
@@ -48,7 +48,7 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFo
     code
 }
 
-async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, common: Common, stop: &Stop) -> Result<u8> {
+async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, common: Common, cancellation: &Cancellation) -> Result<u8> {
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
     let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
@@ -65,13 +65,13 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
     };
     let ready = tokio::select! {
         read = read => read.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))??,
-        () = stop.asked() => return Err(Error::Interrupted),
+        () = cancellation.cancelled() => return Err(Error::Interrupted),
     };
     if let Some(limit) = common.timeout {
-        let stop = stop.clone();
+        let cancellation = cancellation.clone();
         tokio::spawn(async move {
             tokio::time::sleep(limit.duration()).await;
-            stop.ask(Reason::TimedOut);
+            cancellation.cancel(CancelReason::TimedOut);
         });
     }
 
@@ -81,7 +81,7 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         ),
         None => None,
     };
-    let mut person = Person { progress: progress.clone(), region: String::new(), agreed: common.yes };
+    let mut person = Terminal { progress: progress.clone(), region: String::new(), agreed: common.yes };
     let session = if entry.meta.effect == Effect::Local {
         Session::local()
     } else {
@@ -91,13 +91,13 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         };
         tokio::select! {
             session = opening => session?,
-            () = stop.asked() => return Err(stop.error().unwrap_or(Error::Interrupted)),
+            () = cancellation.cancelled() => return Err(cancellation.error().unwrap_or(Error::Interrupted)),
         }
     };
     person.region = session.region().to_owned();
     let attended = terminal::is_attended(flags::reads_stdin(matches, &manifest.params));
     let mfa = Box::new(person.clone());
-    let ask: Box<dyn Ask> = if attended { Box::new(person) } else { Box::new(Unasked) };
+    let ask: Box<dyn Prompt> = if attended { Box::new(person) } else { Box::new(NoPrompt) };
     let run = Arc::new(Run {
         dry_run: common.dry_run,
         concurrency: common.concurrency,
@@ -105,7 +105,7 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         mfa,
         report,
         progress: progress.clone(),
-        stop: stop.clone(),
+        cancellation: cancellation.clone(),
         tally: Tally::default(),
     });
     let cx = Context::new(entry.meta, session, Arc::clone(&run));
@@ -117,22 +117,22 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
         // Looking may end at any moment.
         tokio::select! {
             reply = ready.run(cx.clone()) => reply,
-            () = stop.asked() => Err(stop.error().unwrap_or(Error::Interrupted)),
+            () = cancellation.cancelled() => Err(cancellation.error().unwrap_or(Error::Interrupted)),
         }
     };
     let printed = match reply {
-        Ok(reply) => printer.print(reply, changes, stop, &progress).await,
+        Ok(reply) => printer.print(reply, changes, cancellation, &progress).await,
         Err(e) => Err(e),
     };
     progress.finish();
     summarize(&cx, &run.tally);
     // A run that was declined, or was refused before it began, leaves an earlier report as it is.
-    let began = !matches!(&printed, Err(e) if e.kind() == Kind::Refused || e.kind() == Kind::Input);
+    let began = !matches!(&printed, Err(e) if e.kind() == ErrorKind::Refused || e.kind() == ErrorKind::Input);
     if let Some(report) = run.report.as_ref().filter(|_| began) {
         report.finish().map_err(|e| Error::io("write the report", e))?;
     }
     printed?;
-    if let Some(e) = stop.error() {
+    if let Some(e) = cancellation.error() {
         return Err(e);
     }
     Ok(if run.tally.count(Status::Failed) > 0 { 3 } else { 0 })
@@ -151,12 +151,12 @@ fn summarize(cx: &Context, tally: &Tally) {
     }
 }
 
-/// The first signal asks to stop, the second ends the process.
-fn listen(stop: Stop) {
+/// The first signal asks to cancellation, the second ends the process.
+fn listen(cancellation: Cancellation) {
     tokio::spawn(async move {
         if signalled().await.is_ok() {
-            stop.ask(Reason::Interrupted);
-            tracing::warn!("stopping: what is in flight is settled; once more to end at once");
+            cancellation.cancel(CancelReason::Interrupted);
+            tracing::warn!("interrupted: finishing requests in progress; press Ctrl-C again to exit now");
         }
         if signalled().await.is_ok() {
             std::process::exit(130);

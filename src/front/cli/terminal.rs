@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::common::{ErrorFormat, Verbosity};
 use crate::aws::session::MfaPrompt;
 use crate::engine::progress::Progress;
-use crate::engine::prompt::{Ask, Question};
+use crate::engine::prompt::{Prompt, Question};
 use crate::input::Secret;
 use crate::model::error::{Error, Result};
 use crate::render::printable;
@@ -121,7 +121,7 @@ pub fn is_attended(list_on_stdin: bool) -> bool {
 
 /// Asks on the terminal.
 #[derive(Clone)]
-pub struct Person {
+pub struct Terminal {
     pub progress: Progress,
     pub region: String,
     /// `--yes`: nothing but secrets is asked for.
@@ -129,7 +129,7 @@ pub struct Person {
 }
 
 #[async_trait]
-impl Ask for Person {
+impl Prompt for Terminal {
     fn asks(&self) -> bool {
         !self.agreed
     }
@@ -164,7 +164,7 @@ impl Ask for Person {
 }
 
 #[async_trait]
-impl MfaPrompt for Person {
+impl MfaPrompt for Terminal {
     async fn token(&self, serial: &str) -> Result<String> {
         if !is_attended(true) {
             return Err(Error::field(

@@ -242,7 +242,7 @@ fn losing(world: &World, operation: &'static str) -> Proxy {
 }
 
 #[test]
-fn g15_what_was_made_without_an_answer_is_found_and_not_made_again() {
+fn what_was_made_without_an_answer_is_found_and_not_made_again() {
     let world = World::new();
     let machine = world.instance(&[]);
     let before = world.snapshots();
@@ -265,7 +265,7 @@ fn g15_what_was_made_without_an_answer_is_found_and_not_made_again() {
 }
 
 #[test]
-fn g15_what_may_have_been_made_is_named_by_what_it_is_found_by() {
+fn what_may_have_been_made_is_named_by_what_it_is_found_by() {
     let world = World::new();
     let machine = world.instance(&[]);
     let server = losing(&world, "CreateSnapshot").refuse("DescribeSnapshots", 403, "UnauthorizedOperation").start();
@@ -277,7 +277,7 @@ fn g15_what_may_have_been_made_is_named_by_what_it_is_found_by() {
 }
 
 #[test]
-fn e12_what_ec2_has_too_much_of_is_tried_again() {
+fn what_ec2_has_too_much_of_is_tried_again() {
     let world = World::new();
     let volume = world.volume(&[]);
     let server = world.proxy().fail("CreateSnapshot", 1, 400, "ConcurrentSnapshotLimitExceeded").start();
@@ -572,7 +572,7 @@ fn sharing_is_checked_done_and_ended() {
     assert!(shared(&world).contains("111122223333"));
     let server = world.proxy().start();
     assert_eq!(world.aaws_via(&server, format!("{line} 111122223333")).run().ok().json(), json!([]));
-    assert_eq!(writes(&server), [""; 0], "it is so already");
+    assert_eq!(writes(&server), [""; 0], "already in the requested state");
     assert_eq!(world.aaws(format!("{line} 111122223333 --unshare")).run().ok().json(), json!([snapshot]));
     assert!(!shared(&world).contains("111122223333"));
 }

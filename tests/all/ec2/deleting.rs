@@ -199,7 +199,7 @@ fn snapshots_behind_images_locked_or_of_aws_backup_are_skipped() {
 }
 
 #[test]
-fn e7_snapshots_that_only_their_description_gives_to_aws_backup_are_skipped() {
+fn snapshots_that_only_their_description_gives_to_aws_backup_are_skipped() {
     let world = World::new();
     let snapshot = described(&world, &world.volume(&[]), "This snapshot is created by the AWS Backup service.");
     let server = world.proxy().start();
@@ -209,7 +209,7 @@ fn e7_snapshots_that_only_their_description_gives_to_aws_backup_are_skipped() {
 }
 
 #[test]
-fn e7_locks_of_all_pages_count_and_expired_ones_do_not() {
+fn locks_of_all_pages_count_and_expired_ones_do_not() {
     let world = World::new();
     let volume = world.volume(&[]);
     let (free, locked) = (world.snapshot(&volume), world.snapshot(&volume));
@@ -230,7 +230,7 @@ fn e7_locks_of_all_pages_count_and_expired_ones_do_not() {
 }
 
 #[test]
-fn e7_where_locks_may_not_be_listed_ec2_is_left_to_refuse() {
+fn where_locks_may_not_be_listed_ec2_is_left_to_refuse() {
     for (status, code) in [(403, "UnauthorizedOperation"), (400, "InvalidAction"), (400, "InvalidSnapshot.NotFound")] {
         let world = World::new();
         let (a, b) = (world.snapshot(&world.volume(&[])), world.snapshot(&world.volume(&[])));
@@ -246,7 +246,7 @@ fn e7_where_locks_may_not_be_listed_ec2_is_left_to_refuse() {
 }
 
 #[test]
-fn g5_every_snapshot_given_has_an_outcome_of_its_own() {
+fn every_snapshot_given_has_an_outcome_of_its_own() {
     let world = World::new();
     let (a, b) = (world.snapshot(&world.volume(&[])), world.snapshot(&world.volume(&[])));
     let server = world.proxy().refuse_with("DeleteSnapshot", leak(format!("SnapshotId={a}")), 400, "InvalidSnapshot.InUse").start();
@@ -309,7 +309,7 @@ fn a_snapshot_that_several_images_share_is_kept_while_one_of_them_stays() {
 }
 
 #[test]
-fn g6_a_plan_of_images_says_which_snapshots_stay_and_why() {
+fn a_plan_of_images_says_which_snapshots_stay_and_why() {
     let world = World::new();
     let (named, behind_named) = image(&world);
     let (free, shared) = image(&world);
@@ -334,7 +334,7 @@ fn g6_a_plan_of_images_says_which_snapshots_stay_and_why() {
 }
 
 #[test]
-fn e9_a_snapshot_that_could_not_be_deleted_is_in_the_result() {
+fn a_snapshot_that_could_not_be_deleted_is_in_the_result() {
     let world = World::new();
     let (image, snapshot) = image(&world);
     let server = world.proxy().refuse("DeleteSnapshot", 403, "UnauthorizedOperation").start();
@@ -345,7 +345,7 @@ fn e9_a_snapshot_that_could_not_be_deleted_is_in_the_result() {
 }
 
 #[test]
-fn e9_a_locked_snapshot_is_kept_and_so_said_before() {
+fn a_locked_snapshot_is_kept_and_so_said_before() {
     let world = World::new();
     let (image, snapshot) = image(&world);
     let locked = snapshot.clone();
@@ -360,7 +360,7 @@ fn e9_a_locked_snapshot_is_kept_and_so_said_before() {
 }
 
 #[test]
-fn g16_a_snapshot_that_is_not_the_accounts_own_is_not_touched() {
+fn a_snapshot_that_is_not_the_accounts_own_is_not_touched() {
     let world = World::new();
     let (image, _) = image(&world);
     let none = "<DescribeSnapshotsResponse><snapshotSet/></DescribeSnapshotsResponse>";
@@ -371,7 +371,7 @@ fn g16_a_snapshot_that_is_not_the_accounts_own_is_not_touched() {
 }
 
 #[test]
-fn e8_references_of_all_pages_count_but_instances_keep_no_image() {
+fn references_of_all_pages_count_but_instances_keep_no_image() {
     let world = World::new();
     let ((used, _), (named, _), (nameless, _)) = (image(&world), image(&world), image(&world));
     let (a, b, c) = (used.clone(), named.clone(), nameless.clone());
@@ -396,7 +396,7 @@ fn e8_references_of_all_pages_count_but_instances_keep_no_image() {
 }
 
 #[test]
-fn e8_references_that_may_not_be_asked_for_are_told_once() {
+fn references_that_may_not_be_asked_for_are_told_once() {
     for (status, code) in [(403, "UnauthorizedOperation"), (400, "InvalidAction")] {
         let world = World::new();
         let ((a, _), (b, _)) = (image(&world), image(&world));
@@ -409,7 +409,7 @@ fn e8_references_that_may_not_be_asked_for_are_told_once() {
 }
 
 #[test]
-fn g10_an_answer_that_is_none_deregisters_nothing() {
+fn an_answer_that_is_none_deregisters_nothing() {
     let world = World::new();
     let (image, _) = image(&world);
     let server = world
@@ -428,7 +428,7 @@ fn g10_an_answer_that_is_none_deregisters_nothing() {
 }
 
 #[test]
-fn g5_one_image_that_cannot_be_looked_at_keeps_no_other() {
+fn one_image_that_cannot_be_looked_at_keeps_no_other() {
     let world = World::new();
     let ((a, _), (b, _)) = (image(&world), image(&world));
     let line = format!("delete_images --image_ids {a} {b}");
@@ -459,7 +459,7 @@ fn g5_one_image_that_cannot_be_looked_at_keeps_no_other() {
 }
 
 #[test]
-fn e8_protected_images_are_skipped_and_the_protection_stays() {
+fn protected_images_are_skipped_and_the_protection_stays() {
     let world = World::new();
     let (image, snapshot) = image(&world);
     let line = format!("ec2 delete_images --image_ids {image} --include_snapshots --referenced --shared");
@@ -476,7 +476,7 @@ fn e8_protected_images_are_skipped_and_the_protection_stays() {
 }
 
 #[test]
-fn e8_public_images_and_those_of_aws_backup_are_skipped_with_their_snapshots() {
+fn public_images_and_those_of_aws_backup_are_skipped_with_their_snapshots() {
     let world = World::new();
     let ((public, behind_public), (backup, behind_backup)) = (image(&world), image(&world));
     world.ec2("ModifyImageAttribute", &[("ImageId", &public), ("LaunchPermission.Add.1.Group", "all")]);
@@ -514,7 +514,7 @@ fn protected_instances_and_those_of_groups_are_refused() {
 }
 
 #[test]
-fn g6_a_plan_of_instances_says_what_stays_with_those_that_stay() {
+fn a_plan_of_instances_says_what_stays_with_those_that_stay() {
     let world = World::new();
     let (protected, free) = (world.instance(&[]), world.instance(&[]));
     let (kept, gone) = (world.volume(&[]), world.volume(&[]));
@@ -579,7 +579,7 @@ fn the_person_asked_sees_each_thing_once_and_not_what_stays() {
 }
 
 #[test]
-fn e28_e29_what_comes_back_or_goes_on_being_billed_is_told() {
+fn what_comes_back_or_goes_on_being_billed_is_told() {
     let world = World::new();
     let (plain, fleet, spot) = (world.instance(&[]), world.instance(&[]), world.instance(&[("InstanceMarketOptions.MarketType", "spot")]));
     world.tag(&fleet.id, "aws:ec2:fleet-id", "fleet-1");
@@ -610,7 +610,7 @@ fn e28_e29_what_comes_back_or_goes_on_being_billed_is_told() {
 }
 
 #[test]
-fn g5_unknown_repeated_and_terminated_instances_are_unchanged() {
+fn unknown_repeated_and_terminated_instances_are_unchanged() {
     let world = World::new();
     let (gone, machine) = (world.instance(&[]), world.instance(&[]));
     world.ec2("TerminateInstances", &[("InstanceId.1", &gone.id)]);
@@ -625,7 +625,7 @@ fn g5_unknown_repeated_and_terminated_instances_are_unchanged() {
 }
 
 #[test]
-fn g5_an_instance_whose_protections_cannot_be_read_is_not_terminated_and_the_others_are() {
+fn an_instance_whose_protections_cannot_be_read_is_not_terminated_and_the_others_are() {
     let world = World::new();
     let (hidden, free) = (world.instance(&[]), world.instance(&[]));
     let body = leak(format!("InstanceId={}", hidden.id));
@@ -640,7 +640,7 @@ fn g5_an_instance_whose_protections_cannot_be_read_is_not_terminated_and_the_oth
 }
 
 #[test]
-fn e28_instances_that_a_service_manages_or_that_a_group_would_replace_are_refused() {
+fn instances_that_a_service_manages_or_that_a_group_would_replace_are_refused() {
     let world = World::new();
     let managed = "<operator><managed>true</managed><principal>eks.amazonaws.com</principal></operator><instanceState>";
     let machine = world.instance(&[]);
@@ -700,7 +700,7 @@ fn what_belongs_to_an_instance_that_stays_stays_too() {
 }
 
 #[test]
-fn e22_volumes_of_kubernetes_stay_with_their_snapshots() {
+fn volumes_of_kubernetes_stay_with_their_snapshots() {
     let world = World::new();
     let machine = world.instance(&[]);
     let (claimed, plain) = (world.volume(&[]), world.volume(&[]));
@@ -766,7 +766,7 @@ fn a_volume_of_several_instances_goes_only_when_all_of_them_are_gone() {
 }
 
 #[test]
-fn e31_images_that_others_use_and_snapshots_of_aws_backup_outlive_their_instance() {
+fn images_that_others_use_and_snapshots_of_aws_backup_outlive_their_instance() {
     let world = World::new();
     let machine = world.instance(&[]);
     let shared = world.image(&machine.id);
@@ -799,7 +799,7 @@ fn e31_images_that_others_use_and_snapshots_of_aws_backup_outlive_their_instance
 }
 
 #[test]
-fn e30_volumes_are_deleted_when_they_are_free_however_long_that_takes() {
+fn volumes_are_deleted_when_they_are_free_however_long_that_takes() {
     let world = World::new();
     let machine = world.instance(&[]);
     let data = world.volume(&[]);
@@ -890,7 +890,7 @@ fn an_instance_without_its_image_runs_on_with_its_protections() {
 }
 
 #[test]
-fn e25_an_instance_that_cannot_be_stopped_keeps_no_other() {
+fn an_instance_that_cannot_be_stopped_keeps_no_other() {
     let world = World::new();
     let (spot, plain) = (world.instance(&[]), world.instance(&[]));
     let body = leak(format!("InstanceId.1={}", spot.id));
@@ -905,7 +905,7 @@ fn e25_an_instance_that_cannot_be_stopped_keeps_no_other() {
 }
 
 #[test]
-fn e26_protections_that_cannot_be_lifted_keep_the_instance() {
+fn protections_that_cannot_be_lifted_keep_the_instance() {
     let world = World::new();
     let machine = world.instance(&[]);
     protect(&world, &machine.id);
@@ -985,7 +985,7 @@ fn when_it_is_not_clear_whether_an_instance_goes_its_image_stays_and_all_else_is
 }
 
 #[test]
-fn g9_a_termination_that_is_no_longer_awaited_goes_on_and_undoes_nothing() {
+fn a_termination_that_is_no_longer_awaited_goes_on_and_undoes_nothing() {
     let world = World::new();
     let machine = world.instance(&[]);
     let data = world.volume(&[]);

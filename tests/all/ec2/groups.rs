@@ -121,7 +121,7 @@ fn a_rule_that_was_taken_away_without_an_answer_is_put_back() {
 }
 
 #[test]
-fn e5_what_hangs_on_a_circle_is_no_part_of_it() {
+fn what_hangs_on_a_circle_is_no_part_of_it() {
     let world = World::new();
     let (hanging, a, b) = (world.group("hanging"), world.group("a"), world.group("b"));
     admit(&world, &a, &hanging);
@@ -162,7 +162,7 @@ fn groups_in_use_fail_with_what_uses_them_and_default_groups_are_skipped() {
 }
 
 #[test]
-fn e5_a_group_that_stays_keeps_its_rules_whatever_the_order() {
+fn a_group_that_stays_keeps_its_rules_whatever_the_order() {
     for used_first in [true, false] {
         let world = World::new();
         let (used, other) = (world.group("used"), world.group("other"));
@@ -181,7 +181,7 @@ fn e5_a_group_that_stays_keeps_its_rules_whatever_the_order() {
 }
 
 #[test]
-fn e5_a_default_group_keeps_its_rules() {
+fn a_default_group_keeps_its_rules() {
     let world = World::new();
     let (default, other) = (default_group(&world), world.group("other"));
     admit(&world, &default, &other);
@@ -193,7 +193,7 @@ fn e5_a_default_group_keeps_its_rules() {
 }
 
 #[test]
-fn g6_a_dry_run_knows_what_cannot_go_because_something_else_stays() {
+fn a_dry_run_knows_what_cannot_go_because_something_else_stays() {
     let world = World::new();
     let (used, named, far, free) = (world.group("used"), world.group("named"), world.group("far"), world.group("free"));
     world.instance(&[("SecurityGroupId.1", &used)]);
@@ -240,7 +240,7 @@ fn interface(group: &str, of_a_service: bool) -> Response {
 }
 
 #[test]
-fn e6_interfaces_of_services_are_waited_for_before_any_rule_is_taken_away() {
+fn interfaces_of_services_are_waited_for_before_any_rule_is_taken_away() {
     let world = World::new();
     let (a, b) = (world.group("a"), world.group("b"));
     admit(&world, &a, &b);
@@ -353,7 +353,7 @@ fn a_launch_template_that_is_gone_names_nothing() {
 }
 
 #[test]
-fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_this_is() {
+fn groups_of_other_accounts_are_left_out_though_nobody_says_which_account_this_is() {
     let world = World::new();
     let spare = world.group("spare");
     let foreign = "<item><ownerId>999999999999</ownerId><groupId>sg-theirs</groupId><groupName>theirs</groupName>\
@@ -382,7 +382,7 @@ fn e2_groups_of_other_accounts_are_left_out_though_nobody_says_which_account_thi
 }
 
 #[test]
-fn e1_groups_that_a_peered_vpc_names_are_used() {
+fn groups_that_a_peered_vpc_names_are_used() {
     let world = World::new();
     let (named, spare) = (world.group("named"), world.group("spare"));
     let reference = format!(
@@ -425,7 +425,7 @@ fn a_place_that_may_not_be_looked_at_makes_the_answer_incomplete() {
 }
 
 #[test]
-fn e3_any_call_that_is_denied_makes_the_answer_incomplete() {
+fn any_call_that_is_denied_makes_the_answer_incomplete() {
     let world = World::new();
     let spare = world.group("spare");
     let named = || vec![(Place::Rds, "sg-of-another".to_owned())];
@@ -454,7 +454,7 @@ fn e3_any_call_that_is_denied_makes_the_answer_incomplete() {
 }
 
 #[test]
-fn e3_an_answer_that_says_nothing_is_no_answer() {
+fn an_answer_that_says_nothing_is_no_answer() {
     let world = World::new();
     world.group("spare");
     let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", |_, _| Some(Response::xml(500, ""))).start();

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use aaws::{Call, Context, Doing, Error, Grant, Items, Record, Result, Status};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Items, Record, Result, Status};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
 use futures::future::ready;
@@ -31,7 +31,7 @@ pub fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -
 }
 
 /// What a thing of EC2 is called, and how it is listed.
-pub trait Thing: Sized + Send + 'static {
+pub trait Resource: Sized + Send + 'static {
     /// The filter that takes ids of these.
     const FILTER: &'static str;
     /// For sentences: "volumes".
@@ -51,14 +51,14 @@ fn some(filters: Vec<Filter>) -> Option<Vec<Filter>> {
 macro_rules! pages {
     ($request:expr, $list:ident) => {{
         let pages = $request.into_paginator().send();
-        let doing = || format!("list the {}", Self::NAME);
-        stream::unfold(pages, move |mut pages| async move { pages.next().await.map(|page| (page.doing(doing), pages)) })
+        let attempted = || format!("list the {}", Self::NAME);
+        stream::unfold(pages, move |mut pages| async move { pages.next().await.map(|page| (page.context(attempted), pages)) })
             .map_ok(|page| stream::iter(page.$list.unwrap_or_default().into_iter().map(Ok)))
             .try_flatten()
     }};
 }
 
-impl Thing for Volume {
+impl Resource for Volume {
     const FILTER: &'static str = "volume-id";
     const NAME: &'static str = "volumes";
 
@@ -71,7 +71,7 @@ impl Thing for Volume {
     }
 }
 
-impl Thing for Instance {
+impl Resource for Instance {
     const FILTER: &'static str = "instance-id";
     const NAME: &'static str = "instances";
 
@@ -85,7 +85,7 @@ impl Thing for Instance {
     }
 }
 
-impl Thing for Snapshot {
+impl Resource for Snapshot {
     const FILTER: &'static str = "snapshot-id";
     const NAME: &'static str = "snapshots";
 
@@ -99,7 +99,7 @@ impl Thing for Snapshot {
 }
 
 /// Disabled images too: their snapshots are in use as those of any other.
-impl Thing for Image {
+impl Resource for Image {
     const FILTER: &'static str = "image-id";
     const NAME: &'static str = "images";
 
@@ -113,7 +113,7 @@ impl Thing for Image {
     }
 }
 
-impl Thing for SecurityGroup {
+impl Resource for SecurityGroup {
     const FILTER: &'static str = "group-id";
     const NAME: &'static str = "security groups";
 
@@ -127,19 +127,19 @@ impl Thing for SecurityGroup {
 }
 
 /// The thing of an id, or none. Filters take wildcards, ids do not: `vol-*` is no id of a volume.
-pub async fn one<T: Thing>(ec2: &Client, id: &str) -> Result<Option<T>> {
+pub async fn one<T: Resource>(ec2: &Client, id: &str) -> Result<Option<T>> {
     let mut found = Box::pin(T::list(ec2, vec![filter(T::FILTER, [id])]).try_filter(|thing| ready(thing.id() == id)));
     found.try_next().await
 }
 
 /// The things of these ids that there are, and that match all `filters`, by id. More than that may come: filters take wildcards, ids do not.
-pub async fn by_id<T: Thing>(ec2: &Client, ids: &[String], filters: &[Filter]) -> Result<HashMap<String, T>> {
+pub async fn by_id<T: Resource>(ec2: &Client, ids: &[String], filters: &[Filter]) -> Result<HashMap<String, T>> {
     with_values(ec2, T::FILTER, ids, filters).map_ok(|thing: T| (thing.id().to_owned(), thing)).try_collect().await
 }
 
 /// The things of which a property has one of these values, 200 values a request; nothing for no values. A thing may come twice when the
 /// property has several values, and a value with a wildcard (`*`, `?`) stands for many: callers whose values a person gave look at what comes.
-pub fn with_values<'a, T: Thing>(
+pub fn with_values<'a, T: Resource>(
     ec2: &'a Client,
     property: &'a str,
     values: &'a [String],
@@ -154,74 +154,74 @@ pub fn with_values<'a, T: Thing>(
 
 /// An id that was given, and what it stands for.
 #[derive(Debug)]
-pub struct Sought<T> {
+pub struct Lookup<T> {
     /// As given.
     pub id: String,
     /// What was found.
-    pub found: Found<T>,
+    pub result: LookupResult<T>,
 }
 
 /// What was found for an id.
 #[derive(Debug)]
-pub enum Found<T> {
+pub enum LookupResult<T> {
     /// This, the first time that the id was given.
-    There(Box<T>),
+    Found(Box<T>),
     /// Nothing of this kind in this account and region.
-    Missing,
+    NotFound,
     /// The id was given before.
-    Repeated,
+    Duplicate,
 }
 
-impl<T> Found<T> {
+impl<T> LookupResult<T> {
     /// The thing, when there is one.
-    pub fn there(&self) -> Option<&T> {
+    pub fn found(&self) -> Option<&T> {
         match self {
-            Found::There(thing) => Some(thing),
-            Found::Missing | Found::Repeated => None,
+            LookupResult::Found(thing) => Some(thing),
+            LookupResult::NotFound | LookupResult::Duplicate => None,
         }
     }
 }
 
 /// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given.
-pub async fn seek<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Sought<T>>> {
+pub async fn look_up<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<T>>> {
     let ids: Vec<String> = ids.stream().try_collect().await?;
-    let things = unless_stopped(cx, by_id::<T>(ec2, &ids, &[])).await?;
+    let things = cancellable(cx, by_id::<T>(ec2, &ids, &[])).await?;
     Ok(in_order(ids, things))
 }
 
 /// What each of the ids stands for among the things that were found, in the order given.
-pub fn in_order<T>(ids: Vec<String>, mut things: HashMap<String, T>) -> Vec<Sought<T>> {
+pub fn in_order<T>(ids: Vec<String>, mut things: HashMap<String, T>) -> Vec<Lookup<T>> {
     let mut seen = HashSet::new();
-    let sought = |id: String| {
-        let found = if !seen.insert(id.clone()) {
-            Found::Repeated
+    let lookup = |id: String| {
+        let result = if !seen.insert(id.clone()) {
+            LookupResult::Duplicate
         } else {
-            things.remove(&id).map_or(Found::Missing, |thing| Found::There(Box::new(thing)))
+            things.remove(&id).map_or(LookupResult::NotFound, |thing| LookupResult::Found(Box::new(thing)))
         };
-        Sought { id, found }
+        Lookup { id, result }
     };
-    ids.into_iter().map(sought).collect()
+    ids.into_iter().map(lookup).collect()
 }
 
 /// Looking ends at once when the run is to end.
-pub async fn unless_stopped<T>(cx: &Context, look: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn cancellable<T>(cx: &Context, look: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         seen = look => seen,
-        () = cx.stop().asked() => Err(cx.stop().error().unwrap_or(Error::Interrupted)),
+        () = cx.cancellation().cancelled() => Err(cx.cancellation().error().unwrap_or(Error::Interrupted)),
     }
 }
 
 /// For listings: those of the given ids that there are and that match the filters, in the order given, each once; ids that do not exist are
 /// reported as failed items. No ids are no things.
-pub async fn given<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<T>> {
+pub async fn given<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<T>> {
     let mut there = Vec::new();
-    for Sought { id, found } in seek::<T>(cx, ec2, ids).await? {
-        match found {
-            Found::There(thing) => there.push(*thing),
-            Found::Repeated => {}
-            Found::Missing => {
+    for Lookup { id, result } in look_up::<T>(cx, ec2, ids).await? {
+        match result {
+            LookupResult::Found(thing) => there.push(*thing),
+            LookupResult::Duplicate => {}
+            LookupResult::NotFound => {
                 let message = format!("it is none of the {} of this account in this region", T::NAME);
-                cx.settle(&Record { item: id, status: Status::Failed, code: Some("NotFound".into()), message: Some(message) })?;
+                cx.record(&Record { item: id, status: Status::Failed, code: Some("NotFound".into()), message: Some(message) })?;
             }
         }
     }
@@ -229,6 +229,6 @@ pub async fn given<T: Thing>(cx: &Context, ec2: &Client, ids: Items<String>) -> 
 }
 
 /// The error of an id that stands for nothing.
-pub fn missing<T: Thing>(id: &str) -> Error {
+pub fn missing<T: Resource>(id: &str) -> Error {
     Error::Failed(format!("`{id}` is none of the {} of this account in this region", T::NAME))
 }
