@@ -19,26 +19,44 @@ pub mod site;
 #[path = "../actions/mod.rs"]
 pub mod actions;
 
+pub use aws::backoff::Policy;
 pub use aws::error::ErrorContext;
+pub use aws::guard::Weight;
 pub use aws::sandbox::{Sandbox, TourStep};
-pub use aws::session::{Keys, MfaPrompt, Session, SessionOptions, is_role, no_role};
-pub use engine::action::{Action, Output, Reply, Text};
-pub use engine::change::{Change, Changed, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Steps, Undo};
-pub use engine::context::{Context, Run, Tally};
+pub use aws::session::{Keys, Session, SessionOptions};
+pub use engine::action::{Action, Collected, Output, Reply, Text};
+pub use engine::change::{Change, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo};
+pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
+pub use engine::execute::{Connection, Execution, Request, Summary, execute};
+pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
+pub use engine::journal::{Journal, StepNote};
 pub use engine::listing::{Listing, Out};
+pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
-pub use engine::progress::Progress;
-pub use engine::prompt::{NoPrompt, Prompt, Question};
+pub use engine::run::{Concurrency, Counts, RunOptions};
 pub use front::cli;
-pub use input::{Age, Input, Items, Moment, Secret, now};
+pub use input::{Age, Input, Items, Moment, Secret};
 pub use model::call::{Access, Call, Grant, Refused, When};
 pub use model::cancellation::{CancelReason, Cancellation};
+pub use model::clock;
+pub use model::code::Code;
 pub use model::error::{AwsError, Error, InputError, Result, is_throttling, is_transient};
 pub use model::meta::{Effect, Example, Meta};
-pub use model::outcome::{Failure, Outcome, Record, Status};
+pub use model::outcome::{Failure, Outcome, Record, Skip, Status};
 pub use model::rules::Rule;
-pub use model::target::partition;
+pub use model::target::{AccountId, Region, RoleArn, Target, partition};
+
+/// For this crate's macros.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::aws::guard::ThrottlingClassifier;
+
+    /// The SDK's own quota of retries, out of the way: ours is the run's.
+    pub fn retry_partition() -> aws_smithy_runtime::client::retries::RetryPartition {
+        crate::aws::network::Network::retry_partition()
+    }
+}
 
 // What an action's file needs beside this crate, so that it can be written against `aaws` alone.
 pub use async_trait::async_trait;

@@ -8,8 +8,8 @@ use aaws::Backoff;
 use aaws::ItemResult;
 use aaws::partition;
 use aaws::{
-    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record, Result,
-    Status, When, async_trait,
+    AccountId, Action, Call, Change, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record,
+    Result, Status, When, async_trait,
 };
 use aws_sdk_backup::Client;
 use aws_sdk_backup::operation::describe_backup_job::DescribeBackupJobOutput;
@@ -233,7 +233,7 @@ fn row(settled: ItemResult<()>, details: bool, begun: &StartedJobs) -> Option<Ro
     }
     let (backup_job_id, recovery_point_arn, state) =
         begun.of(&record.item).map_or((None, None, None), |j| (Some(j.id), j.point, Some(j.state)));
-    let Record { item, status, code, message } = record;
+    let Record { item, status, code, message, .. } = record;
     Some(Row::Backup(Backup { resource_id: item, status, backup_job_id, recovery_point_arn, state, code, message }))
 }
 
@@ -286,17 +286,9 @@ impl Naming {
         Ok(Ok(format!("arn:{}:ec2:{region}:{}:{}/{id}", partition(region), self.account().await?, service.resource())))
     }
 
-    /// The account, asked of STS where the credentials do not say.
-    async fn account(&self) -> Result<&str> {
-        let account = self.account.get_or_try_init(|| async {
-            if let Some(account) = self.cx.session().account() {
-                return Ok(account.to_owned());
-            }
-            let sts = aaws::client!(&self.cx, aws_sdk_sts);
-            let who = sts.get_caller_identity().send().await.context(|| "ask STS which account this is")?;
-            who.account.ok_or_else(|| Error::Failed("STS answered without saying which account this is".into()))
-        });
-        account.await.map(String::as_str)
+    /// The account, which STS is asked for once.
+    async fn account(&self) -> Result<&AccountId> {
+        self.cx.account().await.ok_or_else(|| Error::Failed("STS does not say which account this is".into()))
     }
 }
 
@@ -385,10 +377,10 @@ impl StartJobs {
         };
         let turn = self.turns.acquire().await;
         if cx.cancellation().is_cancelled() {
-            return Outcome::Skipped("not started: the run was stopped".into());
+            return Outcome::skipped("not started: the run was stopped");
         }
         if halted.load(Ordering::Relaxed) {
-            return Outcome::Skipped("not started: another job could not be, for a reason that holds for all".into());
+            return Outcome::skipped("not started: another job could not be, for a reason that holds for all");
         }
         let started = self.start(arn, target).await;
         drop(turn);
@@ -438,7 +430,7 @@ impl StartJobs {
 
     /// Looks at a job until it has ended. Whatever becomes of the looking, the job is named.
     async fn watch(&self, cx: &Context, target: &Target, mut job: Job) -> Outcome {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         loop {
             if !backoff.wait(cx).await {
                 return Outcome::Failed(Failure::permanent("NotAwaited", job.told("goes on: the run was stopped")));

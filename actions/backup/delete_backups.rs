@@ -170,7 +170,7 @@ impl DeletePoints {
 
     /// Waits until a point is gone: that the request was taken says nothing.
     async fn gone(&self, cx: &Context, arn: &str) -> Result<Outcome> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         let mut still_there = 0;
         loop {
             let seen = match backoff.attempt(self.look(arn)).await {

@@ -219,7 +219,7 @@ impl Places {
     /// Looks again and again, and frees the places of what has come to an end; says why when that cannot go on.
     async fn look(&self, cx: &Context, there: &Client) -> Error {
         let _alone = self.looking.lock().await;
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         loop {
             if cx.cancellation().is_cancelled() {
                 return not_started();

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 
-use aaws::{Action, Call, Change, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Call, Change, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, Snapshot};
 use futures::stream;
@@ -9,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
-use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates, Uses};
+use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Uses};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
 ///
@@ -100,13 +99,12 @@ impl Action for DeleteImages {
         let going: BTreeSet<String> = going.map(|(s, _)| s.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
         snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going));
-        let fates = Fates::of(going);
         let images = lookup.into_iter().zip(prechecks).map(|(lookup, precheck)| {
             let plan = lookup.result.found().map(|image| plan(image, &uses)).unwrap_or_default();
             Target::Image { id: lookup.id, plan, precheck }
         });
         let targets: Vec<_> = images.chain(snapshots.into_iter().map(Target::Snapshot)).collect();
-        let remove = Remove { ec2, fates: Arc::new(fates) };
+        let remove = Remove { ec2 };
         Ok(cx.change(stream::iter(targets.into_iter().map(Ok)), remove).await?.left())
     }
 }
@@ -159,7 +157,7 @@ impl Behind {
         if self.precheck.is_none()
             && let Some(image) = self.images.iter().find(|image| !going.contains(*image))
         {
-            self.precheck = Some(Outcome::Skipped(format!("kept: it is also behind {image}, which stays")));
+            self.precheck = Some(Outcome::skipped(format!("kept: it is also behind {image}, which stays")));
         }
     }
 }
@@ -183,7 +181,7 @@ pub(super) async fn snapshots_behind(ec2: &Client, images: &[&Image]) -> Result<
         let mut images = seen.remove(&id).unwrap_or_default();
         images.extend(users.get(&id).into_iter().flatten().cloned());
         let precheck = match known.get(&id) {
-            Some(snapshot) => related::kept(snapshot).or_else(|| locks.get(&id).cloned()).map(Outcome::Skipped),
+            Some(snapshot) => related::kept(snapshot).or_else(|| locks.get(&id).cloned()).map(Outcome::skipped),
             // It is gone, or somebody else's, and then not for us to delete.
             None => Some(Outcome::Unchanged("it is none of the snapshots of this account".into())),
         };
@@ -199,7 +197,6 @@ enum Target {
 
 struct Remove {
     ec2: Client,
-    fates: Arc<Fates>,
 }
 
 #[async_trait]
@@ -233,20 +230,22 @@ impl Change for Remove {
         }
     }
 
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn after(&self, target: &Target) -> Vec<Dependency> {
+        let Target::Snapshot(snapshot) = target else { return Vec::new() };
+        let kept = |image: &String| Dependency::or_skip(image, format!("kept: it is behind {image}, which was not deregistered"));
+        snapshot.images.iter().map(kept).collect()
+    }
+
+    async fn apply(&self, _: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(targets.len());
         for target in targets {
             outcomes.push(match target {
-                Target::Image { id, .. } => {
-                    let outcome = related::deregister(&self.ec2, id).await;
-                    self.fates.settle(id, related::is_gone(&outcome));
-                    outcome
-                }
-                // Images stand before their snapshots, so what is waited for is under way, or done.
-                Target::Snapshot(s) => match self.fates.gone(cx, &s.images).await {
-                    Ok(()) => related::delete_snapshot(&self.ec2, &s.id).await,
-                    Err(image) => Outcome::Skipped(format!("kept: it is behind {image}, which was not deregistered")),
-                },
+                Target::Image { id, .. } => related::deregister(&self.ec2, id).await,
+                Target::Snapshot(s) => related::delete_snapshot(&self.ec2, &s.id).await,
             });
         }
         Ok(outcomes)

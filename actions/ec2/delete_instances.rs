@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, OrPlan, Outcome, Result, Status, Steps, Undo,
-    When, async_trait,
+    Action, Call, Context, Dependency, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, OrPlan, Outcome, Result, Status,
+    Step, Steps, Undo, When, async_trait,
 };
 use aaws::{OnCancel, poll_until};
 use aws_sdk_ec2::Client;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::addresses::{self, Owner};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
-use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Fates};
+use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS};
 use super::{delete_images, images, snapshots, tags, volumes, wait};
 
 /// How often a volume that goes with its instance is looked at before it is deleted like any other.
@@ -194,12 +194,10 @@ impl Action for DeleteInstances {
         let going: BTreeSet<String> = machines.iter().filter(|m| m.found.is_some() && m.precheck.is_none()).map(|m| m.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
         stay_with_what_stays(&mut dependents, &going);
-        let images = dependents.iter().filter(|d| d.kind == DependentKind::Image && d.precheck.is_none()).map(|d| d.id.clone());
-        let fates = Fates::of(going.into_iter().chain(images));
         let kinds: HashMap<String, DependentKind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
         let targets = machines.into_iter().map(|m| Target::Machine(Box::new(m))).chain(dependents.into_iter().map(Target::Dependent));
         let targets: Vec<Result<Target>> = targets.map(Ok).collect();
-        let settled = cx.change_in_steps(stream::iter(targets), Terminate { ec2, options, fates }).await?.results();
+        let settled = cx.change_in_steps(stream::iter(targets), Terminate { ec2, options }).await?.results();
         let records: Vec<_> = settled.map_ok(|s| s.record).try_collect().await?;
         if cx.dry_run() {
             return Ok(OrPlan::Planned(records));
@@ -220,8 +218,9 @@ impl Action for DeleteInstances {
 
 const INSTANCE: &str = "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_ids}";
 
-aaws::register!(DeleteInstances);
+aaws::register!(DeleteInstances, undo = TerminateStep);
 
+#[derive(Default)]
 struct TerminateOptions {
     final_image: bool,
     lift: bool,
@@ -282,7 +281,7 @@ fn stay_with_what_stays(dependents: &mut [Dependent], instances: &BTreeSet<Strin
     let mut images = BTreeSet::new();
     for dependent in dependents {
         if dependent.precheck.is_none() {
-            dependent.precheck = dependent.stays_with(instances, &images).map(Outcome::Skipped);
+            dependent.precheck = dependent.stays_with(instances, &images).map(Outcome::skipped);
         }
         if dependent.kind == DependentKind::Image && dependent.precheck.is_none() {
             images.insert(dependent.id.clone());
@@ -432,7 +431,7 @@ struct Attached {
 
 impl Attached {
     fn dependent(&self, id: &str) -> Dependent {
-        let precheck = self.kept.clone().map(Outcome::Skipped);
+        let precheck = self.kept.clone().map(Outcome::skipped);
         let (id, owners) = (id.to_owned(), self.hosts.clone());
         Dependent { kind: DependentKind::Volume, id, owners, images: BTreeSet::new(), goes_with: self.goes_with, precheck }
     }
@@ -489,13 +488,13 @@ async fn snapshots_of(ec2: &Client, volumes: &BTreeMap<String, Attached>) -> Res
             .or(needed);
         let owners = volume.map(|v| v.hosts.clone()).unwrap_or_default();
         let images = users.get(&id).cloned().unwrap_or_default();
-        Dependent { kind: DependentKind::Snapshot, id, owners, images, goes_with: false, precheck: kept.map(Outcome::Skipped) }
+        Dependent { kind: DependentKind::Snapshot, id, owners, images, goes_with: false, precheck: kept.map(Outcome::skipped) }
     };
     Ok(taken.into_iter().map(snapshot).collect())
 }
 
 /// Something that was done to an instance before it was terminated.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 enum TerminateStep {
     /// A protection was lifted.
     Lift { instance: String, protection: Protection },
@@ -505,7 +504,7 @@ enum TerminateStep {
     Image { instance: String, name: String, image: Option<String> },
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 enum Protection {
     Termination,
     Stop,
@@ -530,7 +529,6 @@ impl fmt::Display for TerminateStep {
 struct Terminate {
     ec2: Client,
     options: TerminateOptions,
-    fates: Fates,
 }
 
 #[async_trait]
@@ -569,26 +567,51 @@ impl Steps for Terminate {
         }
     }
 
-    async fn run(&self, cx: &Context, target: &Target, undo: &mut Undo<TerminateStep>) -> Result<Outcome> {
-        match target {
-            Target::Machine(machine) => {
-                let outcome = self.terminate(cx, machine, undo).await;
-                self.fates.settle(&machine.id, outcome.as_ref().is_ok_and(related::is_gone));
-                outcome
-            }
-            Target::Dependent(dependent) => {
-                let outcome = self.delete(cx, dependent).await;
-                self.fates.settle(&dependent.id, outcome.as_ref().is_ok_and(related::is_gone));
-                outcome
-            }
-        }
+    fn kind(&self, target: &Target) -> Option<&'static str> {
+        Some(match target {
+            Target::Machine(_) => "instance",
+            Target::Dependent(d) => d.kind.name(),
+        })
     }
 
-    async fn undo(&self, cx: &Context, step: &TerminateStep) -> Result<()> {
-        match step {
-            TerminateStep::Lift { instance, protection } => self.protect(instance, *protection, true).await,
-            TerminateStep::Stop { instance } => self.start_again(cx, instance).await,
-            TerminateStep::Image { instance, name, image } => self.remove_image(instance, name, image.as_deref()).await,
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    /// Instances stand before what goes with them, and images before their snapshots.
+    fn after(&self, target: &Target) -> Vec<Dependency> {
+        let Target::Dependent(dependent) = target else { return Vec::new() };
+        let owner = |id: &String| Dependency::or_skip(id, format!("kept: {id} was not terminated"));
+        let image = |id: &String| Dependency::or_skip(id, format!("kept: it is behind {id}, which is still there"));
+        dependent.owners.iter().map(owner).chain(dependent.images.iter().map(image)).collect()
+    }
+
+    async fn run(&self, cx: &Context, target: &Target, undo: &mut Undo<TerminateStep>) -> Result<Outcome> {
+        match target {
+            Target::Machine(machine) => self.terminate(cx, machine, undo).await,
+            Target::Dependent(dependent) => self.delete(cx, dependent).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Step for TerminateStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let terminate = Terminate { ec2: aaws::client!(cx, aws_sdk_ec2), options: TerminateOptions::default() };
+        match self {
+            TerminateStep::Lift { instance, protection } => terminate.protect(instance, *protection, true).await,
+            TerminateStep::Stop { instance } => terminate.start_again(cx, instance).await,
+            TerminateStep::Image { instance, name, image } => terminate.remove_image(instance, name, image.as_deref()).await,
+        }
+    }
+}
+
+impl DependentKind {
+    fn name(self) -> &'static str {
+        match self {
+            DependentKind::Volume => "volume",
+            DependentKind::Image => "image",
+            DependentKind::Snapshot => "snapshot",
         }
     }
 }
@@ -632,7 +655,7 @@ impl Terminate {
         let id = &machine.id;
         machine.found.as_deref().map(warnings).unwrap_or_default().iter().for_each(|w| tracing::warn!("`{id}`: {w}"));
         if machine.stop_protected {
-            undo.push(TerminateStep::Lift { instance: id.clone(), protection: Protection::Stop });
+            undo.note(TerminateStep::Lift { instance: id.clone(), protection: Protection::Stop }).await?;
             self.protect(id, Protection::Stop, false).await?;
         }
         let mut image = None;
@@ -640,7 +663,7 @@ impl Terminate {
             image = Some(self.image(cx, machine, undo).await?);
         }
         if machine.protected {
-            undo.push(TerminateStep::Lift { instance: id.clone(), protection: Protection::Termination });
+            undo.note(TerminateStep::Lift { instance: id.clone(), protection: Protection::Termination }).await?;
             self.protect(id, Protection::Termination, false).await?;
         }
         let kept = image.map(|image| format!("its final image is {image}"));
@@ -652,7 +675,9 @@ impl Terminate {
                 Doubt::Unknown(why) => {
                     // It may yet go: then its image is all that is left of it, and stays. All else is put back.
                     undo.clear();
-                    self.changed(machine).into_iter().for_each(|step| undo.push(step));
+                    for step in self.changed(machine) {
+                        undo.note(step).await?;
+                    }
                     return Ok(failed("Unknown", format!("{e}; {why}"), kept));
                 }
             }
@@ -686,7 +711,7 @@ impl Terminate {
         let refused = !error.is_ambiguous();
         for look in 0..if refused { 1 } else { DOUBTS } {
             if look > 0 {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                aaws::clock::sleep(Duration::from_secs(1)).await;
             }
             let seen = match lookup::one::<Instance>(&self.ec2, id).await {
                 Ok(seen) => seen,
@@ -706,7 +731,7 @@ impl Terminate {
     async fn image(&self, cx: &Context, machine: &Machine, undo: &mut Undo<TerminateStep>) -> Result<String> {
         let (id, ec2) = (&machine.id, &self.ec2);
         if machine.ran {
-            undo.push(TerminateStep::Stop { instance: id.clone() });
+            undo.note(TerminateStep::Stop { instance: id.clone() }).await?;
             ec2.stop_instances().instance_ids(id).send().await.context(|| format!("stop the instance `{id}`"))?;
         }
         if machine.ran || machine.stopping {
@@ -714,12 +739,12 @@ impl Terminate {
         }
         let name = images::new_name(id);
         let step = |image| TerminateStep::Image { instance: id.clone(), name: name.clone(), image };
-        undo.push(step(None));
+        undo.note(step(None)).await?;
         let tags = machine.found.as_deref().map(|i| tags::own(i.tags())).unwrap_or_default();
         let description = format!("{id} as it was before it was terminated, made by aaws");
         let image = images::begin(cx, ec2, id, &name, description, true, tags).await?;
         undo.forget_last();
-        undo.push(step(Some(image.clone())));
+        undo.note(step(Some(image.clone()))).await?;
         match wait::images(cx, ec2, std::slice::from_ref(&image)).await.remove(&image) {
             Some(Err(why)) => Err(why.error("its final image is not available")),
             _ => Ok(image),
@@ -786,7 +811,7 @@ impl Terminate {
         let filter = image.map_or_else(|| lookup::filter("name", [name]), |id| lookup::filter("image-id", [id]));
         for look in 0..DOUBTS {
             if look > 0 {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                aaws::clock::sleep(Duration::from_secs(1)).await;
             }
             if let Some(made) = Image::list(&self.ec2, vec![filter.clone()]).try_next().await? {
                 return Ok(Some(made));
@@ -803,13 +828,6 @@ impl Terminate {
     }
 
     async fn delete(&self, cx: &Context, dependent: &Dependent) -> Result<Outcome> {
-        // Instances stand before what goes with them, and images before their snapshots: what is waited for is under way, or done.
-        if let Err(instance) = self.fates.gone(cx, &dependent.owners).await {
-            return Ok(Outcome::Skipped(format!("kept: {instance} was not terminated")));
-        }
-        if let Err(image) = self.fates.gone(cx, &dependent.images).await {
-            return Ok(Outcome::Skipped(format!("kept: it is behind {image}, which is still there")));
-        }
         match dependent.kind {
             DependentKind::Image => Ok(related::deregister(&self.ec2, &dependent.id).await),
             DependentKind::Snapshot => Ok(related::delete_snapshot(&self.ec2, &dependent.id).await),
@@ -838,7 +856,7 @@ impl Terminate {
             None => return Ok(failed("NotAwaited", "it is still in use: the run was stopped".into(), None)),
             Some(Free::Gone) if volume.goes_with => return Ok(Outcome::Unchanged("it went with its instance".into())),
             Some(Free::Gone) => return Ok(Outcome::Unchanged("it does not exist any more".into())),
-            Some(Free::At(instance)) => return Ok(Outcome::Skipped(format!("kept: it is attached to {instance} now"))),
+            Some(Free::At(instance)) => return Ok(Outcome::skipped(format!("kept: it is attached to {instance} now"))),
             Some(Free::Now) => {}
         }
         Ok(match volumes::delete(ec2, id).await? {

@@ -3,8 +3,8 @@ use std::mem;
 
 use aaws::Backoff;
 use aaws::{
-    Action, Call, Change, Context, Effect, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When,
-    async_trait,
+    Action, Call, Change, Context, Dependency, Effect, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result,
+    When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{IpPermission, NetworkInterface, SecurityGroup, UserIdGroupPair};
@@ -14,7 +14,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, LookupResult, Resource};
-use super::related::Fates;
 
 /// The code by which EC2 says that something uses a group.
 const IN_USE: &str = "DependencyViolation";
@@ -87,12 +86,11 @@ impl Action for DeleteSecurityGroups {
         let kept = kept(&there, &interfaces, &strangers, &names, self.wait);
         let going: Vec<String> = ids.into_iter().filter(|id| !kept.contains_key(id)).collect();
         let groups: HashMap<String, SecurityGroup> = there.iter().map(|g| (g.id().to_owned(), (*g).clone())).collect();
-        let fates = Fates::of(going.iter().cloned());
         let plan = Plan { places: places(&going, &names), namers: namers(&going, &names), kept, interfaces, wait: self.wait };
         let mut items: Vec<Item> = lookup.into_iter().map(|s| plan.item(s)).collect();
         // In the order in which they can be deleted; those that are not to be deleted keep their order, behind them.
         items.sort_by_key(|item| if item.precheck.is_none() { plan.place(&item.id) } else { usize::MAX });
-        let delete = Delete { ec2, wait: self.wait, fates, groups };
+        let delete = Delete { ec2, wait: self.wait, groups };
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), delete).await?.left())
     }
 }
@@ -188,7 +186,7 @@ fn kept(
     let mut kept: HashMap<String, Outcome> = HashMap::new();
     for group in groups {
         if group.group_name() == Some("default") {
-            kept.insert(group.id().to_owned(), Outcome::Skipped("it is the default group of its VPC, which cannot be deleted".into()));
+            kept.insert(group.id().to_owned(), Outcome::skipped("it is the default group of its VPC, which cannot be deleted"));
         } else if let Some(why) = used(group.id(), interfaces, strangers, wait) {
             kept.insert(group.id().to_owned(), Outcome::Failed(Failure::permanent(IN_USE, why)));
         }
@@ -349,7 +347,6 @@ struct Revoked {
 struct Delete {
     ec2: Client,
     wait: bool,
-    fates: Fates,
     groups: HashMap<String, SecurityGroup>,
 }
 
@@ -377,13 +374,19 @@ impl Change for Delete {
         item.precheck.clone()
     }
 
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn after(&self, item: &Item) -> Vec<Dependency> {
+        let named = |namer: &String| Dependency::or_fail(namer, IN_USE, format!("it is named by rules of {namer}, which was not deleted"));
+        item.before.iter().map(named).collect()
+    }
+
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
-            let outcome = self.delete(cx, item).await;
-            let gone = matches!(outcome, Ok(Outcome::Done(..) | Outcome::Unchanged(_)));
-            self.fates.settle(&item.id, gone);
-            outcomes.push(outcome?);
+            outcomes.push(self.delete(cx, item).await?);
         }
         Ok(outcomes)
     }
@@ -391,10 +394,6 @@ impl Change for Delete {
 
 impl Delete {
     async fn delete(&self, cx: &Context, item: &Item) -> Result<Outcome> {
-        // Those before it in the stream are under way, or done: waiting for them ends.
-        if let Err(namer) = self.fates.gone(cx, &item.before).await {
-            return Ok(Outcome::Failed(Failure::permanent(IN_USE, format!("it is named by rules of {namer}, which was not deleted"))));
-        }
         if let Some(still) = self.free(cx, &item.wait_for).await? {
             return Ok(Outcome::Failed(Failure::permanent(IN_USE, still)));
         }
@@ -413,7 +412,7 @@ impl Delete {
 
     /// Waits until these groups are on no interface; when the run is to end before that, says what they are still on.
     async fn free(&self, cx: &Context, ids: &[String]) -> Result<Option<String>> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         let mut still = String::new();
         while !ids.is_empty() {
             if let Some(on) = backoff.attempt(interfaces(&self.ec2, ids)).await? {
@@ -433,7 +432,7 @@ impl Delete {
     }
 
     async fn ask(&self, cx: &Context, id: &str) -> Result<Outcome> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         loop {
             match self.ec2.delete_security_group().group_id(id).send().await.context(|| format!("delete the security group `{id}`")) {
                 Ok(_) => return Ok(Outcome::done(())),

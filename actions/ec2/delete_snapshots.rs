@@ -99,14 +99,14 @@ impl Change for Delete {
             LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
         };
         if let Some(why) = related::kept(snapshot) {
-            return Some(Outcome::Skipped(why));
+            return Some(Outcome::skipped(why));
         }
         if let Some(why) = self.locks.get(&lookup.id) {
-            return Some(Outcome::Skipped(why.clone()));
+            return Some(Outcome::skipped(why.clone()));
         }
         let images = self.users.get(&lookup.id)?;
         let images: Vec<_> = images.iter().map(String::as_str).collect();
-        Some(Outcome::Skipped(format!("it is behind {}: delete that first", images.join(", "))))
+        Some(Outcome::skipped(format!("it is behind {}: delete that first", images.join(", "))))
     }
 
     async fn apply(&self, cx: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {

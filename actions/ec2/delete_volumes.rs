@@ -120,11 +120,11 @@ impl Change for DeleteDetached {
         match volume.state() {
             Some(VolumeState::Available | VolumeState::Error) => {}
             Some(VolumeState::Deleting | VolumeState::Deleted) => return Some(Outcome::Unchanged("it is being deleted already".into())),
-            Some(VolumeState::InUse) => return Some(Outcome::Skipped(format!("it is in use, attached to {}", attached.join(", ")))),
-            state => return Some(Outcome::Skipped(format!("it is {}", state.map_or("in no known state", VolumeState::as_str)))),
+            Some(VolumeState::InUse) => return Some(Outcome::skipped(format!("it is in use, attached to {}", attached.join(", ")))),
+            state => return Some(Outcome::skipped(format!("it is {}", state.map_or("in no known state", VolumeState::as_str)))),
         }
         let claimed = related::kept_by_kubernetes(volume.tags()).filter(|_| !self.kubernetes);
-        claimed.map(|why| Outcome::Skipped(format!("{why}, or give `kubernetes`")))
+        claimed.map(|why| Outcome::skipped(format!("{why}, or give `kubernetes`")))
     }
 
     fn batch(&self) -> usize {
@@ -156,7 +156,7 @@ impl DeleteDetached {
         };
         // Snapshots take long: who stopped the run meanwhile does not want anything deleted after them.
         if let Some(kept) = kept.as_ref().filter(|_| cx.cancellation().is_cancelled()) {
-            return Outcome::Skipped(format!("not deleted: the run was stopped; {kept}"));
+            return Outcome::skipped(format!("not deleted: the run was stopped; {kept}"));
         }
         match volumes::delete(&self.ec2, id).await {
             Ok(true) => Outcome::Done((), kept),

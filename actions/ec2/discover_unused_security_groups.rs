@@ -107,7 +107,7 @@ impl Action for DiscoverUnusedSecurityGroups {
         }));
         let (groups, scans) = futures::join!(groups, scans);
         let groups = groups?;
-        let mut owners = owners(cx, &groups);
+        let mut owners = owners(cx, &groups).await;
 
         let mut named: HashSet<String> = groups.iter().flat_map(others).collect();
         let (mut missing, mut looked_at) = (BTreeSet::new(), Vec::new());
@@ -121,14 +121,14 @@ impl Action for DiscoverUnusedSecurityGroups {
                 Err(e) if is_not_offered(&e) => tracing::info!("{name}: not offered in {}", cx.region()),
                 Err(e) => {
                     missing.insert(name);
-                    cx.record_failure(format!("scan of {name}"), &e)?;
+                    cx.record_failure(format!("scan of {name}"), &e);
                 }
             }
         }
         tracing::info!("looked at, with the number of groups that are named there: {}", looked_at.join(", "));
         if owners.len() > 1 {
             let doubt = Error::Failed(format!("groups are of the accounts {}", owners.into_iter().collect::<Vec<_>>().join(", ")));
-            cx.record_failure("which account this is", &doubt)?;
+            cx.record_failure("which account this is", &doubt);
             missing.insert("which account this is");
             owners = BTreeSet::new();
         }
@@ -138,7 +138,7 @@ impl Action for DiscoverUnusedSecurityGroups {
             Err(e) if e.is_fatal() => return Err(e),
             Err(e) => {
                 missing.insert(REFERENCES);
-                cx.record_failure(format!("scan of {REFERENCES}"), &e)?;
+                cx.record_failure(format!("scan of {REFERENCES}"), &e);
             }
         }
         unused.sort_by(|a, b| a.id().cmp(b.id()));
@@ -163,9 +163,9 @@ fn others(group: &SecurityGroup) -> Vec<String> {
 
 /// Whose groups are the account's own, one account where that is known. Otherwise its default groups tell: of other accounts that share a VPC with it
 /// only other groups are shown. Where there are none, it is one of those that own a group.
-fn owners(cx: &Context, groups: &[SecurityGroup]) -> BTreeSet<String> {
-    if let Some(account) = cx.session().account() {
-        return BTreeSet::from([account.to_owned()]);
+async fn owners(cx: &Context, groups: &[SecurityGroup]) -> BTreeSet<String> {
+    if let Some(account) = cx.account().await {
+        return BTreeSet::from([account.to_string()]);
     }
     let of = |groups: &mut dyn Iterator<Item = &SecurityGroup>| groups.filter_map(|g| g.owner_id.clone()).collect::<BTreeSet<_>>();
     let by_default = of(&mut groups.iter().filter(|g| g.group_name() == Some("default")));

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use aaws::{Call, Context, Error, ErrorContext, Grant, Items, Record, Result, Status};
+use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Record, Result, Status};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
 use futures::future::ready;
@@ -221,7 +221,7 @@ pub async fn given<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) 
             LookupResult::Duplicate => {}
             LookupResult::NotFound => {
                 let message = format!("it is none of the {} of this account in this region", T::NAME);
-                cx.record(&Record { item: id, status: Status::Failed, code: Some("NotFound".into()), message: Some(message) })?;
+                cx.record(&Record::new(id, Status::Failed).with_code(Code::NotFound).with_message(message));
             }
         }
     }

@@ -112,7 +112,7 @@ impl<M: Maker> Change for Making<M> {
 impl<M: Maker> Making<M> {
     async fn begin(&self, cx: &Context, source: &M::Source) -> Result<String, Outcome<String>> {
         if cx.cancellation().is_cancelled() {
-            return Err(Outcome::Skipped("not started: the run was stopped".into()));
+            return Err(Outcome::skipped("not started: the run was stopped"));
         }
         match self.maker.begin(cx, source).await {
             Ok(id) => {
@@ -170,7 +170,7 @@ fn row(settled: ItemResult<String>, details: bool, begun: &StartedIds) -> Option
     match record.status {
         Status::Planned => Some(Row::Plan(record)),
         _ if details => {
-            let Record { item, status, code, message } = record;
+            let Record { item, status, code, message, .. } = record;
             let id = done.or_else(|| begun.of(&item));
             Some(Row::Details(Made { source_id: item, status, id, code, message }))
         }

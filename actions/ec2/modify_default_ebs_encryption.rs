@@ -1,8 +1,8 @@
 use std::fmt;
 
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, OrPlan, Outcome, Result, Rule, Status, Steps, Undo, When,
-    async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, OrPlan, Outcome, Result, Rule, Status, Step, Steps, Undo,
+    When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use futures::{TryStreamExt, stream};
@@ -158,7 +158,7 @@ impl Action for ModifyDefaultEbsEncryption {
     }
 }
 
-aaws::register!(ModifyDefaultEbsEncryption);
+aaws::register!(ModifyDefaultEbsEncryption, undo = DefaultStep);
 
 impl ModifyDefaultEbsEncryption {
     /// The key that has to be set, if any, once it is known that EBS can use it.
@@ -241,7 +241,7 @@ struct Set {
 }
 
 /// The default key was changed; this was it before.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct DefaultStep {
     was: Option<String>,
 }
@@ -280,8 +280,8 @@ impl Steps for Set {
     async fn run(&self, _: &Context, region: &String, undo: &mut Undo<DefaultStep>) -> Result<Outcome<Setting>> {
         let mut after = self.before.clone();
         if let Some(key) = &self.key {
-            undo.push(DefaultStep { was: self.before.kms_key_id.clone() });
-            match self.set_key(key).await {
+            undo.note(DefaultStep { was: self.before.kms_key_id.clone() }).await?;
+            match set_key(&self.ec2, key).await {
                 Ok(set) => after.kms_key_id = set,
                 Err(e) => {
                     if is_refusal(&e) {
@@ -302,10 +302,13 @@ impl Steps for Set {
         });
         Ok(Outcome::Done(after, Some(format!("encryption by default was {}", self.before))))
     }
+}
 
-    async fn undo(&self, _: &Context, step: &DefaultStep) -> Result<()> {
-        let was = step.was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
-        self.set_key(&Key::told(was)).await.map(drop)
+#[async_trait]
+impl Step for DefaultStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let was = self.was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
+        set_key(&aaws::client!(cx, aws_sdk_ec2), &Key::told(was)).await.map(drop)
     }
 }
 
@@ -314,21 +317,21 @@ fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Aws(e) if e.status.is_some_and(|status| (400..500).contains(&status)))
 }
 
-impl Set {
-    /// Makes a key the default, and gives it as EC2 tells it.
-    async fn set_key(&self, key: &Key) -> Result<Option<String>> {
-        match key {
-            Key::Of(arn) => {
-                let answer = self.ec2.modify_ebs_default_kms_key_id().kms_key_id(arn).send().await;
-                answer.context(|| format!("make {arn} the default key of volumes")).map(|a| a.kms_key_id)
-            }
-            Key::ManagedByAws => {
-                let answer = self.ec2.reset_ebs_default_kms_key_id().send().await;
-                answer.context(|| "make the key that AWS manages the default key of volumes").map(|a| a.kms_key_id)
-            }
+/// Makes a key the default, and gives it as EC2 tells it.
+async fn set_key(ec2: &Client, key: &Key) -> Result<Option<String>> {
+    match key {
+        Key::Of(arn) => {
+            let answer = ec2.modify_ebs_default_kms_key_id().kms_key_id(arn).send().await;
+            answer.context(|| format!("make {arn} the default key of volumes")).map(|a| a.kms_key_id)
+        }
+        Key::ManagedByAws => {
+            let answer = ec2.reset_ebs_default_kms_key_id().send().await;
+            answer.context(|| "make the key that AWS manages the default key of volumes").map(|a| a.kms_key_id)
         }
     }
+}
 
+impl Set {
     async fn set_switch(&self, on: bool, region: &str) -> Result<()> {
         if on {
             let answer = self.ec2.enable_ebs_encryption_by_default().send().await;

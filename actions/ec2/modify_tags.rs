@@ -365,7 +365,7 @@ impl Change for Modify {
             if error.is_fatal() {
                 left = Some(failed.clone());
             } else if cx.cancellation().is_cancelled() {
-                left = Some(Outcome::Skipped("not started: the run was stopped".into()));
+                left = Some(Outcome::skipped("not started: the run was stopped"));
             }
             let about_ids = is_about_ids(&error);
             if !about_ids {

@@ -394,7 +394,7 @@ impl Modify {
         let kept = kept.as_deref().unwrap_or_default();
         // Snapshots take long: who stopped the run meanwhile does not want anything changed after them.
         if cx.cancellation().is_cancelled() {
-            return Asked::ItemResult(Outcome::Skipped(with("not changed: the run was stopped".into(), kept)));
+            return Asked::ItemResult(Outcome::skipped(with("not changed: the run was stopped".into(), kept)));
         }
         let delta = item.delta.clone();
         let request = self.ec2.modify_volume().volume_id(&item.id).set_size(delta.size).set_volume_type(delta.kind);

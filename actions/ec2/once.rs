@@ -39,7 +39,7 @@ where
     S: Future<Output = Result<String>>,
     L: Future<Output = Result<Option<String>>>,
 {
-    let mut waits = Backoff::new();
+    let mut waits = Backoff::poll();
     let mut tried = 1;
     loop {
         let error = match send().await {

@@ -39,7 +39,7 @@ pub async fn copy_url(
     let url = format!("https://{host}/?{}", encoded(query.iter().copied()));
 
     let failed = |e: &dyn std::fmt::Display| Error::Failed(format!("cannot sign the address of the snapshot `{snapshot}`: {e}"));
-    let identity = cx.session().credentials().await?.into();
+    let identity = cx.credentials().await?.into();
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(GOOD_FOR);

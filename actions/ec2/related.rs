@@ -1,4 +1,4 @@
-//! Images and snapshots that go with something else: what protects them, and waiting for what becomes of what they go with.
+//! Images and snapshots that go with something else, and what protects them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -6,7 +6,6 @@ use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Outcome, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReference, ImageReferenceResourceType, Snapshot, Tag};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::watch;
 
 use super::lookup::{self, Resource};
 use super::{snapshots, tags};
@@ -25,45 +24,6 @@ pub const UNKNOWN_OPERATION: &[&str] =
 pub const DESCRIBE_IMAGE_REFERENCES: Call = Call::read("ec2:DescribeImageReferences", &[Grant::new("ec2:DescribeImageReferences", &["*"])]);
 
 pub const DESCRIBE_LOCKED_SNAPSHOTS: Call = Call::read("ec2:DescribeLockedSnapshots", &[Grant::new("ec2:DescribeLockedSnapshots", &["*"])]);
-
-/// What became of things that others go with. Everybody who waits is told, however often.
-pub struct Fates(HashMap<String, watch::Sender<Option<bool>>>);
-
-impl Fates {
-    /// Of these things, of which nothing is known yet.
-    pub fn of(ids: impl IntoIterator<Item = String>) -> Self {
-        Fates(ids.into_iter().map(|id| (id, watch::Sender::new(None))).collect())
-    }
-
-    /// This one is gone, or it stays.
-    pub fn settle(&self, id: &str, gone: bool) {
-        if let Some(fate) = self.0.get(id) {
-            fate.send_replace(Some(gone));
-        }
-    }
-
-    /// Waits until all of these are gone; the first that stays, or is not known to be gone when the run is to end, is the error.
-    pub async fn gone<'a>(&self, cx: &Context, ids: impl IntoIterator<Item = &'a String>) -> Result<(), &'a str> {
-        for id in ids {
-            let Some(fate) = self.0.get(id) else { return Err(id) };
-            let mut fate = fate.subscribe();
-            let known = tokio::select! {
-                known = fate.wait_for(Option::is_some) => known.is_ok_and(|gone| *gone == Some(true)),
-                // What was settled before stands; nothing more is waited for.
-                () = cx.cancellation().cancelled() => *self.0.get(id).map(watch::Sender::borrow).as_deref().unwrap_or(&None) == Some(true),
-            };
-            if !known {
-                return Err(id);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether an outcome says that the thing is gone.
-pub fn is_gone<D>(outcome: &Outcome<D>) -> bool {
-    matches!(outcome, Outcome::Done(..) | Outcome::Unchanged(_))
-}
 
 /// The EBS snapshots behind an image.
 pub fn behind(image: &Image) -> impl Iterator<Item = &str> {
@@ -266,18 +226,18 @@ async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
 /// Why an image is not to be deregistered, unless the person means it: skipped for a reason, or failed where the reasons could not be looked up.
 pub fn image_precheck(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<Outcome> {
     if let Some(why) = kept_by_backup(image.tags(), image.description()) {
-        return Some(Outcome::Skipped(why));
+        return Some(Outcome::skipped(why));
     }
     if let Some(state) = image.deregistration_protection().filter(|p| p.starts_with("enabled") || p.starts_with("disabled after")) {
-        return Some(Outcome::Skipped(format!("it is protected against being deregistered ({state})")));
+        return Some(Outcome::skipped(format!("it is protected against being deregistered ({state})")));
     }
     if !referenced && !uses.named_by.is_empty() {
         let names = uses.named_by.join(", ");
-        return Some(Outcome::Skipped(format!("it is named by {names}: change them first, or give `referenced`")));
+        return Some(Outcome::skipped(format!("it is named by {names}: change them first, or give `referenced`")));
     }
     if !shared && !uses.shared_with.is_empty() {
         let with = uses.shared_with.join(", ");
-        return Some(Outcome::Skipped(format!("it is shared with {with}: give `shared` if that is meant")));
+        return Some(Outcome::skipped(format!("it is shared with {with}: give `shared` if that is meant")));
     }
     // What is not known is not taken for nothing.
     let unknown = uses.unknown_names.as_ref().filter(|_| !referenced).or(uses.unknown_shares.as_ref().filter(|_| !shared));

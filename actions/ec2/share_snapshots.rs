@@ -1,13 +1,13 @@
 use std::collections::HashMap;
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, When,
-    async_trait,
+    AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome,
+    Result, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::kms::{self, DESCRIBE_KEY};
@@ -27,34 +27,6 @@ pub struct ShareSnapshots {
     /// Take the permission away, rather than give it.
     #[serde(default)]
     unshare: bool,
-}
-
-/// An account's twelve digits.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-struct AccountId(String);
-
-impl TryFrom<String> for AccountId {
-    type Error = String;
-
-    fn try_from(id: String) -> Result<Self, String> {
-        let fits = id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit());
-        if fits { Ok(AccountId(id)) } else { Err(format!("`{id}` is not an account: give its twelve digits")) }
-    }
-}
-
-impl JsonSchema for AccountId {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "AccountId".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]{12}$" })
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
 }
 
 const SNAPSHOTS: &[&str] = &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"];
@@ -105,7 +77,7 @@ impl Action for ShareSnapshots {
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
-        let share = Share { ec2, account: self.target_account.0, add: !self.unshare };
+        let share = Share { ec2, account: self.target_account.to_string(), add: !self.unshare };
         let items = lookup::cancellable(cx, share.look(cx, &lookup)).await?;
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }

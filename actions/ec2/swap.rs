@@ -4,10 +4,10 @@
 //! copies lack. Volumes are swapped one after another: at no time is more than one device empty. The original volumes are never deleted.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aaws::{Backoff, OnCancel};
-use aaws::{Context, Error, ErrorContext, Failure, OrPlan, Outcome, Result, Status, Steps, Undo, When, async_trait};
+use aaws::{Context, Error, ErrorContext, Failure, OrPlan, Outcome, Result, Status, Step, Steps, Undo, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
@@ -16,7 +16,7 @@ use aws_sdk_ec2::types::{
     ProductCodeValues, ResourceType, Snapshot, Volume, VolumeAttachmentState, VolumeState, VolumeType,
 };
 use futures::{TryStreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::addresses;
 use super::lookup::{self, Resource};
@@ -113,7 +113,7 @@ pub async fn replace(cx: &Context, ec2: Client, key: &str, job: Job) -> Result<O
         Some(_) => key.to_owned(),
         None => lookup::cancellable(cx, kms::check(cx, cx.region(), key)).await?,
     };
-    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key, stuck: AtomicBool::new(false) }).await?.results();
+    let settled = cx.change_in_steps(stream::iter([Ok(job)]), Swap { ec2, key }).await?.results();
     let settled: Vec<_> = settled.try_collect().await?;
     if cx.dry_run() {
         return Ok(OrPlan::Planned(settled.into_iter().map(|s| s.record).collect()));
@@ -150,7 +150,7 @@ struct Original {
 }
 
 /// Where a volume is attached, and whether it is deleted with the instance.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Attachment {
     instance: String,
     device: String,
@@ -339,18 +339,19 @@ async fn is_stop_protected(ec2: &Client, instance: &str) -> Result<bool> {
     Ok(answer.disable_api_stop().and_then(|d| d.value()).unwrap_or_default())
 }
 
+/// Said of a run in which an original could not be attached again: then no further device is emptied for one.
+const STUCK: &str = "an original could not be attached again";
+
 /// How the volumes of a job are replaced.
 struct Swap {
     ec2: Client,
     /// ARN of the key that the copies are encrypted with.
     key: String,
-    /// Set when an original could not be attached again: then no further device is emptied for one.
-    stuck: AtomicBool,
 }
 
 /// A step of a swap, and what is needed to undo it.
-#[derive(Debug, Serialize)]
-enum SwapStep {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum SwapStep {
     /// The instance was stopped. It is not started again while one of these devices is empty.
     Stop { instance: String, devices: Vec<String> },
     /// A snapshot was, or may have been, made; without its id it is found by its mark.
@@ -423,7 +424,7 @@ impl Steps for Swap {
         job.warnings.iter().for_each(|w| tracing::warn!("`{}`: {w}", job.id));
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
             let devices = job.originals.iter().filter_map(|o| o.attachment.as_ref()).map(|a| a.device.clone()).collect();
-            begin(job, undo, SwapStep::Stop { instance: host.id.clone(), devices });
+            begin(job, undo, SwapStep::Stop { instance: host.id.clone(), devices }).await?;
             self.stop(cx, &host.id, OnCancel::Stop).await?;
         }
         let mut taken = Vec::with_capacity(job.originals.len());
@@ -446,12 +447,12 @@ impl Steps for Swap {
         for (original, made) in job.originals.iter().zip(&copied) {
             if let Some(a) = &original.attachment {
                 self.is_as_it_was(job).await?;
-                begin(job, undo, SwapStep::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() });
+                begin(job, undo, SwapStep::Replace { original: made.original.clone(), copy: made.copy.clone(), at: a.clone() }).await?;
                 self.replace(cx, made, a).await?;
             }
         }
         if let Some(host) = job.host.as_ref().filter(|h| h.ran) {
-            begin(job, undo, SwapStep::Start { instance: host.id.clone() });
+            begin(job, undo, SwapStep::Start { instance: host.id.clone() }).await?;
             self.run_with_copies(cx, &host.id).await?;
         }
         // From here on nothing is undone: the copies are in use.
@@ -466,7 +467,16 @@ impl Steps for Swap {
         }
         Ok(Outcome::Done(copied, Some(told.join("; "))))
     }
+}
 
+#[async_trait]
+impl Step for SwapStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        Swap { ec2: aaws::client!(cx, aws_sdk_ec2), key: String::new() }.undo(cx, self).await
+    }
+}
+
+impl Swap {
     async fn undo(&self, cx: &Context, step: &SwapStep) -> Result<()> {
         match step {
             SwapStep::Stop { instance, devices } => self.start_again(cx, instance, devices).await,
@@ -499,9 +509,9 @@ impl Steps for Swap {
 }
 
 /// Notes a step, and says it before it is taken: the log of a run that is killed tells how far it came.
-fn begin(job: &Job, undo: &mut Undo<SwapStep>, step: SwapStep) {
+async fn begin(job: &Job, undo: &mut Undo<SwapStep>, step: SwapStep) -> Result<()> {
     tracing::info!("`{}`: {step}", job.id);
-    undo.push(step);
+    undo.note(step).await
 }
 
 impl Swap {
@@ -575,11 +585,11 @@ impl Swap {
     async fn snapshot(&self, cx: &Context, volume: &str, undo: &mut Undo<SwapStep>) -> Result<Taken> {
         let mark = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
         let step = |snapshot| SwapStep::Snapshot { volume: volume.to_owned(), mark: mark.clone(), snapshot };
-        undo.push(step(None));
+        undo.note(step(None)).await?;
         let description = format!("{volume} while aaws makes an encrypted copy of it");
         let id = snapshots::begin(cx, &self.ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
         undo.forget_last();
-        undo.push(step(Some(id.clone())));
+        undo.note(step(Some(id.clone()))).await?;
         Ok(Taken { id, volume: volume.to_owned(), mark })
     }
 
@@ -638,11 +648,11 @@ impl Swap {
             .encrypted(true)
             .kms_key_id(&self.key)
             .set_tag_specifications(tags::for_new(ResourceType::Volume, tags::own(original.tags())));
-        undo.push(step(None));
+        undo.note(step(None)).await?;
         let made = request.send().await.context(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;
         let id = made.volume_id.ok_or_else(|| Error::Failed(format!("EC2 made a copy of `{}` without naming it", original.id())))?;
         undo.forget_last();
-        undo.push(step(Some(id.clone())));
+        undo.note(step(Some(id.clone()))).await?;
         Ok(id)
     }
 
@@ -664,7 +674,7 @@ impl Swap {
     }
 
     async fn attach(&self, volume: &str, at: &Attachment) -> Result<()> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         let mut tries = 0;
         loop {
             let request = self.ec2.attach_volume().volume_id(volume).instance_id(&at.instance).device(&at.device);
@@ -702,7 +712,7 @@ impl Swap {
 
     /// The original where it was, whatever was done so far: looked at anew, because the answer of the last call may have been lost.
     async fn put_back(&self, cx: &Context, original: &str, copy: &str, at: &Attachment) -> Result<()> {
-        if self.stuck.load(Ordering::Relaxed) {
+        if cx.is_marked(STUCK) {
             return Err(Error::Failed("its copy stays, because another original could not be attached again".into()));
         }
         // It may run with the copies, when it could not be stopped: what it writes to them is nowhere else.
@@ -737,7 +747,7 @@ impl Swap {
             None => {
                 wait::volume_available(cx, &self.ec2, original, OnCancel::KeepGoing).await?;
                 if let Err(e) = self.attach(original, at).await {
-                    self.stuck.store(true, Ordering::Relaxed);
+                    cx.mark(STUCK);
                     // The copy holds the same: better that than an empty device.
                     let copied = self.attach(copy, at).await;
                     tracing::warn!(
@@ -756,7 +766,7 @@ impl Swap {
 
     /// Starts the instance, but not without its volumes.
     async fn start_again(&self, cx: &Context, instance: &str, devices: &[String]) -> Result<()> {
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::poll();
         let mut looked = 1;
         let seen = loop {
             let seen = lookup::one::<Instance>(&self.ec2, instance).await?;

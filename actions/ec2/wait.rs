@@ -29,7 +29,7 @@ pub async fn poll_until_visible<T, P>(look: impl Fn() -> P, is_there: impl Fn(&T
 where
     P: Future<Output = Result<T>>,
 {
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::poll();
     for _ in 1..LOOKS {
         let seen = look().await?;
         if is_there(&seen) {
@@ -190,7 +190,7 @@ where
 {
     let mut awaited = Awaited::new();
     let mut unseen: HashMap<String, u32> = HashMap::new();
-    let mut backoff = Backoff::new();
+    let mut backoff = Backoff::poll();
     loop {
         let pending: Vec<String> = ids.iter().filter(|id| !awaited.contains_key(*id)).cloned().collect();
         if pending.is_empty() {

@@ -1,6 +1,5 @@
 //! Reading the account: its users one page after another, what each of them signs in with, and what IAM tells of everything at once.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use aaws::{Call, Context, Error, ErrorContext, Grant, Out, Result, async_trait};
@@ -10,7 +9,7 @@ use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthori
 use aws_sdk_iam::primitives::DateTime;
 use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
+use jiff::Timestamp;
 
 use super::report::{CredentialReport, Row, Source};
 
@@ -44,8 +43,6 @@ pub const GET_ACCOUNT_AUTHORIZATION_DETAILS: Call =
 pub struct Iam {
     cx: Context,
     client: Client,
-    /// One for each request that may be under way.
-    permits: Arc<Semaphore>,
 }
 
 /// What was found on a user, and what could not be read: the one does not hide the other.
@@ -73,7 +70,7 @@ pub trait Inspect: Send + Sync + 'static {
     type Found: Send + 'static;
 
     /// Whether the credential report leaves open that there is something to report. What the report does not know is open.
-    fn worth(&self, row: &Row) -> bool;
+    fn worth(&self, now: Timestamp, row: &Row) -> bool;
 
     /// Looks at one user. `row` is what the credential report says of that user, when there is one.
     async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<Self::Found>) -> Result<()>;
@@ -85,12 +82,13 @@ pub trait Inspect: Send + Sync + 'static {
 /// who is not in the report is looked at.
 pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<CredentialReport>, out: &mut Out<I::Found>) -> Result<()> {
     let inspector = Arc::new(inspector);
+    let now = iam.now();
     let look = |user: User| {
         let (iam, inspector) = (iam.clone(), Arc::clone(&inspector));
         let row = report.as_ref().and_then(|r| r.of(&user)).cloned();
         async move {
             let mut findings = Findings { items: Vec::new(), unread: Vec::new() };
-            if row.as_ref().is_none_or(|row| inspector.worth(row))
+            if row.as_ref().is_none_or(|row| inspector.worth(now, row))
                 && let Err(error) = inspector.inspect(&iam, &user, row.as_ref(), &mut findings).await
             {
                 findings.unread(user.user_name, error);
@@ -112,13 +110,22 @@ pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<C
 
 /// The output goes on without what could not be read, unless all else would fail the same way.
 pub fn unreadable(cx: &Context, item: impl Into<String>, error: Error) -> Result<()> {
-    if error.is_fatal() { Err(error) } else { cx.record_failure(item, &error) }
+    if error.is_fatal() {
+        return Err(error);
+    }
+    cx.record_failure(item, &error);
+    Ok(())
 }
 
 impl Iam {
     /// Of the context's target.
     pub fn new(cx: &Context) -> Self {
-        Iam { cx: cx.clone(), client: aaws::client!(cx, aws_sdk_iam), permits: Arc::new(Semaphore::new(cx.concurrency().max(1))) }
+        Iam { cx: cx.clone(), client: aaws::client!(cx, aws_sdk_iam) }
+    }
+
+    /// The run's clock.
+    pub fn now(&self) -> Timestamp {
+        self.cx.now()
     }
 
     /// The credential report, when the action is to begin with it.
@@ -165,7 +172,7 @@ impl Iam {
 
     /// Since when a user has a console password; none who has none, or who is gone.
     pub async fn login_profile(&self, user: &str) -> Result<Option<LoginProfile>> {
-        let answer = self.ask(self.client.get_login_profile().user_name(user).send()).await;
+        let answer = self.client.get_login_profile().user_name(user).send().await;
         if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
             return Ok(None);
         }
@@ -176,7 +183,7 @@ impl Iam {
     pub async fn has_mfa(&self, user: &str) -> Result<Option<bool>> {
         let mut marker = Marker::first();
         while let Some(this) = marker {
-            let answer = self.ask(self.client.list_mfa_devices().user_name(user).set_marker(this.text()).send()).await;
+            let answer = self.client.list_mfa_devices().user_name(user).set_marker(this.text()).send().await;
             if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
                 return Ok(None);
             }
@@ -194,7 +201,7 @@ impl Iam {
         let mut keys = Vec::new();
         let mut marker = Marker::first();
         while let Some(this) = marker {
-            let answer = self.ask(self.client.list_access_keys().user_name(user).set_marker(this.text()).send()).await;
+            let answer = self.client.list_access_keys().user_name(user).set_marker(this.text()).send().await;
             if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
                 return Ok(Vec::new());
             }
@@ -208,20 +215,13 @@ impl Iam {
     /// When and where a key was used last, without a date when it never was; none of a key that is gone.
     pub async fn last_used(&self, key: &AccessKeyMetadata) -> Result<Option<AccessKeyLastUsed>> {
         let id = key.access_key_id().unwrap_or_default();
-        let answer = self.ask(self.client.get_access_key_last_used().access_key_id(id).send()).await;
+        let answer = self.client.get_access_key_last_used().access_key_id(id).send().await;
         if answer.as_ref().is_err_and(|e| e.as_service_error().and_then(|e| e.code()) == Some("NoSuchEntity")) {
             return Ok(None);
         }
         let answer = answer.context(|| format!("read the last use of the access key `{id}`"))?;
         let silent = || Error::Failed(format!("IAM says nothing of the last use of the access key `{id}`"));
         answer.access_key_last_used.ok_or_else(silent).map(Some)
-    }
-
-    /// However many users are looked at, no more requests than `--concurrency` are under way.
-    async fn ask<T>(&self, request: impl Future<Output = T>) -> T {
-        // The semaphore is never closed, so there always is a permit.
-        let _permit = self.permits.acquire().await;
-        request.await
     }
 }
 

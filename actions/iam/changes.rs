@@ -87,7 +87,7 @@ pub(super) async fn patiently<T, F: Future<Output = Result<T>> + Send>(attempt: 
     let mut wait = FIRST_WAIT;
     for _ in 1..TRIES {
         match attempt().await {
-            Err(e) if is_unsettled(&e) => tokio::time::sleep(wait).await,
+            Err(e) if is_unsettled(&e) => aaws::clock::sleep(wait).await,
             other => return other,
         }
         wait *= 2;

@@ -1,5 +1,6 @@
 use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::User;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -86,23 +87,23 @@ aaws::register!(DiscoverInactiveConsoleUsers);
 impl Inspect for DiscoverInactiveConsoleUsers {
     type Found = InactiveConsoleUser;
 
-    fn worth(&self, row: &Row) -> bool {
+    fn worth(&self, _: Timestamp, row: &Row) -> bool {
         row.password_enabled != Some(false)
     }
 
     async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<InactiveConsoleUser>) -> Result<()> {
         let used = user.password_last_used();
-        if used.is_some_and(|used| !self.threshold_days.passed(used)) {
+        if used.is_some_and(|used| !self.threshold_days.passed(iam.now(), used)) {
             return Ok(());
         }
         let Some(profile) = iam.login_profile(user.user_name()).await? else { return Ok(()) };
         let created = profile.create_date();
         let last = later(used, Some(created)).unwrap_or(*created);
-        if self.threshold_days.passed(&last) {
+        if self.threshold_days.passed(iam.now(), &last) {
             findings.push(InactiveConsoleUser {
                 user_name: user.user_name().to_owned(),
                 status: if used.is_some_and(|used| used.as_nanos() >= created.as_nanos()) { Use::Inactive } else { Use::NeverUsed },
-                age_days: age_days(&last),
+                age_days: age_days(iam.now(), &last),
                 password_last_used: used.and_then(text),
                 password_created: text(created),
             });

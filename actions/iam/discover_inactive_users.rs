@@ -2,6 +2,7 @@ use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Result, async
 use aws_sdk_iam::primitives::DateTime;
 use aws_sdk_iam::types::User;
 use futures::future::join_all;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +107,8 @@ struct Credential {
 impl Inspect for DiscoverInactiveUsers {
     type Found = InactiveUser;
 
-    fn worth(&self, row: &Row) -> bool {
-        let fresh = |used: Option<DateTime>| used.is_some_and(|used| !self.threshold_days.passed(&used));
+    fn worth(&self, now: Timestamp, row: &Row) -> bool {
+        let fresh = |used: Option<DateTime>| used.is_some_and(|used| !self.threshold_days.passed(now, &used));
         let has_none = row.password_enabled == Some(false) && !row.may_have_keys();
         let active = row.password_enabled == Some(true) && fresh(row.password_last_used)
             || row.keys.iter().any(|key| key.active == Some(true) && fresh(key.last_used));
@@ -133,7 +134,7 @@ impl Inspect for DiscoverInactiveUsers {
 
         // One that is in use settles it, whatever could not be read of the others.
         let last = |c: &Credential| later(c.used.as_ref(), Some(&c.created));
-        if credentials.iter().flatten().filter_map(last).any(|last| !self.threshold_days.passed(&last)) {
+        if credentials.iter().flatten().filter_map(last).any(|last| !self.threshold_days.passed(iam.now(), &last)) {
             return Ok(());
         }
         let credentials: Vec<Credential> = credentials.into_iter().collect::<Result<_>>()?;
@@ -142,7 +143,7 @@ impl Inspect for DiscoverInactiveUsers {
         let (status, since) = match (used, created) {
             (Some(used), _) => (Activity::Inactive, used),
             (None, Some(created)) => (Activity::NeverUsed, created),
-            (None, None) if self.no_credentials && self.threshold_days.passed(user.create_date()) => {
+            (None, None) if self.no_credentials && self.threshold_days.passed(iam.now(), user.create_date()) => {
                 (Activity::NoCredentials, *user.create_date())
             }
             (None, None) => return Ok(()),
@@ -150,7 +151,7 @@ impl Inspect for DiscoverInactiveUsers {
         findings.push(InactiveUser {
             user_name: name.to_owned(),
             status,
-            age_days: age_days(&since),
+            age_days: age_days(iam.now(), &since),
             last_used: used.as_ref().and_then(text),
         });
         Ok(())

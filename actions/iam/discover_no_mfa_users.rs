@@ -1,5 +1,6 @@
 use aaws::{Action, Call, Context, Effect, Example, Listing, Meta, Result, When, async_trait};
 use aws_sdk_iam::types::User;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +70,9 @@ impl Action for DiscoverNoMfaUsers {
     async fn run(self, cx: &Context) -> Result<Listing<NoMfaUser>> {
         let iam = Iam::new(cx);
         let report = iam.report(self.source).await?;
-        Ok(Listing::produce(cx, |_, mut out| async move {
+        Ok(Listing::produce(cx, |cx, mut out| async move {
             if let Some(root) = report.as_ref().and_then(|r| r.root())
-                && self.worth(root)
+                && self.worth(cx.now(), root)
             {
                 let password_last_used = root.password_last_used.as_ref().and_then(text);
                 out.send(NoMfaUser { user_name: ROOT.to_owned(), password_last_used }).await?;
@@ -87,7 +88,7 @@ aaws::register!(DiscoverNoMfaUsers);
 impl Inspect for DiscoverNoMfaUsers {
     type Found = NoMfaUser;
 
-    fn worth(&self, row: &Row) -> bool {
+    fn worth(&self, _: Timestamp, row: &Row) -> bool {
         row.mfa_active != Some(true) && (self.all_users || row.password_enabled != Some(false))
     }
 

@@ -1,5 +1,6 @@
 use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType, User};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,7 @@ aaws::register!(DiscoverOldAccessKeys);
 impl Inspect for DiscoverOldAccessKeys {
     type Found = OldAccessKey;
 
-    fn worth(&self, row: &Row) -> bool {
+    fn worth(&self, _: Timestamp, row: &Row) -> bool {
         // The report knows active keys only, and no dates of their creation.
         self.inactive || row.may_have_keys()
     }
@@ -84,7 +85,7 @@ impl Inspect for DiscoverOldAccessKeys {
     async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<OldAccessKey>) -> Result<()> {
         let keys = iam.access_keys(user.user_name()).await?;
         for key in keys.iter().filter(|key| self.inactive || is_active(key)) {
-            match self.judge(user, key) {
+            match self.judge(iam.now(), user, key) {
                 Ok(found) => found.into_iter().for_each(|found| findings.push(found)),
                 Err(error) => findings.unread(key.access_key_id().unwrap_or_default(), error),
             }
@@ -94,13 +95,13 @@ impl Inspect for DiscoverOldAccessKeys {
 }
 
 impl DiscoverOldAccessKeys {
-    fn judge(&self, user: &User, key: &AccessKeyMetadata) -> Result<Option<OldAccessKey>> {
+    fn judge(&self, now: Timestamp, user: &User, key: &AccessKeyMetadata) -> Result<Option<OldAccessKey>> {
         let created = created(key)?;
-        Ok(self.threshold_days.passed(&created).then(|| OldAccessKey {
+        Ok(self.threshold_days.passed(now, &created).then(|| OldAccessKey {
             user_name: user.user_name().to_owned(),
             access_key_id: key.access_key_id().unwrap_or_default().to_owned(),
             key_status: key.status().map_or("", StatusType::as_str).to_owned(),
-            age_days: age_days(&created),
+            age_days: age_days(now, &created),
             create_date: text(&created),
         }))
     }

@@ -1,5 +1,6 @@
 use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::User;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -74,8 +75,8 @@ aaws::register!(DiscoverOldPasswordUsers);
 impl Inspect for DiscoverOldPasswordUsers {
     type Found = OldPasswordUser;
 
-    fn worth(&self, row: &Row) -> bool {
-        let young = row.password_last_changed.is_some_and(|changed| !self.threshold_days.passed(&changed));
+    fn worth(&self, now: Timestamp, row: &Row) -> bool {
+        let young = row.password_last_changed.is_some_and(|changed| !self.threshold_days.passed(now, &changed));
         row.password_enabled != Some(false) && !young
     }
 
@@ -85,10 +86,10 @@ impl Inspect for DiscoverOldPasswordUsers {
         let changed = row.and_then(|row| row.password_last_changed);
         // A password created after the report was made is younger than what the report says.
         let since = later(changed.as_ref(), Some(created)).unwrap_or(*created);
-        if self.threshold_days.passed(&since) {
+        if self.threshold_days.passed(iam.now(), &since) {
             findings.push(OldPasswordUser {
                 user_name: user.user_name().to_owned(),
-                age_days: age_days(&since),
+                age_days: age_days(iam.now(), &since),
                 password_created: text(created),
                 password_last_changed: changed.as_ref().and_then(text),
             });

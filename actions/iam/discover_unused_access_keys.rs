@@ -1,6 +1,7 @@
 use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType, User};
 use futures::future::join_all;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -95,8 +96,8 @@ aaws::register!(DiscoverUnusedAccessKeys);
 impl Inspect for DiscoverUnusedAccessKeys {
     type Found = UnusedAccessKey;
 
-    fn worth(&self, row: &Row) -> bool {
-        let stale = |used: Option<_>| used.as_ref().is_none_or(|used| self.threshold_days.passed(used));
+    fn worth(&self, now: Timestamp, row: &Row) -> bool {
+        let stale = |used: Option<_>| used.as_ref().is_none_or(|used| self.threshold_days.passed(now, used));
         self.inactive || row.keys.iter().any(|key| key.active != Some(false) && stale(key.last_used))
     }
 
@@ -121,12 +122,12 @@ impl DiscoverUnusedAccessKeys {
         let used = last_use.last_used_date();
         let created = created(key)?;
         let since = later(used, Some(&created)).unwrap_or(created);
-        Ok(self.threshold_days.passed(&since).then(|| UnusedAccessKey {
+        Ok(self.threshold_days.passed(iam.now(), &since).then(|| UnusedAccessKey {
             user_name: user.user_name().to_owned(),
             access_key_id: key.access_key_id().unwrap_or_default().to_owned(),
             status: if used.is_some() { Use::Unused } else { Use::NeverUsed },
             key_status: key.status().map_or("", StatusType::as_str).to_owned(),
-            age_days: age_days(&since),
+            age_days: age_days(iam.now(), &since),
             last_used: used.and_then(text),
             // For a key that was never used IAM says `N/A`.
             service_name: used.map(|_| last_use.service_name().to_owned()),

@@ -1,6 +1,7 @@
 use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_iam::types::{EntityType, RoleDetail};
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +111,7 @@ impl DiscoverUnusedRoles {
         let mut pages = Iam::new(cx).details(vec![EntityType::Role]);
         while let Some(page) = pages.try_next().await? {
             for role in page.role_detail_list() {
-                match self.judge(role) {
+                match self.judge(cx.now(), role) {
                     Ok(Some(found)) => out.send(found).await?,
                     Ok(None) => {}
                     Err(error) => unreadable(cx, role.role_name().unwrap_or_default(), error)?,
@@ -120,7 +121,7 @@ impl DiscoverUnusedRoles {
         Ok(())
     }
 
-    fn judge(&self, role: &RoleDetail) -> Result<Option<UnusedRole>> {
+    fn judge(&self, now: Timestamp, role: &RoleDetail) -> Result<Option<UnusedRole>> {
         let name = role.role_name().unwrap_or_default();
         if role.path().is_some_and(|path| path.starts_with(SERVICE_LINKED)) {
             return Ok(None);
@@ -128,7 +129,7 @@ impl DiscoverUnusedRoles {
         let used = role.role_last_used().and_then(|last| last.last_used_date());
         let none = || Error::Failed(format!("IAM gives no creation date for the role `{name}`, which was never used"));
         let since = used.or(role.create_date()).ok_or_else(none)?;
-        if !self.threshold_days.passed(since) {
+        if !self.threshold_days.passed(now, since) {
             return Ok(None);
         }
         if !self.details {
@@ -137,7 +138,7 @@ impl DiscoverUnusedRoles {
         Ok(Some(UnusedRole::Details(Details {
             role_name: name.to_owned(),
             status: if used.is_some() { Use::Unused } else { Use::NeverUsed },
-            age_days: age_days(since),
+            age_days: age_days(now, since),
             last_used: used.and_then(text),
             region: role.role_last_used().filter(|_| used.is_some()).and_then(|last| last.region()).map(str::to_owned),
             create_date: role.create_date().and_then(text),

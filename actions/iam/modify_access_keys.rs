@@ -111,7 +111,7 @@ impl Action for ModifyAccessKeys {
         }
         let iam = aaws::client!(cx, aws_sdk_iam);
         let own = match status {
-            StatusType::Inactive => Some(cx.session().credentials().await?.access_key_id().to_owned()),
+            StatusType::Inactive => Some(cx.credentials().await?.access_key_id().to_owned()),
             _ => None,
         };
         let spared = own.clone().filter(|_| !self.include_own_key);
@@ -255,7 +255,7 @@ impl Change for SetStatus {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             if key.turn.come().await && cx.cancellation().is_cancelled() {
-                outcomes.push(Outcome::Skipped("not started: the run was stopped".into()));
+                outcomes.push(Outcome::skipped("not started: the run was stopped"));
                 continue;
             }
             let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());

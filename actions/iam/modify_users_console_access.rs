@@ -3,7 +3,7 @@ use std::fmt;
 use aaws::InputError;
 use aaws::{
     Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret,
-    Steps, Undo, When, async_trait,
+    Step, Steps, Undo, When, async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::config::retry::RetryConfig;
@@ -79,7 +79,7 @@ const fn policy_only(action: &'static str) -> Grant {
 impl Action for ModifyUsersConsoleAccess {
     const META: Meta = Meta {
         path: "iam/modify_users_console_access",
-        effect: Effect::Modify,
+        effect: Effect::Disrupt,
         calls: &[
             Call::read("iam:ListAttachedUserPolicies", &[Grant::new("iam:ListAttachedUserPolicies", USERS)]),
             Call::read("iam:GetLoginProfile", &[Grant::new("iam:GetLoginProfile", USERS)]),
@@ -139,7 +139,7 @@ impl Action for ModifyUsersConsoleAccess {
     }
 }
 
-aaws::register!(ModifyUsersConsoleAccess);
+aaws::register!(ModifyUsersConsoleAccess, undo = ConsoleStep);
 
 /// A password for every user, asked for where it is missing, before anything is sent.
 async fn with_passwords(cx: &Context, users: Vec<ConsoleUser>) -> Result<Vec<(String, Option<Secret>)>> {
@@ -207,7 +207,7 @@ struct ConsoleAccess {
 }
 
 /// What is undone when a later step fails.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 enum ConsoleStep {
     Create { user: String },
     Attach { user: String },
@@ -265,7 +265,7 @@ impl Steps for ConsoleAccess {
 
     async fn run(&self, _: &Context, user: &User, undo: &mut Undo<ConsoleStep>) -> Result<Outcome> {
         let (&Ok(now), name) = (&user.now, &user.name) else {
-            return Ok(Outcome::Skipped("it could not be looked at".into()));
+            return Ok(Outcome::skipped("it could not be looked at"));
         };
         match (&user.password, self.enable) {
             (Some(password), true) => {
@@ -273,15 +273,27 @@ impl Steps for ConsoleAccess {
                     if now.password { self.replace(name, password, now, undo).await } else { self.create(name, password, now, undo).await };
                 done_with(done.map_err(|e| veiled(e, password)))
             }
-            (None, true) => Ok(Outcome::Skipped("there is no password for the user".into())),
+            (None, true) => Ok(Outcome::skipped("there is no password for the user")),
             (_, false) => self.remove(name, now).await,
         }
     }
 
-    async fn undo(&self, _: &Context, step: &ConsoleStep) -> Result<()> {
-        let undone = match step {
-            ConsoleStep::Create { user } => patiently(|| self.delete(user)).await,
-            ConsoleStep::Attach { user } => patiently(|| self.detach(user)).await,
+    fn disrupts(&self) -> bool {
+        // A password that is deleted or replaced is gone.
+        !self.enable || self.replace_password
+    }
+}
+
+#[async_trait]
+impl Step for ConsoleStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        let undone = match self {
+            ConsoleStep::Create { user } => patiently(|| delete(&iam, user)).await,
+            ConsoleStep::Attach { user } => {
+                let policy = aws_policy(cx, MAY_CHANGE);
+                patiently(|| detach(&iam, &policy, user)).await
+            }
         };
         match undone {
             // The step was noted before it was sent, and never happened.
@@ -300,7 +312,7 @@ fn done_with(result: Result<String>) -> Result<Outcome> {
 
 impl ConsoleAccess {
     async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<ConsoleStep>) -> Result<String> {
-        undo.push(ConsoleStep::Create { user: name.to_owned() });
+        undo.note(ConsoleStep::Create { user: name.to_owned() }).await?;
         let request = self.iam.create_login_profile().user_name(name).password(password.expose());
         // Sent once: the SDK would meet its own first try as EntityAlreadyExists when only the answer was lost, and that would pass for a password of
         // somebody else's.
@@ -331,7 +343,7 @@ impl ConsoleAccess {
         if now.policy {
             return Ok(());
         }
-        undo.push(ConsoleStep::Attach { user: name.to_owned() });
+        undo.note(ConsoleStep::Attach { user: name.to_owned() }).await?;
         let answer = self.iam.attach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
         let answer = answer.context(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
         if answer.as_ref().is_err_and(|e| !e.is_ambiguous()) {
@@ -343,7 +355,7 @@ impl ConsoleAccess {
     async fn remove(&self, name: &str, now: Now) -> Result<Outcome> {
         let mut told = Vec::new();
         if now.password {
-            match of_item(self.delete(name).await)? {
+            match of_item(delete(&self.iam, name).await)? {
                 Ok(()) => told.push("console password deleted"),
                 // It went since it was looked for; or the answer to a first try was lost.
                 Err(failure) if failure.code == "NoSuchEntity" => told.push("console password gone"),
@@ -351,7 +363,7 @@ impl ConsoleAccess {
             }
         }
         if now.policy {
-            match of_item(self.detach(name).await)? {
+            match of_item(detach(&self.iam, &self.policy, name).await)? {
                 Ok(()) => told.push("IAMUserChangePassword detached"),
                 Err(failure) if failure.code == "NoSuchEntity" => {}
                 Err(failure) => {
@@ -363,14 +375,14 @@ impl ConsoleAccess {
         }
         Ok(Outcome::Done((), Some(told.join("; "))))
     }
+}
 
-    async fn delete(&self, name: &str) -> Result<()> {
-        let answer = self.iam.delete_login_profile().user_name(name).send().await;
-        answer.context(|| format!("delete the console password of the user `{name}`")).map(drop)
-    }
+async fn delete(iam: &Client, name: &str) -> Result<()> {
+    let answer = iam.delete_login_profile().user_name(name).send().await;
+    answer.context(|| format!("delete the console password of the user `{name}`")).map(drop)
+}
 
-    async fn detach(&self, name: &str) -> Result<()> {
-        let answer = self.iam.detach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
-        answer.context(|| format!("detach {MAY_CHANGE} from the user `{name}`")).map(drop)
-    }
+async fn detach(iam: &Client, policy: &str, name: &str) -> Result<()> {
+    let answer = iam.detach_user_policy().user_name(name).policy_arn(policy).send().await;
+    answer.context(|| format!("detach {MAY_CHANGE} from the user `{name}`")).map(drop)
 }

@@ -206,7 +206,7 @@ impl Action for QuarantineUser {
         }
         let iam = aaws::client!(cx, aws_sdk_iam);
         let arn = not_self(cx, &iam, name).await?;
-        let until = aaws::now();
+        let until = cx.now();
         let until = until.checked_add(MARGIN).unwrap_or(until).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let lockout = Lockout { user: name.to_owned(), until: until.clone(), iam };
         let ways = if self.deny_all { Vec::new() } else { QUARANTINE.map(|name| aws_policy(cx, name)).into() };

@@ -94,7 +94,7 @@ impl CredentialReport {
             if !asked {
                 asked = generate(client).await?;
             }
-            if asked && let Some(report) = fetch(client, &mut asked).await? {
+            if asked && let Some(report) = fetch(cx, client, &mut asked).await? {
                 return Ok(report);
             }
             tracing::info!("waiting for the credential report");
@@ -158,7 +158,7 @@ async fn generate(client: &Client) -> Result<bool> {
 }
 
 /// The report; none when it is not ready, and `asked` says whether it is under way.
-async fn fetch(client: &Client, asked: &mut bool) -> Result<Option<CredentialReport>> {
+async fn fetch(cx: &Context, client: &Client, asked: &mut bool) -> Result<Option<CredentialReport>> {
     let answer = match client.get_credential_report().send().await {
         Err(SdkError::ServiceError(e)) if e.err().is_credential_report_not_ready_exception() => return Ok(None),
         Err(SdkError::ServiceError(e))
@@ -170,7 +170,7 @@ async fn fetch(client: &Client, asked: &mut bool) -> Result<Option<CredentialRep
         answer => answer.context(|| "fetch the credential report")?,
     };
     if let Some(generated) = answer.generated_time() {
-        let minutes = (aaws::now().as_second() - generated.secs()).max(0) / 60;
+        let minutes = (cx.now().as_second() - generated.secs()).max(0) / 60;
         let age = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
         tracing::info!("the credential report was made at {}, {age} ago", threshold::text(generated).unwrap_or_default());
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
+use jiff::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,8 @@ pub struct ThresholdDays(u32);
 
 impl ThresholdDays {
     /// Whether an instant lies more whole days back than this.
-    pub fn passed(self, since: &DateTime) -> bool {
-        age_days(since) > i64::from(self.0)
+    pub fn passed(self, now: Timestamp, since: &DateTime) -> bool {
+        age_days(now, since) > i64::from(self.0)
     }
 }
 
@@ -54,8 +55,8 @@ impl JsonSchema for ThresholdDays {
 }
 
 /// The whole days from an instant to the beginning of the run; 0 for one that a clock ahead of ours puts in the future.
-pub fn age_days(since: &DateTime) -> i64 {
-    age_days_at(aaws::now().as_nanosecond(), since)
+pub fn age_days(now: Timestamp, since: &DateTime) -> i64 {
+    age_days_at(now.as_nanosecond(), since)
 }
 
 fn age_days_at(now: i128, since: &DateTime) -> i64 {
@@ -86,10 +87,11 @@ mod tests {
 
     #[test]
     fn the_threshold_itself_is_not_passed() {
-        let days_ago = |n: i64| DateTime::from_secs(aaws::now().as_second() - n * 86_400 - 3600);
+        let now = Timestamp::now();
+        let days_ago = |n: i64| DateTime::from_secs(now.as_second() - n * 86_400 - 3600);
         let threshold = ThresholdDays(30);
-        assert!(!threshold.passed(&days_ago(30)));
-        assert!(threshold.passed(&days_ago(31)));
+        assert!(!threshold.passed(now, &days_ago(30)));
+        assert!(threshold.passed(now, &days_ago(31)));
         assert!(ThresholdDays::try_from(-1).is_err_and(|e| e.contains("from 0")));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aaws::{Call, Context, Grant, When};
+use aaws::{AccountId, Call, Context, Error, Grant, When};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents};
@@ -16,7 +16,6 @@ use base64::Engine;
 use md5::{Digest, Md5};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 
 /// The session that the SDK opens by itself for a directory bucket.
 pub const CREATE_SESSION: Call = Call::read(
@@ -94,13 +93,6 @@ name_type! {
     Key, { "type": "string", "minLength": 1 }, |key| if key.is_empty() { Err("an object's key is empty".into()) } else { Ok(()) }
 }
 
-name_type! {
-    /// An account's id: twelve digits.
-    AccountId, { "type": "string", "pattern": "^[0-9]{12}$" }, |id| {
-        if id.len() == 12 && id.bytes().all(|b| b.is_ascii_digit()) { Ok(()) } else { Err(format!("`{id}` is not an account id: twelve digits")) }
-    }
-}
-
 /// A prefix put before a key with one slash between; a prefix of nothing but slashes is none.
 pub fn join(prefix: Option<&str>, key: &str) -> String {
     match prefix.unwrap_or_default().trim_end_matches('/') {
@@ -142,8 +134,6 @@ pub struct Bucket {
     /// Who pays.
     pub payer: Option<RequestPayer>,
     client: Arc<RwLock<Reach>>,
-    /// One for each request that may be under way, however they are nested: parts in files, questions in batches.
-    turns: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -154,16 +144,18 @@ struct Reach {
 
 impl Bucket {
     /// In the context's region, until S3 says otherwise.
-    pub fn new(cx: &Context, name: &BucketName, owner: Option<&AccountId>, requester_pays: bool) -> Self {
+    pub fn new(cx: &Context, name: &BucketName, owner: Option<&AccountId>, requester_pays: bool) -> aaws::Result<Self> {
+        if name.as_str().is_empty() {
+            return Err(Error::field("bucket", "`bucket` is required"));
+        }
         let region = cx.region().to_owned();
-        Bucket {
+        Ok(Bucket {
             cx: cx.clone(),
             name: name.as_str().to_owned(),
             owner: owner.map(|o| o.as_str().to_owned()),
             payer: requester_pays.then_some(RequestPayer::Requester),
-            turns: Arc::new(Semaphore::new(cx.concurrency())),
             client: Arc::new(RwLock::new(Reach { client: client(cx, &region), region })),
-        }
+        })
     }
 
     /// Whether it is a directory bucket (S3 Express One Zone): no versions, and names that end so.
@@ -176,8 +168,6 @@ impl Bucket {
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
     {
-        // The semaphore is never closed, so there always is a turn.
-        let _turn = self.turns.acquire().await;
         let reach = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answer = request(reach.client).await;
         match answer.as_ref().err().and_then(bucket_region) {

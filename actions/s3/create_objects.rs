@@ -4,8 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Steps,
-    Undo, When, async_trait,
+    AccountId, Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result,
+    Rule, Step, Steps, Undo, When, async_trait,
 };
 use aws_sdk_s3::primitives::{ByteStream, Length};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -13,7 +13,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{AccountId, Bucket, BucketName, CREATE_SESSION, Key, join};
+use super::bucket::{Bucket, BucketName, CREATE_SESSION, Key, join};
 
 const MIB: u64 = 1 << 20;
 
@@ -166,7 +166,7 @@ impl Action for CreateObjects {
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
-        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer);
+        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
         let (prefix, body_as) = (self.prefix, self.body_as);
         // Eight bytes for each key that was seen: the only thing here that grows with the list.
         let (hasher, mut seen) = (RandomState::new(), HashSet::new());
@@ -176,11 +176,18 @@ impl Action for CreateObjects {
             Upload::of(key, object, body_as, twice)
         });
         let how = How { no_overwrite: self.no_overwrite, sse: self.sse, kms_key: self.sse_kms_key_id, storage_class: self.storage_class };
-        Ok(cx.change_in_steps(uploads, Create { bucket, how }).await?.failed())
+        let place = MultipartUpload {
+            bucket: self.bucket,
+            owner: self.expected_bucket_owner,
+            requester_pays: self.request_payer,
+            key: String::new(),
+            upload_id: String::new(),
+        };
+        Ok(cx.change_in_steps(uploads, Create { bucket, how, place }).await?.failed())
     }
 }
 
-aaws::register!(CreateObjects);
+aaws::register!(CreateObjects, undo = MultipartUpload);
 
 /// One object to upload, its body looked at.
 struct Upload {
@@ -280,12 +287,17 @@ impl How {
 
 struct Create {
     bucket: Bucket,
+    /// What is the same of each multipart upload in it.
+    place: MultipartUpload,
     how: How,
 }
 
 /// What has to be undone when an upload fails.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct MultipartUpload {
+    bucket: BucketName,
+    owner: Option<AccountId>,
+    requester_pays: bool,
     key: String,
     upload_id: String,
 }
@@ -332,13 +344,17 @@ impl Steps for Create {
         }
         Ok(Outcome::Done((), upload.body.as_ref().ok().map(ToString::to_string)))
     }
+}
 
-    async fn undo(&self, _: &Context, begun: &MultipartUpload) -> Result<()> {
-        let answer = self.bucket.send(|s3| {
-            let request = s3.abort_multipart_upload().bucket(&self.bucket.name).key(&begun.key).upload_id(&begun.upload_id);
-            request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
+#[async_trait]
+impl Step for MultipartUpload {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let bucket = Bucket::new(cx, &self.bucket, self.owner.as_ref(), self.requester_pays)?;
+        let answer = bucket.send(|s3| {
+            let request = s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.upload_id);
+            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
         });
-        answer.await.context(|| format!("abort {begun}")).map(drop)
+        answer.await.context(|| format!("abort {self}")).map(drop)
     }
 }
 
@@ -372,7 +388,7 @@ impl Create {
         let Some(upload_id) = begun.upload_id else {
             return Err(Error::Failed(format!("cannot {}: S3 began the upload without an id", self.creating(&upload.key))));
         };
-        undo.push(MultipartUpload { key: upload.key.clone(), upload_id: upload_id.clone() });
+        undo.note(MultipartUpload { key: upload.key.clone(), upload_id: upload_id.clone(), ..self.place.clone() }).await?;
         let size = part_size(length);
         let parts = (0..length.div_ceil(size)).map(|index| {
             let offset = index * size;

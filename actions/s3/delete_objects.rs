@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaws::{
-    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    When, async_trait,
+    AccountId, Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome,
+    Result, Rule, When, async_trait,
 };
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{AccountId, Bucket, BucketName, CREATE_SESSION, Decoder, Key, join};
+use super::bucket::{Bucket, BucketName, CREATE_SESSION, Decoder, Key, join};
 
 /// The most keys that one DeleteObjects takes (S3 API reference).
 const BATCH: usize = 1000;
@@ -119,7 +119,7 @@ impl Action for DeleteObjects {
         if self.version_id.is_some() && self.objects.len() != 1 {
             return Err(Error::field("version_id", "`version_id` names a version of one object: give exactly one in `objects`"));
         }
-        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer);
+        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
         if bucket.is_directory() && (self.all_versions || self.version_id.is_some()) {
             return Err(Error::field("bucket", format!("`bucket`: `{}` is a directory bucket, which keeps no versions", self.bucket)));
         }

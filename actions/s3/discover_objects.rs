@@ -1,11 +1,11 @@
-use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
+use aaws::{AccountId, Action, Call, Context, Effect, ErrorContext, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{EncodingType, Object};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{AccountId, Bucket, BucketName, CREATE_SESSION, Decoder};
+use super::bucket::{Bucket, BucketName, CREATE_SESSION, Decoder};
 
 /// List the objects of an S3 bucket.
 ///
@@ -100,7 +100,7 @@ impl Action for DiscoverObjects {
     type Output = Listing<ObjectRow>;
 
     async fn run(self, cx: &Context) -> Result<Listing<ObjectRow>> {
-        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer);
+        let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
         Ok(Listing::produce(cx, |_, out| self.list(bucket, out)))
     }
 }

@@ -6,7 +6,7 @@ pub mod delete_objects;
 pub mod discover_objects;
 mod sandbox;
 
-pub use bucket::{AccountId, BucketName, Key};
+pub use bucket::{BucketName, Key};
 pub use create_objects::CreateObjects;
 pub use delete_objects::DeleteObjects;
 pub use discover_objects::DiscoverObjects;

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aaws::{Action, Age, Call, Context, Effect, Error, Example, Grant, Meta, Result, Rule, Secret, Text, When, async_trait};
-use aaws::{Keys, SessionOptions, is_role, no_role};
+use aaws::{Keys, Region, RoleArn, SessionOptions};
 use aws_credential_types::Credentials;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -67,7 +67,7 @@ pub struct CreateSession {
     /// Name of the role's session, seen in CloudTrail; `aaws` by default.
     session_name: Option<String>,
     /// Region of STS and of the new session; else AWS_REGION, AWS_DEFAULT_REGION, the profile.
-    region: Option<String>,
+    region: Option<Region>,
     /// Send requests here rather than to AWS; else AWS_ENDPOINT_URL.
     endpoint_url: Option<String>,
     /// What is printed; `powershell` by default on Windows, `sh` elsewhere.
@@ -92,7 +92,7 @@ enum Format {
 
 /// One role, or a chain of them.
 #[derive(Debug)]
-struct Roles(Vec<String>);
+struct Roles(Vec<RoleArn>);
 
 impl<'de> Deserialize<'de> for Roles {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -111,10 +111,7 @@ impl<'de> Deserialize<'de> for Roles {
         if roles.is_empty() {
             return Err(de::Error::custom("no role is named"));
         }
-        match roles.iter().find(|r| !is_role(r)) {
-            Some(wrong) => Err(de::Error::custom(no_role(wrong))),
-            None => Ok(Roles(roles)),
-        }
+        roles.iter().map(|role| role.parse()).collect::<Result<_, String>>().map(Roles).map_err(de::Error::custom)
     }
 }
 
@@ -184,8 +181,8 @@ impl Action for CreateSession {
 
     async fn run(self, cx: &Context) -> Result<Text> {
         let format = self.format;
-        let session = cx.open_session(&self.options()?).await?;
-        let credentials = session.credentials().await?;
+        let cx = cx.with_session(cx.open_session(&self.options()?).await?);
+        let (session, credentials) = (cx.session(), cx.credentials().await?);
         let shell = match format {
             Some(Format::Json) => return Ok(Text(for_process(&credentials))),
             Some(Format::Sh) => Shell::Sh,
@@ -195,7 +192,7 @@ impl Action for CreateSession {
             None => Shell::default(),
         };
         // What is in the environment needs no export; whatever else named the region is not seen by the next program.
-        let region = (!session.region_source().starts_with("AWS_")).then(|| session.region());
+        let region = session.region().filter(|_| !session.region_source().starts_with("AWS_")).map(Region::as_str);
         for_shell(shell, &credentials, region).map(Text)
     }
 }

@@ -70,10 +70,10 @@ impl Action for Whoami {
             account,
             user_id,
             partition,
-            region: session.region().to_owned(),
+            region: cx.region().to_owned(),
             region_source: session.region_source().to_owned(),
             credentials_source: session.credentials_source().to_owned(),
-            expiration: expiration(&session.credentials().await?),
+            expiration: expiration(&cx.credentials().await?),
         })
     }
 }

@@ -8,8 +8,10 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_types::request_id::RequestId;
 
+use crate::aws::network::CancelledUnsent;
 use crate::model::call::Refused;
-use crate::model::error::{AwsError, Error, NOT_SENT, Result};
+use crate::model::code::Code;
+use crate::model::error::{AwsError, Error, Result};
 
 /// Gives an SDK error its context: `client.list_objects_v2().send().await.context(|| format!("list the objects of `{bucket}`"))?`.
 pub trait ErrorContext<T> {
@@ -48,15 +50,16 @@ where
             let body = e.raw().body().bytes().map(|b| String::from_utf8_lossy(b).chars().take(200).collect::<String>());
             let id = e.raw().headers().get("x-amz-request-id").or(e.raw().headers().get("x-amzn-requestid"));
             (
-                "UnreadableAnswer".into(),
+                Code::UnreadableAnswer.into(),
                 format!("HTTP {} with a body that is not of this API: {}", status.unwrap_or_default(), body.unwrap_or_default()),
                 id.map(str::to_owned),
             )
         }
-        SdkError::TimeoutError(_) => ("TimedOut".into(), "no answer in time".into(), None),
-        SdkError::DispatchFailure(e) if e.is_timeout() => ("TimedOut".into(), "no answer in time".into(), None),
-        SdkError::DispatchFailure(e) if e.is_io() || e.is_other() => ("Unreachable".into(), deepest(error), None),
-        other => (NOT_SENT.into(), deepest(other), None),
+        SdkError::DispatchFailure(_) if find::<CancelledUnsent>(error).is_some() => (Code::NotSent.into(), deepest(error), None),
+        SdkError::TimeoutError(_) => (Code::TimedOut.into(), deepest(error), None),
+        SdkError::DispatchFailure(e) if e.is_timeout() => (Code::TimedOut.into(), deepest(error), None),
+        SdkError::DispatchFailure(e) if e.is_io() || e.is_other() => (Code::Unreachable.into(), deepest(error), None),
+        other => (Code::NotSent.into(), deepest(other), None),
     };
     Error::Aws(Box::new(AwsError { attempted, code, message, request_id, status }))
 }

@@ -1,44 +1,115 @@
-//! Stands between every client and the network: refuses what the action did not declare, refuses writes in a dry run, counts what is sent.
+//! Stands between every client and the network: refuses what was not declared, refuses writes in a dry run, counts what is sent, and decides what is
+//! sent again.
+//!
+//! **Retries are decided here and nowhere else.** The SDK's loop does the retrying, because each attempt has to be signed; it is told, after each
+//! attempt, how many more there may be:
+//!
+//! - *throttled* (429, 503, or a code that says so): again and again, at the limiter's pace, until the run is cancelled. It costs nothing.
+//! - *another error that passes*, as the SDK's classifiers see it: as often as the retry configuration says (five tries), and as long as the run's
+//!   quota lasts.
+//! - *waited too long after it was signed*: at once. It was never sent.
+//! - once the run is cancelled nothing is sent again but by what settles what was begun, and that for a minute.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut, FinalizerInterceptorContextRef, InterceptorContext,
 };
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::RequestAttempts;
+use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+use aws_smithy_types::retry::RetryConfig;
 
+use crate::aws::limiter::Key;
+use crate::aws::network::{CallInfo, Network, Stale, Throttled};
 use crate::model::call::{Access, Call, Refused};
-use crate::model::cancellation::Cancellation;
 
-/// For how long after cancellation a request may still be tried again.
-const SETTLING: Duration = Duration::from_secs(30);
+/// For how long after cancellation a request that settles what was begun may still be tried again.
+const SETTLING: Duration = Duration::from_secs(60);
 
-/// The interceptor that a context installs in every client it makes.
+/// The wait before a throttled request queues for its next turn: the limiter sets the pace, this only keeps them from coming all at once.
+const REQUEUE: Duration = Duration::from_millis(50);
+
+/// What a request counts for against its rate, where that is not 1, and within what the service counts. An interceptor of the service's own module
+/// stores it.
+#[derive(Debug, Clone, Default)]
+pub struct Weight {
+    /// A part of the service that has a rate of its own: a bucket.
+    pub scope: String,
+    /// How many items the service counts.
+    pub items: u32,
+}
+
+impl Storable for Weight {
+    type Storer = StoreReplace<Self>;
+}
+
+/// The interceptor that is installed in every client.
 #[derive(Clone)]
 pub struct Guard {
     action: &'static str,
     calls: &'static [Call],
     dry_run: bool,
-    cancellation: Cancellation,
-    sent: Arc<Mutex<BTreeMap<&'static str, u64>>>,
+    settling: bool,
+    network: Network,
+    /// Whose rate limit it is: an account, or what stands for one.
+    account: String,
+    region: String,
+}
+
+/// What happened to one request so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Attempts {
+    /// How many tries the configuration allows.
+    allowed: u32,
+    /// How many of those made cost nothing.
+    free: u32,
+}
+
+impl Storable for Attempts {
+    type Storer = StoreReplace<Self>;
 }
 
 impl Guard {
-    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, cancellation: Cancellation) -> Self {
-        Guard { action, calls, dry_run, cancellation, sent: Arc::default() }
+    pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, network: Network) -> Self {
+        Guard { action, calls, dry_run, settling: false, network, account: String::new(), region: String::new() }
+    }
+
+    /// For the clients of one target: rate limits are an account's and a region's.
+    pub(crate) fn within(&self, account: &str, region: &str) -> Self {
+        Guard { account: account.to_owned(), region: region.to_owned(), ..self.clone() }
+    }
+
+    /// For what settles what was begun: it is sent after cancellation, too.
+    pub(crate) fn settling(&self) -> Self {
+        Guard { settling: true, ..self.clone() }
     }
 
     /// How often each declared call was made so far, retries not counted.
-    pub fn sent(&self) -> BTreeMap<&'static str, u64> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn sent(&self) -> BTreeMap<String, u64> {
+        self.network.calls()
+    }
+
+    pub(crate) fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The key under which requests of an operation are paced.
+    pub(crate) fn key(&self, service: &str, operation: &str, scope: &str) -> Key {
+        Key {
+            account: self.account.clone(),
+            region: self.region.clone(),
+            service: service.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect(),
+            kind: operation.to_owned(),
+            scope: scope.to_owned(),
+        }
     }
 
     fn check(&self, service: &str, operation: &str) -> Result<(), Refused> {
@@ -48,8 +119,14 @@ impl Guard {
         if self.dry_run && call.access == Access::Write {
             return Err(Refused::DryRun { call: call.name });
         }
-        *self.sent.lock().unwrap_or_else(PoisonError::into_inner).entry(call.name).or_default() += 1;
+        self.network.count(call.name);
         Ok(())
+    }
+
+    /// Whether a request may be sent again at all.
+    fn may_retry(&self) -> bool {
+        let cancelled = self.network.cancellation().since();
+        cancelled.is_none_or(|since| self.settling && since < SETTLING)
     }
 }
 
@@ -75,20 +152,23 @@ impl Intercept for Guard {
     ) -> Result<(), BoxError> {
         // An SDK that did not say what it sends cannot be checked, so it is not let through.
         let (service, operation) = cfg.load::<Metadata>().map_or(("?", "?"), |m| (m.service(), m.name()));
-        Ok(self.check(service, operation)?)
+        self.check(service, operation)?;
+        let allowed = cfg.load::<RetryConfig>().map_or(1, RetryConfig::max_attempts).max(1);
+        cfg.interceptor_state().store_put(Attempts { allowed, free: 0 });
+        Ok(())
     }
 
-    /// A request in flight is settled when the run is to end, and that includes trying it again; but not for ever.
-    fn read_before_attempt(
+    /// Says where the request is sent what it is.
+    fn modify_before_transmit(
         &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let again = cfg.load::<RequestAttempts>().is_some_and(|n| n.attempts() > 1);
-        if again && self.cancellation.since().is_some_and(|since| since > SETTLING) {
-            return Err("not tried again: the run was stopped".into());
-        }
+        let (service, operation) = cfg.load::<Metadata>().map_or(("?", "?"), |m| (m.service(), m.name()));
+        let weight = cfg.load::<Weight>().cloned().unwrap_or_default();
+        let key = self.key(service, operation, &weight.scope);
+        context.request_mut().add_extension(CallInfo { key, weight: weight.items.max(1), settling: self.settling });
         Ok(())
     }
 
@@ -103,28 +183,76 @@ impl Intercept for Guard {
             let id = context.response().and_then(|r| r.headers().get("x-amz-request-id").or(r.headers().get("x-amzn-requestid")));
             tracing::debug!("call {}:{} -> {answer} (request id {})", call.service().to_lowercase(), call.name(), id.unwrap_or("none"));
         }
+        let failed = match context.output_or_error() {
+            Some(Err(error)) => error,
+            _ => {
+                self.network.reward_success();
+                return Ok(());
+            }
+        };
+        let throttled = context.response().is_some_and(|r| r.extension::<Throttled>().is_some());
+        let stale = failed.as_connector_error().and_then(|e| e.source()).is_some_and(|e| e.is::<Stale>());
+        let mut attempts = cfg.load::<Attempts>().copied().unwrap_or_default();
+        let made = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        attempts.free += u32::from(throttled || stale);
+        let free = throttled || stale;
+        // The quota is asked only where another attempt is allowed at all.
+        let again = self.may_retry() && (free || (made < attempts.allowed + attempts.free && self.network.take_retry()));
+        let most = if again { attempts.allowed.max(1) + attempts.free } else { made };
+        let config = cfg.load::<RetryConfig>().cloned().unwrap_or_else(RetryConfig::standard).with_max_attempts(most.max(1));
+        let config = if free { config.with_initial_backoff(REQUEUE).with_max_backoff(REQUEUE) } else { backoff_of(config) };
+        cfg.interceptor_state().store_put(attempts);
+        cfg.interceptor_state().store_put(config);
         Ok(())
+    }
+}
+
+/// The waits of the SDK's standard mode, which a throttled attempt before this one may have shortened.
+fn backoff_of(config: RetryConfig) -> RetryConfig {
+    let standard = RetryConfig::standard();
+    config.with_initial_backoff(standard.initial_backoff()).with_max_backoff(standard.max_backoff())
+}
+
+/// Tells the SDK's loop that an answer that only says "slower" is worth another attempt, whatever the service calls it.
+#[derive(Debug)]
+pub struct ThrottlingClassifier;
+
+impl ClassifyRetry for ThrottlingClassifier {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response() {
+            Some(answer) if answer.extension::<Throttled>().is_some() => RetryAction::throttling_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "aaws::ThrottlingClassifier"
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::cancellation::Cancellation;
 
     const CALLS: &[Call] = &[Call::read("s3:ListObjectsV2", &[]), Call::write("s3:DeleteObjects", &[])];
 
+    fn guard(dry_run: bool) -> Guard {
+        Guard::new("s3/x", CALLS, dry_run, Network::new(1, Cancellation::default()))
+    }
+
     #[test]
     fn what_is_not_declared_is_refused() {
-        let guard = Guard::new("s3/x", CALLS, false, Cancellation::default());
+        let guard = guard(false);
         assert!(matches!(guard.check("S3", "GetObject"), Err(Refused::Undeclared { .. })));
         assert!(guard.sent().is_empty());
     }
 
     #[test]
     fn a_dry_run_reads_and_does_not_write() {
-        let guard = Guard::new("s3/x", CALLS, true, Cancellation::default());
+        let guard = guard(true);
         assert_eq!(guard.check("S3", "ListObjectsV2"), Ok(()));
         assert_eq!(guard.check("S3", "DeleteObjects"), Err(Refused::DryRun { call: "s3:DeleteObjects" }));
-        assert_eq!(guard.sent(), BTreeMap::from([("s3:ListObjectsV2", 1)]));
+        assert_eq!(guard.sent(), BTreeMap::from([("s3:ListObjectsV2".to_owned(), 1)]));
     }
 }

@@ -1,7 +1,11 @@
 //! One target of AWS: its credentials and region, and all that stands between a client and the network. The only room that touches the SDK's
 //! machinery. Knows the model and inputs, and no action.
 
+pub mod backoff;
+mod credentials;
 pub mod error;
 pub mod guard;
+pub mod limiter;
+pub mod network;
 pub mod sandbox;
 pub mod session;

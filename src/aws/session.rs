@@ -6,55 +6,58 @@
 use std::env;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_config::BehaviorVersion;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
-use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
-use tokio::sync::Mutex;
+use tokio::sync::OnceCell;
 
-use crate::aws::error::{ErrorContext, chain};
+use crate::aws::credentials::{AssumeRole, CachedCredentials, SessionToken};
+use crate::aws::error::chain;
+use crate::aws::guard::{Guard, ThrottlingClassifier};
+use crate::aws::network::Network;
 use crate::aws::sandbox;
 use crate::input::Secret;
+use crate::model::call::Call;
 use crate::model::error::{Error, Result};
+use crate::model::target::{AccountId, Region, RoleArn};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long AWS may take to begin its answer, the sending of the request included.
-const ANSWER: Duration = Duration::from_secs(120);
-
-/// How long STS may take to name the account for a report, which can do without.
+/// How long STS may take to name the account for a report or a question, which can do without.
 const ACCOUNT: Duration = Duration::from_secs(5);
 
 /// How often a request is tried in all before it counts as failed.
 const TRIES: u32 = 5;
 
-/// A role's credentials are renewed this long before they expire.
-const RENEWED_BEFORE: Duration = Duration::from_secs(300);
-
 /// The name under which roles are assumed, seen in CloudTrail.
 const SESSION_NAME: &str = "aaws";
+
+/// What a session calls by itself, for every action: logged, counted and refused like all others. Nobody needs a permission to ask who they are (STS
+/// API reference), and what roles one may assume the roles say.
+pub const SESSION_CALLS: &[Call] =
+    &[Call::read("sts:AssumeRole", &[]), Call::read("sts:GetCallerIdentity", &[]), Call::read("sts:GetSessionToken", &[])];
 
 /// Which target, and how to get there: the common flags.
 #[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// `--region`
-    pub region: Option<String>,
+    pub region: Option<Region>,
     /// `--profile`
     pub profile: Option<String>,
     /// `--role_arn`, in the order of the chain.
-    pub role_arns: Vec<String>,
+    pub role_arns: Vec<RoleArn>,
     /// `--mfa_serial`
     pub mfa_serial: Option<String>,
     /// `--mfa_token`; asked for when it is needed and not given.
@@ -88,7 +91,18 @@ pub struct Keys {
 #[async_trait]
 pub trait MfaPrompt: Send + Sync {
     /// Asks whoever holds the device; an error when there is nobody.
-    async fn token(&self, serial: &str) -> Result<String>;
+    async fn mfa_token(&self, serial: &str) -> Result<String>;
+}
+
+/// Nobody has a device.
+#[derive(Debug)]
+pub struct NoMfa;
+
+#[async_trait]
+impl MfaPrompt for NoMfa {
+    async fn mfa_token(&self, serial: &str) -> Result<String> {
+        Err(Error::field("mfa_token", format!("`mfa_token` is required with `mfa_serial` ({serial}) when nobody can be asked")))
+    }
 }
 
 /// Credentials, region and endpoint of one target. Cheap to clone.
@@ -98,29 +112,36 @@ pub struct Session(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     config: SdkConfig,
-    region: String,
+    region: Option<Region>,
     region_source: &'static str,
     credentials_source: String,
-    account: Option<String>,
+    /// What STS said; asked for once.
+    account: OnceCell<Option<AccountId>>,
+    /// For what the session calls itself; none for a local one.
+    guard: Option<Guard>,
 }
 
 impl Session {
     /// For actions that need no AWS.
     pub fn local() -> Self {
         let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
-        Session(Arc::new(Inner { config, region: String::new(), region_source: "", credentials_source: String::new(), account: None }))
+        let credentials_source = String::new();
+        Session(Arc::new(Inner { config, region: None, region_source: "", credentials_source, account: OnceCell::new(), guard: None }))
     }
 
     /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
-    pub async fn open(options: &SessionOptions, service: &str, mfa: &dyn MfaPrompt) -> Result<Self> {
+    pub(crate) async fn open(options: &SessionOptions, service: &str, network: &Network, mfa: &dyn MfaPrompt) -> Result<Self> {
         if let Some(dir) = &options.sandbox {
-            return Self::open_sandbox(options, service, dir.clone()).await;
+            return Self::open_sandbox(options, service, network, dir.clone()).await;
         }
-        let (region, region_source) = find_region(options).await.ok_or(Error::NoRegion)?;
+        let (region, region_source) = find_region(options).await?.ok_or(Error::NoRegion)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(region.clone()))
-            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build())
-            .credentials_provider(base_credentials(options, &region).await);
+            .http_client(network.http_client()?)
+            .sleep_impl(Clock)
+            .region(aws_config::Region::new(region.to_string()))
+            // How long an answer may take is the network's to say: it knows whether a request still makes progress.
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).disable_read_timeout().build())
+            .credentials_provider(base_credentials(options, &region, network).await?);
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
         }
@@ -128,41 +149,44 @@ impl Session {
             loader = loader.endpoint_url(url);
         }
         let mut config = with_retries(loader.load().await);
+        let mut credentials_source = base_source(options);
         // The error of a chain says all that was looked for: better here than wrapped in the first call's.
         let found = credentials(&config).await;
-        found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {}", base_source(options)) })?;
-        if let Some(serial) = &options.mfa_serial {
-            let token = match &options.mfa_token {
-                Some(token) => token.clone(),
-                None => mfa.token(serial).await?,
+        let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
+        let mut account = OnceCell::new();
+        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(found.access_key_id(), region.as_str());
+        let name = options.session_name.as_deref().unwrap_or(SESSION_NAME);
+        // A chain's length is the last role's alone, and so is its external id.
+        let last = |index: usize| index + 1 == options.role_arns.len();
+        let mut device = match (&options.mfa_serial, &options.mfa_token) {
+            (None, _) => None,
+            (Some(serial), Some(token)) => Some((serial.clone(), token.clone())),
+            (Some(serial), None) => Some((serial.clone(), mfa.mfa_token(serial).await?)),
+        };
+        if options.role_arns.is_empty()
+            && let Some((serial, token)) = device.take()
+        {
+            let provider = SessionToken { sts: sts(&config, &guard), serial, token, duration: options.duration };
+            config = with_credentials(config, CachedCredentials::of(provider).await?);
+        }
+        for (index, role) in options.role_arns.iter().enumerate() {
+            let provider = AssumeRole {
+                sts: sts(&config, &guard),
+                role: role.clone(),
+                session_name: name.to_owned(),
+                external_id: options.external_id.clone().filter(|_| last(index)),
+                duration: options.duration.filter(|_| last(index)),
+                device: device.take(),
             };
-            config = with_mfa(config, options, serial, token).await?;
-        }
-        let mut credentials_source = base_source(options);
-        let roles = if options.mfa_serial.is_some() { options.role_arns.get(1..).unwrap_or_default() } else { &options.role_arns };
-        for (index, role) in roles.iter().enumerate() {
-            let mut provider =
-                AssumeRoleProvider::builder(role).session_name(options.session_name.as_deref().unwrap_or(SESSION_NAME)).configure(&config);
             credentials_source = format!("{credentials_source}, then the role {role}");
-            if index + 1 == roles.len()
-                && let Some(id) = &options.external_id
-            {
-                provider = provider.external_id(id);
-            }
-            if index + 1 == roles.len()
-                && let Some(duration) = options.duration
-            {
-                provider = provider.session_length(duration);
-            }
-            let provider = CachedCredentials::new(provider.build().await);
-            config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build();
-            credentials(&config).await?;
+            config = with_credentials(config, CachedCredentials::of(provider).await?);
+            // The role's own ARN says it, and nobody need be asked.
+            account = OnceCell::new_with(Some(role.account()));
         }
-        let account = credentials(&config).await?.account_id().map(|id| id.as_str().to_owned());
-        Ok(Session(Arc::new(Inner { config, region, region_source, credentials_source, account })))
+        Ok(Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard: Some(guard) })))
     }
 
-    async fn open_sandbox(options: &SessionOptions, service: &str, dir: PathBuf) -> Result<Self> {
+    async fn open_sandbox(options: &SessionOptions, service: &str, network: &Network, dir: PathBuf) -> Result<Self> {
         let Some(sandbox) = sandbox::find(service) else {
             let served = sandbox::services().join(", ");
             return Err(Error::input(format!("the sandbox has {served} only: `{service}` runs against AWS, or another --endpoint_url")));
@@ -170,22 +194,34 @@ impl Session {
         let at = dir.display().to_string();
         let address = (sandbox.serve)(dir).await.map_err(|e| Error::io(format!("open the sandbox in `{at}`"), e))?;
         let (key, secret) = sandbox.keys;
-        let region = options.region.clone().unwrap_or_else(|| "us-east-1".into());
+        let region = match &options.region {
+            Some(region) => region.clone(),
+            None => "us-east-1".parse().map_err(Error::Failed)?,
+        };
         // Nothing of the user's environment is read here: a sandbox has no business with credentials.
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region.clone()))
+            .http_client(network.http_client()?)
+            .region(aws_config::Region::new(region.to_string()))
             .endpoint_url(format!("http://{address}"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(key, secret, None, None, "aaws-sandbox")))
             .retry_config(RetryConfig::standard())
             .build();
         let credentials_source = "the sandbox".to_owned();
-        Ok(Session(Arc::new(Inner { config, region, region_source: "the sandbox", credentials_source, account: None })))
+        let account = OnceCell::new_with(Some(None));
+        Ok(Session(Arc::new(Inner {
+            config,
+            region: Some(region),
+            region_source: "the sandbox",
+            credentials_source,
+            account,
+            guard: None,
+        })))
     }
 
-    /// The region, empty for a local action.
-    pub fn region(&self) -> &str {
-        &self.0.region
+    /// The region; none for a local action.
+    pub fn region(&self) -> Option<&Region> {
+        self.0.region.as_ref()
     }
 
     /// Where the region was found: `--region`, the name of a variable, or the profile.
@@ -199,13 +235,36 @@ impl Session {
     }
 
     /// The credentials themselves, renewed when they are about to expire.
-    pub async fn credentials(&self) -> Result<Credentials> {
+    pub(crate) async fn credentials(&self) -> Result<Credentials> {
         credentials(&self.0.config).await
     }
 
-    /// The account's twelve digits, where they are known without asking, or were asked for.
-    pub fn account(&self) -> Option<&str> {
-        self.0.account.as_deref()
+    /// The account's twelve digits, once they are known.
+    pub fn known_account(&self) -> Option<&AccountId> {
+        self.0.account.get()?.as_ref()
+    }
+
+    /// The account: asked of STS the first time, by a declared, logged and counted call. S3-compatible stores have no STS: there it stays unknown.
+    /// AWS_ACCOUNT_ID and the profiles are not believed: a wrong one would name the wrong account in reports and ARNs.
+    pub async fn account(&self) -> Option<&AccountId> {
+        let ask = || async {
+            let guard = self.0.guard.as_ref()?;
+            let request = sts(&self.0.config, guard);
+            match tokio::time::timeout(ACCOUNT, request.get_caller_identity().send()).await {
+                Ok(Ok(identity)) => identity.account.and_then(|account| account.parse().ok()),
+                Ok(Err(e)) => {
+                    tracing::debug!("STS does not say which account this is: {}", chain(&e));
+                    None
+                }
+                Err(_) => None,
+            }
+        };
+        self.0.account.get_or_init(ask).await.as_ref()
+    }
+
+    /// Where requests go, when that is not AWS: for people.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.0.config.endpoint_url()
     }
 
     /// The SDK's configuration; clients are made from it by [`crate::client!`] only.
@@ -221,71 +280,65 @@ impl Session {
         };
         self.0.config.endpoint_url().is_some() || of_service().is_some()
     }
+}
 
-    /// Asks STS which account this is, when the credentials do not say. S3-compatible stores have no STS: then it stays unknown.
-    pub async fn with_account(self) -> Self {
-        if self.0.account.is_some() || self.0.region.is_empty() {
-            return self;
-        }
-        let sts = aws_sdk_sts::Client::new(&self.0.config);
-        let account = match tokio::time::timeout(ACCOUNT, sts.get_caller_identity().send()).await {
-            Ok(Ok(identity)) => identity.account,
-            Ok(Err(e)) => {
-                tracing::debug!("STS does not say which account this is: {}", chain(&e));
-                None
-            }
-            Err(_) => None,
-        };
-        let Inner { config, region, region_source, credentials_source, .. } = &*self.0;
-        let (config, region, credentials_source) = (config.clone(), region.clone(), credentials_source.clone());
-        Session(Arc::new(Inner { config, region, region_source, credentials_source, account }))
+/// The clock of the SDK's own waits: ours, so that tests can make them shorter.
+#[derive(Debug, Clone, Copy)]
+struct Clock;
+
+impl aws_smithy_async::rt::sleep::AsyncSleep for Clock {
+    fn sleep(&self, length: Duration) -> aws_smithy_async::rt::sleep::Sleep {
+        aws_smithy_async::rt::sleep::Sleep::new(crate::model::clock::sleep(length))
     }
 }
 
-/// Whether this is the ARN of an IAM role.
-pub fn is_role(arn: &str) -> bool {
-    let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
-        if account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
+fn sts(config: &SdkConfig, guard: &Guard) -> aws_sdk_sts::Client {
+    let builder = aws_sdk_sts::config::Builder::from(config).interceptor(guard.clone());
+    aws_sdk_sts::Client::from_conf(builder.retry_partition(Network::retry_partition()).retry_classifier(ThrottlingClassifier).build())
 }
 
-/// What is wrong with something that should be the ARN of a role.
-pub fn no_role(text: &str) -> String {
-    format!("`{text}` is not the ARN of a role (arn:aws:iam::123456789012:role/name)")
+fn with_credentials(config: SdkConfig, cached: CachedCredentials) -> SdkConfig {
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached)).build()
 }
 
-/// A region that is set to nothing is not set.
-async fn find_region(options: &SessionOptions) -> Option<(String, &'static str)> {
-    let given = |text: String| (!text.trim().is_empty()).then_some(text);
-    if let Some(region) = options.region.clone().and_then(given) {
-        return Some((region, "--region"));
+/// A region that is set to nothing is not set; one that is none is an error that says where it was found.
+async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
+    if let Some(region) = &options.region {
+        return Ok(Some((region.clone(), "--region")));
     }
+    let checked = |text: String, source: &'static str| match text.parse() {
+        Ok(region) => Ok(Some((region, source))),
+        Err(e) => Err(Error::field("region", format!("`region`: {source}: {e}"))),
+    };
     for name in ["AWS_REGION", "AWS_DEFAULT_REGION"] {
-        if let Some(region) = env::var(name).ok().and_then(given) {
-            return Some((region, name));
+        if let Some(region) = env::var(name).ok().filter(|text| !text.trim().is_empty()) {
+            return checked(region, name);
         }
     }
     let mut profile = ProfileFileRegionProvider::builder();
     if let Some(name) = &options.profile {
         profile = profile.profile_name(name);
     }
-    profile.build().region().await.map(|r| (r.to_string(), "the profile"))
+    match profile.build().region().await {
+        Some(region) => checked(region.to_string(), "the profile"),
+        None => Ok(None),
+    }
 }
 
-/// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first.
-async fn base_credentials(options: &SessionOptions, region: &str) -> SharedCredentialsProvider {
-    let region = Region::new(region.to_owned());
+/// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first. They are fetched once: each client
+/// has a cache of its own, and each would ask again.
+async fn base_credentials(options: &SessionOptions, region: &Region, network: &Network) -> Result<SharedCredentialsProvider> {
+    let region = aws_config::Region::new(region.to_string());
     if let Some(keys) = &options.keys {
         let token = keys.session_token.as_ref().map(|t| t.expose().to_owned());
-        return SharedCredentialsProvider::new(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys"));
+        return Ok(SharedCredentialsProvider::new(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys")));
     }
-    match &options.profile {
-        Some(name) => {
-            let config = ProviderConfig::without_region().with_region(Some(region));
-            SharedCredentialsProvider::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build())
-        }
-        None => SharedCredentialsProvider::new(DefaultCredentialsChain::builder().region(region).build().await),
-    }
+    let config = ProviderConfig::without_region().with_region(Some(region)).with_http_client(network.http_client()?);
+    let cached = match &options.profile {
+        Some(name) => CachedCredentials::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build()),
+        None => CachedCredentials::new(DefaultCredentialsChain::builder().configure(config).build().await),
+    };
+    Ok(SharedCredentialsProvider::new(cached))
 }
 
 /// The order of the default chain, as far as it can be told from outside.
@@ -303,101 +356,18 @@ fn base_source(options: &SessionOptions) -> String {
     source.to_owned()
 }
 
-/// More tries than the SDK's three, unless the user chose. Its adaptive mode is left to the user (AWS_RETRY_MODE): after one throttled request it
-/// lets nothing through for many seconds, whatever the concurrency.
+/// More tries than the SDK's three, unless the user chose (AWS_MAX_ATTEMPTS). The SDK's adaptive mode is replaced by our limiter, which is the run's
+/// and not the process's, and does not hold everything for 20 seconds after one throttled request.
 fn with_retries(config: SdkConfig) -> SdkConfig {
-    let chosen = config.retry_config().is_some_and(|r| *r != RetryConfig::standard())
-        || env::var_os("AWS_RETRY_MODE").is_some()
-        || env::var_os("AWS_MAX_ATTEMPTS").is_some();
-    if chosen {
-        return config;
-    }
-    config.into_builder().retry_config(RetryConfig::standard().with_max_attempts(TRIES)).build()
-}
-
-/// Keeps a role's credentials until they are about to expire: each client has a cache of its own, and each would assume the role again.
-#[derive(Debug)]
-struct CachedCredentials {
-    role: AssumeRoleProvider,
-    credentials: Mutex<Option<Credentials>>,
-}
-
-impl CachedCredentials {
-    fn new(role: AssumeRoleProvider) -> Self {
-        CachedCredentials { role, credentials: Mutex::default() }
-    }
-
-    async fn get(&self) -> provider::Result {
-        // Held while STS answers: who comes meanwhile waits for this answer rather than ask for another.
-        let mut cached = self.credentials.lock().await;
-        if let Some(credentials) = cached.as_ref()
-            && credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEWED_BEFORE)
-        {
-            return Ok(credentials.clone());
-        }
-        let credentials = self.role.provide_credentials().await?;
-        *cached = Some(credentials.clone());
-        Ok(credentials)
-    }
-}
-
-impl ProvideCredentials for CachedCredentials {
-    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        future::ProvideCredentials::new(self.get())
-    }
+    let tries = match config.retry_config() {
+        Some(chosen) if env::var_os("AWS_MAX_ATTEMPTS").is_some() => chosen.max_attempts(),
+        _ => TRIES,
+    };
+    config.into_builder().retry_config(RetryConfig::standard().with_max_attempts(tries)).build()
 }
 
 async fn credentials(config: &SdkConfig) -> Result<Credentials> {
     let provider = config.credentials_provider().ok_or_else(|| Error::Credentials { message: "no credentials".into() })?;
     let found = provider.provide_credentials().await;
     found.map_err(|e| Error::Credentials { message: format!("no usable credentials: {}", chain(&e)) })
-}
-
-/// The first role with the device's digits, or a session of the user's own. The digits serve once, so these credentials are not renewed.
-async fn with_mfa(config: SdkConfig, options: &SessionOptions, serial: &str, token: String) -> Result<SdkConfig> {
-    let sts = aws_sdk_sts::Client::new(&config);
-    // As when a role is refused that needs no device: there are no credentials to go on with.
-    let none = |e: Error| Error::Credentials { message: e.to_string() };
-    let credentials = match options.role_arns.first() {
-        Some(role) => {
-            let external_id = options.external_id.clone().filter(|_| options.role_arns.len() == 1);
-            let name = options.session_name.as_deref().unwrap_or(SESSION_NAME);
-            // A chain's length is the last role's alone.
-            let seconds = options.duration.filter(|_| options.role_arns.len() == 1).and_then(|d| i32::try_from(d.as_secs()).ok());
-            let request =
-                sts.assume_role().role_arn(role).role_session_name(name).set_external_id(external_id).set_duration_seconds(seconds);
-            let answer = request.serial_number(serial).token_code(token).send().await;
-            answer.context(|| format!("assume the role `{role}` with the MFA device `{serial}`")).map_err(none)?.credentials
-        }
-        None => {
-            let seconds = options.duration.and_then(|d| i32::try_from(d.as_secs()).ok());
-            let answer = sts.get_session_token().set_duration_seconds(seconds).serial_number(serial).token_code(token).send().await;
-            answer.context(|| format!("open a session with the MFA device `{serial}`")).map_err(none)?.credentials
-        }
-    };
-    let Some(c) = credentials else {
-        return Err(Error::Credentials { message: "STS answered without credentials".into() });
-    };
-    let expires = c.expiration.try_into().ok();
-    let c = Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), expires, "aaws-mfa");
-    Ok(config.into_builder().credentials_provider(SharedCredentialsProvider::new(c)).build())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn roles_are_told_from_other_arns() {
-        assert!(is_role("arn:aws:iam::123456789012:role/ops"));
-        assert!(is_role("arn:aws-cn:iam::123456789012:role/path/ops"));
-        for wrong in
-            ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"]
-        {
-            assert!(!is_role(wrong), "{wrong}");
-        }
-    }
 }

@@ -88,6 +88,10 @@ pub fn action(m: &Manifest) -> String {
         Effect::Read => "Nothing: it only looks.\n\n",
         Effect::Create => "It adds to the account. `--dry_run` lists what it would add, and sends no write.\n\n",
         Effect::Modify => "It changes what is there. `--dry_run` lists what it would change, and sends no write.\n\n",
+        Effect::Disrupt => {
+            "It **disrupts**, or takes away what cannot come back. On a terminal it shows what it is about to do and asks; `--yes` or `AAWS_YES=1` answers. \
+             `--dry_run` lists what it would change, and sends no write.\n\n"
+        }
         Effect::Delete => {
             "It **deletes**. On a terminal it shows what it is about to delete and asks; `--yes` or `AAWS_YES=1` answers. \
              `--dry_run` lists what it would delete, and sends no write.\n\n"

@@ -1,7 +1,9 @@
 //! What an action is: a typed input that knows what it may call, and how to run.
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use std::future::ready;
+
+use futures::stream::{self, BoxStream, StreamExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,18 +69,36 @@ impl std::fmt::Debug for Reply {
     }
 }
 
+/// All of an output in memory: what came, and the error that it ended with. The one does not hide the other.
+#[derive(Debug)]
+pub struct Collected {
+    /// The value; of a list, all rows that came.
+    pub value: Value,
+    /// What it ended with, when that was an error.
+    pub error: Option<Error>,
+}
+
 impl Reply {
-    /// The whole output in memory. After an error the rest is still read, so that changes in flight are settled; the first error is the result.
-    pub async fn into_value(self) -> Result<Value> {
-        use futures::StreamExt;
-        match self {
-            Reply::Value(value) => Ok(value),
-            Reply::Text(text) => Ok(Value::String(text)),
-            Reply::Items(items) => {
-                let all: Vec<Result<Value>> = items.collect().await;
-                Ok(Value::Array(all.into_iter().collect::<Result<_>>()?))
+    /// Nothing but an error.
+    pub fn failed(error: Error) -> Self {
+        Reply::Items(stream::once(ready(Err(error))).boxed())
+    }
+
+    /// The whole output in memory. After an error the rest is still read, so that changes in flight are settled; the first error is kept.
+    pub async fn collect(self) -> Collected {
+        let mut items = match self {
+            Reply::Value(value) => return Collected { value, error: None },
+            Reply::Text(text) => return Collected { value: Value::String(text), error: None },
+            Reply::Items(items) => items,
+        };
+        let (mut rows, mut error) = (Vec::new(), None);
+        while let Some(item) = items.next().await {
+            match item {
+                Ok(row) => rows.push(row),
+                Err(e) => drop(error.get_or_insert(e)),
             }
         }
+        Collected { value: Value::Array(rows), error }
     }
 }
 

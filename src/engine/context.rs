@@ -1,55 +1,25 @@
 //! What an action sees of the world: one target, and the run it is part of.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_types::SdkConfig;
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::guard::Guard;
-use crate::aws::session::{self, MfaPrompt, Session};
-use crate::engine::progress::Progress;
-use crate::engine::prompt::Prompt;
-use crate::engine::report::{Line, Report};
+use crate::aws::session::{Session, SessionOptions};
+use crate::engine::host::{Host, MfaOf, Place, Progress};
+use crate::engine::journal::StepNote;
+use crate::engine::report::ReportLine;
+use crate::engine::run::Run;
 use crate::input::Secret;
 use crate::model::cancellation::{CancelReason, Cancellation};
-use crate::model::error::{DENIED, Error};
+use crate::model::code::Code;
+use crate::model::error::{DENIED, Error, Result};
 use crate::model::meta::Meta;
-use crate::model::outcome::{Record, Status};
-
-/// How a run goes about its work; the same for every target of it.
-pub struct Run {
-    /// Send no write.
-    pub dry_run: bool,
-    /// How many requests may be under way at once.
-    pub concurrency: usize,
-    /// Who answers before something is deleted.
-    pub ask: Box<dyn Prompt>,
-    /// Who has the MFA device.
-    pub mfa: Box<dyn MfaPrompt>,
-    /// Where settled items are written down.
-    pub report: Option<Report>,
-    /// What is drawn while it runs.
-    pub progress: Progress,
-    /// Whether it should end early.
-    pub cancellation: Cancellation,
-    /// How many items came to what.
-    pub tally: Tally,
-}
-
-/// How many items came to what.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<HashMap<Status, u64>>);
-
-impl Tally {
-    /// How many items have this status.
-    pub fn count(&self, status: Status) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&status).copied().unwrap_or_default()
-    }
-
-    fn add(&self, status: Status) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(status).or_default() += 1;
-    }
-}
+use crate::model::outcome::{Failure, Record, Status};
+use crate::model::target::{AccountId, Target};
 
 /// One target, and the run that an action is part of. Cheap to clone.
 #[derive(Clone)]
@@ -60,13 +30,22 @@ struct Inner {
     session: Session,
     guard: Guard,
     run: Arc<Run>,
+    /// Held while an item is worked on; given back while it only waits.
+    slot: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Context {
     /// For one action on one target.
-    pub fn new(meta: &'static Meta, session: Session, run: Arc<Run>) -> Self {
-        let guard = Guard::new(meta.path, meta.calls, run.dry_run, run.cancellation.clone());
-        Context(Arc::new(Inner { meta, session, guard, run }))
+    pub(crate) fn new(meta: &'static Meta, session: Session, run: Arc<Run>) -> Self {
+        let guard = Guard::new(meta.path, meta.calls, run.options.dry_run, run.network.clone());
+        Context::with(meta, session, guard, run, None)
+    }
+
+    fn with(meta: &'static Meta, session: Session, guard: Guard, run: Arc<Run>, slot: Option<OwnedSemaphorePermit>) -> Self {
+        // Two sessions of one account share its limits; until the account is known, what it is reached by stands for it.
+        let account = session.known_account().map_or(session.credentials_source(), AccountId::as_str);
+        let guard = guard.within(account, session.region().map_or("", |r| r.as_str()));
+        Context(Arc::new(Inner { meta, session, guard, run, slot: Mutex::new(slot) }))
     }
 
     /// The action that runs.
@@ -74,9 +53,19 @@ impl Context {
         self.0.meta
     }
 
-    /// The region that it runs in.
+    /// The region that it runs in; empty for a local action.
     pub fn region(&self) -> &str {
-        self.0.session.region()
+        self.0.session.region().map_or("", |region| region.as_str())
+    }
+
+    /// The account that it runs in: asked of STS the first time. Unknown where there is no STS.
+    pub async fn account(&self) -> Option<&AccountId> {
+        self.0.session.account().await
+    }
+
+    /// The run's clock: now, the same for the whole run.
+    pub fn now(&self) -> Timestamp {
+        self.0.run.now
     }
 
     /// Whether requests go to an endpoint that was given, which may be less than AWS.
@@ -86,12 +75,12 @@ impl Context {
 
     /// Whether no write may be sent.
     pub fn dry_run(&self) -> bool {
-        self.0.run.dry_run
+        self.0.run.options.dry_run
     }
 
-    /// How many requests may be under way at once.
+    /// How many requests may be in flight at once. The network sees to it: this is for how many it makes sense to prepare.
     pub fn concurrency(&self) -> usize {
-        self.0.run.concurrency
+        self.0.run.options.concurrency.get()
     }
 
     /// Whether the run should end early.
@@ -99,39 +88,103 @@ impl Context {
         &self.0.run.cancellation
     }
 
-    /// What is drawn while it runs.
-    pub fn progress(&self) -> &Progress {
-        &self.0.run.progress
-    }
-
-    /// How often each declared call was made.
+    /// Stands before every call.
     pub fn guard(&self) -> &Guard {
         &self.0.guard
     }
 
-    /// The target's credentials and region.
+    /// The target's region and where its credentials come from.
     pub fn session(&self) -> &Session {
         &self.0.session
+    }
+
+    /// The credentials of the target, for what is signed without being sent. Nothing may be sent with them but through [`crate::client!`].
+    pub async fn credentials(&self) -> Result<aws_credential_types::Credentials> {
+        self.0.session.credentials().await
+    }
+
+    /// For what settles what was begun (undoing, say): its requests are sent even after the run was cancelled.
+    pub fn settling(&self) -> Self {
+        let Inner { meta, session, guard, run, .. } = &*self.0;
+        Context::with(meta, session.clone(), guard.settling(), Arc::clone(run), None)
     }
 
     /// The same action and run, on another target: for an action that opens its own session.
     pub fn with_session(&self, session: Session) -> Self {
         let Inner { meta, guard, run, .. } = &*self.0;
-        Context(Arc::new(Inner { meta, session, guard: guard.clone(), run: Arc::clone(run) }))
+        Context::with(meta, session, guard.clone(), Arc::clone(run), None)
     }
 
-    /// Opens a session as the common flags would; the person at the terminal is asked for MFA digits.
-    pub async fn open_session(&self, options: &session::SessionOptions) -> Result<Session, Error> {
-        Session::open(options, self.0.meta.service(), &*self.0.run.mfa).await
+    /// For one item that is worked on, with the slot that it takes.
+    pub(crate) fn in_slot(&self, slot: OwnedSemaphorePermit) -> Self {
+        let Inner { meta, session, guard, run, .. } = &*self.0;
+        Context::with(meta, session.clone(), guard.clone(), Arc::clone(run), Some(slot))
     }
 
-    /// A secret that the person at the terminal types; none when there is nobody.
-    pub async fn ask_secret(&self, question: &str) -> Result<Option<Secret>, Error> {
-        self.0.run.ask.secret(question).await
+    /// The item only waits from here on: another may be begun meanwhile. What it sends later still takes a permit like every request.
+    pub fn release_slot(&self) {
+        self.0.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Opens a session as the common flags would; whoever has the MFA device is asked for its digits.
+    pub async fn open_session(&self, options: &SessionOptions) -> Result<Session> {
+        Session::open(options, self.0.meta.service(), &self.0.run.network, &MfaOf(&*self.0.run.host)).await
+    }
+
+    /// A secret that somebody types; none when there is nobody.
+    pub async fn ask_secret(&self, question: &str) -> Result<Option<Secret>> {
+        self.0.run.host.secret(question).await
     }
 
     pub(crate) fn run(&self) -> &Run {
         &self.0.run
+    }
+
+    pub(crate) fn host(&self) -> &dyn Host {
+        &*self.0.run.host
+    }
+
+    /// Where it runs, for people.
+    pub(crate) async fn place(&self) -> Place {
+        Place {
+            account: self.account().await.map(ToString::to_string),
+            credentials: self.0.session.credentials_source().to_owned(),
+            region: self.region().to_owned(),
+            endpoint: self.0.session.endpoint().map(str::to_owned),
+        }
+    }
+
+    /// The account and region that records of it are of, as far as they are known.
+    pub fn target(&self) -> Target {
+        Target { account: self.0.session.known_account().cloned(), region: self.0.session.region().cloned() }
+    }
+
+    /// Says something of the run that what comes later has to know, undoing say.
+    pub fn mark(&self, what: &'static str) {
+        self.0.run.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(what);
+    }
+
+    /// Whether that was said of the run.
+    pub fn is_marked(&self, what: &'static str) -> bool {
+        self.0.run.marks.lock().unwrap_or_else(PoisonError::into_inner).contains(what)
+    }
+
+    /// Says how far the run is.
+    pub fn progress(&self, progress: Progress) {
+        self.0.run.host.progress(progress);
+    }
+
+    /// Throttling that only the action can read: a service said it of single items in an answer that was otherwise accepted.
+    pub fn throttled_items(&self, call: &str, scope: &str, items: u32) {
+        let (service, operation) = call.split_once(':').unwrap_or((call, ""));
+        self.0.run.network.limiter().throttled_items(&self.0.guard.key(service, operation, scope), items);
+    }
+
+    /// Notes a step before it is taken. It is durable when this returns, if the run keeps a journal.
+    pub(crate) async fn note(&self, item: &str, says: &impl ToString, step: &impl Serialize) -> Result<()> {
+        let Some(journal) = &self.0.run.journal else { return Ok(()) };
+        let step = serde_json::to_value(step).map_err(|e| Error::Failed(format!("a step cannot be written down: {e}")))?;
+        journal.note(StepNote { action: self.0.meta.path.into(), item: item.to_owned(), says: says.to_string(), step }).await
     }
 
     /// For [`crate::client!`] alone, which installs the guard.
@@ -141,28 +194,32 @@ impl Context {
     }
 
     /// Counts an item as settled, logs it and writes it to the report.
-    pub fn record(&self, record: &Record) -> Result<(), Error> {
-        self.0.run.tally.add(record.status);
+    pub fn record(&self, record: &Record) {
+        self.0.run.tally.add(|counts| {
+            *counts.items.entry(record.status).or_default() += 1;
+            let skipped = record.status == Status::Skipped;
+            counts.kept += u64::from(skipped && record.is(Code::Protected));
+            counts.not_started += u64::from(skipped && record.is(Code::NotStarted));
+        });
         self.log(record);
         if let Some(report) = &self.0.run.report {
-            let line = Line::now(self.0.session.account(), self.region(), self.0.meta.path, record);
+            let line = ReportLine::now(&self.target(), self.0.meta.path, record);
             if let Err(e) = report.write(&line) {
                 // The item is settled all the same; what is not begun is better not begun.
                 tracing::error!("cannot write the report line of `{}`: {e}", record.item);
                 self.0.run.cancellation.cancel(CancelReason::ReportBroken);
             }
         }
-        Ok(())
     }
 
     /// Something could not be read: the output goes on without it, and the run is not a success (exit code 3).
-    pub fn record_failure(&self, item: impl Into<String>, error: &Error) -> Result<(), Error> {
-        let failure = crate::model::outcome::Failure::from(error);
-        self.record(&Record { item: item.into(), status: Status::Failed, code: Some(failure.code), message: Some(failure.message) })
+    pub fn record_failure(&self, item: impl Into<String>, error: &Error) {
+        let failure = Failure::from(error);
+        self.record(&Record::new(item, Status::Failed).with_code(failure.code).with_message(failure.message));
     }
 
     fn log(&self, record: &Record) {
-        let item = &record.item;
+        let item = record.name();
         let message = record.message.as_deref().unwrap_or_default();
         let code = record.code.as_deref().unwrap_or_default();
         match record.status {
@@ -172,11 +229,20 @@ impl Context {
                     tracing::debug!("`aaws permissions {} {}` prints the policy", self.0.meta.service(), self.0.meta.name());
                 }
             }
+            // A run that ends early may leave a million: they are counted at its end, and named in the report.
+            Status::Skipped if record.is(Code::NotStarted) => tracing::debug!("`{item}` {message}"),
             Status::Skipped => tracing::warn!("`{item}` skipped: {message}"),
             Status::Unchanged => tracing::info!("`{item}` unchanged: {message}"),
             Status::Done => tracing::debug!("`{item}` done{}{message}", if message.is_empty() { "" } else { ": " }),
             Status::Planned => tracing::debug!("`{item}` planned"),
         }
+    }
+}
+
+/// A context, owned or borrowed: what [`crate::client!`] takes.
+impl AsRef<Context> for Context {
+    fn as_ref(&self) -> &Context {
+        self
     }
 }
 
@@ -188,8 +254,9 @@ macro_rules! client {
         $crate::client!($cx, $sdk, |config| config)
     };
     ($cx:expr, $sdk:ident, $more:expr) => {{
-        let cx: &$crate::Context = $cx;
+        let cx: &$crate::Context = $cx.as_ref();
         let config = $sdk::config::Builder::from(cx.sdk_config()).interceptor(cx.guard().clone());
+        let config = config.retry_partition($crate::__private::retry_partition()).retry_classifier($crate::__private::ThrottlingClassifier);
         $sdk::Client::from_conf(($more)(config).build())
     }};
 }

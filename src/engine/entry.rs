@@ -1,13 +1,16 @@
 //! Actions without their types: what the front ends and the catalogue work with.
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
 
 use crate::engine::action::{Action, Output, Reply};
+use crate::engine::change::Step;
 use crate::engine::context::Context;
 use crate::input::{self, Input};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 use crate::model::meta::Meta;
 
 /// An [`Action`] without its type: what the front ends work with.
@@ -19,8 +22,12 @@ pub struct Entry {
     file: &'static str,
     input: fn() -> Schema,
     output: fn() -> Schema,
-    parse: fn(Input) -> Result<Ready>,
+    parse: fn(Input, Timestamp) -> Result<Ready>,
+    undo: Option<UndoStep>,
 }
+
+/// Undoes a step that is known as JSON only.
+type UndoStep = for<'a> fn(&'a Context, Value) -> BoxFuture<'a, Result<()>>;
 
 /// An action whose input is checked: all that is left is to run it.
 pub struct Ready(Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<Reply>> + Send>);
@@ -46,10 +53,35 @@ impl Entry {
                 let mut generator = settings(SchemaSettings::for_serialize);
                 A::Output::schema(&mut generator)
             },
-            parse: |input| {
-                let action = input::parse::<A>(A::META.rules, input)?;
+            parse: |input, now| {
+                let action = input::parse::<A>(A::META.rules, input, now)?;
                 Ok(Ready(Box::new(|cx| Box::pin(async move { action.run(&cx).await?.into_reply() }))))
             },
+            undo: None,
+        }
+    }
+
+    /// The same, of an action whose steps another process can undo.
+    pub const fn with_steps<S: Step>(self) -> Self {
+        let undo: UndoStep = |cx, step| {
+            Box::pin(async move {
+                let step: S = serde_json::from_value(step).map_err(|e| Error::Failed(format!("this is no step of this action: {e}")))?;
+                step.undo(&cx.settling()).await
+            })
+        };
+        Entry { undo: Some(undo), ..self }
+    }
+
+    /// Whether its steps can be undone by another process.
+    pub fn is_reversible(&self) -> bool {
+        self.undo.is_some()
+    }
+
+    /// Undoes a step that a run of this action noted, in whatever process that was.
+    pub async fn undo(&self, cx: &Context, step: Value) -> Result<()> {
+        match self.undo {
+            Some(undo) => undo(cx, step).await,
+            None => Err(Error::Failed(format!("the steps of `{}` cannot be undone", self.meta.path))),
         }
     }
 
@@ -63,9 +95,9 @@ impl Entry {
         (self.output)()
     }
 
-    /// Checks an input, its rules and its types. Nothing is sent.
-    pub fn parse(&self, input: Input) -> Result<Ready> {
-        (self.parse)(input)
+    /// Checks an input, its rules and its types. Ages are as they are at `now`. Nothing is sent.
+    pub fn parse(&self, input: Input, now: Timestamp) -> Result<Ready> {
+        (self.parse)(input, now)
     }
 
     /// Where it is defined, from the root of its package.
@@ -80,12 +112,18 @@ fn settings(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Makes an action known to the program: one line under its `impl Action`.
+/// Makes an action known to the program: one line under its `impl Action`. With `undo = …` the [`crate::Step`] type of one whose steps another
+/// process can undo.
 #[macro_export]
 macro_rules! register {
     ($action:ty) => {
         $crate::inventory::submit! {
             $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!())
+        }
+    };
+    ($action:ty, undo = $step:ty) => {
+        $crate::inventory::submit! {
+            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!()).with_steps::<$step>()
         }
     };
 }

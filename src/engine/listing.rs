@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::engine::action::{Output, Reply, to_value};
 use crate::engine::context::Context;
+use crate::engine::host::Progress;
 use crate::model::error::{Error, Result};
 
 /// A list that is produced while it is read: memory does not grow with it.
@@ -41,8 +42,8 @@ impl<T: Send + 'static> Listing<T> {
         let (sender, receiver) = mpsc::channel(64);
         let producer = producer(cx.clone(), Out { sender }).boxed();
         let cancellation = cx.cancellation().clone();
-        let progress = cx.progress().clone();
-        let items = Produced { receiver, producer: Some(producer), failed: None }.inspect(move |_| progress.add(1));
+        let shown = cx.clone();
+        let items = Produced { receiver, producer: Some(producer), failed: None }.inspect(move |_| shown.progress(Progress::Advanced(1)));
         Listing { items: items.take_until(async move { cancellation.cancelled().await }).boxed() }
     }
 

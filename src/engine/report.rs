@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::model::outcome::Record;
+use crate::model::outcome::{Record, Status};
+use crate::model::target::{AccountId, Region, Target};
 
 /// Where settled items are written down.
 #[derive(Debug)]
@@ -19,25 +20,56 @@ pub struct Report {
 }
 
 /// A line of the report.
-#[derive(Serialize)]
-pub(crate) struct Line<'a> {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportLine {
     /// When the item was settled, UTC.
     pub time: Timestamp,
     /// Twelve digits, when it is known.
-    pub account: Option<&'a str>,
-    pub region: &'a str,
-    pub service: &'a str,
-    pub action: &'a str,
-    pub item: &'a str,
-    pub status: &'static str,
-    pub code: Option<&'a str>,
-    pub message: Option<&'a str>,
+    pub account: Option<AccountId>,
+    /// The region, when the action has one.
+    pub region: Option<Region>,
+    /// `s3`
+    pub service: String,
+    /// `delete_objects`
+    pub action: String,
+    /// The item's identity.
+    pub item: String,
+    /// What it is called where that is not its identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it is, where an action has items of several kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// What became of it.
+    pub status: Status,
+    /// AWS's error code, or one of ours.
+    pub code: Option<String>,
+    /// What is worth knowing of it.
+    pub message: Option<String>,
 }
 
 impl Report {
-    /// Opens a report. One that is there is replaced by the first line, or when the run ends: not by a run that does not come about.
+    /// Opens a report, readable by nobody else and never through a link. One that is there is replaced by the first line, or when the run ends: not by a
+    /// run that does not come about.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+            // A shell's own `>(…)` and `/dev/stdout` are links by nature, and name no file.
+            let named = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_symlink());
+            if named && std::fs::metadata(path).map_or(true, |m| m.is_file()) {
+                return Err(io::Error::other("it is a link: name the file itself"));
+            }
+        }
+        let file = options.open(path)?;
+        #[cfg(unix)]
+        if file.metadata()?.is_file() {
+            use std::os::unix::fs::PermissionsExt;
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
         Ok(Report { file: Mutex::new(file), begun: AtomicBool::new(false) })
     }
 
@@ -55,7 +87,7 @@ impl Report {
     }
 
     /// Each line is one write, so that a killed process leaves whole lines.
-    pub(crate) fn write(&self, line: &Line<'_>) -> io::Result<()> {
+    pub(crate) fn write(&self, line: &ReportLine) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,20 +96,24 @@ impl Report {
     }
 }
 
-impl<'a> Line<'a> {
+impl ReportLine {
     /// The line for an item settled just now.
-    pub fn now(account: Option<&'a str>, region: &'a str, path: &'a str, record: &'a Record) -> Self {
+    pub fn now(target: &Target, path: &str, record: &Record) -> Self {
         let (service, action) = path.split_once('/').unwrap_or((path, ""));
-        Line {
+        let target = record.target.as_ref().unwrap_or(target);
+        let Record { item, name, kind, status, code, message, .. } = record.clone();
+        ReportLine {
             time: Timestamp::now(),
-            account,
-            region,
-            service,
-            action,
-            item: &record.item,
-            status: record.status.word(),
-            code: record.code.as_deref(),
-            message: record.message.as_deref(),
+            account: target.account.clone(),
+            region: target.region.clone(),
+            service: service.to_owned(),
+            action: action.to_owned(),
+            item,
+            name,
+            kind,
+            status,
+            code,
+            message,
         }
     }
 }

@@ -7,12 +7,13 @@ mod secret;
 mod source;
 
 pub use items::Items;
-pub use moment::{Age, Moment, now};
+pub use moment::{Age, Moment};
 pub use secret::Secret;
-pub use source::{Elements, Source, Spool};
+pub use source::{CSV_HEADER, Elements, Source, Spool, line_is_exact};
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -45,9 +46,8 @@ impl Input {
     }
 }
 
-/// Checks the rules and gives the input its type.
-pub fn parse<T: DeserializeOwned>(rules: &[Rule], input: Input) -> Result<T> {
-    moment::begin();
+/// Checks the rules and gives the input its type. Ages are as they are at `now`.
+pub fn parse<T: DeserializeOwned>(rules: &[Rule], input: Input, now: Timestamp) -> Result<T> {
     let Input { mut value, spools } = input;
     for field in spools.keys() {
         value.insert(field.clone(), items::placeholder(field));
@@ -55,7 +55,8 @@ pub fn parse<T: DeserializeOwned>(rules: &[Rule], input: Input) -> Result<T> {
     for rule in rules {
         rule.check(&value)?;
     }
-    items::with_spools(spools, || serde_path_to_error::deserialize(Value::Object(value))).map_err(|e| {
+    let typed = items::with_spools(spools, || moment::at(now, || serde_path_to_error::deserialize(Value::Object(value))));
+    typed.map_err(|e| {
         let path = e.path().to_string();
         explain(&path, &e.into_inner().to_string())
     })

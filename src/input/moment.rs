@@ -1,15 +1,15 @@
 //! Dates and ages, as every action takes them.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An instant: `YYYY/MM/DD` or `YYYY-MM-DD` (midnight UTC), RFC 3339, or an age such as `30d` or `12h`, which is that long before now.
 ///
@@ -21,18 +21,19 @@ pub struct Moment(Timestamp);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age(Duration);
 
-/// When the last input was read: two ages of one command are measured from one instant, and from another in the next command of a process that
-/// runs for days.
-static READ: Mutex<Option<Timestamp>> = Mutex::new(None);
+const DAY: u64 = 86_400;
 
-/// Now, the same for the whole run.
-pub fn now() -> Timestamp {
-    *READ.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Timestamp::now)
+thread_local! {
+    /// The clock of the run whose input this thread is giving its type: serde has no other way to hand something to a `Deserialize`.
+    static NOW: Cell<Option<Timestamp>> = const { Cell::new(None) };
 }
 
-/// An input is about to be read: from here on it is now.
-pub(super) fn begin() {
-    *READ.lock().unwrap_or_else(PoisonError::into_inner) = Some(Timestamp::now());
+/// Reads ages as they are at `now`: two ages of one run are measured from one instant, and two runs of one process each from its own.
+pub(super) fn at<R>(now: Timestamp, parse: impl FnOnce() -> R) -> R {
+    let before = NOW.replace(Some(now));
+    let result = parse();
+    NOW.set(before);
+    result
 }
 
 impl Moment {
@@ -48,7 +49,39 @@ impl From<Moment> for SystemTime {
     }
 }
 
+impl From<SystemTime> for Moment {
+    /// Instants that no calendar reaches are the nearest that one does.
+    fn from(time: SystemTime) -> Self {
+        let end = if time < SystemTime::UNIX_EPOCH { Timestamp::MIN } else { Timestamp::MAX };
+        Moment(Timestamp::try_from(time).unwrap_or(end))
+    }
+}
+
+impl From<Timestamp> for Moment {
+    fn from(timestamp: Timestamp) -> Self {
+        Moment(timestamp)
+    }
+}
+
+impl PartialEq<aws_smithy_types::DateTime> for Moment {
+    fn eq(&self, other: &aws_smithy_types::DateTime) -> bool {
+        self.0.as_nanosecond() == other.as_nanos()
+    }
+}
+
+/// Against the dates of the SDK.
+impl PartialOrd<aws_smithy_types::DateTime> for Moment {
+    fn partial_cmp(&self, other: &aws_smithy_types::DateTime) -> Option<std::cmp::Ordering> {
+        Some(self.0.as_nanosecond().cmp(&other.as_nanos()))
+    }
+}
+
 impl Age {
+    /// So many days of 24 hours.
+    pub const fn days(number: u64) -> Self {
+        Age(Duration::from_secs(number.saturating_mul(DAY)))
+    }
+
     /// As the standard library has it.
     pub fn duration(self) -> Duration {
         self.0
@@ -82,7 +115,7 @@ impl FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(age) = text.parse::<Age>() {
-            let ago = SignedDuration::try_from(age.0).ok().and_then(|ago| now().checked_sub(ago).ok());
+            let ago = SignedDuration::try_from(age.0).ok().and_then(|ago| NOW.get().unwrap_or_else(Timestamp::now).checked_sub(ago).ok());
             return ago.map(Moment).ok_or_else(|| format!("`{text}` ago is out of range"));
         }
         if let Ok(timestamp) = text.parse::<Timestamp>() {
@@ -132,6 +165,30 @@ impl<'de> Deserialize<'de> for Age {
     }
 }
 
+/// As it is written: in the largest unit that it is a whole number of.
+impl std::fmt::Display for Age {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        let units = [(DAY, 'd'), (3_600, 'h'), (60, 'm')];
+        let (length, unit) = units.into_iter().find(|(length, _)| seconds != 0 && seconds.is_multiple_of(*length)).unwrap_or((1, 's'));
+        write!(f, "{}{unit}", seconds / length)
+    }
+}
+
+/// For defaults, which a schema shows.
+impl Serialize for Age {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// For defaults, which a schema shows.
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 impl JsonSchema for Age {
     fn schema_name() -> Cow<'static, str> {
         "Age".into()
@@ -166,9 +223,13 @@ mod tests {
 
     #[test]
     fn ages_are_measured_from_now() {
-        let day = now().duration_since("1d".parse::<Moment>().expect("an age").timestamp());
-        assert_eq!(day, SignedDuration::from_hours(24));
+        let now: Timestamp = "2026-03-01T00:00:00Z".parse().expect("an instant");
+        let day = super::at(now, || "1d".parse::<Moment>().expect("an age"));
+        assert_eq!(now.duration_since(day.timestamp()), SignedDuration::from_hours(24));
         assert_eq!("2w".parse::<Age>().map(Age::duration), Ok(Duration::from_secs(14 * 86_400)));
+        let written = |text: &str| text.parse::<Age>().map(|age| age.to_string());
+        assert_eq!(["48h", "90m", "90s", "0d", "1w"].map(|a| written(a).expect("an age")), ["2d", "90m", "90s", "0s", "7d"]);
+        assert_eq!(Age::days(2).to_string(), "2d");
         assert!("99999999999999999999d".parse::<Age>().is_err());
         assert!("9999999w".parse::<Moment>().is_err_and(|e| e.contains("out of range")));
     }

@@ -134,9 +134,17 @@ impl Spool {
         if start.starts_with(BOM) {
             start.drain(..BOM.len());
         }
-        let array = is_array(&start, elements);
+        let form = Form::of(&start, elements);
         let reader = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(reader));
-        if array { self.read_arrays(reader) } else { self.read_lines(reader, elements) }
+        match form {
+            Form::Arrays => self.read_arrays(reader),
+            Form::Yaml => self.read_yaml(reader),
+            Form::Lines(end) => self.read_lines(reader, elements, end),
+            Form::ForPeople => Err(Problem::Theirs(
+                "is what --output csv or table printed, which is for people: use another format; a name that is `value` is written in quotes"
+                    .into(),
+            )),
+        }
     }
 
     /// JSON arrays; more than one after another is what `cat` makes of two files.
@@ -172,15 +180,48 @@ impl Spool {
         Ok(())
     }
 
-    fn read_lines(&mut self, mut reader: impl BufRead, elements: Elements) -> Result<(), Problem> {
+    /// A YAML list, as `--output yaml` writes it: each element begins with a dash in the first column.
+    fn read_yaml(&mut self, mut reader: impl BufRead) -> Result<(), Problem> {
+        let (mut element, mut bytes) = (String::new(), Vec::new());
+        let mut number: u64 = 0;
+        loop {
+            let more = read_part(&mut reader, b'\n', &mut bytes)?;
+            number += u64::from(more);
+            let line = std::str::from_utf8(&bytes).map_err(|_| Problem::Theirs(format!("line {number} is not UTF-8")))?;
+            let begins = line.starts_with("- ") || line.trim_end() == "-";
+            if (begins || !more) && !element.is_empty() {
+                let list: Vec<Value> = serde_yaml_ng::from_str(&element)
+                    .map_err(|e| Problem::Theirs(format!("the YAML before line {number} cannot be read: {e}")))?;
+                list.iter().try_for_each(|value| self.push(value)).map_err(Problem::Ours)?;
+                element.clear();
+            }
+            if !more {
+                return Ok(());
+            }
+            if element.is_empty() && !begins && !line.trim().is_empty() && line.trim_end() != "---" {
+                return Err(Problem::Theirs(format!("line {number} is no element of the YAML list that it began as")));
+            }
+            if begins || !element.is_empty() {
+                element.push_str(line);
+            }
+        }
+    }
+
+    /// A line an element; or what stands between NUL characters, as `find -print0` separates names.
+    fn read_lines(&mut self, mut reader: impl BufRead, elements: Elements, end: u8) -> Result<(), Problem> {
         let mut bytes = Vec::new();
         for number in 1_u64.. {
-            bytes.clear();
-            if reader.read_until(b'\n', &mut bytes)? == 0 {
+            if !read_part(&mut reader, end, &mut bytes)? {
                 break;
             }
             let line = std::str::from_utf8(&bytes).map_err(|_| Problem::Theirs(format!("line {number} is not UTF-8")))?;
-            let line = line.strip_suffix('\n').unwrap_or(line);
+            let line = line.strip_suffix(char::from(end)).unwrap_or(line);
+            if end == 0 {
+                if !line.is_empty() {
+                    self.push(&Value::String(line.to_owned())).map_err(Problem::Ours)?;
+                }
+                continue;
+            }
             let line = line.strip_suffix('\r').unwrap_or(line);
             if line.trim().is_empty() {
                 continue;
@@ -263,6 +304,56 @@ impl From<io::Error> for Problem {
     }
 }
 
+/// How a list is written, told by its start.
+enum Form {
+    Arrays,
+    Yaml,
+    /// Elements that end with this byte.
+    Lines(u8),
+    /// A table, or values with a header: what stands in it cannot be told from what it says of itself.
+    ForPeople,
+}
+
+/// The header that CSV and tables have for values that are no objects.
+pub const CSV_HEADER: &str = "value";
+
+/// The longest element of a list: an object's key has 1,024 bytes, and what an element has beside it is no larger by far.
+const LONGEST_ELEMENT: u64 = 16 << 20;
+
+impl Form {
+    fn of(start: &[u8], elements: Elements) -> Self {
+        let line = start.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        if is_array(start, elements) {
+            Form::Arrays
+        } else if elements == Elements::Text && start.contains(&0) {
+            Form::Lines(0)
+        } else if line.starts_with(b"- ") || line.trim_ascii_end() == b"-" || line.trim_ascii_end() == b"---" {
+            Form::Yaml
+        } else if elements == Elements::Text && line.trim_ascii() == CSV_HEADER.as_bytes() {
+            Form::ForPeople
+        } else {
+            Form::Lines(b'\n')
+        }
+    }
+}
+
+/// Whether a line that holds nothing but this text is read as just this text, whatever stands around it. What writes lines quotes the others, as JSON.
+pub fn line_is_exact(text: &str, elements: Elements) -> bool {
+    let begins_otherwise =
+        text.starts_with(['[', '{', '"', '\u{feff}']) || text.starts_with("- ") || matches!(text, "-" | "---" | CSV_HEADER);
+    elements == Elements::Text && !text.is_empty() && text.trim() == text && !begins_otherwise && !text.contains(['\n', '\r', '\0'])
+}
+
+/// Reads up to and with the next `end`; `false` at the end of all. What has none is not read into memory without limit.
+fn read_part(reader: &mut impl BufRead, end: u8, bytes: &mut Vec<u8>) -> Result<bool, Problem> {
+    bytes.clear();
+    let read = reader.by_ref().take(LONGEST_ELEMENT).read_until(end, bytes)?;
+    if read as u64 == LONGEST_ELEMENT && !bytes.ends_with(&[end]) {
+        return Err(Problem::Theirs(format!("has an element of more than {} MiB", LONGEST_ELEMENT >> 20)));
+    }
+    Ok(read > 0)
+}
+
 /// A list of strings may hold keys that begin with `[`, so a number or a word behind the bracket makes no array there.
 fn is_array(start: &[u8], elements: Elements) -> bool {
     let mut bytes = start.iter().filter(|b| !b.is_ascii_whitespace());
@@ -331,6 +422,14 @@ mod tests {
         assert_eq!(strings(""), [""; 0]);
         assert_eq!(strings("[\"a\"]\n[\"b\"]"), ["a", "b"]);
         assert_eq!(strings("\u{feff}a"), ["a"]);
+        assert_eq!(strings("a b\0c\nd\0"), ["a b", "c\nd"]);
+        assert_eq!(strings("- a\n- \"b c\"\n- 'd'\n"), ["a", "b c", "d"]);
+    }
+
+    #[test]
+    fn what_was_printed_for_people_is_refused() {
+        assert!(read("value\na\n", Elements::Text).is_err_and(|e| e.contains("--output csv")));
+        assert_eq!(strings("\"value\"\na"), ["value", "a"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl Cancellation {
     /// Sleeps, but not past the cancellation; `false` when cancelled.
     pub async fn sleep(&self, length: Duration) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(length) => true,
+            () = crate::model::clock::sleep(length) => true,
             () = self.cancelled() => false,
         }
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::model::call::Refused;
 use crate::model::cancellation::{CancelReason, Cancellation};
+use crate::model::code::Code;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -169,9 +170,6 @@ const TRANSIENT: &[&str] = &[
     "TransactionInProgressException",
 ];
 
-/// Our code for a request that never left.
-pub(crate) const NOT_SENT: &str = "NotSent";
-
 /// Codes that say nothing but "slower": the request was not carried out.
 const THROTTLED: &[&str] = &[
     "EC2ThrottledException",
@@ -232,7 +230,9 @@ impl Error {
     /// request that was not sent a code of ours, and one that was turned away for now a code that says so.
     pub fn is_ambiguous(&self) -> bool {
         match self {
-            Error::Aws(e) => e.code != NOT_SENT && !is_throttling(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status)),
+            Error::Aws(e) => {
+                e.code != Code::NotSent.as_str() && !is_throttling(&e.code) && e.status.is_none_or(|status| !(400..500).contains(&status))
+            }
             _ => false,
         }
     }
@@ -256,7 +256,7 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Error::Aws(e) => Some(&e.code),
-            Error::Guard(_) => Some("Refused"),
+            Error::Guard(_) => Some(Code::Refused.as_str()),
             _ => None,
         }
     }

@@ -46,6 +46,8 @@ pub enum Effect {
     Create,
     /// Changes what is there.
     Modify,
+    /// Changes what is there so that it is missed meanwhile, or cannot come back: a machine is stopped, a password destroyed. Asks first on a terminal.
+    Disrupt,
     /// Takes away what may not come back: asks first on a terminal.
     Delete,
 }
@@ -58,13 +60,14 @@ impl Effect {
             Effect::Read => "read",
             Effect::Create => "create",
             Effect::Modify => "modify",
+            Effect::Disrupt => "disrupt",
             Effect::Delete => "delete",
         }
     }
 
     /// Whether it changes anything in the account.
     pub fn changes(self) -> bool {
-        matches!(self, Effect::Create | Effect::Modify | Effect::Delete)
+        matches!(self, Effect::Create | Effect::Modify | Effect::Disrupt | Effect::Delete)
     }
 }
 

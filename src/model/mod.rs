@@ -2,6 +2,8 @@
 
 pub mod call;
 pub mod cancellation;
+pub mod clock;
+pub mod code;
 pub mod error;
 pub mod meta;
 pub mod outcome;

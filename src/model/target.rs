@@ -1,6 +1,134 @@
 //! Where an action runs: regions, accounts, and the names of things in them.
 
-/// Of a region's name; ARNs of China and GovCloud begin differently.
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// The longest that a label of a host name may be (RFC 1035, 2.3.4): a region becomes one.
+const LONGEST_LABEL: usize = 63;
+
+/// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Region(String);
+
+/// An account's id: twelve digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AccountId(String);
+
+/// The ARN of an IAM role: `arn:aws:iam::123456789012:role/ops`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RoleArn(String);
+
+/// An account and a region that an action runs in. A part that is not known, or has no meaning for the action, is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub struct Target {
+    /// The account's twelve digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
+    /// The region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<Region>,
+}
+
+/// What the three have in common: text of one form, which a schema and an error name.
+macro_rules! label {
+    ($type:ident, $schema:tt, $says:literal, |$text:ident| $fits:expr) => {
+        impl $type {
+            /// The text of it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+
+            fn from_str($text: &str) -> Result<Self, String> {
+                if $fits { Ok($type($text.to_owned())) } else { Err(format!(concat!("`{}` is ", $says), $text.escape_debug())) }
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = String;
+
+            fn try_from(text: &str) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(label: $type) -> String {
+                label.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+        }
+    };
+}
+
+label!(Region, { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" }, "not a region: lower-case letters, digits and dashes, as in eu-west-1", |text| {
+    (1..=LONGEST_LABEL).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+});
+
+label!(AccountId, { "type": "string", "pattern": "^[0-9]{12}$" }, "not an account id: twelve digits", |text| is_account(text));
+
+label!(RoleArn, { "type": "string" }, "not the ARN of a role (arn:aws:iam::123456789012:role/name)", |text| {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
+        if is_account(account) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
+});
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+impl Region {
+    /// The partition of ARNs in it; those of China and GovCloud begin differently.
+    pub fn partition(&self) -> &'static str {
+        partition(&self.0)
+    }
+}
+
+impl RoleArn {
+    /// The account that the role is in.
+    pub fn account(&self) -> Option<AccountId> {
+        self.0.split(':').nth(4)?.parse().ok()
+    }
+}
+
+/// Of a region's name, also of one that is not known to be one; `aws` when there is none.
 pub fn partition(region: &str) -> &'static str {
     match region.split('-').next() {
         Some("cn") => "aws-cn",
@@ -11,5 +139,30 @@ pub fn partition(region: &str) -> &'static str {
         _ if region.starts_with("us-isob-") => "aws-iso-b",
         _ if region.starts_with("us-iso-") => "aws-iso",
         _ => "aws",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_are_told_from_other_arns() {
+        let account = |arn: &str| arn.parse::<RoleArn>().ok().and_then(|r| r.account()).map(String::from);
+        assert_eq!(account("arn:aws:iam::123456789012:role/ops").as_deref(), Some("123456789012"));
+        assert!("arn:aws-cn:iam::123456789012:role/path/ops".parse::<RoleArn>().is_ok());
+        for wrong in
+            ["ops", "", "arn:aws:iam::123456789012:user/ops", "arn:aws:iam::12345678901:role/ops", "arn:aws:iam::123456789012:role/"]
+        {
+            assert!(wrong.parse::<RoleArn>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_region_is_a_label_and_nothing_else() {
+        assert!("us-gov-west-1".parse::<Region>().is_ok_and(|r| r.partition() == "aws-us-gov"));
+        for wrong in ["", "US-EAST-1", "us_east_1", "us-east-1.example.com", "@127.0.0.1:80/#", " us-east-1", &"a".repeat(64)] {
+            assert!(wrong.parse::<Region>().is_err(), "{wrong}");
+        }
     }
 }

@@ -1,15 +1,23 @@
-//! Results on standard output, in the format asked for, and nothing else there.
+//! Results on standard output, in the format asked for, and nothing else there; one file per format. Knows what a reply is, and no action.
+
+mod csv;
+mod escape;
+mod json;
+mod query;
+mod table;
+mod text;
+mod yaml;
 
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
 use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 
-use crate::engine::action::Reply;
-use crate::engine::progress::Progress;
+use crate::engine::action::{Collected, Reply};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
+pub use escape::printable;
+use query::Query;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,25 +51,39 @@ impl Format {
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(n, ..)| *n == name).map(|(_, format, _)| *format)
     }
+
+    /// What writes it, to a terminal or not.
+    fn writer(self, terminal: bool) -> Box<dyn Writer> {
+        match self {
+            Format::Json => Box::new(json::Json::new(terminal)),
+            Format::Jsonl => Box::new(json::Jsonl { terminal }),
+            Format::Table => Box::<table::Rows>::default(),
+            Format::Csv => Box::new(csv::Rows::new(terminal)),
+            Format::Yaml => Box::<yaml::Yaml>::default(),
+            Format::Text => Box::new(text::Text { terminal }),
+        }
+    }
 }
 
-/// The longest query that is taken, in bytes.
-const LONGEST_QUERY: usize = 8192;
+/// Writes one format: a list row by row, or one value.
+trait Writer: Send {
+    /// The next row of a list.
+    fn row(&mut self, value: Value) -> Result<String>;
+    /// What stands behind the last row; of a list without rows, all of it.
+    fn end(&mut self) -> Result<String>;
+    /// A value that is no list.
+    fn single(&mut self, value: Value) -> Result<String>;
+}
 
-/// The most brackets and prefix operators of a query.
-const DEEPEST_QUERY: usize = 256;
+/// Writes while something else that is drawn on the terminal is away.
+pub type Aside<'a> = &'a (dyn Fn(&mut dyn FnMut()) + Send + Sync);
 
 /// Writes one reply.
 pub struct Printer<'a> {
-    format: Format,
-    query: Option<jmespath::Expression<'static>>,
+    writer: Box<dyn Writer>,
+    query: Option<Query>,
     out: Box<dyn Write + Send + 'a>,
-    indent: bool,
-    /// On a terminal, control characters in names must not reach it.
-    terminal: bool,
-    written: u64,
-    /// Rows of the formats that need to see all of them first.
-    rows: Vec<Value>,
+    written: bool,
     closed: bool,
     /// No format and no query was asked for: text is not made a JSON string.
     as_it_stands: bool,
@@ -70,55 +92,64 @@ pub struct Printer<'a> {
 impl<'a> Printer<'a> {
     /// To `out`, which is a terminal or not.
     pub fn new(format: Option<Format>, query: Option<&str>, out: impl Write + Send + 'a, terminal: bool) -> Result<Self> {
-        let query = query.map(compile).transpose()?;
-        let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
+        let query = query.map(Query::compile).transpose()?;
         let as_it_stands = format.is_none() && query.is_none();
-        let format = format.unwrap_or(Format::Json);
-        Ok(Printer { as_it_stands, format, query, out, indent: terminal, terminal, written: 0, rows: Vec::new(), closed: false })
+        let writer = format.unwrap_or(Format::Json).writer(terminal);
+        let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
+        Ok(Printer { writer, query, out, written: false, closed: false, as_it_stands })
     }
 
-    /// Writes all of a reply. An error in the middle leaves what was written whole: JSON lists are closed.
-    pub async fn print(&mut self, reply: Reply, changes: bool, stop: &Cancellation, progress: &Progress) -> Result<()> {
-        let failed = match reply {
-            Reply::Items(items) if self.query.is_none() => self.stream(items, changes, stop, progress).await.err(),
-            Reply::Items(_) => {
-                // A query sees the whole; only then is a list held in memory.
-                let value = reply.into_value().await?;
-                if let Some(e) = stop.error().filter(|_| !changes) {
-                    // Half a list would give an answer that looks right.
-                    return Err(e);
+    /// Writes all of a reply. An error in the middle leaves what was written whole: lists are closed.
+    pub async fn print(&mut self, reply: Reply, changes: bool, cancellation: &Cancellation, aside: Aside<'_>) -> Result<()> {
+        match reply {
+            Reply::Items(items) if self.query.is_none() => {
+                let failed = self.stream(items, changes, cancellation, aside).await;
+                // An output that did not come about is nothing at all, not an empty list.
+                if (failed.is_ok() || self.written) && !self.closed {
+                    let end = self.writer.end()?;
+                    self.write(&end)?;
+                    self.flush()?;
                 }
-                let wrong = self.query.as_ref().and_then(|query| search(query, &value).err());
-                if let Some(e) = wrong.filter(|_| changes) {
-                    // What was changed was changed: what failed of it must not be lost to a slip in the query.
-                    self.query = None;
-                    self.value(value)?;
-                    return Err(e);
-                }
-                return self.value(value);
+                failed
             }
-            Reply::Value(value) => return self.value(value),
+            Reply::Items(_) => self.queried(reply.collect().await, changes, cancellation),
+            Reply::Value(value) => self.value(value),
             Reply::Text(text) if self.as_it_stands => {
                 self.write(&text)?;
-                return self.flush();
+                self.flush()
             }
-            Reply::Text(text) => return self.value(Value::String(text)),
-        };
-        if let Some(e) = failed {
-            if self.written > 0 && !self.closed {
-                self.end_list()?;
-            }
-            return Err(e);
+            Reply::Text(text) => self.value(Value::String(text)),
         }
-        self.end_list()
+    }
+
+    /// A query sees the whole; only then is a list held in memory.
+    fn queried(&mut self, Collected { value, error }: Collected, changes: bool, cancellation: &Cancellation) -> Result<()> {
+        let nothing = value.as_array().is_some_and(Vec::is_empty);
+        let error = error.or_else(|| cancellation.error().filter(|_| !changes));
+        if let Some(error) = error {
+            // Half a list would give an answer that looks right. What was changed was changed, and is said.
+            if changes && !nothing {
+                self.query = None;
+                self.value(value)?;
+            }
+            return Err(error);
+        }
+        let wrong = self.query.as_ref().and_then(|query| query.search(&value).err());
+        if let Some(wrong) = wrong.filter(|_| changes) {
+            // What failed of it must not be lost to a slip in the query.
+            self.query = None;
+            self.value(value)?;
+            return Err(wrong);
+        }
+        self.value(value)
     }
 
     async fn stream(
         &mut self,
         mut items: futures::stream::BoxStream<'static, Result<Value>>,
         changes: bool,
-        stop: &Cancellation,
-        progress: &Progress,
+        cancellation: &Cancellation,
+        aside: Aside<'_>,
     ) -> Result<()> {
         let mut failed = None;
         loop {
@@ -136,7 +167,13 @@ impl<'a> Printer<'a> {
             let Some(item) = item else { break };
             match item {
                 Ok(value) if !self.closed => {
-                    if let Err(e) = progress.aside(|| self.item(value)) {
+                    let (mut row, mut written) = (Some(value), Ok(()));
+                    aside(&mut || {
+                        if let Some(value) = row.take() {
+                            written = self.row(value);
+                        }
+                    });
+                    if let Err(e) = written {
                         failed = failed.or(Some(e));
                         self.closed = true;
                     }
@@ -147,179 +184,39 @@ impl<'a> Printer<'a> {
             }
             // Nobody reads any more; a change that has begun is still brought to its end.
             if self.closed && !changes {
-                stop.cancel(CancelReason::OutputClosed);
+                cancellation.cancel(CancelReason::OutputClosed);
                 break;
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    /// Writes one whole value; a list is written item by item.
+    /// Writes one whole value; a list is written row by row.
     pub fn value(&mut self, value: Value) -> Result<()> {
         let value = match &self.query {
-            Some(query) => search(query, &value)?,
+            Some(query) => query.search(&value)?,
             None => value,
         };
         match value {
-            Value::Array(items) => {
-                for item in items {
-                    self.item(item)?;
+            Value::Array(rows) => {
+                for row in rows {
+                    self.row(row)?;
                 }
-                self.end_list()
+                let end = self.writer.end()?;
+                self.write(&end)?;
             }
-            value => self.single(&value),
-        }
-    }
-
-    fn item(&mut self, value: Value) -> Result<()> {
-        let first = self.written == 0;
-        self.written += 1;
-        match self.format {
-            Format::Json => {
-                let text = self.json(&value);
-                let (start, text) = match (self.indent, first) {
-                    (true, true) => ("[\n  ", text.replace('\n', "\n  ")),
-                    (true, false) => (",\n  ", text.replace('\n', "\n  ")),
-                    (false, true) => ("[", text),
-                    (false, false) => (",", text),
-                };
-                self.write(start)?;
-                self.write(&text)
-            }
-            Format::Jsonl => {
-                let line = value.to_string();
-                self.write(&line)?;
-                self.write("\n")
-            }
-            Format::Yaml => {
-                let text = yaml(&Value::Array(vec![value]))?;
-                self.write(&text)
-            }
-            Format::Text => {
-                let line = self.text_line(&value);
-                self.write(&line)
-            }
-            Format::Table | Format::Csv => {
-                self.rows.push(value);
-                Ok(())
-            }
-        }
-    }
-
-    fn end_list(&mut self) -> Result<()> {
-        match self.format {
-            Format::Json if self.written == 0 => self.write("[]\n")?,
-            Format::Json if self.indent => self.write("\n]\n")?,
-            Format::Json => self.write("]\n")?,
-            Format::Yaml if self.written == 0 => self.write("[]\n")?,
-            Format::Table => self.table()?,
-            Format::Csv => self.csv()?,
-            Format::Jsonl | Format::Yaml | Format::Text => {}
-        }
-        self.flush()
-    }
-
-    fn single(&mut self, value: &Value) -> Result<()> {
-        match self.format {
-            Format::Json => {
-                let text = self.json(value);
+            value => {
+                let text = self.writer.single(value)?;
                 self.write(&text)?;
-                self.write("\n")?;
-            }
-            Format::Jsonl => {
-                let line = value.to_string();
-                self.write(&line)?;
-                self.write("\n")?;
-            }
-            Format::Yaml => {
-                let text = yaml(value)?;
-                self.write(&text)?;
-            }
-            Format::Text => {
-                let line = self.text_line(value);
-                self.write(&line)?;
-            }
-            Format::Table | Format::Csv => {
-                self.rows.push(value.clone());
-                if self.format == Format::Table { self.table()? } else { self.csv()? }
             }
         }
         self.flush()
     }
 
-    fn json(&self, value: &Value) -> String {
-        if self.indent { format!("{value:#}") } else { value.to_string() }
-    }
-
-    fn text_line(&self, value: &Value) -> String {
-        let cells: Vec<_> = match value {
-            Value::Object(members) => members.values().map(|v| self.cell(v)).collect(),
-            Value::Array(items) => items.iter().map(|v| self.cell(v)).collect(),
-            other => vec![self.cell(other)],
-        };
-        cells.join("\t") + "\n"
-    }
-
-    /// One value in a cell: strings bare, the rest as JSON.
-    fn cell(&self, value: &Value) -> String {
-        match value {
-            Value::Null => String::new(),
-            Value::String(text) if self.terminal => printable(text),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        }
-    }
-
-    /// Names of the columns, in the order in which rows first have them; rows that are no objects have one, `value`.
-    fn columns(&self) -> Vec<String> {
-        let mut columns: Vec<String> = Vec::new();
-        for row in &self.rows {
-            match row {
-                Value::Object(members) => {
-                    let new: Vec<_> = members.keys().filter(|k| !columns.contains(k)).cloned().collect();
-                    columns.extend(new);
-                }
-                _ if !columns.iter().any(|c| c == "value") => columns.push("value".into()),
-                _ => {}
-            }
-        }
-        columns
-    }
-
-    fn cells(&self, columns: &[String], row: &Value) -> Vec<String> {
-        match row {
-            Value::Object(members) => columns.iter().map(|c| members.get(c).map(|v| self.cell(v)).unwrap_or_default()).collect(),
-            other => columns.iter().map(|c| if c == "value" { self.cell(other) } else { String::new() }).collect(),
-        }
-    }
-
-    fn table(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let columns = self.columns();
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(&columns);
-        for row in &self.rows {
-            table.add_row(self.cells(&columns, row).iter().map(|c| printable(c)));
-        }
-        let lines: Vec<_> = table.lines().map(|l| l.trim_end().to_owned()).collect();
-        self.write(&(lines.join("\n") + "\n"))
-    }
-
-    fn csv(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let columns = self.columns();
-        let broken = |e: csv::Error| Error::io("write CSV", io::Error::other(e));
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&columns).map_err(broken)?;
-        for row in &self.rows {
-            writer.write_record(self.cells(&columns, row)).map_err(broken)?;
-        }
-        let bytes = writer.into_inner().map_err(|e| Error::io("write CSV", io::Error::other(e.to_string())))?;
-        self.write(&String::from_utf8_lossy(&bytes))
+    fn row(&mut self, value: Value) -> Result<()> {
+        let text = self.writer.row(value)?;
+        self.written = true;
+        self.write(&text)
     }
 
     fn write(&mut self, text: &str) -> Result<()> {
@@ -348,34 +245,6 @@ impl<'a> Printer<'a> {
             other => other.map_err(|e| Error::io("write to standard output", e)),
         }
     }
-}
-
-/// Control characters as escapes: a key may hold any of them, and a terminal obeys.
-pub fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
-}
-
-fn yaml(value: &Value) -> Result<String> {
-    serde_yaml_ng::to_string(value).map_err(|e| Error::Failed(format!("the output cannot be written as YAML: {e}")))
-}
-
-/// Checked before anything runs.
-fn compile(query: &str) -> Result<jmespath::Expression<'static>> {
-    // The parser recurses: what is nested very deep would end the process.
-    let nests = query.bytes().filter(|b| b"[({!&".contains(b)).count();
-    if query.len() > LONGEST_QUERY || nests > DEEPEST_QUERY {
-        return Err(Error::field("query", "`query` is longer, or nested deeper, than any real one"));
-    }
-    jmespath::compile(query).map_err(|e| {
-        let text = e.to_string();
-        Error::field("query", format!("`query` is not JMESPath: {}", text.lines().next().unwrap_or_default()))
-    })
-}
-
-fn search(query: &jmespath::Expression<'static>, value: &Value) -> Result<Value> {
-    let found =
-        query.search(value).map_err(|e| Error::Failed(format!("`query` does not fit the result: {}", e.to_string().replace('\n', " "))))?;
-    crate::engine::action::to_value(&found)
 }
 
 #[cfg(test)]
@@ -413,7 +282,8 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_no_control_characters() {
-        assert_eq!(print(Format::Text, None, true, json!(["a\u{1b}[31m"])), "a\\u{1b}[31m\n");
-        assert_eq!(print(Format::Text, None, false, json!(["a\u{1b}"])), "a\u{1b}\n");
+        assert_eq!(print(Format::Text, None, true, json!(["a\u{1b}[31m"])), "\"a\\u001b[31m\"\n");
+        assert_eq!(print(Format::Table, None, true, json!(["a\u{1b}[31m"])), " value\n a\\u{1b}[31m\n");
+        assert_eq!(print(Format::Json, None, true, json!("a\u{9b}\u{202e}")), "\"a\\u009b\\u202e\"\n");
     }
 }

@@ -2,12 +2,8 @@
 
 use std::sync::Arc;
 
-use aaws::Cancellation;
-use aaws::NoPrompt;
-use aaws::Progress;
 use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Meta, Result, Secret, async_trait};
-use aaws::{Keys, MfaPrompt, Session, SessionOptions};
-use aaws::{Run, Tally};
+use aaws::{Connection, Keys, RunOptions, SessionOptions, Unattended};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -51,38 +47,19 @@ impl Action for Writes {
     }
 }
 
-struct NoDevice;
-
-#[async_trait]
-impl MfaPrompt for NoDevice {
-    async fn token(&self, _: &str) -> Result<String> {
-        Err(Error::Declined)
-    }
-}
-
 /// Runs an action in this process against a server that answers everything.
 fn run<A: Action>(action: A, dry_run: bool) -> (Result<A::Output>, Server) {
     let server = Server::start(|_, _, _| Response::xml(200, "<Anything/>".to_owned()));
     let options = SessionOptions {
-        region: Some("us-east-1".into()),
+        region: "us-east-1".parse().ok(),
         endpoint_url: Some(server.url.clone()),
         keys: Some(Keys { access_key: "AKIATEST".into(), secret_key: Secret::new("secret"), session_token: None }),
         ..SessionOptions::default()
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let result = runtime.block_on(async {
-        let session = Session::open(&options, "s3", &NoDevice).await?;
-        let run = Run {
-            dry_run,
-            concurrency: 1,
-            ask: Box::new(NoPrompt),
-            mfa: Box::new(NoDevice),
-            report: None,
-            progress: Progress::new(false),
-            cancellation: Cancellation::default(),
-            tally: Tally::default(),
-        };
-        action.run(&Context::new(&META, session, Arc::new(run))).await
+        let connection = Connection::with(options, RunOptions { dry_run, ..RunOptions::default() }, Arc::new(Unattended)).await?;
+        connection.run(action).await
     });
     (result, server)
 }

@@ -129,7 +129,7 @@ async fn accept(listener: TcpListener, service: S3Service) {
             Err(error) => {
                 // Most likely there are too many open files; give the others time to close theirs.
                 tracing::warn!("the sandbox could not take a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                aaws::clock::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };

@@ -1,46 +1,43 @@
 //! The one path of every action that changes items: items in, batches, outcomes out.
 //!
-//! An action says which items, how to do one batch, and what undoes a step. Bounded concurrency, batch size, retry per item, progress, dry run,
-//! confirmation, report and interruption are done here, the same for all.
+//! An action says which items, how to do one batch, and what undoes a step. How many are worked on, batch size, retry per item, what waits for what,
+//! progress, dry run, confirmation, report and cancellation are done here, the same for all.
 
+mod batch;
+mod dependencies;
+mod outputs;
 mod steps;
 
-pub use steps::{Steps, Undo};
+pub use dependencies::Dependency;
+pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
+pub use steps::{Step, Steps, Undo};
 
-use std::iter;
-use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::ready;
+use futures::Stream;
 use futures::stream::{self, BoxStream, StreamExt};
-use futures::{FutureExt, Stream};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
-use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::engine::action::{Output, Reply, to_value};
+use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
-use crate::engine::prompt::Question;
-use crate::model::error::{Error, Result};
+use crate::engine::host::{Consent, Progress, Question};
+use crate::model::code::Code;
+use crate::model::error::{Error, Result, is_throttling};
 use crate::model::meta::Effect;
 use crate::model::outcome::{Failure, Outcome, Record, Status};
+use batch::{Halt, Work, batches};
+use dependencies::Recorded;
 
-/// How often one item is tried in all, when AWS says that it may work a little later.
+/// How often one item is tried in all, when AWS says that it may work a little later. Throttling does not count.
 const TRIES: u32 = 5;
-
-/// The wait before the second try; it doubles from there, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
-/// The longest wait between two tries.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-
-/// How many items that are not started are named in one piece of work.
-const LEFT_AT_ONCE: usize = 1000;
 
 /// How many items the person asked is shown by name.
 const SHOWN: usize = 20;
+
+/// How many single items may be under way when most of them only wait: for the end of what AWS does in the background, or for one another. Those that
+/// are worked on are as many as the run's concurrency.
+const WAITING: usize = 1024;
 
 /// How an action changes items, a batch at a time.
 #[async_trait]
@@ -50,8 +47,18 @@ pub trait Change: Send + Sync + 'static {
     /// What comes of one that was changed; `()` when there is nothing to say.
     type Done: Send + 'static;
 
-    /// The item's identity in reports and outputs, the same in every run.
+    /// The item's identity in reports and outputs: unique in a run, and the same in the next.
     fn id(&self, item: &Self::Item) -> String;
+
+    /// What it is called where that is not its identity.
+    fn name(&self, _item: &Self::Item) -> Option<String> {
+        None
+    }
+
+    /// What it is, where the action has items of several kinds: `volume`.
+    fn kind(&self, _item: &Self::Item) -> Option<&'static str> {
+        None
+    }
 
     /// What will happen, for the person asked: "delete from the bucket `b`".
     fn summary(&self) -> String;
@@ -64,6 +71,21 @@ pub trait Change: Send + Sync + 'static {
     /// What became of an item that needs no work, because it is already so, protected, or could not be looked at. Asked in a dry run too.
     fn precheck(&self, _item: &Self::Item) -> Option<Outcome<Self::Done>> {
         None
+    }
+
+    /// What has to be gone before the item is begun. Items come in an order in which nothing waits for what comes behind it.
+    fn after(&self, _item: &Self::Item) -> Vec<Dependency> {
+        Vec::new()
+    }
+
+    /// Whether items wait for one another at all: what became of each is then kept until the run ends.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// Whether somebody has to agree, for an action whose effect is [`Effect::Disrupt`]: not every use of it disrupts.
+    fn disrupts(&self) -> bool {
+        true
     }
 
     /// The most items in one batch.
@@ -101,9 +123,16 @@ pub struct ItemResult<D> {
 
 /// Items being changed: work happens as it is read, in the order of the items.
 pub struct Changed<D> {
-    settled: BoxStream<'static, Result<ItemResult<D>>>,
+    results: BoxStream<'static, Result<ItemResult<D>>>,
     /// Whether they only would be.
     planned: bool,
+}
+
+impl<D> Changed<D> {
+    /// The results themselves, for an action that makes its own output of them.
+    pub fn results(self) -> BoxStream<'static, Result<ItemResult<D>>> {
+        self.results
+    }
 }
 
 impl Context {
@@ -118,22 +147,43 @@ impl Context {
         if let (total, Some(most)) = items.size_hint()
             && total == most
         {
-            self.progress().set_total(total as u64);
+            self.progress(Progress::Total(total as u64));
         }
         if self.dry_run() {
-            return Ok(Changed { settled: plan(self.clone(), items, change), planned: true });
+            return Ok(Changed { results: plan(self.clone(), items, change), planned: true });
         }
-        if self.meta().effect == Effect::Delete && self.run().ask.asks() {
-            items = self.confirmed(items, &*change).await?;
+        if asks(self.meta().effect, &*change) {
+            items = self.agreed(items, &*change).await?;
         }
         let halt = Halt::default();
+        let recorded = Recorded::new(change.is_ordered());
         let work = batches(self.clone(), items, Arc::clone(&change), halt.clone());
         let cx = self.clone();
-        let settled = work
-            .map(move |work| settle(cx.clone(), Arc::clone(&change), work, halt.clone()))
-            .buffered(self.concurrency())
+        let under_way = if change.batch() == 1 { WAITING.max(self.concurrency()) } else { self.concurrency() };
+        let results = work
+            .map(move |work| finish_work(cx.clone(), Arc::clone(&change), work, halt.clone(), recorded.clone()))
+            .buffered(under_way)
             .flat_map(stream::iter);
-        Ok(Changed { settled: error_last(settled), planned: false })
+        Ok(Changed { results: error_last(results), planned: false })
+    }
+
+    /// The items, once somebody agreed, or nobody had to.
+    async fn agreed<C: Change>(
+        &self,
+        items: BoxStream<'static, Result<C::Item>>,
+        change: &C,
+    ) -> Result<BoxStream<'static, Result<C::Item>>> {
+        match self.host().consent() {
+            Consent::Ask => self.confirmed(items, change).await,
+            Consent::NotNeeded => Ok(items),
+            Consent::Given(by) => {
+                let place = self.place().await;
+                let account = place.account.as_deref().unwrap_or("not known");
+                tracing::info!("not asked, because of {by}: {} (account {account}, region {})", change.summary(), place.region);
+                Ok(items)
+            }
+            Consent::Impossible(why) => Err(Error::Refused(format!("{why}: --yes agrees to {}", change.summary()))),
+        }
     }
 
     /// Shows the first items, asks, and gives all of them back.
@@ -153,14 +203,15 @@ impl Context {
                 None => break,
             }
         }
-        if first.is_empty() {
-            return Ok(items);
+        let shown: Vec<String> = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| name(change, i)).collect();
+        // What needs no work needs no answer either.
+        if shown.is_empty() && first.len() < SHOWN {
+            return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
         }
         let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
-        let shown = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| change.id(i)).collect();
-        let question = Question { summary: change.summary(), items: shown, total };
+        let question = Question { summary: change.summary(), items: shown, total, place: self.place().await };
         let agreed = tokio::select! {
-            agreed = self.run().ask.confirm(question) => agreed?,
+            agreed = self.host().confirm(question) => agreed?,
             () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
         };
         if !agreed {
@@ -168,6 +219,19 @@ impl Context {
         }
         Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
     }
+}
+
+/// Whether somebody has to agree: what is taken away may not come back, and what is disrupted is missed.
+fn asks<C: Change>(effect: Effect, change: &C) -> bool {
+    match effect {
+        Effect::Delete => true,
+        Effect::Disrupt => change.disrupts(),
+        Effect::Local | Effect::Read | Effect::Create | Effect::Modify => false,
+    }
+}
+
+fn name<C: Change>(change: &C, item: &C::Item) -> String {
+    change.name(item).unwrap_or_else(|| change.id(item))
 }
 
 /// A dry run: each item that would be changed.
@@ -184,583 +248,195 @@ fn plan<C: Change>(
                 Ok(item) => item,
                 Err(e) => return vec![Err(e)],
             };
-            if let Some(precheck) = change.precheck(&item) {
-                let fatal = precheck.fatal();
-                return iter::once(finish(&cx, &*change, &item, precheck)).chain(fatal.map(Err)).collect();
+            if let Some(outcome) = change.precheck(&item) {
+                let fatal = outcome.fatal();
+                return std::iter::once(Ok(record(&cx, &*change, &item, outcome))).chain(fatal.map(Err)).collect();
             }
-            let record = Record { item: change.id(&item), status: Status::Planned, code: None, message: change.plan(&item) };
-            let settled = cx.record(&record).map(|()| ItemResult { record, done: None });
-            cx.progress().add(1);
-            vec![settled]
+            let planned = Record { message: change.plan(&item), ..named(&*change, &item, Record::new(change.id(&item), Status::Planned)) };
+            cx.record(&planned);
+            cx.progress(Progress::Advanced(1));
+            vec![Ok(ItemResult { record: planned, done: None })]
         })
         .flat_map(stream::iter)
         .boxed()
 }
 
 /// The first error, behind all that is settled: whoever stops at it must not drop what is in flight, half way through its steps.
-fn error_last<T: Send + 'static>(settled: impl Stream<Item = Result<T>> + Send + 'static) -> BoxStream<'static, Result<T>> {
-    let state = (settled.boxed(), None);
-    let next = |(mut settled, mut error): (BoxStream<'static, Result<T>>, Option<Error>)| async move {
+fn error_last<T: Send + 'static>(results: impl Stream<Item = Result<T>> + Send + 'static) -> BoxStream<'static, Result<T>> {
+    let state = (results.boxed(), None);
+    let next = |(mut results, mut error): (BoxStream<'static, Result<T>>, Option<Error>)| async move {
         loop {
-            match settled.next().await {
-                Some(Ok(one)) => return Some((Ok(one), (settled, error))),
+            match results.next().await {
+                Some(Ok(one)) => return Some((Ok(one), (results, error))),
                 Some(Err(e)) => drop(error.get_or_insert(e)),
-                None => return error.take().map(|e| (Err(e), (settled, None))),
+                None => return error.take().map(|e| (Err(e), (results, None))),
             }
         }
     };
     stream::unfold(state, next).boxed()
 }
 
-/// Set when going on is pointless: nothing new is started.
-#[derive(Clone, Default)]
-struct Halt(Arc<Mutex<Option<String>>>);
-
-impl Halt {
-    fn set(&self, why: &Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_string());
-    }
-
-    fn why(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What is to be done with some items.
-enum Work<I> {
-    Apply(Vec<I>),
-    /// Not started, and why; with the error when the items that follow could not be had.
-    Leave(Vec<I>, String, Option<Error>),
-}
-
-/// Groups items into batches, and stops when the run is cancelled.
-fn batches<C: Change>(
-    cx: Context,
-    items: BoxStream<'static, Result<C::Item>>,
-    change: Arc<C>,
-    halt: Halt,
-) -> impl Stream<Item = Work<C::Item>> + Send {
-    let items: BoxStream<'static, Result<C::Item>> = items.fuse().boxed();
-    stream::unfold((items, None::<C::Item>), move |(mut items, mut held)| {
-        let (cx, change, halt) = (cx.clone(), Arc::clone(&change), halt.clone());
-        async move {
-            if let Some(why) = not_started(&cx, &halt) {
-                // What is in hand is named as not started; what would have to be waited for is not.
-                let (mut left, mut error): (Vec<_>, _) = (held.take().into_iter().collect(), None);
-                while left.len() < LEFT_AT_ONCE && error.is_none() {
-                    match items.next().now_or_never() {
-                        Some(Some(Ok(item))) => left.push(item),
-                        Some(Some(Err(e))) => error = Some(e),
-                        Some(None) | None => break,
-                    }
-                }
-                let nothing = left.is_empty() && error.is_none();
-                return (!nothing).then_some((Work::Leave(left, why, error), (items, None)));
-            }
-            let mut batch: Vec<C::Item> = Vec::new();
-            let mut weight = 0;
-            loop {
-                let item = match held.take() {
-                    Some(item) => Some(Ok(item)),
-                    None => tokio::select! {
-                        item = items.next() => item,
-                        () = cx.cancellation().cancelled() => {
-                            let why = not_started(&cx, &halt).unwrap_or_default();
-                            return Some((Work::Leave(batch, why, None), (items, None)));
-                        }
-                    },
-                };
-                let item = match item {
-                    Some(Ok(item)) => item,
-                    Some(Err(e)) => {
-                        // What was gathered so far was not sent: it stays untouched, and is named so.
-                        halt.set(&e);
-                        let why = not_started(&cx, &halt).unwrap_or_default();
-                        return Some((Work::Leave(batch, why, Some(e)), (items, None)));
-                    }
-                    None if batch.is_empty() => return None,
-                    None => return Some((Work::Apply(batch), (items, None))),
-                };
-                let heavier = weight + change.weight(&item);
-                if !batch.is_empty() && (change.alone(&item) || heavier > change.max_weight()) {
-                    return Some((Work::Apply(batch), (items, Some(item))));
-                }
-                let last = change.alone(&item) || batch.len() + 1 >= change.batch();
-                weight = heavier;
-                batch.push(item);
-                if last {
-                    return Some((Work::Apply(batch), (items, None)));
-                }
-            }
-        }
-    })
-}
-
-fn not_started(cx: &Context, halt: &Halt) -> Option<String> {
-    if cx.cancellation().is_cancelled() {
-        Some("not started: the run was stopped".into())
-    } else {
-        halt.why().map(|w| format!("not started: {w}"))
-    }
-}
-
 /// Does one piece of work; each of its items comes back exactly once, in order.
-async fn settle<C: Change>(cx: Context, change: Arc<C>, work: Work<C::Item>, halt: Halt) -> Vec<Result<ItemResult<C::Done>>> {
+async fn finish_work<C: Change>(
+    cx: Context,
+    change: Arc<C>,
+    work: Work<C::Item>,
+    halt: Halt,
+    recorded: Recorded,
+) -> Vec<Result<ItemResult<C::Done>>> {
     match work {
-        Work::Apply(items) => apply(&cx, &*change, items, &halt).await,
+        Work::Apply(items) => {
+            let mut batch = Batch { cx, change, halt, recorded, results: Vec::new(), fatal: None };
+            batch.apply(items).await;
+            batch.results.sort_by_key(|(place, _)| *place);
+            batch.results.into_iter().map(|(_, result)| Ok(result)).chain(batch.fatal.map(Err)).collect()
+        }
         Work::Leave(items, why, error) => {
-            let left = items.iter().map(|item| finish(&cx, &*change, item, Outcome::Skipped(why.clone())));
+            let left = items.iter().map(|item| {
+                let result = record(&cx, &*change, item, Outcome::skipped_as(Code::NotStarted, why.clone()));
+                recorded.note(&result.record);
+                Ok(result)
+            });
             left.chain(error.map(Err)).collect()
         }
     }
 }
 
-/// Applies a batch, and its transient failures again and again, as long as that makes sense.
-async fn apply<C: Change>(cx: &Context, change: &C, items: Vec<C::Item>, halt: &Halt) -> Vec<Result<ItemResult<C::Done>>> {
-    let mut settled: Vec<Option<Result<ItemResult<C::Done>>>> = Vec::new();
-    settled.resize_with(items.len(), || None);
-    let mut fatal = None;
-    let mut end = |item: &C::Item, outcome: Outcome<C::Done>, settled: &mut Option<Result<ItemResult<C::Done>>>| {
+/// An item that has no outcome yet, and its place in the batch.
+struct Pending<I> {
+    place: usize,
+    item: I,
+}
+
+/// One batch on its way.
+struct Batch<C: Change> {
+    cx: Context,
+    change: Arc<C>,
+    halt: Halt,
+    recorded: Recorded,
+    results: Vec<(usize, ItemResult<C::Done>)>,
+    fatal: Option<Error>,
+}
+
+impl<C: Change> Batch<C> {
+    fn end(&mut self, pending: &Pending<C::Item>, outcome: Outcome<C::Done>) {
         if let Some(e) = outcome.fatal() {
-            halt.set(&e);
-            fatal.get_or_insert(e);
+            self.halt.set(&e);
+            self.fatal.get_or_insert(e);
         }
-        *settled = Some(finish(cx, change, item, outcome));
-    };
-    let (mut places, mut pending) = (Vec::new(), Vec::new());
-    for (place, item) in items.into_iter().enumerate() {
-        match change.precheck(&item) {
-            Some(precheck) => end(&item, precheck, &mut settled[place]),
-            None => {
-                places.push(place);
-                pending.push(item);
+        let result = record(&self.cx, &*self.change, &pending.item, outcome);
+        self.recorded.note(&result.record);
+        self.results.push((pending.place, result));
+    }
+
+    /// Ends those that need no work, or what they wait for stays; gives the others.
+    async fn ready(&mut self, items: Vec<C::Item>) -> Vec<Pending<C::Item>> {
+        let mut ready = Vec::new();
+        for (place, item) in items.into_iter().enumerate() {
+            let pending = Pending { place, item };
+            let mut outcome = self.change.precheck(&pending.item);
+            if outcome.is_none() {
+                outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
+            }
+            match outcome {
+                Some(outcome) => self.end(&pending, outcome),
+                None => ready.push(pending),
             }
         }
+        ready
     }
-    for attempt in 1..=TRIES {
+
+    /// Applies a batch, and its transient failures again and again, as long as that makes sense.
+    async fn apply(&mut self, items: Vec<C::Item>) {
+        let mut pending = self.ready(items).await;
         if pending.is_empty() {
-            break;
+            return;
         }
-        let outcomes = match change.apply(cx, &pending).await {
+        let Some(slot) = slot(&self.cx, &self.halt).await else {
+            let why = self.halt.why(&self.cx).unwrap_or_default();
+            pending.iter().for_each(|p| self.end(p, Outcome::skipped_as(Code::NotStarted, why.clone())));
+            return;
+        };
+        let cx = self.cx.in_slot(slot);
+        let mut delays = Delays::retry();
+        let mut tries = 1;
+        loop {
+            let again = self.attempt(&cx, pending, tries < TRIES).await;
+            if again.is_empty() {
+                return;
+            }
+            // Items that were only turned away for now cost no try.
+            if again.iter().any(|(_, failure)| !is_throttling(&failure.code)) {
+                tries += 1;
+            }
+            if self.halt.is_set() || !cx.cancellation().sleep(delays.next_wait()).await {
+                again.into_iter().for_each(|(p, failure)| self.end(&p, Outcome::Failed(failure)));
+                return;
+            }
+            pending = again.into_iter().map(|(p, _)| p).collect();
+        }
+    }
+
+    /// One try of all that are pending; those that are worth another come back, with what they failed for.
+    async fn attempt(&mut self, cx: &Context, pending: Vec<Pending<C::Item>>, more: bool) -> Vec<(Pending<C::Item>, Failure)> {
+        let (places, items): (Vec<usize>, Vec<C::Item>) = pending.into_iter().map(|p| (p.place, p.item)).unzip();
+        let outcomes = match self.change.apply(cx, &items).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
                 let failure = Failure::from(&e);
-                pending.iter().map(|_| Outcome::Failed(failure.clone())).collect()
+                items.iter().map(|_| Outcome::Failed(failure.clone())).collect()
             }
         };
         // An item that the answer does not mention is not known to be done.
-        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::permanent("NoAnswer", "the answer does not mention it")));
-        let mut again = (Vec::new(), Vec::new());
-        for ((place, item), outcome) in places.into_iter().zip(pending).zip(outcomes.into_iter().chain(unanswered)) {
+        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::permanent(Code::NoAnswer, "the answer does not mention it")));
+        let mut again = Vec::new();
+        for ((place, item), outcome) in places.into_iter().zip(items).zip(outcomes.into_iter().chain(unanswered)) {
+            let pending = Pending { place, item };
+            let worth = |f: &Failure| (f.transient && more) || (is_throttling(&f.code) && f.fatal.is_none());
             match outcome {
-                Outcome::Failed(f) if f.transient && attempt < TRIES && halt.why().is_none() && !cx.cancellation().is_cancelled() => {
-                    tracing::debug!("`{}`: {}: {}; will be tried again", change.id(&item), f.code, f.message);
-                    again.0.push(place);
-                    again.1.push((item, f));
+                Outcome::Failed(f) if worth(&f) && !self.halt.is_set() && !cx.cancellation().is_cancelled() => {
+                    tracing::debug!("`{}`: {}: {}; will be tried again", name(&*self.change, &pending.item), f.code, f.message);
+                    again.push((pending, f));
                 }
-                outcome => end(&item, outcome, &mut settled[place]),
+                // It was still waiting to be sent when the run was cancelled.
+                Outcome::Failed(f) if f.code == Code::NotSent.as_str() && cx.cancellation().is_cancelled() && f.done.is_empty() => {
+                    let why = self.halt.why(cx).unwrap_or_default();
+                    self.end(&pending, Outcome::skipped_as(Code::NotStarted, why));
+                }
+                outcome => self.end(&pending, outcome),
             }
         }
-        if !again.0.is_empty() && (halt.why().is_some() || !cx.cancellation().sleep(wait_before(attempt)).await) {
-            for (place, (item, failure)) in again.0.into_iter().zip(again.1) {
-                end(&item, Outcome::Failed(failure), &mut settled[place]);
-            }
-            break;
-        }
-        places = again.0;
-        pending = again.1.into_iter().map(|(item, _)| item).collect();
+        again
     }
-    settled.into_iter().flatten().chain(fatal.map(Err)).collect()
 }
 
-/// Doubling, with up to half of it taken off at random so that workers do not come back all at once.
-fn wait_before(attempt: u32) -> Duration {
-    let full = FIRST_WAIT.saturating_mul(1 << (attempt - 1).min(16)).min(LONGEST_WAIT);
-    full.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-fn finish<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> Result<ItemResult<C::Done>> {
-    let status = outcome.status();
-    let (code, message, done) = match outcome {
-        Outcome::Done(done, note) => (None, note, Some(done)),
-        Outcome::Unchanged(why) | Outcome::Skipped(why) => (None, Some(why), None),
-        Outcome::Failed(failure) => (Some(failure.code), Some(failure.message), None),
+/// A slot to work in: at once where there is one. None when the run ended while one was waited for.
+async fn slot(cx: &Context, halt: &Halt) -> Option<OwnedSemaphorePermit> {
+    let slots = &cx.run().slots;
+    if cx.cancellation().is_cancelled() {
+        return None;
+    }
+    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+        return Some(slot);
+    }
+    let slot = tokio::select! {
+        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
+        () = cx.cancellation().cancelled() => None,
     };
-    let record = Record { item: change.id(item), status, code, message };
-    cx.record(&record)?;
-    cx.progress().add(1);
-    Ok(ItemResult { record, done })
+    slot.filter(|_| halt.why(cx).is_none())
 }
 
-impl<D: Send + 'static> Changed<D> {
-    /// The output that lists the items that failed, by their ids: `[]` when all went well. A dry run lists what would be changed, and what fails
-    /// already, with the reasons.
-    pub fn failed(self) -> FailedItems {
-        FailedItems(self.rows(|s| (s.record.status == Status::Failed).then(|| Ok(Value::String(s.record.item)))))
-    }
-
-    /// The output that lists the items that are as they were though they should not be: those that failed, and those that were skipped with a
-    /// reason. `[]` when nothing was left. A dry run lists what would be changed, and what would be left, with the reasons.
-    pub fn left(self) -> LeftItems {
-        LeftItems(self.rows(|s| matches!(s.record.status, Status::Failed | Status::Skipped).then(|| Ok(Value::String(s.record.item)))))
-    }
-
-    /// The output that lists what came of the items that were changed. A dry run lists what would be changed.
-    pub fn done(self) -> DoneItems<D>
-    where
-        D: Serialize,
-    {
-        DoneItems(self.rows(|s| s.done.map(|d| to_value(&d))), PhantomData)
-    }
-
-    /// The rows of an output; of a dry run all are records.
-    fn rows(self, row: fn(ItemResult<D>) -> Option<Result<Value>>) -> BoxStream<'static, Result<Value>> {
-        let planned = self.planned;
-        let rows = self.settled.filter_map(move |settled| {
-            ready(match settled {
-                Ok(s) if planned => {
-                    let record = s.record.to_value();
-                    let is_listed = s.record.status == Status::Planned || row(s).is_some();
-                    is_listed.then_some(Ok(record))
-                }
-                Ok(s) => row(s),
-                Err(e) => Some(Err(e)),
-            })
-        });
-        rows.boxed()
-    }
-
-    /// The settled items themselves, for an action that makes its own output of them.
-    pub fn results(self) -> BoxStream<'static, Result<ItemResult<D>>> {
-        self.settled
-    }
+fn named<C: Change>(change: &C, item: &C::Item, record: Record) -> Record {
+    Record { name: change.name(item), kind: change.kind(item).map(str::to_owned), ..record }
 }
 
-/// See [`Changed::failed`].
-pub struct FailedItems(BoxStream<'static, Result<Value>>);
-
-impl Output for FailedItems {
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "description": "The items that failed, in the order given; empty when all went well.", "items": { "type": "string" } })
-    }
-
-    fn into_reply(self) -> Result<Reply> {
-        Ok(Reply::Items(self.0))
-    }
-}
-
-/// See [`Changed::left`].
-pub struct LeftItems(BoxStream<'static, Result<Value>>);
-
-impl Output for LeftItems {
-    fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "description": "The items that are still there, because they failed or were skipped for a reason, in the order of the work; empty when none is.", "items": { "type": "string" } })
-    }
-
-    fn into_reply(self) -> Result<Reply> {
-        Ok(Reply::Items(self.0))
-    }
-}
-
-/// See [`Changed::done`].
-pub struct DoneItems<D>(BoxStream<'static, Result<Value>>, PhantomData<fn() -> D>);
-
-impl<D: JsonSchema + 'static> Output for DoneItems<D> {
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "array", "description": "What came of the items that were changed, in the order given.", "items": generator.subschema_for::<D>() })
-    }
-
-    fn into_reply(self) -> Result<Reply> {
-        Ok(Reply::Items(self.0))
-    }
-}
-
-/// One value as the output of a change: the value, or in a dry run the plan.
-pub enum OrPlan<T> {
-    /// What came of it.
-    Done(T),
-    /// What would be done.
-    Planned(Vec<Record>),
-}
-
-impl<T> OrPlan<T> {
-    /// Another value of what came of it.
-    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> OrPlan<U> {
-        match self {
-            OrPlan::Done(value) => OrPlan::Done(to(value)),
-            OrPlan::Planned(records) => OrPlan::Planned(records),
-        }
-    }
-}
-
-impl<T: Serialize + JsonSchema + Send + 'static> Output for OrPlan<T> {
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<T>()
-    }
-
-    fn into_reply(self) -> Result<Reply> {
-        match self {
-            OrPlan::Done(value) => value.into_reply(),
-            OrPlan::Planned(records) => records.into_reply(),
-        }
-    }
+fn record<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> ItemResult<C::Done> {
+    let (record, done) = outcome.into_record(change.id(item));
+    let record = named(change, item, record);
+    cx.record(&record);
+    cx.progress(Progress::Advanced(1));
+    ItemResult { record, done }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::aws::session::{MfaPrompt, Session};
-    use crate::engine::context::{Run, Tally};
-    use crate::engine::progress::Progress;
-    use crate::engine::prompt::NoPrompt;
-    use crate::model::cancellation::{CancelReason, Cancellation};
-    use crate::model::meta::Meta;
-
-    static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
-
-    struct Nobody;
-
-    #[async_trait]
-    impl MfaPrompt for Nobody {
-        async fn token(&self, _: &str) -> Result<String> {
-            Err(Error::Declined)
-        }
-    }
-
-    fn context(concurrency: usize) -> Context {
-        let run = Run {
-            dry_run: false,
-            concurrency,
-            ask: Box::new(NoPrompt),
-            mfa: Box::new(Nobody),
-            report: None,
-            progress: Progress::new(false),
-            cancellation: Cancellation::default(),
-            tally: Tally::default(),
-        };
-        Context::new(&META, Session::local(), Arc::new(run))
-    }
-
-    /// Half way through its steps when another item meets an error that ends the run.
-    struct Slow(Arc<AtomicU32>);
-
-    #[async_trait]
-    impl Change for Slow {
-        type Item = &'static str;
-        type Done = ();
-
-        fn id(&self, item: &&'static str) -> String {
-            (*item).to_owned()
-        }
-
-        fn summary(&self) -> String {
-            "take time".into()
-        }
-
-        async fn apply(&self, _: &Context, items: &[&'static str]) -> Result<Vec<Outcome>> {
-            if items.contains(&"fatal") {
-                return Err(Error::NoRegion);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            self.0.fetch_add(1, Ordering::Relaxed);
-            Ok(items.iter().map(|_| Outcome::done(())).collect())
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_in_flight_is_settled_before_the_error_that_ends_the_run() {
-        let finished = Arc::default();
-        let items = stream::iter(["fatal", "slow"].map(Ok));
-        let changed = context(2).change(items, Slow(Arc::clone(&finished))).await.unwrap_or_else(|e| panic!("{e}"));
-        let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.results()).await;
-        assert!(matches!(settled, Err(Error::NoRegion)));
-        assert_eq!(finished.load(Ordering::Relaxed), 1, "it was not dropped half way");
-    }
-
-    /// Fails odd numbers, a multiple of ten twice before it works, and everything at 666.
-    #[derive(Default)]
-    struct Numbers {
-        tries: AtomicU32,
-        batches: Arc<Mutex<Vec<Vec<u32>>>>,
-    }
-
-    #[async_trait]
-    impl Change for Numbers {
-        type Item = u32;
-        type Done = ();
-
-        fn id(&self, item: &u32) -> String {
-            item.to_string()
-        }
-
-        fn summary(&self) -> String {
-            "change numbers".into()
-        }
-
-        fn precheck(&self, item: &u32) -> Option<Outcome> {
-            (*item == 0).then(|| Outcome::Skipped("protected".into()))
-        }
-
-        fn batch(&self) -> usize {
-            4
-        }
-
-        fn alone(&self, item: &u32) -> bool {
-            *item == 7
-        }
-
-        async fn apply(&self, _: &Context, items: &[u32]) -> Result<Vec<Outcome>> {
-            self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(items.to_vec());
-            if items.contains(&666) {
-                return Err(Error::Credentials { message: "expired".into() });
-            }
-            let again = self.tries.fetch_add(1, Ordering::Relaxed) < 2;
-            let outcome = |item: &u32| match item {
-                n if n % 10 == 0 && again => Outcome::Failed(Failure::from_code("SlowDown", "later")),
-                n if n % 2 == 1 => Outcome::Failed(Failure::from_code("AccessDenied", "no")),
-                _ => Outcome::done(()),
-            };
-            // The answer forgets the last item of a batch with a 99 in it.
-            let answered = if items.contains(&99) { items.len() - 1 } else { items.len() };
-            Ok(items[..answered].iter().map(outcome).collect())
-        }
-    }
-
-    async fn settled(cx: &Context, items: Vec<u32>, numbers: Numbers) -> Vec<(String, Status, Option<String>)> {
-        let changed = cx.change(stream::iter(items.into_iter().map(Ok)), numbers).await.unwrap_or_else(|e| panic!("{e}"));
-        let all: Vec<_> = changed.results().collect().await;
-        all.into_iter().flatten().map(|s| (s.record.item, s.record.status, s.record.code)).collect()
-    }
-
-    #[tokio::test]
-    async fn every_item_comes_back_once_and_in_order() {
-        let batches = Arc::default();
-        let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) };
-        let items = vec![2, 4, 5, 0, 7, 8, 3, 6, 12, 14, 99, 16];
-        let all = settled(&context(3), items.clone(), numbers).await;
-        assert_eq!(all.iter().map(|s| s.0.parse().unwrap_or(1)).collect::<Vec<u32>>(), items);
-        let of = |item: &str| all.iter().find(|s| s.0 == item).map(|s| (s.1, s.2.as_deref()));
-        assert_eq!(of("5"), Some((Status::Failed, Some("AccessDenied"))));
-        assert_eq!(of("0"), Some((Status::Skipped, None)));
-        assert_eq!(of("16"), Some((Status::Failed, Some("NoAnswer"))));
-        let mut batches = batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        batches.sort();
-        assert_eq!(batches, [vec![2, 4, 5], vec![7], vec![8, 3, 6, 12], vec![14, 99, 16]]);
-    }
-
-    #[tokio::test]
-    async fn only_what_may_work_later_is_tried_again() {
-        let batches = Arc::default();
-        let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(0) };
-        let all = settled(&context(1), vec![10, 1, 2], numbers).await;
-        assert_eq!(all.iter().map(|s| s.1).collect::<Vec<_>>(), [Status::Done, Status::Failed, Status::Done]);
-        assert_eq!(*batches.lock().unwrap_or_else(PoisonError::into_inner), [vec![10, 1, 2], vec![10], vec![10]]);
-    }
-
-    #[tokio::test]
-    async fn an_error_that_the_next_call_would_meet_too_ends_the_work() {
-        let cx = context(1);
-        let items = stream::iter([666, 2, 4, 6, 8, 12].map(Ok));
-        let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
-        let all: Vec<_> = changed.results().collect().await;
-        assert_eq!(cx.run().tally.count(Status::Failed), 4, "the batch that met it");
-        assert_eq!(cx.run().tally.count(Status::Skipped), 2, "what was not started");
-        assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
-    }
-
-    #[tokio::test]
-    async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() {
-        for before in [0, 1, 6] {
-            let cx = context(2);
-            let broken = || Err(Error::Failed("the listing broke off".into()));
-            let items = stream::iter((0..before).map(|n| Ok(2 * n + 2)).chain([broken(), Ok(4), broken()]));
-            let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
-            let all: Vec<_> = changed.results().collect().await;
-            let told = all.iter().any(|s| matches!(s, Err(e) if e.to_string() == "the listing broke off"));
-            assert!(told, "after {before} items");
-            // Whole batches that were complete before are done; everything else is named as not started.
-            let whole = u64::from(before / 4 * 4);
-            assert_eq!(cx.run().tally.count(Status::Done), whole, "after {before} items");
-            assert_eq!(cx.run().tally.count(Status::Skipped), u64::from(before) - whole + 1, "after {before} items");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_stopped_run_starts_nothing_and_names_what_it_left() {
-        let cx = context(1);
-        cx.cancellation().cancel(CancelReason::Interrupted);
-        let batches = Arc::default();
-        let all = settled(&cx, (1..2500).collect(), Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) }).await;
-        assert_eq!(all.len(), 2499);
-        assert!(all.iter().all(|s| s.1 == Status::Skipped));
-        assert!(batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
-    }
-
-    /// Opens three doors; the one that is locked makes it fail.
-    struct Doors {
-        locked: &'static str,
-        stuck: &'static str,
-        closed: Arc<Mutex<Vec<String>>>,
-    }
-
-    #[async_trait]
-    impl Steps for Doors {
-        type Item = String;
-        type Done = Value;
-        type Step = String;
-
-        fn id(&self, item: &String) -> String {
-            item.clone()
-        }
-
-        fn summary(&self) -> String {
-            "open doors".into()
-        }
-
-        async fn run(&self, _: &Context, item: &String, undo: &mut Undo<String>) -> Result<Outcome<Value>> {
-            for door in ["a", "b", "c"] {
-                if door == self.locked {
-                    return Ok(Outcome::Failed(Failure::permanent("Locked", door)));
-                }
-                undo.push(format!("open {door}"));
-            }
-            Ok(Outcome::done(json!(item)))
-        }
-
-        async fn undo(&self, _: &Context, step: &String) -> Result<()> {
-            self.closed.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone());
-            if step.ends_with(self.stuck) { Err(Error::Failed("stuck".into())) } else { Ok(()) }
-        }
-    }
-
-    async fn open(locked: &'static str, stuck: &'static str) -> (Record, Option<Value>, Vec<String>) {
-        let cx = context(1);
-        let closed = Arc::default();
-        let items = stream::iter([Ok("house".to_owned())]);
-        let changed = cx.change_in_steps(items, Doors { locked, stuck, closed: Arc::clone(&closed) }).await;
-        let mut all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).results().collect().await;
-        let settled = all.remove(0).unwrap_or_else(|e| panic!("{e}"));
-        let closed = closed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (settled.record, settled.done, closed)
-    }
-
-    #[tokio::test]
-    async fn steps_are_undone_from_the_last_to_the_first_and_said() {
-        let (record, done, closed) = open("c", "none").await;
-        assert_eq!((record.status, done), (Status::Failed, None));
-        assert_eq!(closed, ["open b", "open a"]);
-        assert_eq!(record.message.as_deref(), Some("c; undone: open b; undone: open a"));
-
-        let (record, _, closed) = open("c", "b").await;
-        assert_eq!(closed, ["open b", "open a"], "a step that cannot be undone does not keep the others from it");
-        assert_eq!(record.message.as_deref(), Some("c; could not undo: open b (stuck); undone: open a"));
-
-        let (record, done, closed) = open("none", "none").await;
-        assert_eq!((record.status, done), (Status::Done, Some(json!("house"))));
-        assert_eq!(closed, [""; 0]);
-    }
-}
+mod tests;

@@ -5,11 +5,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::{Change, Changed};
+use super::{Change, Changed, Dependency};
 use crate::engine::context::Context;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{Failure, Outcome};
+
+/// One thing that is done and can be undone: data that another process can read, named in words by its `Display` ("detach vol-1 from i-1").
+#[async_trait]
+pub trait Step: Serialize + DeserializeOwned + fmt::Display + Send + Sync + 'static {
+    /// Undoes it, with nothing but the step and a context. It has to bear that the step was never carried out, or was undone already.
+    async fn undo(&self, cx: &Context) -> Result<()>;
+}
 
 /// How an action changes one item in several steps.
 #[async_trait]
@@ -18,11 +26,16 @@ pub trait Steps: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     /// What comes of one that was changed.
     type Done: Send + 'static;
-    /// One thing that was done and can be undone: data, named in words by its `Display` ("detach vol-1 from i-1").
-    type Step: Serialize + fmt::Display + Send + Sync + 'static;
+    /// What is done of it, one after another.
+    type Step: Step;
 
     /// The item's identity in reports and outputs.
     fn id(&self, item: &Self::Item) -> String;
+
+    /// See [`Change::kind`].
+    fn kind(&self, _item: &Self::Item) -> Option<&'static str> {
+        None
+    }
 
     /// What will happen, for the person asked.
     fn summary(&self) -> String;
@@ -37,31 +50,72 @@ pub trait Steps: Send + Sync + 'static {
         None
     }
 
-    /// Does all the steps, and notes each that has to be undone when a later one fails.
-    async fn run(&self, cx: &Context, item: &Self::Item, undo: &mut Undo<Self::Step>) -> Result<Outcome<Self::Done>>;
+    /// What has to be gone before; see [`Change::after`].
+    fn after(&self, _item: &Self::Item) -> Vec<Dependency> {
+        Vec::new()
+    }
 
-    /// Undoes one step.
-    async fn undo(&self, cx: &Context, step: &Self::Step) -> Result<()>;
+    /// See [`Change::is_ordered`].
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    /// See [`Change::disrupts`].
+    fn disrupts(&self) -> bool {
+        true
+    }
+
+    /// Does all the steps, and notes each that has to be undone when a later one fails, before it is sent.
+    async fn run(&self, cx: &Context, item: &Self::Item, undo: &mut Undo<Self::Step>) -> Result<Outcome<Self::Done>>;
 }
 
 /// The steps done so far, to be undone from the last to the first.
-#[derive(Debug)]
-pub struct Undo<S>(Vec<S>);
+pub struct Undo<S> {
+    cx: Context,
+    item: String,
+    steps: Vec<S>,
+}
 
-impl<S> Undo<S> {
-    /// Notes a step. Note it before it is sent where an answer may get lost: undoing must bear that it was never done.
-    pub fn push(&mut self, step: S) {
-        self.0.push(step);
+impl<S: Step> Undo<S> {
+    /// Of an item of which nothing is done yet.
+    pub fn new(cx: &Context, item: impl Into<String>) -> Self {
+        Undo { cx: cx.clone(), item: item.into(), steps: Vec::new() }
+    }
+
+    /// Notes a step. Note it before it is sent: its answer may be lost, and this process may end. It is durable when this returns, if the run keeps a
+    /// journal.
+    pub async fn note(&mut self, step: S) -> Result<()> {
+        self.cx.note(&self.item, &step, &step).await?;
+        self.steps.push(step);
+        Ok(())
     }
 
     /// Nothing is to be undone any more: there is no way back from here.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.steps.clear();
     }
 
     /// The last step noted is not to be undone any more.
     pub fn forget_last(&mut self) {
-        self.0.pop();
+        self.steps.pop();
+    }
+
+    /// Undoes all steps, whatever becomes of each, even in a run that was cancelled. Says what was and what could not be undone; with the error that
+    /// the run has to end with, if there was one.
+    pub async fn unwind(self) -> (String, Option<Arc<Error>>) {
+        let cx = self.cx.settling();
+        let (mut told, mut fatal) = (Vec::new(), None);
+        for step in self.steps.into_iter().rev() {
+            match step.undo(&cx).await {
+                Ok(()) => told.push(format!("undone: {step}")),
+                Err(e) => {
+                    tracing::error!("could not undo: {step}: {e}");
+                    told.push(format!("could not undo: {step} ({e})"));
+                    fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
+                }
+            }
+        }
+        (told.join("; "), fatal)
     }
 }
 
@@ -77,6 +131,10 @@ impl<S: Steps> Change for Stepwise<S> {
         self.0.id(item)
     }
 
+    fn kind(&self, item: &S::Item) -> Option<&'static str> {
+        self.0.kind(item)
+    }
+
     fn summary(&self) -> String {
         self.0.summary()
     }
@@ -89,43 +147,38 @@ impl<S: Steps> Change for Stepwise<S> {
         self.0.precheck(item)
     }
 
+    fn after(&self, item: &S::Item) -> Vec<Dependency> {
+        self.0.after(item)
+    }
+
+    fn is_ordered(&self) -> bool {
+        self.0.is_ordered()
+    }
+
+    fn disrupts(&self) -> bool {
+        self.0.disrupts()
+    }
+
     async fn apply(&self, cx: &Context, items: &[S::Item]) -> Result<Vec<Outcome<S::Done>>> {
         let mut outcomes = Vec::with_capacity(items.len());
         for item in items {
-            let mut undo = Undo(Vec::new());
+            let mut undo = Undo::new(cx, self.0.id(item));
             let outcome = self.0.run(cx, item, &mut undo).await;
-            let failed = !matches!(outcome, Ok(Outcome::Done(..) | Outcome::Unchanged(_) | Outcome::Skipped(_)));
-            let (undone, fatal) = if failed { self.unwind(cx, undo).await } else { (String::new(), None) };
-            let told = |failure: Failure| {
-                let fatal = failure.fatal.clone().or(fatal);
-                Outcome::Failed(Failure { fatal, ..failure.with_note(&undone) })
+            let failure = match outcome {
+                Ok(Outcome::Failed(failure)) => failure,
+                Ok(outcome) => {
+                    outcomes.push(outcome);
+                    continue;
+                }
+                Err(e) => Failure::from(&e),
             };
-            outcomes.push(match outcome {
-                Ok(Outcome::Failed(failure)) => told(failure),
-                Ok(outcome) => outcome,
-                Err(e) => told(Failure::from(&e)),
-            });
+            let (undone, fatal) = undo.unwind().await;
+            let fatal = failure.fatal.clone().or(fatal);
+            // What was turned away for now is begun again only if nothing was done.
+            let transient = failure.transient && undone.is_empty();
+            outcomes.push(Outcome::Failed(Failure { fatal, transient, ..failure.with_note(&undone) }));
         }
         Ok(outcomes)
-    }
-}
-
-impl<S: Steps> Stepwise<S> {
-    /// Undoes all steps, whatever becomes of each, and says what was and what could not be undone; with the error that the run has to end with, if
-    /// there was one.
-    async fn unwind(&self, cx: &Context, undo: Undo<S::Step>) -> (String, Option<Arc<Error>>) {
-        let (mut told, mut fatal) = (Vec::new(), None);
-        for step in undo.0.into_iter().rev() {
-            match self.0.undo(cx, &step).await {
-                Ok(()) => told.push(format!("undone: {step}")),
-                Err(e) => {
-                    tracing::error!("could not undo: {step}: {e}");
-                    told.push(format!("could not undo: {step} ({e})"));
-                    fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
-                }
-            }
-        }
-        (told.join("; "), fatal)
     }
 }
 

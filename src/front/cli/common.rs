@@ -2,20 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValue};
 
 use super::flags::text;
 use crate::aws::{sandbox, session};
-use crate::input::Age;
-use crate::model::error::{Error, Result};
+use crate::engine::run::{Concurrency, RunOptions};
+use crate::model::error::{Error, InputError, Result};
+use crate::model::target::RoleArn;
 use crate::render::Format;
-
-/// Requests under way at once unless told otherwise: S3 takes many more, control planes throttle far below a hundred.
-const CONCURRENCY: usize = 16;
-
-/// More than this serves nobody: connections, memory and the other users of the account pay for it.
-const MOST_CONCURRENCY: usize = 256;
 
 /// What the common flags say.
 #[derive(Debug)]
@@ -25,11 +21,9 @@ pub struct Common {
     pub query: Option<String>,
     pub verbosity: Verbosity,
     pub error_format: ErrorFormat,
-    pub concurrency: usize,
-    pub timeout: Option<Age>,
-    pub dry_run: bool,
-    pub yes: bool,
-    pub report: Option<PathBuf>,
+    pub run: RunOptions,
+    /// What agreed beforehand to what would be asked.
+    pub consent: Option<&'static str>,
 }
 
 /// How much is logged.
@@ -86,10 +80,14 @@ pub fn flags() -> Vec<Arg> {
             .value_name("DIR")
             .num_args(0..=1)
             .help("Run against a sandbox in this process, its files in DIR: no account, no network"),
-        value("concurrency", "N", &format!("Requests under way at once [default: {CONCURRENCY}]")),
-        value("timeout", "DURATION", "Stop after this long (90s, 10m, 2h): nothing new is started, what is in flight is settled"),
+        value(
+            "concurrency",
+            "N",
+            &format!("Requests in flight at once, all services together [default: {}]", Concurrency::default().get()),
+        ),
+        value("timeout", "DURATION", "Stop after this long (90s, 10m, 2h): nothing new is started, what is in flight is finished"),
         switch("dry_run", "List what would be changed, change nothing"),
-        switch("yes", "Do not ask before something is deleted; also AAWS_YES=1"),
+        switch("yes", "Do not ask before something is deleted, destroyed or disrupted; also AAWS_YES=1"),
         value("report", "FILE", "Write one JSON line per item to FILE as it is settled"),
     ];
     flags.extend(local_flags());
@@ -131,15 +129,14 @@ impl Common {
         };
         let word = |name: &str| matches.try_get_one::<String>(name).ok().flatten().map(String::as_str);
         let switched = |name: &str| !own.contains(&name) && matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
-        let role_arns: Vec<String> = match matches.try_get_many::<OsString>("role_arn") {
-            Ok(Some(arns)) if !own.contains(&"role_arn") => arns.map(|a| text("role_arn", a)).collect::<Result<_>>()?,
+        let role_arns: Vec<RoleArn> = match matches.try_get_many::<OsString>("role_arn") {
+            Ok(Some(arns)) if !own.contains(&"role_arn") => {
+                arns.map(|a| parsed("role_arn", &text("role_arn", a)?)).collect::<Result<_>>()?
+            }
             _ => Vec::new(),
         };
-        if let Some(wrong) = role_arns.iter().find(|arn| !session::is_role(arn)) {
-            return Err(Error::field("role_arn", format!("`role_arn`: {}", session::no_role(wrong))));
-        }
         let session = session::SessionOptions {
-            region: one("region")?,
+            region: one("region")?.map(|r| parsed("region", &r)).transpose()?,
             profile: one("profile")?,
             role_arns,
             mfa_serial: one("mfa_serial")?,
@@ -160,22 +157,33 @@ impl Common {
             query: one("query")?,
             verbosity,
             error_format: if word("error_format") == Some("json") { ErrorFormat::Json } else { ErrorFormat::Text },
-            concurrency: one("concurrency")?.map_or(Ok(CONCURRENCY), |n| concurrency(&n))?,
-            timeout: one("timeout")?.map(|t| t.parse().map_err(|e| Error::field("timeout", format!("`timeout`: {e}")))).transpose()?,
-            dry_run: switched("dry_run"),
-            yes: switched("yes") || std::env::var("AAWS_YES").is_ok_and(|v| is_yes(&v)),
-            report: one("report")?.map(PathBuf::from),
+            run: RunOptions {
+                concurrency: one("concurrency")?.map(|n| concurrency(&n)).transpose()?.unwrap_or_default(),
+                timeout: one("timeout")?.map(|t| parsed("timeout", &t)).transpose()?,
+                dry_run: switched("dry_run"),
+                report: one("report")?.map(PathBuf::from),
+            },
+            consent: consent(switched("yes")),
         })
     }
 }
 
-fn is_yes(value: &str) -> bool {
-    matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "y")
+/// A value of a type that says itself what is wrong with a text.
+fn parsed<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
+    text.parse().map_err(|e| Error::field(name, format!("`{name}`: {e}")))
 }
 
-fn concurrency(text: &str) -> Result<usize> {
-    let wrong = || Error::field("concurrency", format!("`concurrency` takes a whole number from 1 to {MOST_CONCURRENCY}, not `{text}`"));
-    text.parse().ok().filter(|n| (1..=MOST_CONCURRENCY).contains(n)).ok_or_else(wrong)
+fn consent(yes: bool) -> Option<&'static str> {
+    let agrees = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "y");
+    if yes { Some("--yes") } else { std::env::var("AAWS_YES").is_ok_and(agrees).then_some("AAWS_YES") }
+}
+
+fn concurrency(text: &str) -> Result<Concurrency> {
+    Concurrency::try_from(text.parse().unwrap_or(0_usize)).map_err(|e| match e {
+        // The number as it was typed, which may be none.
+        Error::Input(e) => Error::Input(InputError { message: e.message.replace("not `0`", &format!("not `{text}`")), ..e }),
+        other => other,
+    })
 }
 
 fn endpoint(url: String) -> Result<String> {

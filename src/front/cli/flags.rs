@@ -315,12 +315,6 @@ impl Gathered<'_> {
     }
 }
 
-/// Whether a list of the input comes from standard input, so that answers have to be read elsewhere.
-pub fn reads_stdin(matches: &ArgMatches, params: &[Param]) -> bool {
-    let names = params.iter().map(|p| p.name.as_str()).chain([INPUT]);
-    names.into_iter().any(|name| matches.get_many::<OsString>(name).into_iter().flatten().any(|v| v == "-"))
-}
-
 fn json(name: &str, text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|e| Error::field(name, format!("`{name}` is not JSON: {e}")))
 }

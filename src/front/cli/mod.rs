@@ -6,6 +6,7 @@ mod docs;
 mod flags;
 mod help;
 mod look;
+mod progress;
 mod run;
 mod terminal;
 

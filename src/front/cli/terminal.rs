@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, Write};
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -16,14 +16,13 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::common::{ErrorFormat, Verbosity};
-use crate::aws::session::MfaPrompt;
-use crate::engine::progress::Progress;
-use crate::engine::prompt::{Prompt, Question};
+use super::progress::ProgressLine;
+use crate::engine::host::{Consent, Host, Progress, Question};
 use crate::input::Secret;
 use crate::model::error::{Error, Result};
 use crate::render::printable;
 
-/// The controlling terminal, whatever standard input is.
+/// The controlling terminal, wherever the standard streams go.
 #[cfg(unix)]
 const TERMINAL: &str = "/dev/tty";
 #[cfg(windows)]
@@ -60,7 +59,7 @@ pub fn say(text: &str) {
 }
 
 /// Sends log lines to standard error, around the progress line.
-pub fn start_logging(verbosity: Verbosity, format: ErrorFormat, progress: &Progress) {
+pub fn start_logging(verbosity: Verbosity, format: ErrorFormat, progress: &ProgressLine) {
     let level = match verbosity {
         Verbosity::Silent => Level::ERROR,
         Verbosity::Normal => Level::INFO,
@@ -114,30 +113,57 @@ impl Visit for Message {
     }
 }
 
-/// Whether a person is there to answer. Standard input may be the list of a pipe: then they are asked through the terminal itself.
-pub fn is_attended(list_on_stdin: bool) -> bool {
-    io::stdin().is_terminal() || (list_on_stdin && io::stderr().is_terminal() && OpenOptions::new().read(true).open(TERMINAL).is_ok())
+/// The person at the terminal, if there is one.
+pub struct Terminal {
+    progress: ProgressLine,
+    /// What agreed beforehand: `--yes`, `AAWS_YES`.
+    agreed: Option<&'static str>,
 }
 
-/// Asks on the terminal.
-#[derive(Clone)]
-pub struct Terminal {
-    pub progress: Progress,
-    pub region: String,
-    /// `--yes`: nothing but secrets is asked for.
-    pub agreed: bool,
+impl Terminal {
+    /// Draws there, and asks there unless something agreed beforehand.
+    pub fn new(progress: ProgressLine, agreed: Option<&'static str>) -> Self {
+        Terminal { progress, agreed }
+    }
+
+    /// Asks, and reads a line. The thread that reads it is left behind when the run is cancelled meanwhile.
+    async fn ask(&self, text: String) -> Result<String> {
+        self.progress.aside(|| ());
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let progress = self.progress.clone();
+        std::thread::spawn(move || {
+            let _ = sender.send(progress.aside(|| ask_now(&text)));
+        });
+        let answer = receiver.await.unwrap_or_else(|_| Err(io::Error::other("nobody answered")));
+        answer.map_err(|e| Error::io("ask on the terminal", e))
+    }
 }
 
 #[async_trait]
-impl Prompt for Terminal {
-    fn asks(&self) -> bool {
-        !self.agreed
+impl Host for Terminal {
+    fn consent(&self) -> Consent {
+        match (self.agreed, attendance()) {
+            (Some(by), _) => Consent::Given(by),
+            (None, Attendance::Foreground) => Consent::Ask,
+            (None, Attendance::Background) => {
+                Consent::Impossible("this runs in the background of a terminal, where nobody can answer".into())
+            }
+            (None, Attendance::Nobody) => Consent::NotNeeded,
+        }
+    }
+
+    async fn confirm(&self, question: Question) -> Result<bool> {
+        let answer = self.ask(text_of(&question)).await?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     async fn secret(&self, question: &str) -> Result<Option<Secret>> {
-        self.progress.finish();
+        if attendance() != Attendance::Foreground {
+            return Ok(None);
+        }
         let question = format!("{}: ", printable(question));
-        let read = tokio::task::spawn_blocking(move || rpassword::prompt_password(question)).await;
+        let progress = self.progress.clone();
+        let read = tokio::task::spawn_blocking(move || progress.aside(|| rpassword::prompt_password(question))).await;
         let text = read.unwrap_or_else(|e| Err(io::Error::other(e)));
         text.map(|t| Some(Secret::new(t))).map_err(|e| match e.kind() {
             io::ErrorKind::Interrupted => Error::Interrupted,
@@ -145,58 +171,74 @@ impl Prompt for Terminal {
         })
     }
 
-    async fn confirm(&self, question: Question) -> Result<bool> {
-        let items = match question.total {
-            Some(1) => "1 item".to_owned(),
-            Some(total) => format!("{total} items"),
-            None => format!("{} items or more", question.items.len()),
-        };
-        let mut text = format!("About to {} ({items}, region {}):\n", printable(&question.summary), self.region);
-        question.items.iter().for_each(|i| text.push_str(&format!("  {}\n", printable(i))));
-        if question.total != Some(question.items.len() as u64) {
-            text.push_str("  …\n");
+    async fn mfa_token(&self, serial: &str) -> Result<String> {
+        if attendance() != Attendance::Foreground {
+            let message = format!("`mfa_token` is required with `mfa_serial` ({serial}) when nobody can be asked");
+            return Err(Error::field("mfa_token", message));
         }
-        text.push_str("Go on? [y/N] ");
-        self.progress.finish();
-        let answer = ask(text).await.map_err(|e| Error::io("ask on the terminal", e))?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+        let answer = self.ask(format!("Digits of the MFA device {}: ", printable(serial))).await?;
+        Ok(answer.trim().to_owned())
+    }
+
+    fn progress(&self, progress: Progress) {
+        self.progress.show(progress);
     }
 }
 
-#[async_trait]
-impl MfaPrompt for Terminal {
-    async fn token(&self, serial: &str) -> Result<String> {
-        if !is_attended(true) {
-            return Err(Error::field(
-                "mfa_token",
-                format!("`mfa_token` is required with `mfa_serial` ({serial}) when nobody can be asked"),
-            ));
-        }
-        let answer = ask(format!("Digits of the MFA device {serial}: ")).await;
-        Ok(answer.map_err(|e| Error::io("ask on the terminal", e))?.trim().to_owned())
+/// What is about to happen, where, and to what.
+fn text_of(question: &Question) -> String {
+    let items = match question.total {
+        Some(1) => "1 item".to_owned(),
+        Some(total) => format!("{total} items"),
+        None => format!("{} items or more", question.items.len()),
+    };
+    let place = &question.place;
+    let account = place.account.as_deref().map_or_else(|| "account not known".to_owned(), |id| format!("account {id}"));
+    let endpoint = place.endpoint.as_deref().map(|url| format!(", endpoint {}", printable(url))).unwrap_or_default();
+    let mut text = format!("About to {} ({items}, region {}):\n", printable(&question.summary), place.region);
+    text.push_str(&format!("  in {account}, with {}{endpoint}\n", printable(&place.credentials)));
+    question.items.iter().for_each(|i| text.push_str(&format!("  {}\n", printable(i))));
+    if question.total != Some(question.items.len() as u64) {
+        text.push_str("  …\n");
+    }
+    text.push_str("Go on? [y/N] ");
+    text
+}
+
+/// Who is at the terminal that this process belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attendance {
+    /// Somebody who can answer.
+    Foreground,
+    /// Somebody who is answering another program: reading would stop this one.
+    Background,
+    /// There is no terminal.
+    Nobody,
+}
+
+#[cfg(unix)]
+fn attendance() -> Attendance {
+    let Ok(terminal) = OpenOptions::new().read(true).write(true).open(TERMINAL) else { return Attendance::Nobody };
+    match rustix::termios::tcgetpgrp(&terminal) {
+        Ok(group) if group == rustix::process::getpgrp() => Attendance::Foreground,
+        Ok(_) => Attendance::Background,
+        // A terminal of which that cannot be told can be asked, or the reading fails.
+        Err(_) => Attendance::Foreground,
     }
 }
 
-/// A line of the person's. The thread that reads it is left behind when the run is stopped meanwhile.
-async fn ask(text: String) -> io::Result<String> {
-    let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(ask_now(&text));
-    });
-    receiver.await.unwrap_or_else(|_| Err(io::Error::other("nobody answered")))
+#[cfg(not(unix))]
+fn attendance() -> Attendance {
+    match OpenOptions::new().read(true).write(true).open(TERMINAL) {
+        Ok(_) => Attendance::Foreground,
+        Err(_) => Attendance::Nobody,
+    }
 }
 
+/// Whatever the standard streams are, the question is shown on the terminal and answered there.
 fn ask_now(text: &str) -> io::Result<String> {
-    if io::stderr().is_terminal() {
-        say(text);
-    } else {
-        OpenOptions::new().write(true).open(TERMINAL)?.write_all(text.as_bytes())?;
-    }
+    OpenOptions::new().write(true).open(TERMINAL)?.write_all(text.as_bytes())?;
     let mut answer = String::new();
-    if io::stdin().is_terminal() {
-        io::stdin().lock().read_line(&mut answer)?;
-    } else {
-        BufReader::new(OpenOptions::new().read(true).open(TERMINAL)?).read_line(&mut answer)?;
-    }
+    BufReader::new(OpenOptions::new().read(true).open(TERMINAL)?).read_line(&mut answer)?;
     Ok(answer)
 }

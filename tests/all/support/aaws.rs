@@ -70,6 +70,8 @@ impl Aaws {
             ("AWS_SECRET_ACCESS_KEY", "secret"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
+            // Waits between attempts pass faster: what is tested is what comes of them.
+            ("AAWS_CLOCK_RATE", "20"),
         ] {
             env.insert(name.to_owned(), value.into());
         }
@@ -147,7 +149,13 @@ impl Aaws {
         if talks {
             self.env.insert("AWS_ENDPOINT_URL".to_owned(), moto::endpoint().into());
         }
-        let mut child = Command::new(&self.command[0])
+        let mut command = Command::new(&self.command[0]);
+        // A session of its own: no terminal of whoever runs the tests, and a pipe of several programs can be ended as one group.
+        // SAFETY: setsid is async-signal-safe, and nothing else is done between fork and exec.
+        unsafe {
+            command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+        }
+        let mut child = command
             .args(&self.command[1..])
             .env_clear()
             .envs(&self.env)
@@ -155,8 +163,6 @@ impl Aaws {
             .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that a pipe of several programs can be ended as one.
-            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run {:?}: {error}", self.command));
         if let (Some(mut pipe), Some(bytes)) = (child.stdin.take(), self.stdin) {

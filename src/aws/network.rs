@@ -1,0 +1,391 @@
+//! Where each attempt of each request is sent: paced by the limiter, counted by a permit, bounded in silence, time and size.
+//!
+//! It sits in the SDK's HTTP client, because nothing above it sees every attempt: the SDK's own retries are made below the call.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::ErrorKind;
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
+use crate::model::cancellation::Cancellation;
+use crate::model::error::{Error, Result, is_throttling};
+
+/// How long AWS may say nothing: while a body is being sent it is the time without progress, and from then on the time to the answer's first byte.
+const SILENCE: Duration = Duration::from_secs(120);
+
+/// How long the body of an answer may take, however steadily it drips.
+const ANSWER: Duration = Duration::from_secs(120);
+
+/// The same once the run is cancelled: what is in progress is finished, but not at any price.
+const ANSWER_CANCELLED: Duration = Duration::from_secs(10);
+
+/// The largest answer that is read. The largest that AWS gives are pages of a thousand to ten thousand entries, a few MiB.
+const LARGEST_ANSWER: usize = 64 << 20;
+
+/// A request that waited this long is signed anew: AWS takes signatures of the last five minutes (S3: fifteen).
+const SIGNATURE_AGE: Duration = Duration::from_secs(60);
+
+/// Tokens of a run for retries of other errors than throttling, as the SDKs have them for a process (SDKs and Tools reference, retry behavior).
+const RETRY_QUOTA: i64 = 500;
+
+/// What such a retry costs; a success gives one back.
+const RETRY_COST: i64 = 5;
+
+/// What a run's clients share: permits, limiter, quota of retries, counts of calls. Cheap to clone.
+#[derive(Clone)]
+pub struct Network(Arc<Inner>);
+
+struct Inner {
+    permits: Semaphore,
+    limiter: Limiter,
+    retries: AtomicI64,
+    cancellation: Cancellation,
+    calls: Mutex<BTreeMap<String, u64>>,
+}
+
+/// What is known of a request where it is sent: the guard says it.
+#[derive(Debug, Clone)]
+pub(super) struct CallInfo {
+    pub key: Key,
+    /// Against the rate: 1, or the items of a request that the service counts by items.
+    pub weight: u32,
+    /// Whether it is sent even when the run was cancelled while it waited: it settles what was begun.
+    pub settling: bool,
+}
+
+/// Put on an answer that says nothing but "slower".
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Throttled;
+
+/// The request waited so long that its signature may have expired: it was not sent, and is to be signed again.
+#[derive(Debug, thiserror::Error)]
+#[error("the request waited too long after it was signed")]
+pub(super) struct Stale;
+
+/// The run was cancelled while the request waited: it was not sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the run was cancelled before it was sent")]
+pub(crate) struct CancelledUnsent;
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("permits", &self.0.permits.available_permits()).finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// For one run: at most `concurrency` requests of it are in flight.
+    pub fn new(concurrency: usize, cancellation: Cancellation) -> Self {
+        let permits = Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS));
+        let retries = AtomicI64::new(RETRY_QUOTA);
+        Network(Arc::new(Inner { permits, limiter: Limiter::new(KNOWN), retries, cancellation, calls: Mutex::default() }))
+    }
+
+    /// How often each declared call was made so far, retries not counted: `s3:DeleteObjects`.
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn count(&self, call: &str) {
+        *self.0.calls.lock().unwrap_or_else(PoisonError::into_inner).entry(call.to_owned()).or_default() += 1;
+    }
+
+    /// The limiter, for what only the action can read: throttling of single items in an answer.
+    pub(crate) fn limiter(&self) -> &Limiter {
+        &self.0.limiter
+    }
+
+    pub(super) fn cancellation(&self) -> &Cancellation {
+        &self.0.cancellation
+    }
+
+    /// Whether an error that is no throttling may be retried: it takes from the run's quota.
+    pub(super) fn take_retry(&self) -> bool {
+        let left = self.0.retries.fetch_sub(RETRY_COST, Ordering::Relaxed);
+        if left < RETRY_COST {
+            self.0.retries.fetch_add(RETRY_COST, Ordering::Relaxed);
+        }
+        left >= RETRY_COST
+    }
+
+    pub(super) fn reward_success(&self) {
+        // A race may go a little beyond, which harms nobody.
+        if self.0.retries.load(Ordering::Relaxed) < RETRY_QUOTA {
+            self.0.retries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The SDK's quota of retries is the process's, and throttling empties it. Ours is the run's, and is asked by the guard.
+    pub(crate) fn retry_partition() -> RetryPartition {
+        RetryPartition::custom("aaws").token_bucket(TokenBucket::unlimited()).build()
+    }
+
+    /// The HTTP client of the run: the SDK's, with what this module adds around each attempt.
+    pub(crate) fn http_client(&self) -> Result<SharedHttpClient> {
+        let context = tls_context()?;
+        let client = |proxy: fn() -> ProxyConfig| {
+            let context = context.clone();
+            Builder::new().build_with_connector_fn(move |settings, components| {
+                let mut builder = ConnectorBuilder::default().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
+                builder = builder.tls_context(context.clone());
+                builder.set_connector_settings(settings.cloned());
+                builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+                builder.set_proxy_config(Some(proxy()));
+                builder.build()
+            })
+        };
+        let (proxied, direct) = (client(ProxyConfig::from_env), client(ProxyConfig::disabled));
+        Ok(SharedHttpClient::new(Client { proxied, direct, network: self.clone() }))
+    }
+
+    async fn send(self, connector: SharedHttpConnector, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        // What the SDK sends by itself (the instance's metadata, single sign-on) is no call of an action.
+        let Some(call) = request.extension::<CallInfo>().cloned() else { return connector.call(request).await };
+        let queued = Instant::now();
+        let turn = async {
+            let paced = self.0.limiter.acquire(&call.key, call.weight).await;
+            // The semaphore is never closed, so there always is a permit.
+            (paced, self.0.permits.acquire().await)
+        };
+        let (paced, _permit) = tokio::select! {
+            biased;
+            turn = turn => turn,
+            () = self.0.cancellation.cancelled(), if !call.settling => return Err(ConnectorError::user(CancelledUnsent.into())),
+        };
+        if queued.elapsed() > SIGNATURE_AGE {
+            self.0.limiter.answered(&call.key, paced, Answer::Other);
+            return Err(ConnectorError::other(Stale.into(), Some(ErrorKind::TransientError)));
+        }
+        let answer = self.exchange(connector, request).await;
+        let throttled = answer.as_ref().is_ok_and(|answer| answer.extension::<Throttled>().is_some());
+        let answered = match &answer {
+            _ if throttled => Answer::Throttled,
+            Ok(answer) if answer.status().is_success() => Answer::Accepted,
+            _ => Answer::Other,
+        };
+        self.0.limiter.answered(&call.key, paced, answered);
+        answer
+    }
+
+    /// One request and its whole answer, so that the permit covers both.
+    async fn exchange(&self, connector: SharedHttpConnector, mut request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let progress = Progress::new();
+        let body = request.take_body();
+        let watched = progress.clone();
+        // A retry reads the body again: `map` keeps that possible. What is in memory already is sent at once, and needs no watching.
+        *request.body_mut() = if body.bytes().is_some() { body } else { body.map(move |body| watched.watch(body)) };
+        let mut answer = tokio::select! {
+            answer = connector.call(request) => answer?,
+            () = progress.silence() => return Err(ConnectorError::timeout("no answer in time".into())),
+        };
+        let body = self.read(answer.take_body()).await?;
+        let code = error_code(&answer, &body);
+        if matches!(answer.status().as_u16(), 429 | 503) || code.as_deref().is_some_and(is_throttling) {
+            answer.add_extension(Throttled);
+        }
+        *answer.body_mut() = SdkBody::from(body);
+        Ok(answer)
+    }
+
+    /// The body of an answer: within its time, and no larger than any real one.
+    async fn read(&self, mut body: SdkBody) -> Result<Bytes, ConnectorError> {
+        if let Some(bytes) = body.bytes() {
+            return Ok(Bytes::copy_from_slice(bytes));
+        }
+        let mut read = BytesMut::new();
+        let whole = async {
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(ConnectorError::io)?;
+                if let Ok(data) = frame.into_data() {
+                    if read.len() + data.len() > LARGEST_ANSWER {
+                        return Err(ConnectorError::user(format!("the answer is larger than {} MiB", LARGEST_ANSWER >> 20).into()));
+                    }
+                    read.extend_from_slice(&data);
+                }
+            }
+            Ok(())
+        };
+        let cancelled = async {
+            self.0.cancellation.cancelled().await;
+            tokio::time::sleep(ANSWER_CANCELLED).await;
+        };
+        tokio::select! {
+            whole = whole => whole?,
+            () = tokio::time::sleep(ANSWER) => return Err(ConnectorError::timeout("the answer did not end in time".into())),
+            () = cancelled => return Err(ConnectorError::timeout("the answer did not end in time after the run was cancelled".into())),
+        }
+        Ok(read.freeze())
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    proxied: SharedHttpClient,
+    /// For the loopback, which no proxy reaches: the sandbox is there.
+    direct: SharedHttpClient,
+    network: Network,
+}
+
+impl HttpClient for Client {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let proxied = self.proxied.http_connector(settings, components);
+        let direct = self.direct.http_connector(settings, components);
+        SharedHttpConnector::new(Connector { proxied, direct, network: self.network.clone() })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    proxied: SharedHttpConnector,
+    direct: SharedHttpConnector,
+    network: Network,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let inner = if is_loopback(request.uri()) { &self.direct } else { &self.proxied };
+        HttpConnectorFuture::new(self.network.clone().send(inner.clone(), request))
+    }
+}
+
+/// When a request last made progress.
+#[derive(Clone)]
+struct Progress(Arc<Mutex<Instant>>);
+
+impl Progress {
+    fn new() -> Self {
+        Progress(Arc::new(Mutex::new(Instant::now())))
+    }
+
+    fn made(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Ends when there was none for too long.
+    async fn silence(&self) {
+        loop {
+            let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= SILENCE {
+                return;
+            }
+            tokio::time::sleep_until(last + SILENCE).await;
+        }
+    }
+
+    fn watch(&self, body: SdkBody) -> SdkBody {
+        SdkBody::from_body_1_x(Watched { body, progress: self.clone() })
+    }
+}
+
+/// A request's body that notes when the connection takes more of it.
+struct Watched {
+    body: SdkBody,
+    progress: Progress,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = aws_smithy_types::body::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        this.progress.made();
+        Pin::new(&mut this.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(&self.body)
+    }
+}
+
+/// The error code of an answer that is an error, as each of AWS's protocols writes it; `None` where it is none.
+fn error_code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
+    if answer.status().is_success() {
+        return None;
+    }
+    if let Some(kind) = answer.headers().get("x-amzn-errortype") {
+        return kind.split([':', '#']).find(|part| !part.is_empty()).map(str::to_owned);
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    if let Some((_, rest)) = text.split_once("<Code>") {
+        return rest.split_once("</Code>").map(|(code, _)| code.trim().to_owned());
+    }
+    let json: serde_json::Value = serde_json::from_str(text).ok()?;
+    let kind = json.get("__type").or_else(|| json.get("code"))?.as_str()?;
+    Some(kind.rsplit('#').next().unwrap_or(kind).to_owned())
+}
+
+/// The system's certificates, and those of AWS_CA_BUNDLE beside them, as other tools of AWS have it.
+fn tls_context() -> Result<TlsContext> {
+    let mut store = TrustStore::default();
+    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|p| !p.is_empty()) {
+        let shown = path.to_string_lossy().into_owned();
+        let bundle = std::fs::read(&path).map_err(|e| Error::io(format!("read the certificates of AWS_CA_BUNDLE, `{shown}`"), e))?;
+        if !bundle.windows(10).any(|w| w == b"-----BEGIN") {
+            return Err(Error::Failed(format!("AWS_CA_BUNDLE: `{shown}` holds no certificate in PEM form")));
+        }
+        store.add_pem_certificate(bundle);
+    }
+    TlsContext::builder().with_trust_store(store).build().map_err(|e| Error::Failed(format!("cannot set up TLS: {e}")))
+}
+
+/// Whether an address is this machine's own.
+fn is_loopback(uri: &str) -> bool {
+    let authority = uri.split_once("://").map_or(uri, |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Option<String> {
+        let status = status.try_into().unwrap_or_else(|e| panic!("{e}"));
+        error_code(&HttpResponse::new(status, SdkBody::empty()), body.as_bytes())
+    }
+
+    #[test]
+    fn codes_are_read_as_each_protocol_writes_them() {
+        assert_eq!(answer(503, "<Response><Errors><Error><Code>RequestLimitExceeded</Code>").as_deref(), Some("RequestLimitExceeded"));
+        assert_eq!(answer(400, r#"{"__type":"com.amazonaws#ThrottlingException"}"#).as_deref(), Some("ThrottlingException"));
+        assert_eq!(answer(200, "<Error><Code>SlowDown</Code></Error>"), None);
+        assert_eq!(answer(500, "<html>"), None);
+    }
+
+    #[test]
+    fn the_loopback_is_known_by_its_names() {
+        for own in ["http://127.0.0.1:80/x", "http://localhost:9000", "http://[::1]:80/", "http://localhost?x"] {
+            assert!(is_loopback(own), "{own}");
+        }
+        for other in ["https://s3.amazonaws.com/127.0.0.1", "http://localhost.example.com/", "http://10.0.0.1/"] {
+            assert!(!is_loopback(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! How items are changed, shown with changes that need no AWS.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::aws::session::Session;
+use crate::engine::host::Unattended;
+use crate::engine::run::{Concurrency, Run, RunOptions};
+use crate::model::cancellation::{CancelReason, Cancellation};
+use crate::model::meta::Meta;
+
+static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
+
+fn context(concurrency: usize) -> Context {
+    let concurrency = Concurrency::try_from(concurrency).unwrap_or_else(|e| panic!("{e}"));
+    let options = RunOptions { concurrency, ..RunOptions::default() };
+    let run = Run::new(options, Arc::new(Unattended), None, None, Cancellation::default());
+    Context::new(&META, Session::local(), Arc::new(run))
+}
+
+/// Half way through its steps when another item meets an error that ends the run.
+struct Slow(Arc<AtomicU32>);
+
+#[async_trait]
+impl Change for Slow {
+    type Item = &'static str;
+    type Done = ();
+
+    fn id(&self, item: &&'static str) -> String {
+        (*item).to_owned()
+    }
+
+    fn summary(&self) -> String {
+        "take time".into()
+    }
+
+    async fn apply(&self, _: &Context, items: &[&'static str]) -> Result<Vec<Outcome>> {
+        if items.contains(&"fatal") {
+            return Err(Error::NoRegion);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(items.iter().map(|_| Outcome::done(())).collect())
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_flight_is_settled_before_the_error_that_ends_the_run() {
+    let finished = Arc::default();
+    let items = stream::iter(["fatal", "slow"].map(Ok));
+    let changed = context(2).change(items, Slow(Arc::clone(&finished))).await.unwrap_or_else(|e| panic!("{e}"));
+    let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.results()).await;
+    assert!(matches!(settled, Err(Error::NoRegion)));
+    assert_eq!(finished.load(Ordering::Relaxed), 1, "it was not dropped half way");
+}
+
+/// Fails odd numbers, a multiple of ten twice before it works, and everything at 666.
+#[derive(Default)]
+struct Numbers {
+    tries: AtomicU32,
+    batches: Arc<Mutex<Vec<Vec<u32>>>>,
+}
+
+#[async_trait]
+impl Change for Numbers {
+    type Item = u32;
+    type Done = ();
+
+    fn id(&self, item: &u32) -> String {
+        item.to_string()
+    }
+
+    fn summary(&self) -> String {
+        "change numbers".into()
+    }
+
+    fn precheck(&self, item: &u32) -> Option<Outcome> {
+        (*item == 0).then(|| Outcome::skipped("protected"))
+    }
+
+    fn batch(&self) -> usize {
+        4
+    }
+
+    fn alone(&self, item: &u32) -> bool {
+        *item == 7
+    }
+
+    async fn apply(&self, _: &Context, items: &[u32]) -> Result<Vec<Outcome>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner).push(items.to_vec());
+        if items.contains(&666) {
+            return Err(Error::Credentials { message: "expired".into() });
+        }
+        let again = self.tries.fetch_add(1, Ordering::Relaxed) < 2;
+        let outcome = |item: &u32| match item {
+            n if n % 10 == 0 && again => Outcome::Failed(Failure::from_code("SlowDown", "later")),
+            n if n % 2 == 1 => Outcome::Failed(Failure::from_code("AccessDenied", "no")),
+            _ => Outcome::done(()),
+        };
+        // The answer forgets the last item of a batch with a 99 in it.
+        let answered = if items.contains(&99) { items.len() - 1 } else { items.len() };
+        Ok(items[..answered].iter().map(outcome).collect())
+    }
+}
+
+async fn settled(cx: &Context, items: Vec<u32>, numbers: Numbers) -> Vec<(String, Status, Option<String>)> {
+    let changed = cx.change(stream::iter(items.into_iter().map(Ok)), numbers).await.unwrap_or_else(|e| panic!("{e}"));
+    let all: Vec<_> = changed.results().collect().await;
+    all.into_iter().flatten().map(|s| (s.record.item, s.record.status, s.record.code)).collect()
+}
+
+#[tokio::test]
+async fn every_item_comes_back_once_and_in_order() {
+    let batches = Arc::default();
+    let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) };
+    let items = vec![2, 4, 5, 0, 7, 8, 3, 6, 12, 14, 99, 16];
+    let all = settled(&context(3), items.clone(), numbers).await;
+    assert_eq!(all.iter().map(|s| s.0.parse().unwrap_or(1)).collect::<Vec<u32>>(), items);
+    let of = |item: &str| all.iter().find(|s| s.0 == item).map(|s| (s.1, s.2.as_deref()));
+    assert_eq!(of("5"), Some((Status::Failed, Some("AccessDenied"))));
+    assert_eq!(of("0"), Some((Status::Skipped, None)));
+    assert_eq!(of("16"), Some((Status::Failed, Some("NoAnswer"))));
+    let mut batches = batches.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    batches.sort();
+    assert_eq!(batches, [vec![2, 4, 5], vec![7], vec![8, 3, 6, 12], vec![14, 99, 16]]);
+}
+
+#[tokio::test]
+async fn only_what_may_work_later_is_tried_again() {
+    let batches = Arc::default();
+    let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(0) };
+    let all = settled(&context(1), vec![10, 1, 2], numbers).await;
+    assert_eq!(all.iter().map(|s| s.1).collect::<Vec<_>>(), [Status::Done, Status::Failed, Status::Done]);
+    assert_eq!(*batches.lock().unwrap_or_else(PoisonError::into_inner), [vec![10, 1, 2], vec![10], vec![10]]);
+}
+
+#[tokio::test]
+async fn an_error_that_the_next_call_would_meet_too_ends_the_work() {
+    let cx = context(1);
+    let items = stream::iter([666, 2, 4, 6, 8, 12].map(Ok));
+    let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
+    let all: Vec<_> = changed.results().collect().await;
+    assert_eq!(cx.run().tally.counts().of(Status::Failed), 4, "the batch that met it");
+    assert_eq!(cx.run().tally.counts().of(Status::Skipped), 2, "what was not started");
+    assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
+}
+
+#[tokio::test]
+async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() {
+    for before in [0, 1, 6] {
+        let cx = context(2);
+        let broken = || Err(Error::Failed("the listing broke off".into()));
+        let items = stream::iter((0..before).map(|n| Ok(2 * n + 2)).chain([broken(), Ok(4), broken()]));
+        let changed = cx.change(items, Numbers::default()).await.unwrap_or_else(|e| panic!("{e}"));
+        let all: Vec<_> = changed.results().collect().await;
+        let told = all.iter().any(|s| matches!(s, Err(e) if e.to_string() == "the listing broke off"));
+        assert!(told, "after {before} items");
+        // Whole batches that were complete before are done; everything else is named as not started.
+        let whole = u64::from(before / 4 * 4);
+        assert_eq!(cx.run().tally.counts().of(Status::Done), whole, "after {before} items");
+        assert_eq!(cx.run().tally.counts().of(Status::Skipped), u64::from(before) - whole + 1, "after {before} items");
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_run_starts_nothing_and_names_what_it_left() {
+    let cx = context(1);
+    cx.cancellation().cancel(CancelReason::Interrupted);
+    let batches = Arc::default();
+    let all = settled(&cx, (1..2500).collect(), Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) }).await;
+    assert_eq!(all.len(), 2499);
+    assert!(all.iter().all(|s| s.1 == Status::Skipped));
+    assert!(batches.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+}
+
+/// Which doors were closed again, by house.
+static CLOSED: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+
+/// A door that was opened.
+#[derive(Debug, Serialize, Deserialize)]
+struct Opened {
+    house: String,
+    door: String,
+    stuck: bool,
+}
+
+impl std::fmt::Display for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "open {}", self.door)
+    }
+}
+
+#[async_trait]
+impl Step for Opened {
+    async fn undo(&self, _: &Context) -> Result<()> {
+        let mut closed = CLOSED.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.entry(self.house.clone()).or_default().push(self.to_string());
+        if self.stuck { Err(Error::Failed("stuck".into())) } else { Ok(()) }
+    }
+}
+
+/// Opens three doors; the one that is locked makes it fail.
+struct Doors {
+    locked: &'static str,
+    stuck: &'static str,
+}
+
+#[async_trait]
+impl Steps for Doors {
+    type Item = String;
+    type Done = Value;
+    type Step = Opened;
+
+    fn id(&self, item: &String) -> String {
+        item.clone()
+    }
+
+    fn summary(&self) -> String {
+        "open doors".into()
+    }
+
+    async fn run(&self, _: &Context, item: &String, undo: &mut Undo<Opened>) -> Result<Outcome<Value>> {
+        for door in ["a", "b", "c"] {
+            if door == self.locked {
+                return Ok(Outcome::Failed(Failure::permanent("Locked", door)));
+            }
+            undo.note(Opened { house: item.clone(), door: door.into(), stuck: door == self.stuck }).await?;
+        }
+        Ok(Outcome::done(json!(item)))
+    }
+}
+
+async fn open(house: &str, locked: &'static str, stuck: &'static str) -> (Record, Option<Value>, Vec<String>) {
+    let cx = context(1);
+    let items = stream::iter([Ok(house.to_owned())]);
+    let changed = cx.change_in_steps(items, Doors { locked, stuck }).await;
+    let mut all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).results().collect().await;
+    let result = all.remove(0).unwrap_or_else(|e| panic!("{e}"));
+    let closed = CLOSED.lock().unwrap_or_else(PoisonError::into_inner).get(house).cloned().unwrap_or_default();
+    (result.record, result.done, closed)
+}
+
+#[tokio::test]
+async fn steps_are_undone_from_the_last_to_the_first_and_said() {
+    let (record, done, closed) = open("one", "c", "none").await;
+    assert_eq!((record.status, done), (Status::Failed, None));
+    assert_eq!(closed, ["open b", "open a"]);
+    assert_eq!(record.message.as_deref(), Some("c; undone: open b; undone: open a"));
+
+    let (record, _, closed) = open("two", "c", "b").await;
+    assert_eq!(closed, ["open b", "open a"], "a step that cannot be undone does not keep the others from it");
+    assert_eq!(record.message.as_deref(), Some("c; could not undo: open b (stuck); undone: open a"));
+
+    let (record, done, closed) = open("three", "none", "none").await;
+    assert_eq!((record.status, done), (Status::Done, Some(json!("three"))));
+    assert_eq!(closed, [""; 0]);
+}
+
+/// Even numbers wait for the odd number before them, which fails when it is 3.
+struct Pairs(Arc<Mutex<Vec<u32>>>);
+
+#[async_trait]
+impl Change for Pairs {
+    type Item = u32;
+    type Done = ();
+
+    fn id(&self, item: &u32) -> String {
+        item.to_string()
+    }
+
+    fn summary(&self) -> String {
+        "change pairs".into()
+    }
+
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn after(&self, item: &u32) -> Vec<Dependency> {
+        let odd = item - 1;
+        if item % 2 == 0 { vec![Dependency::or_skip(odd.to_string(), format!("kept: {odd} stays"))] } else { Vec::new() }
+    }
+
+    async fn apply(&self, _: &Context, items: &[u32]) -> Result<Vec<Outcome>> {
+        tokio::time::sleep(Duration::from_millis(if items == [1] { 30 } else { 0 })).await;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(items);
+        let outcome = |item: &u32| if *item == 3 { Outcome::Failed(Failure::permanent("No", "no")) } else { Outcome::done(()) };
+        Ok(items.iter().map(outcome).collect())
+    }
+}
+
+#[tokio::test]
+async fn an_item_waits_for_those_that_have_to_be_gone_before_it() {
+    let applied = Arc::default();
+    let items = stream::iter([1, 2, 3, 4].map(Ok));
+    let changed = context(4).change(items, Pairs(Arc::clone(&applied))).await.unwrap_or_else(|e| panic!("{e}"));
+    let all: Vec<_> = changed.results().map(|r| r.map(|r| (r.record.item, r.record.status, r.record.message))).collect().await;
+    let all: Vec<_> = all.into_iter().flatten().collect();
+    assert_eq!(all[3], ("4".to_owned(), Status::Skipped, Some("kept: 3 stays".to_owned())));
+    assert_eq!(all.iter().filter(|(_, status, _)| *status == Status::Done).count(), 2);
+    assert_eq!(*applied.lock().unwrap_or_else(PoisonError::into_inner), [3, 1, 2], "2 waits for 1, and 3 for nobody");
+}

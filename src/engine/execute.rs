@@ -1,0 +1,265 @@
+//! One request from whatever front end, run: input, session, rows, report, summary.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::aws::session::{Session, SessionOptions};
+use crate::engine::action::{Action, Reply};
+use crate::engine::context::Context;
+use crate::engine::entry::{Entry, Ready};
+use crate::engine::host::{Host, MfaOf, Progress, Unattended};
+use crate::engine::journal::Journal;
+use crate::engine::report::Report;
+use crate::engine::run::{Counts, Run, RunOptions};
+use crate::input::Input;
+use crate::model::cancellation::{CancelReason, Cancellation};
+use crate::model::error::{Error, ErrorKind, Result};
+use crate::model::meta::Effect;
+use crate::model::outcome::Status;
+
+/// How often it is looked whether the run is being throttled.
+const LOOK_AT_RATE: Duration = Duration::from_secs(1);
+
+/// What is to be run, and how: the same from every front end.
+pub struct Request {
+    /// The action.
+    pub entry: &'static Entry,
+    /// Its input. Reading it may take as long as whoever writes it: it is read on a thread of its own, and cancellation does not wait for it.
+    pub input: PendingInput,
+    /// How the run goes about its work.
+    pub options: RunOptions,
+    /// The account and region that it runs in, and how to get there.
+    pub target: SessionOptions,
+    /// Where steps are noted before they are taken.
+    pub journal: Option<Arc<dyn Journal>>,
+    /// How the front end ends it early.
+    pub cancellation: Cancellation,
+}
+
+/// An input that is read when the run begins.
+pub type PendingInput = Box<dyn FnOnce() -> Result<Input> + Send>;
+
+impl Request {
+    /// An action with its input, and defaults for all else.
+    pub fn new(entry: &'static Entry, input: Input) -> Self {
+        Request {
+            entry,
+            input: Box::new(|| Ok(input)),
+            options: RunOptions::default(),
+            target: SessionOptions::default(),
+            journal: None,
+            cancellation: Cancellation::default(),
+        }
+    }
+}
+
+/// A run under way: the rows first, then what came of it.
+pub struct Execution {
+    rows: Option<Reply>,
+    run: Option<Arc<Run>>,
+    changes: bool,
+    cancellation: Cancellation,
+    watches: Vec<JoinHandle<()>>,
+}
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Summary {
+    /// Items by what became of them.
+    pub counts: Counts,
+    /// How often each declared call was made.
+    pub calls: BTreeMap<String, u64>,
+    /// The error that it ended with.
+    pub error: Option<Error>,
+}
+
+impl Summary {
+    /// The process's exit code: 0 when all that was asked for is so, 3 when some items are not as asked, else what the error says.
+    pub fn exit_code(&self) -> u8 {
+        match &self.error {
+            Some(error) => error.kind().exit_code(),
+            None if self.counts.is_success() => 0,
+            None => 3,
+        }
+    }
+
+    /// "3 done, 1 failed"; empty when there were no items.
+    pub fn words(&self) -> String {
+        let all = [Status::Done, Status::Planned, Status::Unchanged, Status::Skipped, Status::Failed];
+        let not_started = self.counts.not_started;
+        let count = |status| self.counts.of(status) - if status == Status::Skipped { not_started } else { 0 };
+        let mut words: Vec<_> =
+            all.into_iter().map(|s| (count(s), s.word())).filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        if not_started > 0 {
+            words.push(format!("{not_started} not started"));
+        }
+        words.join(", ")
+    }
+}
+
+/// Runs a request. What it prints is read from the execution, and work happens as it is read; an error, whatever it is, is the last of the rows.
+pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
+    let Request { entry, input, options, target, journal, cancellation } = request;
+    let mut execution =
+        Execution { rows: None, run: None, changes: entry.meta.effect.changes(), cancellation: cancellation.clone(), watches: Vec::new() };
+    // A limit of time is one for reading the input, too.
+    if let Some(limit) = options.timeout {
+        let cancellation = cancellation.clone();
+        execution.watches.push(tokio::spawn(async move {
+            tokio::time::sleep(limit.duration()).await;
+            cancellation.cancel(CancelReason::TimedOut);
+        }));
+    }
+    let rows = execution.begin(entry, input, options, target, journal, host).await;
+    execution.rows = Some(rows.unwrap_or_else(Reply::failed));
+    execution
+}
+
+impl Execution {
+    async fn begin(
+        &mut self,
+        entry: &'static Entry,
+        input: PendingInput,
+        options: RunOptions,
+        target: SessionOptions,
+        journal: Option<Arc<dyn Journal>>,
+        host: Arc<dyn Host>,
+    ) -> Result<Reply> {
+        let report = options.report.as_deref().map(open_report).transpose()?;
+        let reported = report.is_some();
+        let run = Arc::new(Run::new(options, host, report, journal, self.cancellation.clone()));
+        let now = run.now;
+        let read = tokio::task::spawn_blocking(move || entry.parse(input()?, now));
+        let ready = self.cancellable(async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
+        let session = self.cancellable(open_session(entry, &target, &run, reported)).await?;
+        self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
+        self.run = Some(Arc::clone(&run));
+        let cx = Context::new(entry.meta, session, run);
+        self.start(ready, cx).await
+    }
+
+    async fn start(&self, ready: Ready, cx: Context) -> Result<Reply> {
+        // What is being changed is brought to its end; looking may end at any moment.
+        if self.changes { ready.run(cx).await } else { self.cancellable(ready.run(cx)).await }
+    }
+
+    async fn cancellable<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = work => done,
+            () = self.cancellation.cancelled() => Err(self.cancellation.error().unwrap_or(Error::Interrupted)),
+        }
+    }
+
+    /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
+    pub fn rows(&mut self) -> Reply {
+        self.rows.take().unwrap_or_else(|| Reply::Items(Box::pin(futures::stream::empty())))
+    }
+
+    /// Whether the action changes anything, so that rows must be read to their end whatever becomes of the reader.
+    pub fn changes(&self) -> bool {
+        self.changes
+    }
+
+    /// What came of it. `error` is what the rows, or showing them, ended with.
+    pub fn finish(self, error: Option<Error>) -> Summary {
+        self.watches.iter().for_each(JoinHandle::abort);
+        let mut error = error;
+        let Some(run) = self.run else {
+            return Summary { counts: Counts::default(), calls: BTreeMap::new(), error: error.or_else(|| self.cancellation.error()) };
+        };
+        let counts = run.tally.counts();
+        // A run that was declined, refused, or ended before it began leaves an earlier report as it is.
+        let refused = error.as_ref().is_some_and(|e| matches!(e.kind(), ErrorKind::Refused | ErrorKind::Input));
+        let ended_early = counts.items.is_empty() && self.cancellation.is_cancelled();
+        if let Some(report) = run.report.as_ref().filter(|_| !refused && !ended_early)
+            && let Err(e) = report.finish()
+        {
+            error.get_or_insert(Error::io("write the report", e));
+        }
+        Summary { counts, calls: run.network.calls(), error: error.or_else(|| self.cancellation.error()) }
+    }
+}
+
+fn open_report(path: &Path) -> Result<Report> {
+    Report::open(path).map_err(|e| Error::field("report", format!("`report`: cannot write the file `{}`: {e}", path.display())))
+}
+
+async fn open_session(entry: &Entry, target: &SessionOptions, run: &Run, reported: bool) -> Result<Session> {
+    if entry.meta.effect == Effect::Local {
+        return Ok(Session::local());
+    }
+    let session = Session::open(target, entry.meta.service(), &run.network, &MfaOf(&*run.host)).await?;
+    if reported {
+        // Its lines name the account; without STS they do without.
+        session.account().await;
+    }
+    Ok(session)
+}
+
+/// Says what the run is being throttled by, and at what rate it goes.
+async fn watch_rate(run: Arc<Run>) {
+    let mut said = false;
+    loop {
+        tokio::time::sleep(LOOK_AT_RATE).await;
+        let throttled = run.network.limiter().throttled();
+        let note = throttled.first().map(|(key, rate)| format!("throttled by {}:{}: {rate:.1}/s", key.service, key.kind));
+        if said || note.is_some() {
+            said = note.is_some();
+            run.host.progress(Progress::Note(note.unwrap_or_default()));
+        }
+    }
+}
+
+/// A target that actions are run in from Rust, with their own types: what the command line does with flags and JSON.
+///
+/// ```ignore
+/// let aws = aaws::Connection::open(SessionOptions { region: Some("eu-west-1".parse()?), ..Default::default() }).await?;
+/// let records = aws.run(DeleteObjects { bucket: "b".try_into()?, objects, ..Default::default() }).await?.records();
+/// ```
+#[derive(Clone)]
+pub struct Connection {
+    run: Arc<Run>,
+    target: SessionOptions,
+}
+
+impl Connection {
+    /// With the defaults of a run, and nobody to ask.
+    pub async fn open(target: SessionOptions) -> Result<Self> {
+        Self::with(target, RunOptions::default(), Arc::new(Unattended)).await
+    }
+
+    /// With options and a host of one's own. All actions that run in it share the limits of the account, one clock, and one cancellation.
+    pub async fn with(target: SessionOptions, options: RunOptions, host: Arc<dyn Host>) -> Result<Self> {
+        let report = options.report.as_deref().map(open_report).transpose()?;
+        Ok(Connection { run: Arc::new(Run::new(options, host, report, None, Cancellation::default())), target })
+    }
+
+    /// Runs an action. Its output is typed: a value, or a stream of items; work happens as that is read.
+    pub async fn run<A: Action>(&self, action: A) -> Result<A::Output> {
+        action.run(&self.context::<A>().await?).await
+    }
+
+    /// Ends what runs early: what is in flight is finished, nothing new is begun.
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.run.cancellation
+    }
+
+    /// What an action sees of it.
+    pub async fn context<A: Action>(&self) -> Result<Context> {
+        let session = match A::META.effect {
+            Effect::Local => Session::local(),
+            _ => Session::open(&self.target, A::META.service(), &self.run.network, &MfaOf(&*self.run.host)).await?,
+        };
+        Ok(Context::new(&A::META, session, Arc::clone(&self.run)))
+    }
+
+    /// Undoes a step that a run of `entry` noted, in whatever process that was.
+    pub async fn undo(&self, entry: &Entry, step: serde_json::Value) -> Result<()> {
+        let session = Session::open(&self.target, entry.meta.service(), &self.run.network, &MfaOf(&*self.run.host)).await?;
+        entry.undo(&Context::new(entry.meta, session, Arc::clone(&self.run)), step).await
+    }
+}
