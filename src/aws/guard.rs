@@ -62,6 +62,8 @@ pub struct Guard {
     /// Whose rate limit it is: an account, or what stands for one.
     account: String,
     region: String,
+    /// Whether AWS itself answers.
+    documented: bool,
 }
 
 /// What happened to one request so far.
@@ -79,12 +81,12 @@ impl Storable for Attempts {
 
 impl Guard {
     pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, network: Network) -> Self {
-        Guard { action, calls, dry_run, settling: false, network, account: String::new(), region: String::new() }
+        Guard { action, calls, dry_run, settling: false, network, account: String::new(), region: String::new(), documented: true }
     }
 
     /// For the clients of one target: rate limits are an account's and a region's.
-    pub(crate) fn within(&self, account: &str, region: &str) -> Self {
-        Guard { account: account.to_owned(), region: region.to_owned(), ..self.clone() }
+    pub(crate) fn within(&self, account: &str, region: &str, documented: bool) -> Self {
+        Guard { account: account.to_owned(), region: region.to_owned(), documented, ..self.clone() }
     }
 
     /// For what settles what was begun: it is sent after cancellation, too.
@@ -97,10 +99,6 @@ impl Guard {
         self.network.calls()
     }
 
-    pub(crate) fn network(&self) -> &Network {
-        &self.network
-    }
-
     /// The key under which requests of an operation are paced.
     pub(crate) fn key(&self, service: &str, operation: &str, scope: &str) -> Key {
         Key {
@@ -109,6 +107,7 @@ impl Guard {
             service: service.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect(),
             kind: operation.to_owned(),
             scope: scope.to_owned(),
+            documented: self.documented,
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Key {
     pub kind: String,
     /// What the service limits apart within the account, such as an S3 bucket; otherwise empty.
     pub scope: String,
+    /// Whether AWS itself answers: what is documented of its limits says nothing of a store or a server that answers in its place.
+    pub documented: bool,
 }
 
 /// What the service made of a request.
@@ -184,7 +186,7 @@ impl Limiter {
         if let Some(entry) = entries.get(key) {
             return Arc::clone(entry);
         }
-        let known = known::find(self.inner.known, &key.service, &key.kind);
+        let known = if key.documented { known::find(self.inner.known, &key.service, &key.kind) } else { None };
         let entry = Arc::new(Entry {
             rate: Mutex::new(Rate::new(known, Instant::now())),
             next: tokio::sync::Mutex::default(),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct Inner {
     retries: AtomicI64,
     cancellation: Cancellation,
     calls: Mutex<BTreeMap<String, u64>>,
+    /// Made once: reading the system's certificates takes a while.
+    client: OnceLock<SharedHttpClient>,
 }
 
 /// What is known of a request where it is sent: the guard says it.
@@ -100,7 +102,7 @@ impl Network {
     pub fn new(concurrency: usize, cancellation: Cancellation) -> Self {
         let permits = Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS));
         let retries = AtomicI64::new(RETRY_QUOTA);
-        Network(Arc::new(Inner { permits, limiter: Limiter::new(KNOWN), retries, cancellation, calls: Mutex::default() }))
+        Network(Arc::new(Inner { permits, limiter: Limiter::new(KNOWN), retries, cancellation, calls: Mutex::default(), client: OnceLock::new() }))
     }
 
     /// How often each declared call was made so far, retries not counted: `s3:DeleteObjects`.
@@ -144,6 +146,9 @@ impl Network {
 
     /// The HTTP client of the run: the SDK's, with what this module adds around each attempt.
     pub(crate) fn http_client(&self) -> Result<SharedHttpClient> {
+        if let Some(client) = self.0.client.get() {
+            return Ok(client.clone());
+        }
         let context = tls_context()?;
         let client = |proxy: fn() -> ProxyConfig| {
             let context = context.clone();
@@ -157,7 +162,9 @@ impl Network {
             })
         };
         let (proxied, direct) = (client(ProxyConfig::from_env), client(ProxyConfig::disabled));
-        Ok(SharedHttpClient::new(Client { proxied, direct, network: self.clone() }))
+        // The clients do not hold the network itself: it holds them.
+        let client = SharedHttpClient::new(Client { proxied, direct, network: Arc::downgrade(&self.0) });
+        Ok(self.0.client.get_or_init(|| client).clone())
     }
 
     async fn send(self, connector: SharedHttpConnector, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -182,7 +189,7 @@ impl Network {
         let throttled = answer.as_ref().is_ok_and(|answer| answer.extension::<Throttled>().is_some());
         let answered = match &answer {
             _ if throttled => Answer::Throttled,
-            Ok(answer) if answer.status().is_success() => Answer::Accepted,
+            Ok(answer) if !answer.status().is_server_error() => Answer::Accepted,
             _ => Answer::Other,
         };
         self.0.limiter.answered(&call.key, paced, answered);
@@ -240,33 +247,54 @@ impl Network {
     }
 }
 
-#[derive(Debug)]
 struct Client {
     proxied: SharedHttpClient,
     /// For the loopback, which no proxy reaches: the sandbox is there.
     direct: SharedHttpClient,
-    network: Network,
+    network: Weak<Inner>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
 }
 
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-        let proxied = self.proxied.http_connector(settings, components);
-        let direct = self.direct.http_connector(settings, components);
-        SharedHttpConnector::new(Connector { proxied, direct, network: self.network.clone() })
+        SharedHttpConnector::new(Connector {
+            proxied: self.proxied.clone(),
+            direct: self.direct.clone(),
+            settings: settings.clone(),
+            components: components.clone(),
+            network: self.network.clone(),
+        })
     }
 }
 
-#[derive(Debug)]
+/// Chooses the client when it knows where the request goes: each keeps its connections, and makes what it needs for them when it is first used.
 struct Connector {
-    proxied: SharedHttpConnector,
-    direct: SharedHttpConnector,
-    network: Network,
+    proxied: SharedHttpClient,
+    direct: SharedHttpClient,
+    settings: HttpConnectorSettings,
+    components: RuntimeComponents,
+    network: Weak<Inner>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
+    }
 }
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let inner = if is_loopback(request.uri()) { &self.direct } else { &self.proxied };
-        HttpConnectorFuture::new(self.network.clone().send(inner.clone(), request))
+        let client = if is_loopback(request.uri()) { &self.direct } else { &self.proxied };
+        let connector = client.http_connector(&self.settings, &self.components);
+        match self.network.upgrade() {
+            Some(network) => HttpConnectorFuture::new(Network(network).send(connector, request)),
+            None => HttpConnectorFuture::ready(Err(ConnectorError::user("the run is over".into()))),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
@@ -141,6 +142,8 @@ impl Session {
             .region(aws_config::Region::new(region.to_string()))
             // How long an answer may take is the network's to say: it knows whether a request still makes progress.
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).disable_read_timeout().build())
+            // So it is of throughput: the SDK would count a request that waits for its turn as one that stalls.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .credentials_provider(base_credentials(options, &region, network).await?);
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
@@ -154,7 +157,7 @@ impl Session {
         let found = credentials(&config).await;
         let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
         let mut account = OnceCell::new();
-        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(found.access_key_id(), region.as_str());
+        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none());
         let name = options.session_name.as_deref().unwrap_or(SESSION_NAME);
         // A chain's length is the last role's alone, and so is its external id.
         let last = |index: usize| index + 1 == options.role_arns.len();
@@ -202,6 +205,8 @@ impl Session {
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(network.http_client()?)
+            .sleep_impl(Clock)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .region(aws_config::Region::new(region.to_string()))
             .endpoint_url(format!("http://{address}"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(key, secret, None, None, "aaws-sandbox")))

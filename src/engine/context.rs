@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_types::SdkConfig;
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::guard::Guard;
@@ -44,7 +43,8 @@ impl Context {
     fn with(meta: &'static Meta, session: Session, guard: Guard, run: Arc<Run>, slot: Option<OwnedSemaphorePermit>) -> Self {
         // Two sessions of one account share its limits; until the account is known, what it is reached by stands for it.
         let account = session.known_account().map_or(session.credentials_source(), AccountId::as_str);
-        let guard = guard.within(account, session.region().map_or("", |r| r.as_str()));
+        let documented = !session.custom_endpoint(meta.service());
+        let guard = guard.within(account, session.region().map_or("", |r| r.as_str()), documented);
         Context(Arc::new(Inner { meta, session, guard, run, slot: Mutex::new(slot) }))
     }
 
@@ -180,11 +180,12 @@ impl Context {
         self.0.run.network.limiter().throttled_items(&self.0.guard.key(service, operation, scope), items);
     }
 
-    /// Notes a step before it is taken. It is durable when this returns, if the run keeps a journal.
-    pub(crate) async fn note(&self, item: &str, says: &impl ToString, step: &impl Serialize) -> Result<()> {
-        let Some(journal) = &self.0.run.journal else { return Ok(()) };
-        let step = serde_json::to_value(step).map_err(|e| Error::Failed(format!("a step cannot be written down: {e}")))?;
-        journal.note(StepNote { action: self.0.meta.path.into(), item: item.to_owned(), says: says.to_string(), step }).await
+    /// Notes a step, as data. See [`crate::Context::note`].
+    pub(crate) async fn write_down(&self, item: &str, says: String, step: serde_json::Value) -> Result<()> {
+        match &self.0.run.journal {
+            Some(journal) => journal.note(StepNote { action: self.0.meta.path.into(), item: item.to_owned(), says, step }).await,
+            None => Ok(()),
+        }
     }
 
     /// For [`crate::client!`] alone, which installs the guard.

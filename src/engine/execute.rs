@@ -73,6 +73,8 @@ pub struct Summary {
     pub counts: Counts,
     /// How often each declared call was made.
     pub calls: BTreeMap<String, u64>,
+    /// How many requests were turned away for their rate, and waited for.
+    pub throttled: u64,
     /// The error that it ended with.
     pub error: Option<Error>,
 }
@@ -169,7 +171,7 @@ impl Execution {
         self.watches.iter().for_each(JoinHandle::abort);
         let mut error = error;
         let Some(run) = self.run else {
-            return Summary { counts: Counts::default(), calls: BTreeMap::new(), error: error.or_else(|| self.cancellation.error()) };
+            return Summary { counts: Counts::default(), calls: BTreeMap::new(), throttled: 0, error: error.or_else(|| self.cancellation.error()) };
         };
         let counts = run.tally.counts();
         // A run that was declined, refused, or ended before it began leaves an earlier report as it is.
@@ -180,7 +182,8 @@ impl Execution {
         {
             error.get_or_insert(Error::io("write the report", e));
         }
-        Summary { counts, calls: run.network.calls(), error: error.or_else(|| self.cancellation.error()) }
+        let throttled = run.network.limiter().counts().throttled;
+        Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }
     }
 }
 

@@ -14,6 +14,7 @@ pub struct Known {
     /// Whether the service promises this rate as the least that it allows. Such a key probes upwards at once instead of trusting the figure.
     pub at_least: bool,
     /// The page that says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who reads or checks the table"))]
     pub source: &'static str,
 }
 

@@ -10,7 +10,7 @@ use super::*;
 
 fn key(service: &str, kind: &str) -> Key {
     let [account, region] = ["111122223333", "eu-west-1"].map(String::from);
-    Key { account, region, service: service.into(), kind: kind.into(), scope: String::new() }
+    Key { account, region, service: service.into(), kind: kind.into(), scope: String::new(), documented: true }
 }
 
 /// How the service answers, and what the client does.

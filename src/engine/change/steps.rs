@@ -85,7 +85,7 @@ impl<S: Step> Undo<S> {
     /// Notes a step. Note it before it is sent: its answer may be lost, and this process may end. It is durable when this returns, if the run keeps a
     /// journal.
     pub async fn note(&mut self, step: S) -> Result<()> {
-        self.cx.note(&self.item, &step, &step).await?;
+        self.cx.note(&self.item, &step).await?;
         self.steps.push(step);
         Ok(())
     }
@@ -183,6 +183,13 @@ impl<S: Steps> Change for Stepwise<S> {
 }
 
 impl Context {
+    /// Notes a step before it is taken: what it changes can then be undone by another process. It is durable when this returns, if the run keeps a
+    /// journal. (What [`Undo`] notes is noted so, too.)
+    pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<()> {
+        let data = serde_json::to_value(step).map_err(|e| Error::Failed(format!("a step cannot be written down: {e}")))?;
+        self.write_down(item, step.to_string(), data).await
+    }
+
     /// Changes items each of which takes several steps; see [`Context::change`].
     pub async fn change_in_steps<S: Steps>(
         &self,

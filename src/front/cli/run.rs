@@ -73,6 +73,9 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
     for (call, times) in &summary.calls {
         tracing::debug!("made {call} {times} times");
     }
+    if summary.throttled > 0 {
+        tracing::debug!("throttled {} times, which was waited for", summary.throttled);
+    }
     let words = summary.words();
     if !words.is_empty() {
         tracing::info!("{words}");
