@@ -4,7 +4,8 @@
 //! **Retries are decided here and nowhere else.** The SDK's loop does the retrying, because each attempt has to be signed; it is told, after each
 //! attempt, how many more there may be:
 //!
-//! - *throttled* (429, 503, or a code that says so): again and again, at the limiter's pace, until the run is cancelled. It costs nothing.
+//! - *throttled* (429, a code that says so, or 503): again and again, at the limiter's pace, until the run is cancelled. It costs nothing. A request that
+//!   must be sent once only (no retries in its configuration) is sent again only if the answer says that it was not carried out; a plain 503 does not.
 //! - *another error that passes*, as the SDK's classifiers see it: as often as the retry configuration says (five tries), and as long as the run's
 //!   quota lasts.
 //! - *waited too long after it was signed*: at once. It was never sent.
@@ -189,12 +190,13 @@ impl Intercept for Guard {
                 return Ok(());
             }
         };
-        let throttled = context.response().is_some_and(|r| r.extension::<Throttled>().is_some());
+        let throttled = context.response().and_then(|r| r.extension::<Throttled>().copied());
         let stale = failed.as_connector_error().and_then(|e| e.source()).is_some_and(|e| e.is::<Stale>());
         let mut attempts = cfg.load::<Attempts>().copied().unwrap_or_default();
         let made = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
-        attempts.free += u32::from(throttled || stale);
-        let free = throttled || stale;
+        // What must be sent once only is not sent again while it may have been carried out.
+        let free = stale || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
+        attempts.free += u32::from(free);
         // The quota is asked only where another attempt is allowed at all.
         let again = self.may_retry() && (free || (made < attempts.allowed + attempts.free && self.network.take_retry()));
         let most = if again { attempts.allowed.max(1) + attempts.free } else { made };

@@ -77,9 +77,12 @@ pub(super) struct CallInfo {
     pub settling: bool,
 }
 
-/// Put on an answer that says nothing but "slower".
+/// Put on an answer that says "slower".
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Throttled;
+pub(super) struct Throttled {
+    /// Whether it says, too, that the request was not carried out. A plain 503 does not: it may come from something in between.
+    pub turned_away: bool,
+}
 
 /// The request waited so long that its signature may have expired: it was not sent, and is to be signed again.
 #[derive(Debug, thiserror::Error)]
@@ -209,8 +212,10 @@ impl Network {
         };
         let body = self.read(answer.take_body()).await?;
         let code = error_code(&answer, &body);
-        if matches!(answer.status().as_u16(), 429 | 503) || code.as_deref().is_some_and(is_throttling) {
-            answer.add_extension(Throttled);
+        let status = answer.status().as_u16();
+        let turned_away = status == 429 || code.as_deref().is_some_and(is_throttling);
+        if turned_away || status == 503 {
+            answer.add_extension(Throttled { turned_away });
         }
         *answer.body_mut() = SdkBody::from(body);
         Ok(answer)

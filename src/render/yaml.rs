@@ -77,11 +77,13 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Bare only where no reader can take it for anything else.
+/// Bare only where no reader can take it for anything else: text that begins with a letter or a slash, is no word of YAML, and holds nothing that begins
+/// something else (`: `, ` #`, brackets, quotes).
 fn string(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-:@+=, ".contains(c);
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-    if begins && text.chars().all(plain) && !WORDS.contains(&text.to_ascii_lowercase().as_str()) { text.to_owned() } else { quoted(text) }
+    let whole = begins && text.chars().all(plain) && !text.contains(": ") && !text.ends_with([':', ' ']);
+    if whole && !WORDS.contains(&text.to_ascii_lowercase().as_str()) { text.to_owned() } else { quoted(text) }
 }
 
 /// Double-quoted, with the escapes that YAML has: unlike JSON it has one for every character, and none made of two.
