@@ -82,6 +82,12 @@ impl Age {
         Age(Duration::from_secs(number.saturating_mul(DAY)))
     }
 
+    /// The instant that long before another; where no calendar reaches it, the earliest there is.
+    pub fn before(self, instant: Timestamp) -> Moment {
+        let ago = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
+        Moment(instant.checked_sub(ago).unwrap_or(Timestamp::MIN))
+    }
+
     /// As the standard library has it.
     pub fn duration(self) -> Duration {
         self.0

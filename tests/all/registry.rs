@@ -141,6 +141,26 @@ fn examples_fit_their_schemas_and_rules_name_inputs() {
 }
 
 #[test]
+fn an_input_that_need_not_be_given_shows_what_it_is_then() {
+    let mut wrong = Wrong::default();
+    manifests().iter().for_each(|m| shown_defaults(&mut wrong, m.path, "", &m.input));
+    wrong.none();
+}
+
+/// What is neither required nor may be absent (`Option`) has a default, and schemars shows that only where its type is `Serialize`.
+fn shown_defaults(wrong: &mut Wrong, path: &str, place: &str, schema: &Value) {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        let kinds = [&member["type"]].into_iter().chain(member["anyOf"].as_array().into_iter().flatten().map(|s| &s["type"]));
+        let optional = kinds.into_iter().any(|kind| kind == "null" || kind.as_array().is_some_and(|all| all.contains(&json!("null"))));
+        let shown = required.contains(&name.as_str()) || optional || member.get("default").is_some();
+        wrong.when(!shown, path, format!("the default of `{place}{name}` shows nowhere: make its type `Serialize`"));
+        shown_defaults(wrong, path, &format!("{place}{name}."), member);
+        shown_defaults(wrong, path, &format!("{place}{name}."), &member["items"]);
+    }
+}
+
+#[test]
 fn flags_are_unlike_each_other() {
     const COMMON: &[&str] = &["input", "output", "query", "debug", "silent", "error_format", "help"];
     let mut wrong = Wrong::default();
