@@ -137,7 +137,7 @@ fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 }
 
 /// S3-compatible stores know paths better than host names, and Content-MD5 better than the newer checksums.
-fn client(cx: &Context, region: &str) -> Client {
+pub fn client(cx: &Context, region: &str) -> Client {
     let region = Region::new(region.to_owned());
     if !cx.custom_endpoint("s3") {
         return aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| config.region(region));

@@ -10,6 +10,10 @@ mod changing;
 mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
+#[cfg(feature = "s3")]
+mod delete_incomplete_uploads;
+#[cfg(feature = "s3")]
+mod discover_buckets;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
