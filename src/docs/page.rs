@@ -4,10 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::catalog::invocation::command_line;
+use crate::catalog::invocation::{self, command_line};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
-use crate::catalog::schema::ParamKind;
 use crate::engine::entry::Entry;
 use crate::model::call::{Access, Call, When};
 use crate::model::meta::{Effect, Example};
@@ -169,21 +168,9 @@ fn forms(text: &mut String, cli: &str, json: &str, rust: &str) {
 
 /// What is typed, with the names of the values in place of values.
 fn usage(text: &mut String, m: &Manifest) {
-    let mut cli = format!("aaws {} {}", m.service, m.action);
-    let mut input = Map::new();
-    for param in &m.params {
-        let value = match &param.kind {
-            ParamKind::Bool => String::new(),
-            ParamKind::List { .. } => format!(" {}...", param.name.to_uppercase()),
-            _ => format!(" {}", param.name.to_uppercase()),
-        };
-        let flag = format!("--{}{value}", param.name);
-        let _ = write!(cli, " \\\n    {}", if param.required { flag } else { format!("[{flag}]") });
-        if param.required {
-            input.insert(param.name.clone(), Value::from(format!("<{}>", param.kind.name())));
-        }
-    }
-    let skeleton = Value::Object(input);
+    let cli = [format!("aaws {} {}", m.service, m.action)].into_iter().chain(invocation::usage(m)).collect::<Vec<_>>().join(" \\\n    ");
+    let required = m.params.iter().filter(|p| p.required).map(|p| (p.name.clone(), Value::from(format!("<{}>", p.kind.name()))));
+    let skeleton = Value::Object(required.collect());
     let json = format!("aaws {} {} --input '{skeleton}'", m.service, m.action);
     text.push_str("<div class=\"forms\"></div>\n\n");
     forms(text, &cli, &json, &rust(m, &format!("{skeleton:#}")));
