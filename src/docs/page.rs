@@ -33,14 +33,17 @@ fn front_matter(title: &str, parents: &[(&str, &str)], permalink: &str) -> Strin
 }
 
 /// `aaws docs` writes all pages into one of two trees: what actions do, and what they need.
-pub fn index(folder: &str, manifests: &[Manifest]) -> String {
+pub fn index<'a>(folder: &str, rows: impl Iterator<Item = &'a String>) -> String {
     let mut text = front_matter(&title(folder), &[("has_children", "true")], &format!("/aws/{folder}"));
     let _ = write!(text, "# {}\n\n<div class=\"catalogue\">\n\n", title(folder));
     text.push_str("| Service | Action | Effect | Summary |\n|---|---|---|---|\n");
-    for m in manifests {
-        let _ = writeln!(text, "| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, effect(m.effect), cell(&m.summary));
-    }
+    rows.for_each(|row| text.push_str(&format!("{row}\n")));
     text + "\n</div>\n"
+}
+
+/// What those say of one action.
+pub fn index_row(m: &Manifest) -> String {
+    format!("| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, effect(m.effect), cell(&m.summary))
 }
 
 /// What an action does to the account, so that it is seen at a glance where there are colours.
