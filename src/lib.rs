@@ -51,6 +51,7 @@ pub use model::target::{AccountId, Region, RoleArn, Target, partition};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::aws::guard::ThrottlingClassifier;
+    pub use crate::engine::entry::{HasDefault, NoDefault};
 
     /// The SDK's own quota of retries, out of the way: ours is the run's.
     pub fn retry_partition() -> aws_smithy_runtime::client::retries::RetryPartition {

@@ -4,6 +4,7 @@
 //! the rows that the indexes of all services have of them stay.
 
 mod page;
+pub mod rust;
 
 use std::collections::BTreeMap;
 use std::fmt;

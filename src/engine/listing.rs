@@ -52,6 +52,11 @@ impl<T: Send + 'static> Listing<T> {
         Listing { items: items.take_until(async move { cancellation.cancelled().await }).boxed() }
     }
 
+    /// Its rows, as they are produced.
+    pub fn items(self) -> BoxStream<'static, Result<T>> {
+        self.items
+    }
+
     /// A list from any stream, of what is being changed say: it is read to its end.
     pub fn from_stream(items: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
         Listing { items: items.boxed() }

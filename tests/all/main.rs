@@ -37,3 +37,5 @@ mod site;
 #[cfg(feature = "sts")]
 mod sts;
 mod support;
+#[cfg(feature = "s3")]
+mod typed;

@@ -173,6 +173,28 @@ fn shown_defaults(wrong: &mut Wrong, path: &str, place: &str, schema: &Value) {
 }
 
 #[test]
+fn an_input_that_is_written_in_rust_is_public_and_has_the_defaults_of_its_json() {
+    let mut wrong = Wrong::default();
+    for (entry, m) in registry::actions().iter().zip(manifests()).filter(|(entry, _)| entry.has_default()) {
+        let text = fs::read_to_string(Path::new(ROOT).join(entry.source())).unwrap_or_default();
+        let name = aaws::docs::rust::short(m.input_type);
+        let Some((before, after)) = text.split_once(&format!("pub struct {name} {{")) else {
+            wrong.when(!m.params.is_empty(), m.path, format!("`{name}` is not public"));
+            continue;
+        };
+        let fields = after.split_once("\n}").map_or(after, |(fields, _)| fields);
+        for param in &m.params {
+            let field = [format!("pub {}:", param.name), format!("pub r#{}:", param.name)];
+            wrong.when(!field.iter().any(|f| fields.contains(f)), m.path, format!("`{}` is not public", param.name));
+        }
+        let derived = before.rsplit("#[derive(").next().is_some_and(|list| list.split(")]").next().unwrap_or_default().contains("Default"));
+        let other = fields.contains("#[serde(default = ");
+        wrong.when(derived && other, m.path, "derives `Default`, and its JSON has other defaults: write `impl Default`");
+    }
+    wrong.none();
+}
+
+#[test]
 fn flags_are_unlike_each_other() {
     const COMMON: &[&str] = &["input", "output", "query", "debug", "silent", "error_format", "help"];
     let mut wrong = Wrong::default();
