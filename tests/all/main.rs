@@ -28,6 +28,7 @@ mod iam;
 mod iam_modify;
 mod readme;
 mod registry;
+mod rooms;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3")]
