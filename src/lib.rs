@@ -25,7 +25,7 @@ pub use aws::guard::Weight;
 pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Text};
-pub use engine::change::{Change, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo};
+pub use engine::change::{Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo};
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
@@ -36,7 +36,7 @@ pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};
 pub use front::cli;
-pub use input::{Age, Input, Items, Moment, Secret};
+pub use input::{Age, Glob, Input, Items, Moment, Secret};
 pub use model::call::{Access, Call, Grant, Refused, When};
 pub use model::cancellation::{CancelReason, Cancellation};
 pub use model::clock;
@@ -51,6 +51,7 @@ pub use model::target::{AccountId, Region, RoleArn, Target, partition};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::aws::guard::ThrottlingClassifier;
+    pub use crate::engine::entry::{HasDefault, NoDefault};
 
     /// The SDK's own quota of retries, out of the way: ours is the run's.
     pub fn retry_partition() -> aws_smithy_runtime::client::retries::RetryPartition {

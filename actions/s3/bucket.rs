@@ -1,7 +1,5 @@
 //! A bucket and how to reach it: names, keys, the client, the region that the bucket is really in.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,8 +12,6 @@ use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use base64::Engine;
 use md5::{Digest, Md5};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 
 /// The session that the SDK opens by itself for a directory bucket.
 pub const CREATE_SESSION: Call = Call::read(
@@ -24,61 +20,10 @@ pub const CREATE_SESSION: Call = Call::read(
 )
 .when(When::Rare("the bucket is a directory bucket"));
 
-/// A string that must hold something; the schema says so too.
-macro_rules! name_type {
-    ($(#[$doc:meta])* $type:ident, $schema:tt, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
-
-        impl $type {
-            /// The text of it.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                let check: fn(&str) -> Result<(), String> = $check;
-                check(&text).map(|()| $type(text))
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> String {
-                name.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-        }
-    };
-}
-
-name_type! {
+aaws::text_type! {
     /// A bucket's name, an access point's alias or ARN.
-    BucketName, { "type": "string", "minLength": 1 }, |name| {
+    #[derive(Default)]
+    pub struct BucketName { "type": "string", "minLength": 1 } |name| {
         let odd = |c: char| c.is_whitespace() || c.is_control();
         match name {
             "" => Err("the bucket's name is empty".into()),
@@ -88,9 +33,10 @@ name_type! {
     }
 }
 
-name_type! {
+aaws::text_type! {
     /// An object's key: any text but none.
-    Key, { "type": "string", "minLength": 1 }, |key| if key.is_empty() { Err("an object's key is empty".into()) } else { Ok(()) }
+    #[derive(Default)]
+    pub struct Key { "type": "string", "minLength": 1 } |key| if key.is_empty() { Err("an object's key is empty".into()) } else { Ok(()) }
 }
 
 /// A prefix put before a key with one slash between; a prefix of nothing but slashes is none.
@@ -191,7 +137,7 @@ fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 }
 
 /// S3-compatible stores know paths better than host names, and Content-MD5 better than the newer checksums.
-fn client(cx: &Context, region: &str) -> Client {
+pub fn client(cx: &Context, region: &str) -> Client {
     let region = Region::new(region.to_owned());
     if !cx.custom_endpoint("s3") {
         return aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| config.region(region));

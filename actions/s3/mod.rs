@@ -1,12 +1,22 @@
 //! S3: what its actions share.
+//!
+//! What has to be there for an example (`given`) is written in this small vocabulary; all of it is in the bucket `example-bucket`, which is always
+//! there:
+//!
+//! - `logs/a.txt` is an object of this key;
+//! - `upload logs/a.txt` is a multipart upload to this key that was begun years ago and is not completed.
 
 mod bucket;
 pub mod create_objects;
+pub mod delete_incomplete_uploads;
 pub mod delete_objects;
+pub mod discover_buckets;
 pub mod discover_objects;
 mod sandbox;
 
 pub use bucket::{BucketName, Key};
 pub use create_objects::CreateObjects;
+pub use delete_incomplete_uploads::DeleteIncompleteUploads;
 pub use delete_objects::DeleteObjects;
+pub use discover_buckets::DiscoverBuckets;
 pub use discover_objects::DiscoverObjects;

@@ -53,6 +53,15 @@ pub struct Manifest {
     pub package: &'static str,
     /// The file that defines it, from the root of that crate.
     pub source: &'static str,
+    /// The Rust type of its input, with its path: `aaws::actions::s3::delete_objects::DeleteObjects`.
+    #[serde(skip)]
+    pub input_type: &'static str,
+    /// The Rust type of its output.
+    #[serde(skip)]
+    pub output_type: &'static str,
+    /// Whether that input has a `Default`.
+    #[serde(skip)]
+    pub has_default: bool,
 }
 
 /// One exit code and when it comes.
@@ -91,6 +100,9 @@ impl Manifest {
             exit_codes: exit_codes(meta.effect != Effect::Local || !meta.calls.is_empty()),
             package: entry.package,
             source: entry.source(),
+            input_type: entry.types().0,
+            output_type: entry.types().1,
+            has_default: entry.has_default(),
         }
     }
 }

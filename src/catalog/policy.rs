@@ -138,7 +138,7 @@ impl Scope {
             };
             filled = filled.iter().flat_map(|start| choices.iter().map(move |c| format!("{start}{c}"))).collect();
         }
-        filled
+        filled.into_iter().map(|text| anything(&text)).collect()
     }
 
     /// The values of `bucket`, `objects.Key` or `prefix/`, safe to stand in a policy; `None` when they are not known.
@@ -166,6 +166,17 @@ impl Scope {
             _ => None,
         }
     }
+}
+
+/// Anything and then anything is anything: `b/**`, of a prefix that is not known, is `b/*`. A star of an input, `${*}`, is none of them.
+fn anything(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c != '*' || !plain.ends_with('*') {
+            plain.push(c);
+        }
+    }
+    plain
 }
 
 /// `*`, `?` and `$` mean something in a policy; in a key they are just letters (IAM user guide, policy variables).
@@ -234,6 +245,8 @@ mod tests {
         );
         assert_eq!(fill("${objects.Key}", json!({"objects": [{"Key": "k"}]})), ["k"]);
         assert_eq!(fill("*", json!({})), ["*"]);
+        assert_eq!(fill("${bucket}/${prefix}*", json!({"bucket": "b"})), ["b/*"], "one star says it");
+        assert_eq!(fill("${bucket}/${prefix}*", json!({"bucket": "b", "prefix": "**"})), ["b/${*}${*}*"]);
         assert_eq!(fill(KEYS, json!({"bucket": "b", "objects": []})), [""; 0], "an empty list is not everything");
         assert_eq!(fill("${keys.UserName}", json!({"keys": [{"UserName": "a"}, {}]})), ["a", "*"]);
     }

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value};
 
-use crate::catalog::invocation::command_line;
+use crate::catalog::invocation::{self, command_line};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
-use crate::catalog::schema::ParamKind;
+use crate::docs::rust;
 use crate::engine::entry::Entry;
 use crate::model::call::{Access, Call, When};
 use crate::model::meta::{Effect, Example};
@@ -18,6 +18,9 @@ const COMMON: &[(&str, &str, &str, &str)] = &[
     ("debug", "Log every call", "bool", "`false`"),
     ("silent", "Log errors only", "bool", "`false`"),
 ];
+
+/// What stands before the last of the forms.
+const FROM_RUST: &str = "From Rust:\n\n";
 
 fn title(name: &str) -> String {
     let word = |w: &str| match w.split_at_checked(1) {
@@ -34,14 +37,17 @@ fn front_matter(title: &str, parents: &[(&str, &str)], permalink: &str) -> Strin
 }
 
 /// `aaws docs` writes all pages into one of two trees: what actions do, and what they need.
-pub fn index(folder: &str, manifests: &[Manifest]) -> String {
+pub fn index<'a>(folder: &str, rows: impl Iterator<Item = &'a String>) -> String {
     let mut text = front_matter(&title(folder), &[("has_children", "true")], &format!("/aws/{folder}"));
     let _ = write!(text, "# {}\n\n<div class=\"catalogue\">\n\n", title(folder));
     text.push_str("| Service | Action | Effect | Summary |\n|---|---|---|---|\n");
-    for m in manifests {
-        let _ = writeln!(text, "| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, effect(m.effect), cell(&m.summary));
-    }
+    rows.for_each(|row| text.push_str(&format!("{row}\n")));
     text + "\n</div>\n"
+}
+
+/// What those say of one action.
+pub fn index_row(m: &Manifest) -> String {
+    format!("| {} | [`{}`]({}.md) | {} | {} |", m.service, m.action, m.path, effect(m.effect), cell(&m.summary))
 }
 
 /// What an action does to the account, so that it is seen at a glance where there are colours.
@@ -159,9 +165,9 @@ fn output(text: &mut String, m: &Manifest) {
 }
 
 /// The ways to use an action; a reader of the site chooses one, and finds the choice kept on every page.
-fn forms(text: &mut String, cli: &str, json: &str, rust: &str) {
+fn forms(text: &mut String, cli: &str, json: &str, (says_rust, rust): (&str, &str)) {
     for (form, language, says, code) in
-        [("cli", "bash", "", cli), ("json", "bash", "As JSON in a pipe:\n\n", json), ("rust", "rust", "From Rust:\n\n", rust)]
+        [("cli", "bash", "", cli), ("json", "bash", "As JSON in a pipe:\n\n", json), ("rust", "rust", says_rust, rust)]
     {
         let _ = write!(text, "<div class=\"form\" data-form=\"{form}\">\n\n{says}```{language}\n{code}\n```\n\n</div>\n\n");
     }
@@ -169,24 +175,19 @@ fn forms(text: &mut String, cli: &str, json: &str, rust: &str) {
 
 /// What is typed, with the names of the values in place of values.
 fn usage(text: &mut String, m: &Manifest) {
-    let mut cli = format!("aaws {} {}", m.service, m.action);
-    let mut input = Map::new();
-    for param in &m.params {
-        let value = match &param.kind {
-            ParamKind::Bool => String::new(),
-            ParamKind::List { .. } => format!(" {}...", param.name.to_uppercase()),
-            _ => format!(" {}", param.name.to_uppercase()),
-        };
-        let flag = format!("--{}{value}", param.name);
-        let _ = write!(cli, " \\\n    {}", if param.required { flag } else { format!("[{flag}]") });
-        if param.required {
-            input.insert(param.name.clone(), Value::from(format!("<{}>", param.kind.name())));
-        }
-    }
-    let skeleton = Value::Object(input);
+    let cli = [format!("aaws {} {}", m.service, m.action)].into_iter().chain(invocation::usage(m)).collect::<Vec<_>>().join(" \\\n    ");
+    let required = m.params.iter().filter(|p| p.required).map(|p| (p.name.clone(), Value::from(format!("<{}>", p.kind.name()))));
+    let skeleton = Value::Object(required.collect());
     let json = format!("aaws {} {} --input '{skeleton}'", m.service, m.action);
     text.push_str("<div class=\"forms\"></div>\n\n");
-    forms(text, &cli, &json, &rust(m, &format!("{skeleton:#}")));
+    let Some(example) = m.examples.first() else {
+        return forms(text, &cli, &json, (FROM_RUST, rust::call_with_json(m, &format!("{skeleton:#}")).as_str()));
+    };
+    let says = match rust::call(m, example) {
+        Some(_) => format!("From Rust, where it gives a `{}`:\n\n", rust::short(m.output_type)),
+        None => "From Rust. Its input has no defaults as a Rust type yet, so that it is given as JSON:\n\n".into(),
+    };
+    forms(text, &cli, &json, (says.as_str(), from_rust(m, example, Some(rust::opening(m))).as_str()));
 }
 
 fn examples(text: &mut String, m: &Manifest) {
@@ -195,21 +196,19 @@ fn examples(text: &mut String, m: &Manifest) {
     }
     text.push_str("## Examples\n\n");
     for example in m.examples {
-        let input = pretty(example.input);
         let piped = format!("echo '{}' | aaws {} {} --input -", compact(example.input).replace('\'', r"'\''"), m.service, m.action);
         let _ = write!(text, "{}:\n\n", example.title);
-        forms(text, &command_line(m, example), &piped, &rust(m, &input));
+        forms(text, &command_line(m, example), &piped, (FROM_RUST, from_rust(m, example, None).as_str()));
         let _ = write!(text, "Prints:\n\n```json\n{}\n```\n\n", pretty(example.output));
     }
 }
 
-/// The same through the library: the input is the JSON of the page, so that what holds for one holds for the other.
-fn rust(m: &Manifest, input: &str) -> String {
-    format!(
-        "let input = aaws::Input::from_json(r#\"{input}\"#)?;\nlet action = aaws::catalog::registry::find(\"{}\").ok_or(\"not linked\")?;\n\
-         let output = action.parse(input)?.run(context).await?.into_value().await?;",
-        m.path
-    )
+/// The same through the library: typed where that can be written, otherwise the JSON of the page. `opened` is what stands before a typed call.
+fn from_rust(m: &Manifest, example: &Example, opened: Option<String>) -> String {
+    match rust::call(m, example) {
+        Some(call) => opened.into_iter().chain([call]).collect::<Vec<_>>().join("\n"),
+        None => rust::call_with_json(m, &pretty(example.input)),
+    }
 }
 
 fn calls(text: &mut String, calls: &[Call]) {

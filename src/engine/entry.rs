@@ -1,5 +1,8 @@
 //! Actions without their types: what the front ends and the catalogue work with.
 
+use std::any::type_name;
+use std::marker::PhantomData;
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use schemars::generate::SchemaSettings;
@@ -24,6 +27,8 @@ pub struct Entry {
     output: fn() -> Schema,
     parse: fn(Input, Timestamp) -> Result<Ready>,
     undo: Option<UndoStep>,
+    types: fn() -> (&'static str, &'static str),
+    has_default: bool,
 }
 
 /// Undoes a step that is known as JSON only.
@@ -58,7 +63,14 @@ impl Entry {
                 Ok(Ready(Box::new(|cx| Box::pin(async move { action.run(&cx).await?.into_reply() }))))
             },
             undo: None,
+            types: || (type_name::<A>(), type_name::<A::Output>()),
+            has_default: false,
         }
+    }
+
+    /// Says whether the input has a `Default`; [`crate::register!`] knows.
+    pub const fn with_default(self, has_default: bool) -> Self {
+        Entry { has_default, ..self }
     }
 
     /// The same, of an action whose steps another process can undo.
@@ -100,11 +112,37 @@ impl Entry {
         (self.parse)(input, now)
     }
 
+    /// The Rust types of its input and its output, with their paths.
+    pub fn types(&self) -> (&'static str, &'static str) {
+        (self.types)()
+    }
+
+    /// Whether its input has a `Default`, so that from Rust only what is given has to be written.
+    pub fn has_default(&self) -> bool {
+        self.has_default
+    }
+
     /// Where it is defined, from the root of its package.
     pub fn source(&self) -> &'static str {
         self.file.strip_prefix("src/../").unwrap_or(self.file)
     }
 }
+
+/// Whether a type has a `Default`, for [`crate::register!`]: the constant of a type is taken before that of a trait, where its bounds hold.
+pub struct HasDefault<T>(PhantomData<T>);
+
+impl<T: Default> HasDefault<T> {
+    /// It has.
+    pub const YES: bool = true;
+}
+
+/// See [`HasDefault`].
+pub trait NoDefault {
+    /// It has not.
+    const YES: bool = false;
+}
+
+impl<T> NoDefault for HasDefault<T> {}
 
 /// Everything inline: kinder to readers of the schema, ours among them.
 fn settings(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
@@ -118,12 +156,23 @@ fn settings(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {
 macro_rules! register {
     ($action:ty) => {
         $crate::inventory::submit! {
-            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!())
+            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!()).with_default($crate::has_default!($action))
         }
     };
     ($action:ty, undo = $step:ty) => {
         $crate::inventory::submit! {
-            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!()).with_steps::<$step>()
+            $crate::Entry::of::<$action>(env!("CARGO_PKG_NAME"), file!()).with_steps::<$step>().with_default($crate::has_default!($action))
         }
     };
+}
+
+/// For [`crate::register!`] alone.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! has_default {
+    ($type:ty) => {{
+        #[allow(unused_imports)]
+        use $crate::__private::NoDefault as _;
+        $crate::__private::HasDefault::<$type>::YES
+    }};
 }

@@ -41,13 +41,23 @@ impl<T: Send + 'static> Listing<T> {
     {
         let (sender, receiver) = mpsc::channel(64);
         let producer = producer(cx.clone(), Out { sender }).boxed();
+        Listing::of(cx, Produced { receiver, producer: Some(producer), failed: None })
+    }
+
+    /// A list from a stream that only looks, [`crate::paged`] say; it ends when the run is stopped.
+    pub fn of(cx: &Context, items: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
         let cancellation = cx.cancellation().clone();
         let shown = cx.clone();
-        let items = Produced { receiver, producer: Some(producer), failed: None }.inspect(move |_| shown.progress(Progress::Advanced(1)));
+        let items = items.inspect(move |_| shown.progress(Progress::Advanced(1)));
         Listing { items: items.take_until(async move { cancellation.cancelled().await }).boxed() }
     }
 
-    /// A list from any stream.
+    /// Its rows, as they are produced.
+    pub fn items(self) -> BoxStream<'static, Result<T>> {
+        self.items
+    }
+
+    /// A list from any stream, of what is being changed say: it is read to its end.
     pub fn from_stream(items: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
         Listing { items: items.boxed() }
     }

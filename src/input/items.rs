@@ -55,12 +55,29 @@ impl<T> From<Vec<T>> for Items<T> {
     }
 }
 
+impl<T> Default for Items<T> {
+    /// None: they select nothing.
+    fn default() -> Self {
+        Items(Storage::Here(Vec::new()))
+    }
+}
+
 impl<T: fmt::Debug> fmt::Debug for Items<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Storage::Here(items) => items.fmt(f),
             Storage::Spooled(spool, _) => spool.fmt(f),
         }
+    }
+}
+
+/// Checks each of them: `["a", "b"].try_into()?`.
+impl<T: TryFrom<S>, S, const N: usize> TryFrom<[S; N]> for Items<T> {
+    type Error = T::Error;
+
+    fn try_from(items: [S; N]) -> Result<Self, T::Error> {
+        let items: Result<Vec<T>, T::Error> = items.into_iter().map(<T as TryFrom<S>>::try_from).collect();
+        Ok(items?.into())
     }
 }
 

@@ -1,11 +1,13 @@
-//! The input of an action on its way from a front end to the typed struct: lists longer than memory, dates, secrets, and reading them. Knows the model
-//! only.
+//! The input of an action on its way from a front end to the typed struct: lists longer than memory, dates, patterns, secrets, and reading them. Knows
+//! the model only.
 
+mod glob;
 mod items;
 mod moment;
 mod secret;
 mod source;
 
+pub use glob::Glob;
 pub use items::Items;
 pub use moment::{Age, Moment};
 pub use secret::Secret;

@@ -82,6 +82,12 @@ impl Age {
         Age(Duration::from_secs(number.saturating_mul(DAY)))
     }
 
+    /// The instant that long before another; where no calendar reaches it, the earliest there is.
+    pub fn before(self, instant: Timestamp) -> Moment {
+        let ago = SignedDuration::try_from(self.0).unwrap_or(SignedDuration::MAX);
+        Moment(instant.checked_sub(ago).unwrap_or(Timestamp::MIN))
+    }
+
     /// As the standard library has it.
     pub fn duration(self) -> Duration {
         self.0
@@ -137,6 +143,22 @@ fn date(text: &str) -> Option<Date> {
         return None;
     }
     Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()
+}
+
+impl TryFrom<&str> for Age {
+    type Error = String;
+
+    fn try_from(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&str> for Moment {
+    type Error = String;
+
+    fn try_from(text: &str) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 impl<'de> Deserialize<'de> for Moment {

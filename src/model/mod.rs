@@ -9,3 +9,4 @@ pub mod meta;
 pub mod outcome;
 pub mod rules;
 pub mod target;
+mod text;

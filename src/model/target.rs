@@ -1,29 +1,10 @@
 //! Where an action runs: regions, accounts, and the names of things in them.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::str::FromStr;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest that a label of a host name may be (RFC 1035, 2.3.4): a region becomes one.
 const LONGEST_LABEL: usize = 63;
-
-/// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Region(String);
-
-/// An account's id: twelve digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AccountId(String);
-
-/// The ARN of an IAM role: `arn:aws:iam::123456789012:role/ops`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct RoleArn(String);
 
 /// An account and a region that an action runs in. A part that is not known, or has no meaning for the action, is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
@@ -36,79 +17,34 @@ pub struct Target {
     pub region: Option<Region>,
 }
 
-/// What the three have in common: text of one form, which a schema and an error name.
-macro_rules! label {
-    ($type:ident, $schema:tt, $says:literal, |$text:ident| $fits:expr) => {
-        impl $type {
-            /// The text of it.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-
-            fn from_str($text: &str) -> Result<Self, String> {
-                if $fits { Ok($type($text.to_owned())) } else { Err(format!(concat!("`{}` is ", $says), $text.escape_debug())) }
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = String;
-
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl TryFrom<&str> for $type {
-            type Error = String;
-
-            fn try_from(text: &str) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(label: $type) -> String {
-                label.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-        }
-    };
+crate::text_type! {
+    /// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused.
+    pub struct Region { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" } |text| {
+        let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let fits = (1..=LONGEST_LABEL).contains(&text.len()) && text.bytes().all(label);
+        expect(fits, text, "a region: lower-case letters, digits and dashes, as in eu-west-1")
+    }
 }
 
-label!(Region, { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" }, "not a region: lower-case letters, digits and dashes, as in eu-west-1", |text| {
-    (1..=LONGEST_LABEL).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-});
+crate::text_type! {
+    /// An account's id: twelve digits.
+    pub struct AccountId { "type": "string", "pattern": "^[0-9]{12}$" } |text| expect(is_account(text), text, "an account id: twelve digits")
+}
 
-label!(AccountId, { "type": "string", "pattern": "^[0-9]{12}$" }, "not an account id: twelve digits", |text| is_account(text));
+crate::text_type! {
+    /// The ARN of an IAM role: `arn:aws:iam::123456789012:role/ops`.
+    pub struct RoleArn { "type": "string" } |text| {
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let fits = matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
+            if is_account(account) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()));
+        expect(fits, text, "the ARN of a role (arn:aws:iam::123456789012:role/name)")
+    }
+}
 
-label!(RoleArn, { "type": "string" }, "not the ARN of a role (arn:aws:iam::123456789012:role/name)", |text| {
-    let parts: Vec<&str> = text.splitn(6, ':').collect();
-    matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
-        if is_account(account) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
-});
+/// The error of text that is not what it should be.
+fn expect(fits: bool, text: &str, what: &str) -> Result<(), String> {
+    if fits { Ok(()) } else { Err(format!("`{}` is not {what}", text.escape_debug())) }
+}
 
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())

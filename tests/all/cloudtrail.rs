@@ -319,6 +319,7 @@ fn the_call_declared_is_the_call_made() {
     assert!(trail.server.operations().iter().all(|name| name == "LookupEvents"));
 }
 
+#[cfg(feature = "general")]
 #[test]
 fn a_date_that_get_date_prints_is_never_in_the_future_whatever_the_time_zone() {
     let trail = FakeCloudTrail::new(Vec::new());

@@ -62,6 +62,7 @@ fn formats_are_as_documented() {
     assert_eq!(date("--format datetime").len(), whole.len());
 }
 
+#[cfg(feature = "s3")]
 #[test]
 fn every_format_is_taken_by_the_dates_of_other_actions() {
     for format in ["datetime", "string", "iso"] {

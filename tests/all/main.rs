@@ -10,6 +10,10 @@ mod changing;
 mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
+#[cfg(feature = "s3")]
+mod delete_incomplete_uploads;
+#[cfg(feature = "s3")]
+mod discover_buckets;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
@@ -24,6 +28,7 @@ mod iam;
 mod iam_modify;
 mod readme;
 mod registry;
+mod rooms;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3")]
@@ -33,3 +38,5 @@ mod site;
 #[cfg(feature = "sts")]
 mod sts;
 mod support;
+#[cfg(feature = "s3")]
+mod typed;

@@ -13,7 +13,7 @@ fn readme() -> String {
 }
 
 /// The text of the code block that follows a marker.
-fn block(marker: &str) -> String {
+pub fn block(marker: &str) -> String {
     let readme = readme();
     let after = readme.split_once(&format!("<!-- {marker} -->\n")).unwrap_or_else(|| panic!("the README has the marker `{marker}`")).1;
     let (fence, after) = after.split_once('\n').expect("a code block");
@@ -28,20 +28,25 @@ fn the_tour_is_what_the_demo_prints() {
     assert_eq!(block("demo").trim(), demo.stdout.trim(), "the README's tour: paste what `aaws demo` prints");
 }
 
-/// Builds the README's crate in a folder of its own, with the versions that this repository is locked to, and with these features of `aaws`.
+/// Builds the README's crate, with these features of `aaws`.
 fn example_crate(features: &str) -> PathBuf {
+    let wanted = format!("default-features = false, features = [{features:?}]").replace("[\"\"]", "[]");
+    let manifest = block("plugin Cargo.toml").replace("default-features = false", &wanted);
+    build_crate(&format!("source-{features}"), "acme", &manifest, &block("plugin src/main.rs"))
+}
+
+/// Builds a crate that is a program, in a folder of its own and with the versions that this repository is locked to. `manifest` has `aaws` beside it.
+pub fn build_crate(folder: &str, name: &str, manifest: &str, main: &str) -> PathBuf {
     let target = Path::new(ROOT).join("target").join("example-crate");
     // One after another: they share what they are built of.
     let lock = fs::create_dir_all(&target).and_then(|()| fs::File::create(target.join("lock"))).expect("a folder for the crate");
     lock.lock().expect("a lock on the folder");
-    let source = target.join(format!("source-{features}"));
+    let source = target.join(folder);
     fs::create_dir_all(source.join("src")).expect("a folder for the crate");
-    let wanted = format!("default-features = false, features = [{features:?}]").replace("[\"\"]", "[]");
-    let manifest = block("plugin Cargo.toml").replace("../aaws", ROOT).replace("default-features = false", &wanted);
     // Its own workspace: the folder is below ours.
-    fs::write(source.join("Cargo.toml"), manifest + "\n[workspace]\n").expect("its Cargo.toml");
+    fs::write(source.join("Cargo.toml"), manifest.replace("../aaws", ROOT) + "\n[workspace]\n").expect("its Cargo.toml");
     fs::copy(Path::new(ROOT).join("Cargo.lock"), source.join("Cargo.lock")).expect("the locked versions");
-    fs::write(source.join("src/main.rs"), block("plugin src/main.rs")).expect("its main.rs");
+    fs::write(source.join("src/main.rs"), main).expect("its main.rs");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--manifest-path"])
@@ -50,9 +55,9 @@ fn example_crate(features: &str) -> PathBuf {
         .arg(&target)
         .output();
     let built = built.expect("cargo runs");
-    assert!(built.status.success(), "the README's crate does not build:\n{}", String::from_utf8_lossy(&built.stderr));
-    let program = source.join("acme");
-    fs::copy(target.join("debug").join("acme"), &program).expect("the program");
+    assert!(built.status.success(), "the crate `{folder}` does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    let program = source.join(name);
+    fs::copy(target.join("debug").join(name), &program).expect("the program");
     program
 }
 

@@ -1,8 +1,8 @@
 //! What holds for every action that is registered: one loop over all, every failure collected, one assertion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aaws::Effect;
 use aaws::Input;
@@ -13,6 +13,17 @@ use aaws::{Access, When};
 use serde_json::{Value, json};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The services, and whether this program was built with them.
+const SERVICES: [(&str, bool); 7] = [
+    ("backup", cfg!(feature = "backup")),
+    ("cloudtrail", cfg!(feature = "cloudtrail")),
+    ("ec2", cfg!(feature = "ec2")),
+    ("general", cfg!(feature = "general")),
+    ("iam", cfg!(feature = "iam")),
+    ("s3", cfg!(feature = "s3")),
+    ("sts", cfg!(feature = "sts")),
+];
 
 /// Collects what is wrong, to show all of it at once.
 #[derive(Default)]
@@ -59,7 +70,8 @@ fn every_action_is_where_its_path_says_and_none_is_forgotten() {
             wrong.when(text.contains("impl Action for") && !sources.contains(&name.as_str()), &name, "is not registered");
         }
     }
-    assert!(!sources.is_empty());
+    let built = SERVICES.iter().filter(|(_, built)| *built).map(|(service, _)| *service);
+    assert_eq!(registry::services(), built.collect::<Vec<_>>());
     assert_eq!(registry::duplicates(), [""; 0]);
     wrong.none();
 }
@@ -136,6 +148,48 @@ fn examples_fit_their_schemas_and_rules_name_inputs() {
                 wrong.when(!problems.is_empty(), m.path, format!("{}: the {what} breaks its schema: {problems:?}", example.title));
             }
         }
+    }
+    wrong.none();
+}
+
+#[test]
+fn an_input_that_need_not_be_given_shows_what_it_is_then() {
+    let mut wrong = Wrong::default();
+    manifests().iter().for_each(|m| shown_defaults(&mut wrong, m.path, "", &m.input));
+    wrong.none();
+}
+
+/// What is neither required nor may be absent (`Option`) has a default, and schemars shows that only where its type is `Serialize`.
+fn shown_defaults(wrong: &mut Wrong, path: &str, place: &str, schema: &Value) {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        let kinds = [&member["type"]].into_iter().chain(member["anyOf"].as_array().into_iter().flatten().map(|s| &s["type"]));
+        let optional = kinds.into_iter().any(|kind| kind == "null" || kind.as_array().is_some_and(|all| all.contains(&json!("null"))));
+        let shown = required.contains(&name.as_str()) || optional || member.get("default").is_some();
+        wrong.when(!shown, path, format!("the default of `{place}{name}` shows nowhere: make its type `Serialize`"));
+        shown_defaults(wrong, path, &format!("{place}{name}."), member);
+        shown_defaults(wrong, path, &format!("{place}{name}."), &member["items"]);
+    }
+}
+
+#[test]
+fn an_input_that_is_written_in_rust_is_public_and_has_the_defaults_of_its_json() {
+    let mut wrong = Wrong::default();
+    for (entry, m) in registry::actions().iter().zip(manifests()).filter(|(entry, _)| entry.has_default()) {
+        let text = fs::read_to_string(Path::new(ROOT).join(entry.source())).unwrap_or_default();
+        let name = aaws::docs::rust::short(m.input_type);
+        let Some((before, after)) = text.split_once(&format!("pub struct {name} {{")) else {
+            wrong.when(!m.params.is_empty(), m.path, format!("`{name}` is not public"));
+            continue;
+        };
+        let fields = after.split_once("\n}").map_or(after, |(fields, _)| fields);
+        for param in &m.params {
+            let field = [format!("pub {}:", param.name), format!("pub r#{}:", param.name)];
+            wrong.when(!field.iter().any(|f| fields.contains(f)), m.path, format!("`{}` is not public", param.name));
+        }
+        let derived = before.rsplit("#[derive(").next().is_some_and(|list| list.split(")]").next().unwrap_or_default().contains("Default"));
+        let other = fields.contains("#[serde(default = ");
+        wrong.when(derived && other, m.path, "derives `Default`, and its JSON has other defaults: write `impl Default`");
     }
     wrong.none();
 }
@@ -251,19 +305,55 @@ fn policies_are_ready_to_use() {
 
 #[test]
 fn the_pages_in_docs_are_those_of_this_program() {
-    let all = aaws::catalog::registry::services().len()
-        == fs::read_dir(Path::new(ROOT).join("actions")).expect("actions").flatten().filter(|e| e.path().is_dir()).count();
     let stale = aaws::docs::compare(&Path::new(ROOT).join("docs")).expect("the pages are readable");
-    // Built with some services only, the pages of the others are rightly on disk and not in the program.
-    let ours = |d: &&aaws::docs::Difference| all || !matches!(d, aaws::docs::Difference::Orphan(_)) && !index(d);
-    let stale: Vec<_> = stale.iter().filter(ours).map(ToString::to_string).collect();
+    let stale: Vec<_> = stale.iter().map(ToString::to_string).collect();
     assert!(stale.is_empty(), "{}\n`cargo run -- docs markdown` mends this", stale.join("\n"));
 }
 
-/// The pages that list the actions of all services.
-fn index(difference: &aaws::docs::Difference) -> bool {
-    let aaws::docs::Difference::Stale(path) = difference else { return false };
-    [PathBuf::from("actions/index.md"), PathBuf::from("permissions/index.md")].contains(path)
+#[test]
+fn the_pages_in_docs_are_of_the_services_that_there_are() {
+    let folders = |path: &str| {
+        let folders = fs::read_dir(Path::new(ROOT).join(path)).expect("a folder").flatten().filter(|entry| entry.path().is_dir());
+        folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
+    };
+    let services = folders("actions");
+    assert_eq!(services, SERVICES.iter().map(|(service, _)| (*service).to_owned()).collect::<BTreeSet<_>>());
+    // A program leaves alone what it does not know, so the pages of a service that is gone have to be removed by hand.
+    assert_eq!((folders("docs/actions"), folders("docs/permissions")), (services.clone(), services));
+}
+
+#[test]
+fn pages_of_services_that_a_program_was_built_without_are_left_alone() {
+    let folder = crate::support::directory();
+    let docs = folder.path();
+    let row = "| zebra | [`stripe`](zebra/stripe.md) | <span class=\"effect read\">read</span> | Find stripes. |";
+    let gone = "| zebra | [`gone`](zebra/gone.md) | <span class=\"effect read\">read</span> | Its page is not there. |";
+    for tree in ["actions", "permissions"] {
+        fs::create_dir_all(docs.join(tree).join("zebra")).expect("a folder");
+        for page in ["zebra/index.md", "zebra/stripe.md"] {
+            fs::write(docs.join(tree).join(page), "kept").expect("a page");
+        }
+        fs::write(docs.join(tree).join("index.md"), format!("{row}\n{gone}\n")).expect("an index");
+    }
+    for service in registry::services() {
+        fs::create_dir_all(docs.join("actions").join(service)).expect("a folder");
+        fs::write(docs.join("actions").join(service).join("no_such_action.md"), "an action that is gone").expect("a page");
+    }
+    aaws::docs::write(docs).expect("the pages are written");
+    let stale = aaws::docs::compare(docs).expect("the pages are readable");
+    assert!(stale.is_empty(), "what was written is current: {stale:?}");
+    for tree in ["actions", "permissions"] {
+        let read = |page: &str| fs::read_to_string(docs.join(tree).join(page)).unwrap_or_default();
+        assert_eq!((read("zebra/index.md"), read("zebra/stripe.md")), ("kept".into(), "kept".into()));
+        let index = read("index.md");
+        assert!(index.contains(row) && !index.contains(gone), "{index}");
+        let missing: Vec<_> =
+            registry::actions().iter().map(|e| e.meta.path).filter(|path| !index.contains(&format!("({path}.md)"))).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+    for service in registry::services() {
+        assert!(!docs.join("actions").join(service).join("no_such_action.md").exists(), "the page of an action that is gone is removed");
+    }
 }
 
 #[test]

@@ -5,10 +5,12 @@
 
 mod batch;
 mod dependencies;
+mod one;
 mod outputs;
 mod steps;
 
 pub use dependencies::Dependency;
+pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
 pub use steps::{Step, Steps, Undo};
 

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value};
 
+use crate::catalog::invocation::{shout, value_name};
 use crate::catalog::schema::{Choice, Param, ParamKind, singular};
 use crate::input::{Input, Source, Spool};
 use crate::model::error::{Error, Result};
@@ -41,17 +42,13 @@ fn of_param(param: &Param) -> Vec<Arg> {
         let arg = Arg::new(id.to_owned()).long(id.to_owned()).value_parser(clap::value_parser!(OsString)).help_heading("Inputs");
         with_kebab(arg, id).help(help(param))
     };
-    let shouted = name.to_uppercase();
+    let flag = base(name).value_name(value_name(param));
     // A negative number or age is better told that it is none than taken for a flag.
     match &param.kind {
-        ParamKind::Bool => vec![base(name).num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false")],
-        ParamKind::Integer | ParamKind::Number => vec![base(name).value_name("N").allow_hyphen_values(true)],
-        ParamKind::Choice(choices) => vec![base(name).value_name(shouted).value_parser(Choices::of(choices))],
-        ParamKind::Date => vec![base(name).value_name("DATE").allow_hyphen_values(true)],
-        ParamKind::Age => vec![base(name).value_name("DURATION").allow_hyphen_values(true)],
-        ParamKind::Text => vec![base(name).value_name(shouted)],
-        ParamKind::Secret => vec![base(name).value_name("@FILE|-|env:NAME")],
-        ParamKind::Any | ParamKind::Object(_) => vec![base(name).value_name("JSON|@FILE|-")],
+        ParamKind::Bool => vec![flag.num_args(0..=1).require_equals(true).default_missing_value("true")],
+        ParamKind::Integer | ParamKind::Number | ParamKind::Date | ParamKind::Age => vec![flag.allow_hyphen_values(true)],
+        ParamKind::Choice(choices) => vec![flag.value_parser(Choices::of(choices))],
+        ParamKind::Text | ParamKind::Secret | ParamKind::Any | ParamKind::Object(_) => vec![flag],
         ParamKind::List { of, .. } => match (&**of, singular(name)) {
             (ParamKind::Object(members), Some(one)) => {
                 let required = members.iter().filter(|m| m.required).count().max(1);
@@ -61,18 +58,10 @@ fn of_param(param: &Param) -> Vec<Arg> {
                     .num_args(required..=members.len())
                     .value_names(names)
                     .help(format!("One of `{name}`; repeat for more"));
-                let all = base(name).action(ArgAction::Append).num_args(0..).value_name("JSON|@FILE|-");
-                vec![repeated, all]
+                vec![repeated, flag.action(ArgAction::Append).num_args(0..)]
             }
-            (ParamKind::Choice(choices), _) => {
-                vec![base(name).action(ArgAction::Append).num_args(0..).value_name(shouted).value_parser(Choices::of(choices))]
-            }
-            _ => vec![
-                base(name)
-                    .action(ArgAction::Append)
-                    .num_args(0..)
-                    .value_name(format!("{}|@FILE|-", singular(name).unwrap_or(shouted).to_uppercase())),
-            ],
+            (ParamKind::Choice(choices), _) => vec![flag.action(ArgAction::Append).num_args(0..).value_parser(Choices::of(choices))],
+            _ => vec![flag.action(ArgAction::Append).num_args(0..)],
         },
     }
 }
@@ -102,18 +91,6 @@ impl TypedValueParser for Choices {
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(self.0.iter().cloned()))
     }
-}
-
-/// `ContentType` is `CONTENT_TYPE`.
-fn shout(name: &str) -> String {
-    let mut shouted = String::new();
-    for (index, c) in name.char_indices() {
-        if c.is_uppercase() && index > 0 {
-            shouted.push('_');
-        }
-        shouted.extend(c.to_uppercase());
-    }
-    shouted
 }
 
 fn help(param: &Param) -> String {

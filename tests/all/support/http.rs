@@ -15,7 +15,16 @@ pub type Headers = Vec<(String, String)>;
 const PER_CONNECTION: [&str; 4] = ["connection", "content-length", "expect", "transfer-encoding"];
 
 /// The API operations that change nothing; every other one counts as a write.
-const READS: [&str; 6] = ["GetBucketVersioning", "GetCallerIdentity", "HeadBucket", "HeadObject", "ListObjectVersions", "ListObjectsV2"];
+const READS: [&str; 8] = [
+    "GetBucketVersioning",
+    "GetCallerIdentity",
+    "HeadBucket",
+    "HeadObject",
+    "ListBuckets",
+    "ListMultipartUploads",
+    "ListObjectVersions",
+    "ListObjectsV2",
+];
 
 #[derive(Clone)]
 pub struct Request {
@@ -88,6 +97,7 @@ impl Request {
             ("GET", _) if path.is_empty() => "ListBuckets",
             ("GET", false) if has("versioning") => "GetBucketVersioning",
             ("GET", false) if has("versions") => "ListObjectVersions",
+            ("GET", false) if has("uploads") => "ListMultipartUploads",
             ("GET", false) if has("list-type") => "ListObjectsV2",
             ("GET", false) => "ListObjects",
             ("HEAD", false) => "HeadBucket",

@@ -166,6 +166,18 @@ impl Bucket {
         xml::elements(&self.send("GET", "?uploads", b"").text(), "Upload").len()
     }
 
+    /// Begins a multipart upload; moto says of each that it was begun in 2010.
+    pub fn begin_upload(&self, key: &str) {
+        self.send("POST", &format!("/{}?uploads", xml::percent_encode(key)), b"");
+    }
+
+    pub fn abort_uploads(&self) {
+        for upload in xml::elements(&self.send("GET", "?uploads", b"").text(), "Upload") {
+            let (key, id) = (xml::texts(upload, "Key").remove(0), xml::texts(upload, "UploadId").remove(0));
+            self.send("DELETE", &format!("/{}?uploadId={id}", xml::percent_encode(&key)), b"");
+        }
+    }
+
     /// Denies an IAM action on one key to everybody.
     pub fn deny(&self, action: &str, key: &str) {
         let policy = format!(
