@@ -25,6 +25,11 @@ pub struct AccountId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct RoleArn(String);
 
+/// The name of a role's session, seen in CloudTrail: 2 to 64 letters, digits and `_+=,.@-` (STS API reference, AssumeRole).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionName(String);
+
 /// An account and a region that an action runs in. A part that is not known, or has no meaning for the action, is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub struct Target {
@@ -36,7 +41,7 @@ pub struct Target {
     pub region: Option<Region>,
 }
 
-/// What the three have in common: text of one form, which a schema and an error name.
+/// What they have in common: text of one form, which a schema and an error name.
 macro_rules! label {
     ($type:ident, $schema:tt, $says:literal, |$text:ident| $fits:expr) => {
         impl $type {
@@ -109,6 +114,13 @@ label!(RoleArn, { "type": "string" }, "not the ARN of a role (arn:aws:iam::12345
     matches!(parts.as_slice(), ["arn", _, "iam", "", account, role]
         if is_account(account) && role.strip_prefix("role/").is_some_and(|name| !name.is_empty()))
 });
+
+label!(
+    SessionName,
+    { "type": "string", "pattern": "^[A-Za-z0-9_+=,.@-]{2,64}$" },
+    "not the name of a session: 2 to 64 letters, digits and _+=,.@-",
+    |text| (2..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
+);
 
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
