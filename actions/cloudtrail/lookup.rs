@@ -264,7 +264,7 @@ fn events(client: Client, key: LookupAttributeKey, value: String, window: Window
             let request = request.set_start_time(window.start()).set_end_time(window.end());
             let answer = request.send().await.context(attempted)?;
             // A page may be empty and still have another behind it.
-            Ok(Page { items: answer.events.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
+            Ok::<_, Error>(Page { items: answer.events.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
         }
     };
     paged(what, page).fuse().boxed()
