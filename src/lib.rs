@@ -45,7 +45,7 @@ pub use model::error::{AwsError, Error, InputError, Result, is_throttling, is_tr
 pub use model::meta::{Effect, Example, Meta};
 pub use model::outcome::{Failure, Outcome, Record, Skip, Status};
 pub use model::rules::Rule;
-pub use model::target::{AccountId, Region, RoleArn, Target, partition};
+pub use model::target::{AccountId, Region, RoleArn, SessionName, Target, partition};
 
 /// For this crate's macros.
 #[doc(hidden)]

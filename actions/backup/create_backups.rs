@@ -1,35 +1,22 @@
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aaws::Backoff;
-use aaws::ItemResult;
-use aaws::partition;
 use aaws::{
-    AccountId, Action, Call, Change, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Record,
-    Result, Status, When, async_trait,
+    AccountId, Action, Call, Context, Effect, Error, Example, Failure, Grant, ItemResult, Items, Listing, Meta, Outcome, Record, Result,
+    RoleArn, Status, When, async_trait, partition,
 };
-use aws_sdk_backup::Client;
-use aws_sdk_backup::operation::describe_backup_job::DescribeBackupJobOutput;
-use aws_sdk_backup::types::{BackupJobState, Lifecycle};
-use futures::future::{join_all, ready};
+use futures::future::ready;
 use futures::stream::StreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OnceCell, Semaphore};
 
-use super::vault::VaultName;
-
-/// How long a job may wait for its turn before AWS Backup gives it up; the least that it takes (AWS Backup API reference, StartBackupJob).
-const START_WINDOW: i64 = 60;
-
-/// How many jobs one batch waits for. All of a batch are started before any is waited for, so that long jobs do not hold up the rest.
-const BATCH: usize = 200;
+use super::ids::{ResourceId, VaultName};
+use super::jobs::{StartJobs, StartedJobs, Target};
 
 /// The role that the console makes when AWS Backup is first used there.
-const DEFAULT_ROLE: &str = "service-role/AWSBackupDefaultServiceRole";
+pub(super) const DEFAULT_ROLE: &str = "service-role/AWSBackupDefaultServiceRole";
 
 /// Start backup jobs for AWS resources.
 ///
@@ -43,23 +30,23 @@ const DEFAULT_ROLE: &str = "service-role/AWSBackupDefaultServiceRole";
 #[serde(deny_unknown_fields)]
 pub struct CreateBackups {
     /// What to back up: ARNs, ids of instances (`i-…`) or of volumes (`vol-…`). An empty list backs up nothing.
-    resource_ids: Items<String>,
-    /// What the ids are. ARNs need none, and what begins with `i-` or `vol-` is told by that.
-    service: Option<Service>,
+    pub resource_ids: Items<ResourceId>,
+    /// What the ids have to be. It may be left out: what begins with `i-` is an instance, with `vol-` a volume.
+    pub service: Option<Service>,
     /// Vault that receives the recovery points.
     #[serde(default)]
-    backup_vault_name: VaultName,
+    pub backup_vault_name: VaultName,
     /// Days until the recovery points are deleted.
     #[serde(default = "two_weeks")]
-    retention_days: NonZeroU32,
+    pub retention_days: NonZeroU32,
     /// ARN of the role that AWS Backup works with; the account's `service-role/AWSBackupDefaultServiceRole` by default.
-    iam_role: Option<String>,
+    pub iam_role: Option<RoleArn>,
     /// Wait until all jobs have ended.
     #[serde(default)]
-    wait: bool,
+    pub wait: bool,
     /// Print what came of each resource, with its job and its recovery point, rather than the ids of those that failed.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 fn two_weeks() -> NonZeroU32 {
@@ -67,10 +54,25 @@ fn two_weeks() -> NonZeroU32 {
     DAYS
 }
 
+impl Default for CreateBackups {
+    /// Of nothing, for two weeks, to the vault `Default`.
+    fn default() -> Self {
+        CreateBackups {
+            resource_ids: Items::from(Vec::new()),
+            service: None,
+            backup_vault_name: VaultName::default(),
+            retention_days: two_weeks(),
+            iam_role: None,
+            wait: false,
+            details: false,
+        }
+    }
+}
+
 /// What ids are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Service {
+pub enum Service {
     /// Instances.
     Ec2,
     /// Volumes.
@@ -78,7 +80,7 @@ enum Service {
 }
 
 impl Service {
-    /// What an id says by how it begins.
+    /// What an id says by how it begins; nothing when it is an ARN.
     fn of(id: &str) -> Option<Self> {
         match id.split_once('-') {
             Some(("i", _)) => Some(Service::Ec2),
@@ -143,6 +145,7 @@ impl Action for CreateBackups {
         path: "backup/create_backups",
         effect: Effect::Create,
         calls: &[
+            // What the job itself needs, the role has that is passed; the caller needs no right to the resource (service authorization reference).
             Call::write(
                 "backup:StartBackupJob",
                 &[
@@ -160,8 +163,7 @@ impl Action for CreateBackups {
             ),
             Call::read("backup:DescribeBackupJob", &[Grant::new("backup:DescribeBackupJob", &["*"])]).when(When::With(&["wait"])),
             // Everybody may ask STS who they are.
-            Call::read("sts:GetCallerIdentity", &[])
-                .when(When::Rare("a resource is given by id or `iam_role` is not given, and the credentials do not say whose they are")),
+            Call::read("sts:GetCallerIdentity", &[]).when(When::Likely("a resource is given by id, or `iam_role` is not given")),
         ],
         rules: &[],
         examples: &[
@@ -192,19 +194,13 @@ impl Action for CreateBackups {
     type Output = Listing<Row>;
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
-        if let Some(role) = &self.iam_role
-            && !(role.starts_with("arn:") && role.contains(":role/"))
-        {
-            return Err(Error::field("iam_role", format!("`iam_role` takes the ARN of a role, not `{role}`")));
-        }
         let details = self.details;
-        let naming = Arc::new(Naming { cx: cx.clone(), service: self.service, role: self.iam_role, account: OnceCell::new() });
-        // The same for a request that is sent again, another in the next run.
-        let run = RandomState::new();
+        // The tokens are the same for a request that is sent again, others in the next run.
+        let (tokens, seen) = (RandomState::new(), Mutex::default());
+        let naming = Arc::new(Naming { cx: cx.clone(), service: self.service, role: self.iam_role, tokens, seen });
         let targets = self.resource_ids.stream().then(move |id| {
             let naming = Arc::clone(&naming);
-            let run = run.clone();
-            async move { naming.target(id?, &run).await }
+            async move { naming.target(id?).await }
         });
         let begun = StartedJobs::default();
         let start = StartJobs {
@@ -213,26 +209,26 @@ impl Action for CreateBackups {
             vault: self.backup_vault_name,
             retention_days: self.retention_days,
             wait: self.wait,
-            turns: Semaphore::new(cx.concurrency()),
         };
-        let settled = cx.change(targets, start).await?.results();
-        Ok(Listing::from_stream(settled.filter_map(move |settled| ready(settled.map(|s| row(s, details, &begun)).transpose()))))
+        let results = cx.change(targets, start).await?.results();
+        Ok(Listing::from_stream(results.filter_map(move |result| ready(result.map(|r| row(r, details, &begun)).transpose()))))
     }
 }
 
 aaws::register!(CreateBackups);
 
 /// What is printed of a resource.
-fn row(settled: ItemResult<()>, details: bool, begun: &StartedJobs) -> Option<Row> {
-    let record = settled.record;
+fn row(result: ItemResult<()>, details: bool, begun: &StartedJobs) -> Option<Row> {
+    let record = result.record;
     if record.status == Status::Planned {
         return Some(Row::Plan(record));
     }
     if !details {
         return (record.status == Status::Failed).then_some(Row::Failed(record.item));
     }
-    let (backup_job_id, recovery_point_arn, state) =
-        begun.of(&record.item).map_or((None, None, None), |j| (Some(j.id), j.point, Some(j.state)));
+    // One that was given twice has the job of the first.
+    let job = begun.of(&record.item).filter(|_| matches!(record.status, Status::Done | Status::Failed));
+    let (backup_job_id, recovery_point_arn, state) = job.map_or((None, None, None), |j| (Some(j.id), j.point, Some(j.state)));
     let Record { item, status, code, message, .. } = record;
     Some(Row::Backup(Backup { resource_id: item, status, backup_job_id, recovery_point_arn, state, code, message }))
 }
@@ -241,49 +237,44 @@ fn row(settled: ItemResult<()>, details: bool, begun: &StartedJobs) -> Option<Ro
 struct Naming {
     cx: Context,
     service: Option<Service>,
-    role: Option<String>,
-    account: OnceCell<String>,
-}
-
-/// One resource to back up.
-struct Target {
-    /// As given.
-    id: String,
-    arn: Result<String, Failure>,
-    role: String,
-    token: String,
+    role: Option<RoleArn>,
+    tokens: RandomState,
+    /// The ARNs so far.
+    seen: Mutex<HashSet<String>>,
 }
 
 impl Naming {
-    async fn target(&self, id: String, run: &RandomState) -> Result<Target> {
+    async fn target(&self, id: ResourceId) -> Result<Target> {
+        let id = String::from(id);
+        if let Err(failure) = self.check(&id) {
+            return Ok(Target { id, outcome: Some(Outcome::Failed(failure)), ..Target::default() });
+        }
         let arn = self.arn(&id).await?;
-        let role = match (&self.role, &arn) {
-            (Some(role), _) => role.clone(),
-            (None, Ok(_)) => format!("arn:{}:iam::{}:role/{DEFAULT_ROLE}", partition(self.cx.region()), self.account().await?),
-            (None, Err(_)) => String::new(),
+        let role = match &self.role {
+            Some(role) => role.to_string(),
+            None => format!("arn:{}:iam::{}:role/{DEFAULT_ROLE}", partition(self.cx.region()), self.account().await?),
         };
-        let token = arn.as_ref().map(|arn| format!("aaws-{:016x}{:016x}", run.hash_one(arn), run.hash_one((arn, "2")))).unwrap_or_default();
-        Ok(Target { id, arn, role, token })
+        let token = format!("aaws-{:016x}{:016x}", self.tokens.hash_one(&arn), self.tokens.hash_one((&arn, "2")));
+        let is_new = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(arn.clone());
+        let outcome = (!is_new).then(|| Outcome::Unchanged("duplicate id".into()));
+        Ok(Target { id, arn, role, token, outcome })
     }
 
-    async fn arn(&self, id: &str) -> Result<Result<String, Failure>> {
-        if id.starts_with("arn:") {
-            return Ok(Ok(id.to_owned()));
-        }
-        let told = Service::of(id);
-        let service = match (self.service, told) {
+    /// Whether an id is of what `service` says.
+    fn check(&self, id: &str) -> Result<(), Failure> {
+        match (self.service, Service::of(id)) {
             (Some(service), Some(told)) if service != told => {
                 let why = format!("it is the id of {}, and `service` says {}", a(told), a(service));
-                return Ok(Err(Failure::permanent("WrongService", why)));
+                Err(Failure::permanent("WrongService", why))
             }
-            (service, told) => service.or(told),
-        };
-        let Some(service) = service.filter(|_| !id.is_empty()) else {
-            let why = "it is no ARN, and neither the id of an instance (i-…) nor of a volume (vol-…)";
-            return Ok(Err(Failure::permanent("UnknownResource", why)));
-        };
+            _ => Ok(()),
+        }
+    }
+
+    async fn arn(&self, id: &str) -> Result<String> {
+        let Some(service) = Service::of(id) else { return Ok(id.to_owned()) };
         let region = self.cx.region();
-        Ok(Ok(format!("arn:{}:ec2:{region}:{}:{}/{id}", partition(region), self.account().await?, service.resource())))
+        Ok(format!("arn:{}:ec2:{region}:{}:{}/{id}", partition(region), self.account().await?, service.resource()))
     }
 
     /// The account, which STS is asked for once.
@@ -294,190 +285,4 @@ impl Naming {
 
 fn a(service: Service) -> String {
     format!("{} {}", if service == Service::Ec2 { "an" } else { "a" }, service.resource())
-}
-
-/// The jobs that were started, by their resources as given: one that ends badly has an id and may have a recovery point too.
-#[derive(Clone, Default)]
-struct StartedJobs(Arc<Mutex<HashMap<String, Job>>>);
-
-impl StartedJobs {
-    fn note(&self, resource: &str, job: &Job) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), job.clone());
-    }
-
-    fn of(&self, resource: &str) -> Option<Job> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(resource).cloned()
-    }
-}
-
-/// A job that was started.
-#[derive(Clone)]
-struct Job {
-    id: String,
-    point: Option<String>,
-    state: String,
-}
-
-impl Job {
-    /// For the log and the report, which have nothing else to tell it by.
-    fn told(&self, what: &str) -> String {
-        let point = self.point.as_ref().map(|p| format!(": recovery point {p}")).unwrap_or_default();
-        format!("the backup job {} {what}{point}", self.id)
-    }
-}
-
-struct StartJobs {
-    begun: StartedJobs,
-    backup: Client,
-    vault: VaultName,
-    retention_days: NonZeroU32,
-    wait: bool,
-    /// Requests under way at once, over all batches.
-    turns: Semaphore,
-}
-
-#[async_trait]
-impl Change for StartJobs {
-    type Item = Target;
-    type Done = ();
-
-    fn id(&self, target: &Target) -> String {
-        target.id.clone()
-    }
-
-    fn summary(&self) -> String {
-        format!("back up to the vault `{}`", self.vault)
-    }
-
-    fn plan(&self, target: &Target) -> Option<String> {
-        let arn = target.arn.as_ref().ok()?;
-        Some(format!("{arn} would be backed up to the vault `{}` as {}, for {} days", self.vault, target.role, self.retention_days))
-    }
-
-    fn precheck(&self, target: &Target) -> Option<Outcome> {
-        target.arn.as_ref().err().cloned().map(Outcome::Failed)
-    }
-
-    fn batch(&self) -> usize {
-        if self.wait { BATCH } else { 1 }
-    }
-
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let halted = AtomicBool::new(false);
-        Ok(join_all(targets.iter().map(|target| self.back_up(cx, target, &halted))).await)
-    }
-}
-
-impl StartJobs {
-    /// Starts one job and sees it through.
-    async fn back_up(&self, cx: &Context, target: &Target, halted: &AtomicBool) -> Outcome {
-        let arn = match &target.arn {
-            Ok(arn) => arn,
-            Err(failure) => return Outcome::Failed(failure.clone()),
-        };
-        let turn = self.turns.acquire().await;
-        if cx.cancellation().is_cancelled() {
-            return Outcome::skipped("not started: the run was stopped");
-        }
-        if halted.load(Ordering::Relaxed) {
-            return Outcome::skipped("not started: another job could not be, for a reason that holds for all");
-        }
-        let started = self.start(arn, target).await;
-        drop(turn);
-        let job = match started {
-            Ok(job) => job,
-            Err(e) => {
-                halted.fetch_or(e.is_fatal(), Ordering::Relaxed);
-                return Outcome::Failed(Failure::from(&e));
-            }
-        };
-        self.begun.note(&target.id, &job);
-        if self.wait {
-            tracing::info!("`{}`: {}", target.id, job.told("was started"));
-            return self.watch(cx, target, job).await;
-        }
-        let told = job.told("was started");
-        tracing::info!("`{}`: {told}", target.id);
-        Outcome::Done((), Some(told))
-    }
-
-    async fn start(&self, arn: &str, target: &Target) -> Result<Job> {
-        let lifecycle = Lifecycle::builder().delete_after_days(i64::from(self.retention_days.get())).build();
-        let request = self.backup.start_backup_job().backup_vault_name(self.vault.as_str()).resource_arn(arn).iam_role_arn(&target.role);
-        let request = request.idempotency_token(&target.token).start_window_minutes(START_WINDOW).lifecycle(lifecycle);
-        let answer = request.send().await.context(|| format!("start a backup job for `{arn}`"));
-        let started = answer.map_err(|e| self.explain(e, &target.role))?;
-        let Some(id) = started.backup_job_id else {
-            return Err(Error::Failed(format!("AWS Backup started a job for `{arn}` without naming it")));
-        };
-        Ok(Job { id, point: started.recovery_point_arn, state: BackupJobState::Created.as_str().to_owned() })
-    }
-
-    /// The default role is missing more often than any other, and AWS Backup does not say why it should be there.
-    fn explain(&self, error: Error, role: &str) -> Error {
-        match error {
-            Error::Aws(mut e) if role.ends_with(DEFAULT_ROLE) && e.message.to_lowercase().contains("role") => {
-                let hint = format!(
-                    "the default role {role} is there only after AWS Backup was set up once in the console: \
-                     do that (Settings, or a first on-demand backup), or give `iam_role`"
-                );
-                e.message = format!("{}; {hint}", e.message.trim_end_matches('.'));
-                Error::Aws(e)
-            }
-            other => other,
-        }
-    }
-
-    /// Looks at a job until it has ended. Whatever becomes of the looking, the job is named.
-    async fn watch(&self, cx: &Context, target: &Target, mut job: Job) -> Outcome {
-        let mut backoff = Backoff::poll();
-        loop {
-            if !backoff.wait(cx).await {
-                return Outcome::Failed(Failure::permanent("NotAwaited", job.told("goes on: the run was stopped")));
-            }
-            let seen = {
-                let _turn = self.turns.acquire().await;
-                let request = self.backup.describe_backup_job().backup_job_id(&job.id).send();
-                backoff.attempt(async { request.await.context(|| format!("look at the backup job {}", job.id)) }).await
-            };
-            let seen = match seen {
-                Ok(Some(seen)) => seen,
-                Ok(None) => continue,
-                Err(e) => {
-                    let failure = Failure::from(&e);
-                    let told = job.told("was started and goes on, but cannot be waited for");
-                    return Outcome::Failed(Failure { message: format!("{told}: {}", failure.message), ..failure });
-                }
-            };
-            job.point = seen.recovery_point_arn.clone().or(job.point);
-            let state = seen.state.clone().unwrap_or(BackupJobState::Created);
-            job.state = state.as_str().to_owned();
-            self.begun.note(&target.id, &job);
-            match state {
-                BackupJobState::Completed => {
-                    let told = job.told("has completed");
-                    return Outcome::Done((), Some(told));
-                }
-                BackupJobState::Aborted | BackupJobState::Expired | BackupJobState::Failed | BackupJobState::Partial => {
-                    return ended_badly(&job, &seen);
-                }
-                BackupJobState::Created | BackupJobState::Pending | BackupJobState::Running | BackupJobState::Aborting => {}
-                // A state that is newer than this program; one that has an end date is an end.
-                _ if seen.completion_date.is_some() => return ended_badly(&job, &seen),
-                _ => {}
-            }
-            tracing::debug!("the backup job {} is {}", job.id, job.state);
-        }
-    }
-}
-
-fn ended_badly(job: &Job, seen: &DescribeBackupJobOutput) -> Outcome {
-    let why = match job.state.as_str() {
-        "EXPIRED" => "AWS Backup did not begin it in time",
-        "PARTIAL" => "not everything was backed up",
-        _ => "AWS Backup gave no reason",
-    };
-    let why = seen.status_message().filter(|m| !m.is_empty()).unwrap_or(why);
-    let category = seen.message_category().filter(|c| !c.is_empty()).map(|c| format!(" ({c})")).unwrap_or_default();
-    Outcome::Failed(Failure::permanent(&job.state, format!("{}: {why}{category}", job.told(&format!("ended as {}", job.state)))))
 }

@@ -2,8 +2,10 @@
 
 pub mod create_backups;
 pub mod delete_backups;
-mod vault;
+mod ids;
+mod jobs;
+mod looks;
 
 pub use create_backups::CreateBackups;
 pub use delete_backups::DeleteBackups;
-pub use vault::VaultName;
+pub use ids::{PointArn, ResourceId, VaultName};

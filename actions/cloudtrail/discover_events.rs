@@ -8,15 +8,18 @@ use super::lookup::{self, EventRow, Lookup, Window};
 /// Look up CloudTrail events by the operation's name.
 ///
 /// Every call of the operation in the last 90 days, or in the time given, newest first: who, when, on what, from where, and whether it failed.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverEvents {
     /// The operation's name, exactly: `TerminateInstances`.
-    event: String,
+    pub event: String,
     /// Only events at or after this instant; 90 days ago, as far as the history goes, by default.
-    created_after: Option<Moment>,
+    pub created_after: Option<Moment>,
     /// Only events before this instant. It is not included.
-    created_before: Option<Moment>,
+    pub created_before: Option<Moment>,
+    /// Also print the access key, the issuer of the session and the parameters of the request.
+    #[serde(default)]
+    pub details: bool,
 }
 
 #[async_trait]
@@ -41,11 +44,11 @@ impl Action for DiscoverEvents {
         if self.event.is_empty() {
             return Err(Error::field("event", "`event` is empty: give the name of an operation, such as TerminateInstances"));
         }
-        let window = Window::new(self.created_after, self.created_before)?;
+        let window = Window::new(cx.now(), self.created_after, self.created_before)?;
         if lookup::is_global(&self.event) {
             lookup::warn_if_elsewhere(cx, &format!("`{}` is, in most services that have it,", self.event));
         }
-        Ok(Lookup { key: LookupAttributeKey::EventName, values: vec![self.event], events: None, window }.run(cx))
+        Ok(Lookup { key: LookupAttributeKey::EventName, values: vec![self.event], events: None, window, details: self.details }.run(cx))
     }
 }
 

@@ -9,17 +9,20 @@ use super::lookup::{self, EventRow, Lookup, Window};
 ///
 /// What was done to it in the last 90 days, or in the time given, newest first. Events name a resource by id, name or ARN, as the service likes:
 /// given an ARN, both the ARN and the id at its end are looked up, and what both find is printed once.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverResourceEvents {
     /// The resource's id, name or ARN, exactly.
-    resource_id: String,
+    pub resource_id: String,
     /// Only these operations. An empty list selects none.
-    events: Option<Vec<String>>,
+    pub events: Option<Vec<String>>,
     /// Only events at or after this instant; 90 days ago, as far as the history goes, by default.
-    created_after: Option<Moment>,
+    pub created_after: Option<Moment>,
     /// Only events before this instant. It is not included.
-    created_before: Option<Moment>,
+    pub created_before: Option<Moment>,
+    /// Also print the access key, the issuer of the session and the parameters of the request.
+    #[serde(default)]
+    pub details: bool,
 }
 
 #[async_trait]
@@ -52,7 +55,7 @@ impl Action for DiscoverResourceEvents {
         if self.resource_id.is_empty() {
             return Err(Error::field("resource_id", "`resource_id` is empty: give the id, name or ARN of a resource"));
         }
-        let window = Window::new(self.created_after, self.created_before)?;
+        let window = Window::new(cx.now(), self.created_after, self.created_before)?;
         let id = last_part(&self.resource_id).map(str::to_owned);
         let region = self.resource_id.strip_prefix("arn:").and_then(|arn| arn.split(':').nth(2)).map(str::to_owned);
         match region.as_deref() {
@@ -67,7 +70,7 @@ impl Action for DiscoverResourceEvents {
         }
         let values = [Some(self.resource_id), id].into_iter().flatten().collect();
         // A resource is nearly always rarer than an operation.
-        Ok(Lookup { key: LookupAttributeKey::ResourceName, values, events: self.events, window }.run(cx))
+        Ok(Lookup { key: LookupAttributeKey::ResourceName, values, events: self.events, window, details: self.details }.run(cx))
     }
 }
 

@@ -1,24 +1,30 @@
-use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Moment, Result, async_trait};
+use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Moment, Result, Rule, async_trait};
 use aws_sdk_cloudtrail::types::LookupAttributeKey;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lookup::{self, EventRow, Lookup, Window};
 
-/// Look up the CloudTrail events of one user.
+/// Look up the CloudTrail events of one user, or of one access key.
 ///
-/// What the user did in the last 90 days, or in the time given, newest first. For the session of a role the user is the session's name.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// What was done in the last 90 days, or in the time given, newest first. For the session of a role the user is the session's name. An access key
+/// may be one of a user (`AKIA…`) or the temporary one of a session (`ASIA…`): what a leaked key was used for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverUserEvents {
     /// The user's name, exactly.
-    user: String,
+    pub user: Option<String>,
+    /// The id of an access key, exactly: `AKIA…`, or `ASIA…` of a session.
+    pub access_key_id: Option<String>,
     /// Only these operations. An empty list selects none.
-    events: Option<Vec<String>>,
+    pub events: Option<Vec<String>>,
     /// Only events at or after this instant; 90 days ago, as far as the history goes, by default.
-    created_after: Option<Moment>,
+    pub created_after: Option<Moment>,
     /// Only events before this instant. It is not included.
-    created_before: Option<Moment>,
+    pub created_before: Option<Moment>,
+    /// Also print the access key, the issuer of the session and the parameters of the request.
+    #[serde(default)]
+    pub details: bool,
 }
 
 #[async_trait]
@@ -27,7 +33,7 @@ impl Action for DiscoverUserEvents {
         path: "cloudtrail/discover_user_events",
         effect: Effect::Read,
         calls: &[lookup::LOOKUP],
-        rules: &[],
+        rules: &[Rule::AtLeastOne(&["user", "access_key_id"]), Rule::AtMostOne(&["user", "access_key_id"])],
         examples: &[
             Example {
                 title: "See what `alice` did in the last day",
@@ -41,10 +47,16 @@ impl Action for DiscoverUserEvents {
                 output: "[]",
                 given: &["DetachVolume by alice on vol-0123456789abcdef0 i-0123456789abcdef0"],
             },
+            Example {
+                title: "See what an access key was used for, with the parameters of each request",
+                input: r#"{"access_key_id": "AKIAIOSFODNN7EXAMPLE", "details": true}"#,
+                output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "EventId": "11111111-2222-3333-4444-555555555555", "EventSource": "ec2.amazonaws.com", "AwsRegion": "us-east-1", "ReadOnly": false, "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorCode": null, "ErrorMessage": null, "SourceIPAddress": "192.0.2.1", "UserAgent": "aws-cli/2.15", "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SessionIssuer": null, "RequestParameters": {"volumeId": "vol-0123456789abcdef0"}}]"#,
+                given: &["DetachVolume by alice on vol-0123456789abcdef0 i-0123456789abcdef0"],
+            },
         ],
         notes: &[
-            "CloudTrail looks up by one attribute: it selects the user, and `events` is filtered here. What is filtered out still takes its time.",
-            "Some events have no user's name; they are found by operation or resource.",
+            "CloudTrail looks up by one attribute: it selects the user or the key, and `events` is filtered here. What is filtered out still takes its time.",
+            "Some events have no user's name; they are found by access key, operation or resource.",
             lookup::HISTORY,
             lookup::REGIONAL,
             lookup::PACE,
@@ -55,17 +67,31 @@ impl Action for DiscoverUserEvents {
     type Output = Listing<EventRow>;
 
     async fn run(self, cx: &Context) -> Result<Listing<EventRow>> {
-        if self.user.is_empty() {
-            return Err(Error::field("user", "`user` is empty: give the name of a user, or of a role's session"));
-        }
-        let window = Window::new(self.created_after, self.created_before)?;
+        let window = Window::new(cx.now(), self.created_after, self.created_before)?;
+        let (key, value) = match (self.user, self.access_key_id) {
+            (Some(user), _) if user.is_empty() => {
+                return Err(Error::field("user", "`user` is empty: give the name of a user, or of a role's session"));
+            }
+            (Some(user), _) => (LookupAttributeKey::Username, user),
+            (None, Some(id)) if !is_key_id(&id) => {
+                let message = "`access_key_id` takes the id of an access key, such as AKIAIOSFODNN7EXAMPLE: 16 to 128 letters and digits";
+                return Err(Error::field("access_key_id", message));
+            }
+            (None, Some(id)) => (LookupAttributeKey::AccessKeyId, id),
+            (None, None) => return Err(Error::field("user", "give at least one of `user` or `access_key_id`")),
+        };
         // One of many users is nearly always rarer than one of the operations that everybody uses.
-        let lookup = Lookup { key: LookupAttributeKey::Username, values: vec![self.user], events: self.events, window };
+        let lookup = Lookup { key, values: vec![value], events: self.events, window, details: self.details };
         if lookup.events.as_ref().is_none_or(|events| events.iter().any(|e| lookup::is_global(e))) {
-            lookup::warn_if_elsewhere(cx, "what the user did in IAM and other global services is");
+            lookup::warn_if_elsewhere(cx, "what was done in IAM and other global services is");
         }
         Ok(lookup.run(cx))
     }
 }
 
 aaws::register!(DiscoverUserEvents);
+
+/// IAM API reference, data type AccessKey.
+fn is_key_id(text: &str) -> bool {
+    (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}

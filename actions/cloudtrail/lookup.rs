@@ -1,18 +1,17 @@
-//! LookupEvents: paced, paged, in a window of time, merged.
+//! LookupEvents: paged, in a window of time, merged.
 
-use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
+use std::collections::HashSet;
 
 use aaws::partition;
-use aaws::{Call, Context, Error, ErrorContext, Grant, Listing, Moment, Out, Result};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Listing, Moment, Next, Out, Page, Result, paged};
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
-use futures::stream;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use serde_json::Value;
 
 /// The one call of all these actions; it has no resources in IAM.
 pub const LOOKUP: Call = Call::read("cloudtrail:LookupEvents", &[Grant::new("cloudtrail:LookupEvents", &["*"])]);
@@ -35,10 +34,7 @@ const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// Starts this close to the end of the history are not sent, lest AWS's clock has them outside; what comes is filtered here anyway.
 const EDGE: SignedDuration = SignedDuration::from_mins(10);
 
-/// Between the beginnings of two requests: CloudTrail takes two a second per account and region, and throttles all users of both beyond.
-const GAP: Duration = Duration::from_millis(500);
-
-/// The most events that one answer holds.
+/// The most events that one answer holds (CloudTrail API reference, LookupEvents).
 const PAGE: i32 = 50;
 
 /// An event of CloudTrail's event history.
@@ -72,6 +68,20 @@ pub struct EventRow {
     source_ip_address: Option<String>,
     /// The program that sent it.
     user_agent: Option<String>,
+    #[serde(flatten)]
+    details: Option<Details>,
+}
+
+/// What is printed of an event only with `details`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Details {
+    /// The access key that the request was signed with; only with `details`.
+    access_key_id: Option<String>,
+    /// ARN of the role, or of the user, that gave the session that the request was sent in; only with `details`.
+    session_issuer: Option<String>,
+    /// The request's parameters, as the service recorded them; only with `details`.
+    request_parameters: Option<Value>,
 }
 
 /// What is read of the event as CloudTrail recorded it. None of it is always there.
@@ -85,20 +95,42 @@ struct Recorded {
     source_ip_address: Option<String>,
     user_agent: Option<String>,
     user_identity: Option<Who>,
+    request_parameters: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Who {
+    arn: Option<String>,
+    access_key_id: Option<String>,
+    session_context: Option<SessionContext>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SessionContext {
+    session_issuer: Option<SessionIssuer>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Who {
+struct SessionIssuer {
     arn: Option<String>,
 }
 
-impl From<Event> for EventRow {
-    fn from(event: Event) -> Self {
+impl EventRow {
+    fn new(event: Event, with_details: bool) -> Self {
         let recorded = event.cloud_trail_event.as_deref().map(serde_json::from_str::<Recorded>);
         let recorded = recorded.and_then(|r| r.inspect_err(|e| tracing::debug!("an event's record cannot be read: {e}")).ok());
         let recorded = recorded.unwrap_or_default();
+        let who = recorded.user_identity.unwrap_or_default();
         let resources = event.resources.unwrap_or_default();
+        let issuer = who.session_context.and_then(|context| context.session_issuer);
+        let details = with_details.then(|| Details {
+            access_key_id: event.access_key_id.or(who.access_key_id),
+            session_issuer: issuer.and_then(|issuer| issuer.arn),
+            request_parameters: recorded.request_parameters,
+        });
         EventRow {
             user_name: event.username,
             event_time: event.event_time.and_then(|t| t.fmt(DateTimeFormat::DateTime).ok()),
@@ -108,11 +140,12 @@ impl From<Event> for EventRow {
             event_source: event.event_source,
             aws_region: recorded.aws_region,
             read_only: event.read_only.and_then(|r| r.parse().ok()),
-            user_arn: recorded.user_identity.and_then(|w| w.arn),
+            user_arn: who.arn,
             error_code: recorded.error_code,
             error_message: recorded.error_message,
             source_ip_address: recorded.source_ip_address,
             user_agent: recorded.user_agent,
+            details,
         }
     }
 }
@@ -127,10 +160,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of the inputs `created_after` and `created_before`. What lies before the history is cut off, with a note.
-    pub fn new(after: Option<Moment>, before: Option<Moment>) -> Result<Self> {
-        // Not the time at which the program began: it may be one that runs for days.
-        let now = Timestamp::now();
+    /// Of the inputs `created_after` and `created_before`, as they are `now`. What lies before the history is cut off, with a note.
+    pub fn new(now: Timestamp, after: Option<Moment>, before: Option<Moment>) -> Result<Self> {
         let oldest = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
         let (after, before) = (after.map(Moment::timestamp), before.map(Moment::timestamp));
         let wrong = |field: &str, what: &str| Err(Error::field(field, format!("`{field}` {what}")));
@@ -178,6 +209,8 @@ pub struct Lookup {
     pub events: Option<Vec<String>>,
     /// Only then.
     pub window: Window,
+    /// Whether all that is known of an event is printed.
+    pub details: bool,
 }
 
 impl Lookup {
@@ -190,28 +223,22 @@ impl Lookup {
     }
 
     async fn read(self, cx: Context, mut out: Out<EventRow>) -> Result<()> {
-        let reader = Reader { client: aaws::client!(&cx, aws_sdk_cloudtrail), key: self.key.clone(), window: self.window };
-        let mut pace = Pace::default();
-        let mut lookups: Vec<Pages> = self.values.iter().map(|value| Pages::of(value)).collect();
+        let client = aaws::client!(&cx, aws_sdk_cloudtrail);
+        let found = |value: &String| Found::new(events(client.clone(), self.key.clone(), value.clone(), self.window));
+        let mut lookups: Vec<Found> = self.values.iter().map(found).collect();
         let mut twice = Twice::default();
         let mut empty = true;
         loop {
-            for pages in &mut lookups {
-                // A page may be empty and still have another behind it.
-                while pages.wants_more() {
-                    if !pace.wait(&cx).await {
-                        return Ok(());
-                    }
-                    reader.fill(pages).await?;
-                }
+            for found in &mut lookups {
+                found.look_ahead().await?;
             }
             // Each lookup is newest first; so is the whole, when the newest of their heads is taken.
-            let newest = lookups.iter_mut().filter(|p| !p.events.is_empty()).max_by_key(|p| p.time());
-            let Some(event) = newest.and_then(|p| p.events.pop_front()) else { break };
+            let newest = lookups.iter_mut().filter(|found| found.head.is_some()).max_by_key(|found| found.time());
+            let Some(event) = newest.and_then(|found| found.head.take()) else { break };
             let asked = self.events.as_ref().is_none_or(|events| events.iter().any(|e| Some(e.as_str()) == event.event_name()));
             if asked && self.window.holds(event.event_time()) && (lookups.len() == 1 || twice.is_new(&event)) {
                 empty = false;
-                out.send(event.into()).await?;
+                out.send(EventRow::new(event, self.details)).await?;
             }
         }
         if empty {
@@ -224,47 +251,45 @@ impl Lookup {
     }
 }
 
-/// What is the same in every request: a token is good for the parameters it was given for.
-struct Reader {
-    client: Client,
-    key: LookupAttributeKey,
-    window: Window,
+/// The events of one lookup, newest first. A token is good for the parameters that it was given for: they are the same in every request.
+fn events(client: Client, key: LookupAttributeKey, value: String, window: Window) -> BoxStream<'static, Result<Event>> {
+    let what = format!("the events with {key} `{value}`");
+    let page = move |token: Option<String>| {
+        let (client, key, value) = (client.clone(), key.clone(), value.clone());
+        async move {
+            let attempted = || format!("look up the events with {key} `{value}`");
+            let attribute = LookupAttribute::builder().attribute_key(key.clone()).attribute_value(&value).build();
+            let attribute = attribute.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
+            let request = client.lookup_events().lookup_attributes(attribute).max_results(PAGE).set_next_token(token);
+            let request = request.set_start_time(window.start()).set_end_time(window.end());
+            let answer = request.send().await.context(attempted)?;
+            // A page may be empty and still have another behind it.
+            Ok::<_, Error>(Page { items: answer.events.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
+        }
+    };
+    paged(what, page).fuse().boxed()
 }
 
-impl Reader {
-    /// Asks for the next page of a lookup.
-    async fn fill(&self, pages: &mut Pages) -> Result<()> {
-        let attempted = || format!("look up the events with {} `{}`", self.key, pages.value);
-        let attribute = LookupAttribute::builder().attribute_key(self.key.clone()).attribute_value(&pages.value).build();
-        let attribute = attribute.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
-        let request = self.client.lookup_events().lookup_attributes(attribute).max_results(PAGE).set_next_token(pages.next.clone());
-        let answer = request.set_start_time(self.window.start()).set_end_time(self.window.end()).send().await.context(attempted)?;
-        pages.begun = true;
-        pages.next = answer.next_token.filter(|t| !t.is_empty());
-        pages.events = answer.events.unwrap_or_default().into();
+/// One lookup, and the event that is its next.
+struct Found {
+    events: BoxStream<'static, Result<Event>>,
+    head: Option<Event>,
+}
+
+impl Found {
+    fn new(events: BoxStream<'static, Result<Event>>) -> Self {
+        Found { events, head: None }
+    }
+
+    async fn look_ahead(&mut self) -> Result<()> {
+        if self.head.is_none() {
+            self.head = self.events.try_next().await?;
+        }
         Ok(())
-    }
-}
-
-/// One lookup, a page of it at a time.
-struct Pages {
-    value: String,
-    begun: bool,
-    next: Option<String>,
-    events: VecDeque<Event>,
-}
-
-impl Pages {
-    fn of(value: &str) -> Self {
-        Pages { value: value.to_owned(), begun: false, next: None, events: VecDeque::new() }
-    }
-
-    fn wants_more(&self) -> bool {
-        self.events.is_empty() && (!self.begun || self.next.is_some())
     }
 
     fn time(&self) -> Option<i128> {
-        self.events.front().and_then(Event::event_time).map(DateTime::as_nanos)
+        self.head.as_ref().and_then(Event::event_time).map(DateTime::as_nanos)
     }
 }
 
@@ -282,26 +307,6 @@ impl Twice {
             self.ids.clear();
         }
         event.event_id().is_none_or(|id| self.ids.insert(id.to_owned()))
-    }
-}
-
-/// Keeps requests apart.
-#[derive(Default)]
-struct Pace {
-    next: Option<Instant>,
-}
-
-impl Pace {
-    /// Waits for the next request's turn; `false` when the run is to end.
-    async fn wait(&mut self, cx: &Context) -> bool {
-        let wait = self.next.map(|next| next.saturating_duration_since(Instant::now()));
-        if let Some(wait) = wait.filter(|w| !w.is_zero())
-            && !cx.cancellation().sleep(wait).await
-        {
-            return false;
-        }
-        self.next = Some(Instant::now() + GAP);
-        !cx.cancellation().is_cancelled()
     }
 }
 

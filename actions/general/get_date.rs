@@ -12,26 +12,26 @@ const DAY: u64 = 24 * 60 * 60;
 ///
 /// Every format is one that the dates of other actions take. On a command line they take an age such as `30d` as it stands; this is for
 /// programs that have to write the date down.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GetDate {
     /// So many days from now.
-    after: Option<u32>,
+    pub after: Option<u32>,
     /// So many days ago.
-    before: Option<u32>,
+    pub before: Option<u32>,
     /// So long from now: a whole number and `s`, `m`, `h`, `d` or `w`.
-    ahead: Option<Age>,
+    pub ahead: Option<Age>,
     /// So long ago: a whole number and `s`, `m`, `h`, `d` or `w`.
-    ago: Option<Age>,
+    pub ago: Option<Age>,
     /// How it is written.
     #[serde(default)]
-    format: Format,
+    pub format: Format,
 }
 
 /// How a date is written.
 #[derive(Debug, Clone, Copy, Default, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+pub enum Format {
     /// `2024-01-31 08:00:00.000000+00:00`
     #[default]
     Datetime,
@@ -67,7 +67,7 @@ impl Action for GetDate {
 
     type Output = String;
 
-    async fn run(self, _: &Context) -> Result<String> {
+    async fn run(self, cx: &Context) -> Result<String> {
         let days = |n: u32| Duration::from_secs(u64::from(n) * DAY);
         let (field, length, back) = match (self.after, self.before, self.ahead, self.ago) {
             (Some(n), ..) => ("after", days(n), false),
@@ -76,7 +76,7 @@ impl Action for GetDate {
             (_, _, _, Some(age)) => ("ago", age.duration(), true),
             (None, None, None, None) => ("after", Duration::ZERO, false),
         };
-        let now = Timestamp::now();
+        let now = cx.now();
         let moved =
             SignedDuration::try_from(length).and_then(|length| if back { now.checked_sub(length) } else { now.checked_add(length) });
         let at =

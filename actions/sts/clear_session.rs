@@ -22,17 +22,17 @@ const REGION: &[&str] = &["AWS_REGION", "AWS_DEFAULT_REGION"];
 /// ```
 ///
 /// A session does not end by that: whoever has its credentials can use them until they expire.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClearSession {
     /// The shell to print for; `powershell` by default on Windows, `sh` elsewhere.
-    format: Option<Shell>,
+    pub format: Option<Shell>,
     /// Unset AWS_PROFILE and AWS_DEFAULT_PROFILE too.
     #[serde(default)]
-    profile: bool,
+    pub profile: bool,
     /// Unset AWS_REGION and AWS_DEFAULT_REGION too, which `create_session` may have set.
     #[serde(default)]
-    region: bool,
+    pub region: bool,
 }
 
 #[async_trait]

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aaws::{Action, Age, Call, Context, Effect, Error, Example, Grant, Meta, Result, Rule, Secret, Text, When, async_trait};
-use aaws::{Keys, Region, RoleArn, SessionOptions};
+use aaws::{Keys, Region, RoleArn, SessionName, SessionOptions};
 use aws_credential_types::Credentials;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
@@ -42,42 +42,42 @@ const LONGEST_OWN: Duration = Duration::from_secs(36 * HOUR);
 /// a profile; one that is in the environment already stays there.
 ///
 /// `json` is what `credential_process` in the AWS configuration files takes.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSession {
     /// Access key id to begin with.
-    access_key: Option<String>,
+    pub access_key: Option<String>,
     /// Secret access key that goes with it.
-    secret_key: Option<Secret>,
+    pub secret_key: Option<Secret>,
     /// Session token, for a temporary key.
-    session_token: Option<Secret>,
+    pub session_token: Option<Secret>,
     /// Profile of the AWS configuration files to begin with.
-    profile: Option<String>,
+    pub profile: Option<String>,
     /// Role to assume; several are assumed one after another, each with the credentials of the one before it.
-    role_arn: Option<Roles>,
+    pub role_arn: Option<Roles>,
     /// Serial number or ARN of the MFA device, for the first role or for a session of your own.
-    mfa_serial: Option<String>,
+    pub mfa_serial: Option<String>,
     /// Six digits that the MFA device shows; asked for on a terminal.
-    mfa_token: Option<String>,
+    pub mfa_token: Option<String>,
     /// External id that the last role asks for.
-    external_id: Option<String>,
+    pub external_id: Option<String>,
     /// How long the session lasts: 15 minutes to 12 hours for a role as far as the role allows it, an hour at most for a chain, 36 hours at most
     /// with `mfa_serial` alone. STS decides when it is not given: an hour for a role, twelve without one.
-    duration: Option<Age>,
-    /// Name of the role's session, seen in CloudTrail; `aaws` by default.
-    session_name: Option<String>,
+    pub duration: Option<Age>,
+    /// Name of the role's session, seen in CloudTrail; else AWS_ROLE_SESSION_NAME, that of the profile, `aaws`.
+    pub session_name: Option<SessionName>,
     /// Region of STS and of the new session; else AWS_REGION, AWS_DEFAULT_REGION, the profile.
-    region: Option<Region>,
+    pub region: Option<Region>,
     /// Send requests here rather than to AWS; else AWS_ENDPOINT_URL.
-    endpoint_url: Option<String>,
+    pub endpoint_url: Option<String>,
     /// What is printed; `powershell` by default on Windows, `sh` elsewhere.
-    format: Option<Format>,
+    pub format: Option<Format>,
 }
 
 /// What credentials are printed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+pub enum Format {
     /// `export` lines for `eval "$(…)"` in `sh`, `bash`, `zsh`.
     Sh,
     /// `set -gx` lines for `… | source` in `fish`.
@@ -91,8 +91,8 @@ enum Format {
 }
 
 /// One role, or a chain of them.
-#[derive(Debug)]
-struct Roles(Vec<RoleArn>);
+#[derive(Debug, Clone, Default)]
+pub struct Roles(pub Vec<RoleArn>);
 
 impl<'de> Deserialize<'de> for Roles {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -135,8 +135,7 @@ impl Action for CreateSession {
         path: "sts/create_session",
         // With parameters of its own for what the common flags say elsewhere; the session is opened here.
         effect: Effect::Local,
-        // Opening a session makes these calls before there is a client for the guard to sit in, so it does not count them: whoever wants to
-        // know that they are made has to ask the server.
+        // The session makes them itself, and has them guarded, logged and counted as any other call.
         calls: &[
             Call::read("sts:AssumeRole", &[Grant::new("sts:AssumeRole", &["${role_arn}"])]).when(When::With(&["role_arn"])),
             // Whoever has long-lived keys may ask for a session of their own (STS API reference).
@@ -146,9 +145,7 @@ impl Action for CreateSession {
             Rule::Together(&["access_key", "secret_key"]),
             Rule::Requires("session_token", "access_key"),
             Rule::AtMostOne(&["profile", "access_key"]),
-            Rule::Requires("mfa_token", "mfa_serial"),
             Rule::Requires("external_id", "role_arn"),
-            Rule::Requires("session_name", "role_arn"),
         ],
         examples: &[
             Example {
@@ -166,7 +163,8 @@ impl Action for CreateSession {
         ],
         notes: &[
             "Credentials are printed as they are, and not tried: `aaws sts whoami` tells whether they work and whose they are.",
-            "Roles are assumed under the session name `aaws` unless `session_name` is given: give your own for CloudTrail to tell people apart.",
+            "Roles are assumed under the session name `aaws` unless another is given: give your own for CloudTrail to tell people apart.",
+            "`mfa_token` and `session_name` need something to be for: a device or a role that is given, or a profile that names one.",
             "Session tags, source identities and the `ini` format are not offered.",
             "`eval` of nothing succeeds: in a script, `session=\"$(aaws sts create_session …)\" && eval \"$session\"` stops on a failure.",
             "The secret key and the token are better given as `env:NAME`, `@FILE` or `-` than on the command line, where others see them.",
@@ -215,10 +213,12 @@ impl CreateSession {
         {
             return Err(Error::field("mfa_token", "`mfa_token` takes the six digits that the MFA device shows"));
         }
-        if let Some(name) = &self.session_name
-            && !((2..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b)))
-        {
-            return Err(Error::field("session_name", "`session_name` takes 2 to 64 letters, digits and `_+=,.@-`"));
+        // A profile may name a device or a role of its own.
+        if self.mfa_token.is_some() && self.mfa_serial.is_none() && self.profile.is_none() {
+            return Err(Error::field("mfa_token", "`mfa_token` goes only with `mfa_serial`, or with a `profile` that names a device"));
+        }
+        if self.session_name.is_some() && roles.is_empty() && self.profile.is_none() {
+            return Err(Error::field("session_name", "`session_name` goes only with `role_arn`, or with a `profile` that names a role"));
         }
         if let Some(url) = &self.endpoint_url
             && !(url.starts_with("http://") || url.starts_with("https://"))

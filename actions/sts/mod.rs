@@ -7,4 +7,5 @@ pub mod whoami;
 
 pub use clear_session::ClearSession;
 pub use create_session::CreateSession;
+pub use shell::Shell;
 pub use whoami::Whoami;

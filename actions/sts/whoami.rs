@@ -1,13 +1,20 @@
+use std::env;
+
 use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Meta, Result, async_trait};
+use aws_credential_types::Credentials;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::create_session::expiration;
 
+/// When the keys in the environment expire: `aaws sts create_session` and `aws configure export-credentials` set it.
+const EXPIRATION: &str = "AWS_CREDENTIAL_EXPIRATION";
+
 /// Show whose credentials are in use, and in which region.
 ///
 /// STS is asked once. Beside its answer stand the region, where region and credentials were found, and when the credentials expire.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Whoami {}
 
@@ -50,7 +57,7 @@ impl Action for Whoami {
         }],
         notes: &[
             "No permission is needed: STS answers even when a policy denies it.",
-            "The expiry of keys in environment variables is not known, so it is not shown for them.",
+            "When keys in environment variables expire is known only where AWS_CREDENTIAL_EXPIRATION is set beside them, as `create_session` does.",
             "The account's alias is kept by IAM, which is not asked.",
         ],
     };
@@ -63,7 +70,7 @@ impl Action for Whoami {
         let (Some(arn), Some(account), Some(user_id)) = (who.arn, who.account, who.user_id) else {
             return Err(Error::Failed("STS answered without saying whose credentials these are".into()));
         };
-        let session = cx.session();
+        let (session, credentials) = (cx.session(), cx.credentials().await?);
         let partition = arn.split(':').nth(1).unwrap_or_default().to_owned();
         Ok(Identity {
             arn,
@@ -73,9 +80,16 @@ impl Action for Whoami {
             region: cx.region().to_owned(),
             region_source: session.region_source().to_owned(),
             credentials_source: session.credentials_source().to_owned(),
-            expiration: expiration(&cx.credentials().await?),
+            expiration: expiration(&credentials).or_else(|| stated_expiration(&credentials)),
         })
     }
 }
 
 aaws::register!(Whoami);
+
+/// What the environment says of the keys in it, when it is those that are in use.
+fn stated_expiration(credentials: &Credentials) -> Option<String> {
+    let key = env::var("AWS_ACCESS_KEY_ID").ok()?;
+    let stated: Timestamp = env::var(EXPIRATION).ok()?.parse().ok()?;
+    (key == credentials.access_key_id()).then(|| format!("{stated:.0}"))
+}

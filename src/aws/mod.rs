@@ -7,5 +7,6 @@ pub mod error;
 pub mod guard;
 pub mod limiter;
 pub mod network;
+mod profiles;
 pub mod sandbox;
 pub mod session;

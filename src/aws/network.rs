@@ -25,6 +25,9 @@ use aws_smithy_types::retry::ErrorKind;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -380,12 +383,20 @@ fn tls_context() -> Result<TlsContext> {
     if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|p| !p.is_empty()) {
         let shown = path.to_string_lossy().into_owned();
         let bundle = std::fs::read(&path).map_err(|e| Error::io(format!("read the certificates of AWS_CA_BUNDLE, `{shown}`"), e))?;
-        if !bundle.windows(10).any(|w| w == b"-----BEGIN") {
-            return Err(Error::Failed(format!("AWS_CA_BUNDLE: `{shown}` holds no certificate in PEM form")));
-        }
+        check_certificates(&bundle).map_err(|what| Error::Failed(format!("AWS_CA_BUNDLE: `{shown}` {what}")))?;
         store.add_pem_certificate(bundle);
     }
     TlsContext::builder().with_trust_store(store).build().map_err(|e| Error::Failed(format!("cannot set up TLS: {e}")))
+}
+
+/// Reads a bundle as TLS will, which panics over one that it cannot read.
+fn check_certificates(bundle: &[u8]) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let certificate = certificate.map_err(|e| format!("cannot be read as certificates in PEM form: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("holds a certificate that cannot be used: {e}"))?;
+    }
+    if roots.is_empty() { Err("holds no certificate in PEM form".into()) } else { Ok(()) }
 }
 
 /// Whether an address is this machine's own.

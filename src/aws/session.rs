@@ -1,7 +1,7 @@
 //! Credentials, region and endpoint for one target.
 //!
 //! Region: the flag, AWS_REGION, AWS_DEFAULT_REGION, the profile; none is an error. Credentials: the default chain of the AWS SDKs, or
-//! strictly the profile when one is named; then the roles, one after another.
+//! strictly the profile when one is named; then the roles, those of the profile first, one after another.
 
 use std::env;
 use std::path::PathBuf;
@@ -27,11 +27,12 @@ use crate::aws::credentials::{AssumeRole, CachedCredentials, SessionToken};
 use crate::aws::error::chain;
 use crate::aws::guard::{Guard, ThrottlingClassifier};
 use crate::aws::network::Network;
+use crate::aws::profiles::{ProfileRoles, RoleStep};
 use crate::aws::sandbox;
 use crate::input::Secret;
 use crate::model::call::Call;
 use crate::model::error::{Error, Result};
-use crate::model::target::{AccountId, Region, RoleArn};
+use crate::model::target::{AccountId, Region, RoleArn, SessionName};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -42,8 +43,11 @@ const ACCOUNT: Duration = Duration::from_secs(5);
 /// How often a request is tried in all before it counts as failed.
 const TRIES: u32 = 5;
 
-/// The name under which roles are assumed, seen in CloudTrail.
+/// The name under which roles are assumed, seen in CloudTrail, when nobody gives another.
 const SESSION_NAME: &str = "aaws";
+
+/// The variable that gives another.
+const SESSION_NAME_VARIABLE: &str = "AWS_ROLE_SESSION_NAME";
 
 /// What a session calls by itself, for every action: logged, counted and refused like all others. Nobody needs a permission to ask who they are (STS
 /// API reference), and what roles one may assume the roles say.
@@ -59,14 +63,14 @@ pub struct SessionOptions {
     pub profile: Option<String>,
     /// `--role_arn`, in the order of the chain.
     pub role_arns: Vec<RoleArn>,
-    /// `--mfa_serial`
+    /// `--mfa_serial`, for the first role, or for a session of the user's own; else that of the profile.
     pub mfa_serial: Option<String>,
     /// `--mfa_token`; asked for when it is needed and not given.
     pub mfa_token: Option<String>,
     /// Keys to begin with, rather than those of the default chain or the profile.
     pub keys: Option<Keys>,
-    /// The name under which roles are assumed, seen in CloudTrail; `aaws` unless given.
-    pub session_name: Option<String>,
+    /// The name under which roles are assumed, seen in CloudTrail; AWS_ROLE_SESSION_NAME, that of the profile or `aaws` unless given.
+    pub session_name: Option<SessionName>,
     /// How long the last role's session lasts; an hour unless given. AWS caps chained roles at an hour.
     pub duration: Option<Duration>,
     /// `--external_id`, for the last role.
@@ -136,6 +140,11 @@ impl Session {
             return Self::open_sandbox(options, service, network, dir.clone()).await;
         }
         let (region, region_source) = find_region(options).await?.ok_or(Error::NoRegion)?;
+        let session_name = session_name(options)?;
+        let of_profile = match &options.keys {
+            Some(_) => None,
+            None => ProfileRoles::find(options.profile.as_deref()).await?,
+        };
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(network.http_client()?)
             .sleep_impl(Clock)
@@ -144,7 +153,7 @@ impl Session {
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).disable_read_timeout().build())
             // So it is of throughput: the SDK would count a request that waits for its turn as one that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .credentials_provider(base_credentials(options, &region, network).await?);
+            .credentials_provider(base_credentials(options, of_profile.as_ref(), &region, network).await?);
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
         }
@@ -158,33 +167,32 @@ impl Session {
         let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
         let mut account = OnceCell::new();
         let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none());
-        let name = options.session_name.as_deref().unwrap_or(SESSION_NAME);
-        // A chain's length is the last role's alone, and so is its external id.
-        let last = |index: usize| index + 1 == options.role_arns.len();
-        let mut device = match (&options.mfa_serial, &options.mfa_token) {
-            (None, _) => None,
-            (Some(serial), Some(token)) => Some((serial.clone(), token.clone())),
-            (Some(serial), None) => Some((serial.clone(), mfa.mfa_token(serial).await?)),
-        };
-        if options.role_arns.is_empty()
-            && let Some((serial, token)) = device.take()
+        let roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(steps(options)).collect();
+        // The flags' device goes with the first role, or with a session of one's own; the digits with whatever device is asked for first.
+        let mut devices = Devices { given: options.mfa_serial.clone(), token: options.mfa_token.clone(), prompt: mfa };
+        if roles.is_empty()
+            && let Some((serial, token)) = devices.next(None).await?
         {
             let provider = SessionToken { sts: sts(&config, &guard), serial, token, duration: options.duration };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        for (index, role) in options.role_arns.iter().enumerate() {
+        if !options.role_arns.is_empty() {
+            let arns: Vec<String> = options.role_arns.iter().map(|role| format!(", then the role {role}")).collect();
+            credentials_source.push_str(&arns.concat());
+        }
+        for step in roles {
+            // The role's own ARN says it, and nobody need be asked.
+            account = OnceCell::new_with(Some(step.role.account()));
+            let name = session_name.clone().or(step.session_name).map_or_else(|| SESSION_NAME.to_owned(), String::from);
             let provider = AssumeRole {
                 sts: sts(&config, &guard),
-                role: role.clone(),
-                session_name: name.to_owned(),
-                external_id: options.external_id.clone().filter(|_| last(index)),
-                duration: options.duration.filter(|_| last(index)),
-                device: device.take(),
+                role: step.role,
+                session_name: name,
+                external_id: step.external_id,
+                duration: step.duration,
+                device: devices.next(step.mfa_serial).await?,
             };
-            credentials_source = format!("{credentials_source}, then the role {role}");
             config = with_credentials(config, CachedCredentials::of(provider).await?);
-            // The role's own ARN says it, and nobody need be asked.
-            account = OnceCell::new_with(Some(role.account()));
         }
         Ok(Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard: Some(guard) })))
     }
@@ -306,6 +314,47 @@ fn with_credentials(config: SdkConfig, cached: CachedCredentials) -> SdkConfig {
     config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached)).build()
 }
 
+/// The roles of `--role_arn`. The length of the session is the last one's alone, and so is the external id.
+fn steps(options: &SessionOptions) -> impl Iterator<Item = RoleStep> {
+    let last = options.role_arns.len().saturating_sub(1);
+    options.role_arns.iter().enumerate().map(move |(index, role)| RoleStep {
+        role: role.clone(),
+        session_name: None,
+        external_id: options.external_id.clone().filter(|_| index == last),
+        duration: options.duration.filter(|_| index == last),
+        mfa_serial: None,
+    })
+}
+
+/// The MFA devices on the way, and who has their digits.
+struct Devices<'a> {
+    given: Option<String>,
+    token: Option<String>,
+    prompt: &'a dyn MfaPrompt,
+}
+
+impl Devices<'_> {
+    /// Serial number and digits of the device for the next step, when one is needed: the flags' for the first, else the step's own.
+    async fn next(&mut self, own: Option<String>) -> Result<Option<(String, String)>> {
+        let Some(serial) = self.given.take().or(own) else { return Ok(None) };
+        let token = match self.token.take() {
+            Some(token) => token,
+            None => self.prompt.mfa_token(&serial).await?,
+        };
+        Ok(Some((serial, token)))
+    }
+}
+
+/// What the flag or the environment says; a variable that is set to nothing is not set.
+fn session_name(options: &SessionOptions) -> Result<Option<SessionName>> {
+    if options.session_name.is_some() {
+        return Ok(options.session_name.clone());
+    }
+    let set = env::var(SESSION_NAME_VARIABLE).ok().filter(|name| !name.is_empty());
+    let wrong = |e: String| Error::field("session_name", format!("`session_name`: {SESSION_NAME_VARIABLE}: {e}"));
+    set.map(|name| name.parse().map_err(wrong)).transpose()
+}
+
 /// A region that is set to nothing is not set; one that is none is an error that says where it was found.
 async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
     if let Some(region) = &options.region {
@@ -332,16 +381,24 @@ async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'stati
 
 /// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first. They are fetched once: each client
 /// has a cache of its own, and each would ask again.
-async fn base_credentials(options: &SessionOptions, region: &Region, network: &Network) -> Result<SharedCredentialsProvider> {
+async fn base_credentials(
+    options: &SessionOptions,
+    of_profile: Option<&ProfileRoles>,
+    region: &Region,
+    network: &Network,
+) -> Result<SharedCredentialsProvider> {
     let region = aws_config::Region::new(region.to_string());
     if let Some(keys) = &options.keys {
         let token = keys.session_token.as_ref().map(|t| t.expose().to_owned());
         return Ok(SharedCredentialsProvider::new(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys")));
     }
     let config = ProviderConfig::without_region().with_region(Some(region)).with_http_client(network.http_client()?);
-    let cached = match &options.profile {
-        Some(name) => CachedCredentials::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build()),
-        None => CachedCredentials::new(DefaultCredentialsChain::builder().configure(config).build().await),
+    let cached = match (of_profile, &options.profile) {
+        (Some(roles), _) => roles.base(&config),
+        (None, Some(name)) => {
+            CachedCredentials::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build())
+        }
+        (None, None) => CachedCredentials::new(DefaultCredentialsChain::builder().configure(config).build().await),
     };
     Ok(SharedCredentialsProvider::new(cached))
 }

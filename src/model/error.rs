@@ -139,14 +139,18 @@ const BAD_CREDENTIALS: &[&str] = &[
     "IncompleteSignature",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
+    "InvalidSignatureException",
     "InvalidToken",
     "MissingAuthenticationToken",
     "MissingAuthenticationTokenException",
-    "RequestExpired",
     "SignatureDoesNotMatch",
     "TokenRefreshRequired",
     "UnrecognizedClientException",
 ];
+
+/// Codes by which AWS says that a request is not of now: every other call of this machine would fail too (common error types of the AWS APIs, and
+/// S3's error responses).
+const BAD_CLOCK: &[&str] = &["RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"];
 
 /// EC2's code for credentials that are no good, and for a resource that is somebody else's: only its words tell which.
 const AUTH_FAILURE: &str = "AuthFailure";
@@ -275,7 +279,7 @@ impl Error {
             Error::Input(e) => e.hint.clone(),
             Error::NoRegion => Some("give --region, or set AWS_REGION".into()),
             Error::Credentials { .. } => {
-                Some("sign in (`aws sso login`), choose --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
+                Some("sign in (`aws sso login`, `aws login`), choose --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
             }
             Error::Aws(e) => e.hint(path),
             _ => None,
@@ -286,11 +290,23 @@ impl Error {
 impl AwsError {
     /// Whether the credentials themselves are no good, so that every other call would fail too.
     fn blames_credentials(&self) -> bool {
-        BAD_CREDENTIALS.contains(&self.code.as_str()) || (self.code == AUTH_FAILURE && self.message.contains("credentials"))
+        BAD_CREDENTIALS.contains(&self.code.as_str())
+            || self.blames_clock()
+            || (self.code == AUTH_FAILURE && self.message.contains("credentials"))
+    }
+
+    /// Whether the time in the request is what is wrong.
+    fn blames_clock(&self) -> bool {
+        let signed = ["SignatureDoesNotMatch", "InvalidSignatureException"].contains(&self.code.as_str());
+        let says = ["Signature expired", "Signature not yet current"].iter().any(|says| self.message.contains(says));
+        BAD_CLOCK.contains(&self.code.as_str()) || (signed && says)
     }
 
     fn hint(&self, path: Option<&str>) -> Option<String> {
         let code = self.code.as_str();
+        if self.blames_clock() {
+            return Some("the clock of this machine is wrong, or the request took minutes to arrive: set the clock, and try again".into());
+        }
         if DENIED.contains(&code) {
             let (service, action) = path?.split_once('/')?;
             return Some(format!("`aaws permissions {service} {action}` prints the IAM policy that this needs"));

@@ -41,6 +41,14 @@ crate::text_type! {
     }
 }
 
+crate::text_type! {
+    /// The name of a role's session, seen in CloudTrail: 2 to 64 letters, digits and `_+=,.@-` (STS API reference, AssumeRole).
+    pub struct SessionName { "type": "string", "pattern": "^[A-Za-z0-9_+=,.@-]{2,64}$" } |text| {
+        let fits = (2..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b));
+        expect(fits, text, "the name of a session: 2 to 64 letters, digits and _+=,.@-")
+    }
+}
+
 /// The error of text that is not what it should be.
 fn expect(fits: bool, text: &str, what: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("`{}` is not {what}", text.escape_debug())) }

@@ -105,12 +105,26 @@ fn arns_are_of_the_regions_partition() {
 }
 
 #[test]
-fn sts_is_asked_only_when_the_account_has_to_be_found_out() {
+fn sts_says_which_account_it_is_whatever_the_environment_says() {
     let backup = FakeBackup::new();
     create(&backup, &format!("--resource_ids {TABLE} --iam_role arn:aws:iam::123456789012:role/backup")).ok();
+    assert_eq!(backup.operations(), ["StartBackupJob"], "it is asked only when the account has to be found out");
     on(&backup, &format!("create_backups --resource_ids {INSTANCE}")).env("AWS_ACCOUNT_ID", "210987654321").run().ok();
-    assert_eq!(backup.operations(), ["StartBackupJob", "StartBackupJob"]);
-    assert_eq!(arns(&backup)[1], format!("arn:aws:ec2:us-east-1:210987654321:instance/{INSTANCE}"));
+    assert_eq!(arns(&backup)[1], format!("arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{INSTANCE}"));
+}
+
+#[test]
+fn a_resource_that_is_given_twice_is_backed_up_once() {
+    let backup = FakeBackup::new();
+    let arn = format!("arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{INSTANCE}");
+    let directory = directory();
+    let line = format!("create_backups --resource_ids {INSTANCE} {arn} {INSTANCE} --details --report report.jsonl");
+    let rows = on(&backup, &line).within(directory.path()).run().ok().json();
+    assert_eq!(backup.started().len(), 1);
+    let mut statuses: Vec<_> = report(&directory).iter().map(|l| l["status"].as_str().unwrap().to_owned()).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["done", "unchanged", "unchanged"], "{rows}");
+    assert_eq!(rows[1]["Message"], "duplicate id");
 }
 
 #[test]
@@ -158,20 +172,32 @@ fn policies_hold_what_the_calls_need() {
 // --- create_backups: what goes wrong at the start ---
 
 #[test]
-fn one_bad_id_does_not_sink_the_others() {
+fn an_id_that_is_not_of_the_service_does_not_sink_the_others() {
     let backup = FakeBackup::new();
     let directory = directory();
-    let flags = format!("--resource_ids sg-1 {INSTANCE} {VOLUME} --service ec2 --report report.jsonl");
+    let flags = format!("--resource_ids {INSTANCE} {VOLUME} {TABLE} --service ec2 --report report.jsonl");
     let output = on(&backup, &format!("create_backups {flags}")).within(directory.path()).run().exits(3);
-    // Without `service` an id that says nothing is unknown; with it, one that says otherwise is wrong.
     assert_eq!(output.json(), json!([VOLUME]));
     assert_eq!(arns(&backup).len(), 2);
-    let expected = [("sg-1", "done"), (INSTANCE, "done"), (VOLUME, "failed")];
+    let expected = [(INSTANCE, "done"), (VOLUME, "failed"), (TABLE, "done")];
     assert_eq!(statuses(&directory), expected.map(|(i, s)| (i.to_owned(), s.to_owned())).into());
     output.logs("WrongService");
+}
 
-    let output = create(&FakeBackup::new(), &format!("--resource_ids sg-1 {INSTANCE}")).exits(3).logs("UnknownResource");
-    assert_eq!(output.json(), json!(["sg-1"]));
+#[test]
+fn what_is_no_id_is_refused_before_anything_is_started() {
+    let backup = FakeBackup::new();
+    for wrong in ["sg-1", "", "orders", "i-", "arn:aws:s3", "vol-xyz"] {
+        let line = ["backup", "create_backups", "--resource_ids", INSTANCE, wrong];
+        aaws("").args(line).endpoint(&backup.server.url).run().exits(2).silent().logs("resource_ids");
+    }
+    let piped = on(&backup, "create_backups --resource_ids -").stdin(format!("{INSTANCE}\nsg-1\n")).run();
+    piped.exits(2).silent().logs("resource_ids").logs("item 2");
+    for wrong in ["not-an-arn", ""] {
+        let line = ["backup", "delete_backups", "--backup_vault_name", "example-vault", "--recovery_point_arns", IMAGE, wrong];
+        aaws("").args(line).endpoint(&backup.server.url).run().exits(2).silent().logs("recovery_point_arns");
+    }
+    assert_eq!(backup.operations(), [""; 0]);
 }
 
 #[test]
@@ -226,12 +252,12 @@ fn input_that_makes_no_backup_is_refused() {
     let backup = FakeBackup::new();
     let lines = [
         ("--service ec2", "resource_ids"),
-        ("--resource_ids a --service rds", "service"),
-        ("--resource_ids a --retention_days 0", "retention_days"),
-        ("--resource_ids a --retention_days -1", "retention_days"),
-        ("--resource_ids a --backup_vault_name=", "backup_vault_name"),
-        ("--resource_ids a --backup_vault_name a/b", "backup_vault_name"),
-        ("--resource_ids a --iam_role backup", "iam_role"),
+        ("--resource_ids vol-1 --service rds", "service"),
+        ("--resource_ids vol-1 --retention_days 0", "retention_days"),
+        ("--resource_ids vol-1 --retention_days -1", "retention_days"),
+        ("--resource_ids vol-1 --backup_vault_name=", "backup_vault_name"),
+        ("--resource_ids vol-1 --backup_vault_name a/b", "backup_vault_name"),
+        ("--resource_ids vol-1 --iam_role backup", "iam_role"),
     ];
     for (flags, field) in lines {
         let output = create(&backup, flags).exits(2).silent();
@@ -270,7 +296,8 @@ fn jobs_and_recovery_points_are_told() {
 #[test]
 fn details_say_what_came_of_each() {
     let backup = FakeBackup::new().job("table/orders", &[("FAILED", "no room")]);
-    let output = create(&backup, &format!("--resource_ids {INSTANCE} {TABLE} sg-1 --wait --details --concurrency 1")).exits(3);
+    let output =
+        create(&backup, &format!("--resource_ids {INSTANCE} {TABLE} {VOLUME} --service ec2 --wait --details --concurrency 1")).exits(3);
     let rows = output.json();
     assert_eq!(rows[0]["ResourceId"], INSTANCE);
     assert_eq!(rows[0]["Status"], "done");
@@ -279,7 +306,7 @@ fn details_say_what_came_of_each() {
     assert_eq!((&rows[1]["Status"], &rows[1]["Code"]), (&json!("failed"), &json!("FAILED")));
     assert!(rows[1]["Message"].as_str().is_some_and(|m| m.contains("no room") && m.contains("JOB-")), "{rows}");
     assert!(rows[1]["BackupJobId"].as_str().is_some_and(|id| id.starts_with("JOB-")) && rows[1]["State"] == "FAILED", "{rows}");
-    assert_eq!(rows[2]["Code"], "UnknownResource");
+    assert_eq!(rows[2]["Code"], "WrongService");
     let started = create(&backup, &format!("--resource_ids {VOLUME} --details")).ok().json();
     assert_eq!(started[0]["State"], "CREATED");
     let planned = create(&backup, &format!("--resource_ids {VOLUME} --details --dry_run")).ok().json();
@@ -422,18 +449,28 @@ fn what_is_locked_or_held_is_protected() {
 }
 
 #[test]
-fn a_point_that_is_not_there_is_unchanged() {
-    let backup = FakeBackup::new().point(SNAPSHOT, Fate::Gone(0));
-    let directory = directory();
-    let line =
-        format!("delete_backups --backup_vault_name example-vault --recovery_point_arns {IMAGE} {SNAPSHOT} {TABLE} --report report.jsonl");
-    let output = on(&backup, &line).within(directory.path()).run().ok();
-    assert_eq!(output.json(), json!([]));
-    assert_eq!(
-        statuses(&directory),
-        [(IMAGE, "unchanged"), (SNAPSHOT, "done"), (TABLE, "unchanged")].map(|(i, s)| (i.to_owned(), s.to_owned())).into()
-    );
-    assert_eq!(backup.count("DescribeBackupVault"), 1, "the vault is looked at once");
+fn a_point_that_is_not_there_is_a_failure_unless_that_is_no_matter() {
+    let found = [(IMAGE, "failed"), (SNAPSHOT, "done"), (TABLE, "failed")];
+    let ignored = [(IMAGE, "unchanged"), (SNAPSHOT, "done"), (TABLE, "unchanged")];
+    for (flag, code, left, expected) in [("", 3, json!([IMAGE, TABLE]), found), ("--ignore_not_found", 0, json!([]), ignored)] {
+        let backup = FakeBackup::new().point(SNAPSHOT, Fate::Gone(0));
+        let directory = directory();
+        let points = format!("{IMAGE} {SNAPSHOT} {TABLE}");
+        let line = format!("delete_backups --backup_vault_name example-vault --recovery_point_arns {points} --report report.jsonl {flag}");
+        let output = on(&backup, &line).within(directory.path()).run().exits(code);
+        assert_eq!(output.json(), left);
+        assert_eq!(statuses(&directory), expected.map(|(i, s)| (i.to_owned(), s.to_owned())).into());
+        let codes: Vec<_> = report(&directory).iter().filter(|l| l["status"] == "failed").map(|l| l["code"].clone()).collect();
+        assert!(codes.iter().all(|code| code == "NotFound"), "{codes:?}");
+        assert_eq!(backup.count("DescribeBackupVault"), 1, "the vault is looked at once");
+    }
+}
+
+#[test]
+fn a_point_that_is_given_twice_is_deleted_once() {
+    let backup = FakeBackup::new().point(IMAGE, Fate::Gone(0));
+    assert_eq!(delete(&backup, &format!("{IMAGE} {IMAGE}")).ok().json(), json!([]));
+    assert_eq!(backup.count("DeleteRecoveryPoint"), 1);
 }
 
 #[test]
@@ -471,8 +508,8 @@ fn throttling_while_a_deletion_is_verified_is_waited_out() {
 #[test]
 fn one_point_that_cannot_be_deleted_does_not_sink_the_others() {
     let backup = FakeBackup::new().point(IMAGE, Fate::Refused("InvalidParameterValueException", "odd")).point(SNAPSHOT, Fate::Gone(0));
-    let output = delete(&backup, &format!("not-an-arn {IMAGE} {SNAPSHOT}")).exits(3).logs("odd").logs("UnknownRecoveryPoint");
-    assert_eq!(output.json(), json!(["not-an-arn", IMAGE]));
+    let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT}")).exits(3).logs("odd");
+    assert_eq!(output.json(), json!([IMAGE]));
     assert_eq!(backup.points(), [IMAGE]);
 }
 
@@ -485,14 +522,66 @@ fn a_denied_deletion_fails_every_point() {
 }
 
 #[test]
-fn an_empty_list_deletes_nothing_and_a_dry_run_neither() {
+fn an_empty_list_deletes_nothing() {
     let backup = FakeBackup::new().point(IMAGE, Fate::Gone(0));
     assert_eq!(delete(&backup, "").ok().json(), json!([]));
-    let planned = delete(&backup, &format!("{IMAGE} --dry_run")).ok().json();
-    assert_eq!(planned[0]["item"], IMAGE);
-    assert_eq!(planned[0]["status"], "planned");
     assert_eq!(backup.operations(), [""; 0]);
-    assert_eq!(backup.points(), [IMAGE]);
+}
+
+#[test]
+fn a_dry_run_says_what_would_become_of_each_point() {
+    let backup = FakeBackup::new().point(IMAGE, Fate::Gone(0)).point(SNAPSHOT, Fate::Stays).held(SNAPSHOT);
+    let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT} {TABLE} --dry_run")).exits(3);
+    let planned = output.json();
+    let told = |n: usize, member: &str| planned[n][member].as_str().unwrap_or_default().to_owned();
+    assert_eq!((told(0, "item"), told(0, "status")), (IMAGE.to_owned(), "planned".to_owned()), "{planned}");
+    assert!(told(0, "message").contains("gone for good") && told(0, "message").contains("instance/i-0123456789abcdef0"), "{planned}");
+    assert_eq!((told(1, "status"), told(1, "code")), ("failed".to_owned(), "Protected".to_owned()));
+    assert!(told(1, "message").contains("legal hold"), "{planned}");
+    assert_eq!((told(2, "status"), told(2, "code")), ("failed".to_owned(), "NotFound".to_owned()));
+    assert_eq!(backup.count("ListLegalHolds"), 2, "two pages, once for all points");
+    assert_eq!(backup.count("DescribeBackupVault"), 1);
+    assert_eq!(backup.writes(), [""; 0]);
+    // And so it comes.
+    let output = delete(&backup, &format!("{IMAGE} {SNAPSHOT} {TABLE}")).exits(3);
+    assert_eq!(output.json(), json!([SNAPSHOT, TABLE]));
+    assert_eq!(backup.points(), [SNAPSHOT]);
+}
+
+#[test]
+fn a_dry_run_knows_a_lock_and_says_what_it_could_not_look_at() {
+    let backup = FakeBackup::new().point(IMAGE, Fate::Gone(0)).locked();
+    let planned = delete(&backup, &format!("{IMAGE} --dry_run")).exits(3).json();
+    assert_eq!((&planned[0]["status"], &planned[0]["code"]), (&json!("failed"), &json!("Protected")), "{planned}");
+    assert!(planned[0]["message"].as_str().is_some_and(|m| m.contains("locked")), "{planned}");
+
+    let backup = FakeBackup::new().point(IMAGE, Fate::Gone(0)).fail("ListLegalHolds", 0, 403, "AccessDeniedException", "you may not list");
+    let planned = delete(&backup, &format!("{IMAGE} --dry_run")).ok().json();
+    assert_eq!(planned[0]["status"], "planned");
+    let message = planned[0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("legal hold keeps it could not be looked at") && message.contains("you may not list"), "{planned}");
+}
+
+#[test]
+fn the_policy_of_a_deletion_has_what_aws_backup_does_in_the_callers_name() {
+    let policy =
+        aaws("permissions backup delete_backups --backup_vault_name v --region eu-west-1 --account 123456789012").run().ok().json();
+    let statements = policy["Statement"].as_array().expect("statements");
+    for action in [
+        "ec2:DeregisterImage",
+        "ec2:DeleteSnapshot",
+        "rds:DeleteDBSnapshot",
+        "rds:DeleteDBClusterSnapshot",
+        "dynamodb:DeleteBackup",
+        "fsx:DeleteBackup",
+    ] {
+        let statement = statements.iter().find(|s| s["Action"].as_array().is_some_and(|a| a.contains(&json!(action))));
+        let statement = statement.unwrap_or_else(|| panic!("no {action} in {policy}"));
+        let via = &statement["Condition"]["ForAnyValue:StringEquals"]["aws:CalledVia"];
+        assert_eq!(via, &json!(["backup.amazonaws.com"]), "only for AWS Backup: {statement}");
+    }
+    let all = aaws("permissions backup delete_backups --all").run().ok().stdout;
+    assert!(all.contains("iam:CreateServiceLinkedRole"), "{all}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::aaws::Aaws;
-use crate::support::fake_cloudtrail::{self, FakeCloudTrail, event, now};
+use crate::support::fake_cloudtrail::{self, FakeCloudTrail, KEY, event, now};
 use crate::support::{Output, aaws, shell};
 
 const DAY: u64 = 86_400;
@@ -145,25 +145,100 @@ fn an_arn_is_looked_up_whole_and_by_its_id_and_nothing_is_printed_twice() {
     assert_eq!(ids(&output), ["by-arn", "by-both", "by-id", "same-time-1", "same-time-2"]);
     let values = trail.values();
     assert!(values.iter().any(|v| v == arn) && values.iter().any(|v| v == "50dc6c495c0c9188"), "{values:?}");
-    assert!(trail.gaps().iter().all(|gap| *gap > Duration::from_millis(400)), "both lookups share one pace: {:?}", trail.gaps());
 }
 
-// --- Pages and pace ---
+#[test]
+fn an_access_key_is_looked_up_by_its_id() {
+    let other = "ASIAIOSFODNN7EXAMPLE";
+    let mut leaked = event("leaked", now() - 60, "RunInstances", "session", &["i-1"]);
+    leaked["AccessKeyId"] = other.into();
+    let trail = FakeCloudTrail::new(vec![leaked, event("own", now() - 61, "RunInstances", "alice", &["i-2"])]);
+    assert_eq!(ids(&run(&format!("discover_user_events --access_key_id {other}"), &trail).ok()), ["leaked"]);
+    assert_eq!(ids(&run(&format!("discover_user_events --access_key_id {KEY} --events RunInstances"), &trail).ok()), ["own"]);
+    assert_eq!(trail.lookups()[0]["LookupAttributes"][0]["AttributeKey"], "AccessKeyId");
+    let asked = trail.lookups().len();
+    for flags in ["", "--user alice --access_key_id AKIAIOSFODNN7EXAMPLE", "--access_key_id AKIA", "--access_key_id="] {
+        run(&format!("discover_user_events {flags}"), &trail).exits(2).silent().logs("access_key_id");
+    }
+    assert_eq!(trail.lookups().len(), asked, "what is refused is not sent");
+}
 
 #[test]
-fn pages_are_read_to_the_end_at_two_requests_a_second() {
+fn details_have_the_access_key_the_issuer_of_the_session_and_the_parameters() {
+    let role = "arn:aws:iam::123456789012:role/ops";
+    let mut of_role = event("of-role", now() - 60, "DetachVolume", "session", &["vol-1"]);
+    of_role["CloudTrailEvent"] = json!({
+        "userIdentity": {
+            "type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/ops/session", "accessKeyId": "ASIAEXAMPLE",
+            "sessionContext": {"sessionIssuer": {"type": "Role", "arn": role, "userName": "ops"}},
+        },
+        "requestParameters": {"volumeId": "vol-1", "force": true},
+    })
+    .to_string()
+    .into();
+    of_role.as_object_mut().expect("an event").remove("AccessKeyId");
+    let bare = json!({"EventId": "bare", "EventName": "DetachVolume", "EventTime": now() - 61});
+    let trail = FakeCloudTrail::new(vec![of_role, bare]);
+    let events = run("discover_events --event DetachVolume --details", &trail).ok().json();
+    assert_eq!(events[0]["AccessKeyId"], "ASIAEXAMPLE", "from the record, where the event has none: {events}");
+    assert_eq!(events[0]["SessionIssuer"], role);
+    assert_eq!(events[0]["RequestParameters"], json!({"volumeId": "vol-1", "force": true}));
+    for member in ["AccessKeyId", "SessionIssuer", "RequestParameters"] {
+        assert_eq!(events[1].get(member), Some(&Value::Null), "{events}");
+    }
+    let plain = run("discover_events --event DetachVolume", &trail).ok().json();
+    assert!(plain[0].get("RequestParameters").is_none() && plain[0].get("AccessKeyId").is_none(), "{plain}");
+}
+
+// --- Pages and rate ---
+
+#[test]
+fn pages_are_read_to_the_end() {
     let trail = FakeCloudTrail::paged(detached(), 2, BTreeMap::new());
     assert_eq!(ids(&run("discover_events --event DetachVolume", &trail).ok()), ["e0", "e1", "e2", "e3", "e4"]);
-    let gaps = trail.gaps();
-    assert_eq!(gaps.len(), 2, "three pages");
-    assert!(gaps.iter().all(|gap| *gap > Duration::from_millis(400)), "{gaps:?}");
+    assert_eq!(trail.lookups().len(), 3);
     assert_eq!(trail.lookups()[0]["MaxResults"], 50);
+}
+
+/// Twelve events, a second apart, the newest first.
+fn twelve() -> (Vec<Value>, Vec<String>) {
+    let ids: Vec<String> = (0..12).map(|n| format!("e{n}")).collect();
+    let events = ids.iter().zip(60..).map(|(id, ago)| event(id, now() - ago, "X", "alice", &["r"])).collect();
+    (events, ids)
+}
+
+#[test]
+fn throttling_of_every_third_request_loses_nothing() {
+    let (events, all) = twelve();
+    let trail = FakeCloudTrail::spoiled(events, 1, |n| n.is_multiple_of(3).then(|| fake_cloudtrail::error("ThrottlingException")));
+    assert_eq!(ids(&run("discover_events --event X", &trail).ok()), all);
+    assert_eq!(trail.lookups().len(), 17, "each that was throttled is sent again, and no other");
+}
+
+#[test]
+fn throttling_is_waited_for_however_often_it_comes() {
+    let (events, all) = twelve();
+    let trail = FakeCloudTrail::spoiled(events, 4, |n| (2..=9).contains(&n).then(|| fake_cloudtrail::error("ThrottlingException")));
+    assert_eq!(ids(&run("discover_user_events --user alice", &trail).ok()), all);
+}
+
+#[test]
+fn a_token_that_comes_again_ends_the_list_and_the_run_fails() {
+    let again = |_: usize| {
+        let page = json!({"Events": [event("e0", now() - 60, "X", "alice", &["r"])], "NextToken": "the same"});
+        let headers = vec![("Content-Type".to_owned(), "application/x-amz-json-1.1".to_owned())];
+        Some(crate::support::Response { status: 200, headers, body: page.to_string().into_bytes() })
+    };
+    let trail = FakeCloudTrail::spoiled(Vec::new(), 50, again);
+    let output = run("discover_events --event X", &trail).exits(1).logs("where it was before");
+    assert_eq!(ids(&output), ["e0", "e0"]);
+    assert_eq!(trail.lookups().len(), 2, "it is not read for ever");
 }
 
 #[test]
 fn events_are_printed_as_their_pages_come() {
     let events = (0..200).map(|n| event(&format!("e{n}"), now() - 60 - n, "X", "alice", &[])).collect();
-    let trail = FakeCloudTrail::paged(events, 1, BTreeMap::new());
+    let trail = FakeCloudTrail::slow(events, 1, Duration::from_millis(300));
     let output = shell("aaws cloudtrail discover_events --event X --output jsonl | head -n 1").endpoint(&trail.server.url).run().ok();
     assert!(output.stdout.contains("\"e0\""), "{output}");
     assert!(trail.lookups().len() < 10, "the rest was not asked for: {}", trail.lookups().len());
@@ -172,16 +247,10 @@ fn events_are_printed_as_their_pages_come() {
 #[test]
 fn a_lookup_that_takes_too_long_can_be_stopped() {
     let events = (0..200).map(|n| event(&format!("e{n}"), now() - 60 - n, "X", "alice", &[])).collect();
-    let trail = FakeCloudTrail::paged(events, 1, BTreeMap::new());
+    let trail = FakeCloudTrail::slow(events, 1, Duration::from_millis(300));
     let output = run("discover_events --event X --timeout 1s", &trail).exits(1).logs("timed out");
     let found = ids(&output).len();
     assert!((1..10).contains(&found), "what was found until then is printed: {output}");
-}
-
-#[test]
-fn throttling_is_waited_out() {
-    let trail = FakeCloudTrail::paged(detached(), 3, BTreeMap::from([(1, "ThrottlingException"), (3, "ThrottlingException")]));
-    assert_eq!(ids(&run("discover_events --event DetachVolume", &trail).ok()), ["e0", "e1", "e2", "e3", "e4"]);
 }
 
 #[test]

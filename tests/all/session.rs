@@ -147,3 +147,230 @@ fn an_age_and_an_endpoint_that_are_none_are_refused() {
         assert!(run.stderr.lines().next().is_some_and(|l| l.contains(field)), "{run}");
     }
 }
+
+// --- Profiles that name a role ---
+
+/// A user with keys, a role that asks for an MFA device, and a role that is assumed by that role.
+const ROLES: &str = "[profile user]
+aws_access_key_id = AKIAUSER
+aws_secret_access_key = secret
+
+[profile ops]
+role_arn = arn:aws:iam::222222222222:role/ops
+source_profile = user
+mfa_serial = arn:aws:iam::123456789012:mfa/alice
+duration_seconds = 1800
+external_id = the-id
+role_session_name = alice
+
+[profile audit]
+role_arn = arn:aws:iam::333333333333:role/audit
+source_profile = ops
+
+[profile plain]
+role_arn = arn:aws:iam::222222222222:role/plain
+source_profile = user
+";
+
+/// What was asked of STS, parameter by parameter.
+fn asked(requests: &[Request], parameters: &[&str]) -> Vec<Vec<Option<String>>> {
+    let columns: Vec<_> = parameters.iter().map(|parameter| forms(requests, parameter)).collect();
+    (0..requests.len()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
+}
+
+fn some(texts: &[&str]) -> Vec<Option<String>> {
+    texts.iter().map(|text| Some((*text).to_owned())).collect()
+}
+
+#[test]
+fn the_role_of_a_profile_is_assumed_as_the_profile_says_with_its_mfa_device() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let (bucket, config) = (Bucket::with(["a"]), profiles(ROLES));
+    let line = format!("s3 discover_objects --bucket {bucket} --profile ops");
+    let run = || aaws(&line).endpoint(&proxy.url).env("AWS_CONFIG_FILE", config.path().join("config"));
+    assert_eq!(run().args(["--mfa_token", "123456"]).run().ok().json(), json!(["a"]));
+    let assumed = proxy.requests("AssumeRole");
+    assert_eq!(assumed.iter().map(key_of).collect::<Vec<_>>(), ["AKIAUSER"], "with the keys of its source profile, once");
+    let parameters = ["RoleArn", "SerialNumber", "TokenCode", "DurationSeconds", "ExternalId", "RoleSessionName"];
+    let mfa = "arn:aws:iam::123456789012:mfa/alice";
+    let expected = some(&["arn:aws:iam::222222222222:role/ops", mfa, "123456", "1800", "the-id", "alice"]);
+    assert_eq!(asked(&assumed, &parameters), [expected]);
+    assert!(proxy.requests("ListObjectsV2").iter().all(|request| key_of(request) != "AKIAUSER"));
+
+    // Nobody can be asked off a terminal, and nothing is sent without the digits.
+    let before = proxy.operations().len();
+    run().run().exits(2).silent().logs("mfa_token").logs("mfa/alice");
+    assert_eq!(proxy.operations().len(), before);
+
+    // The device of the flag goes before that of the profile.
+    run().args(["--mfa_serial", "arn:aws:iam::123456789012:mfa/spare", "--mfa_token", "654321"]).run().ok();
+    let assumed = proxy.requests("AssumeRole");
+    let expected = some(&["arn:aws:iam::123456789012:mfa/spare", "654321"]);
+    assert_eq!(asked(&assumed[1..], &["SerialNumber", "TokenCode"]), [expected]);
+}
+
+#[test]
+fn profiles_are_followed_from_role_to_role() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let (bucket, config) = (Bucket::with(["a"]), profiles(ROLES));
+    let line = format!("s3 discover_objects --bucket {bucket} --profile audit --mfa_token 123456");
+    aaws(line).endpoint(&proxy.url).env("AWS_CONFIG_FILE", config.path().join("config")).run().ok();
+    let assumed = proxy.requests("AssumeRole");
+    let expected = [
+        vec![Some("arn:aws:iam::222222222222:role/ops".to_owned()), Some("alice".to_owned()), Some("123456".to_owned())],
+        vec![Some("arn:aws:iam::333333333333:role/audit".to_owned()), Some("aaws".to_owned()), None],
+    ];
+    assert_eq!(asked(&assumed, &["RoleArn", "RoleSessionName", "TokenCode"]), expected);
+    assert_eq!(key_of(&assumed[0]), "AKIAUSER");
+    assert_ne!(key_of(&assumed[1]), "AKIAUSER", "with the session of the role before");
+}
+
+#[test]
+fn the_profile_of_the_environment_is_taken_when_there_are_no_keys_in_it() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let (bucket, config) = (Bucket::with(["a"]), profiles(ROLES));
+    let line = format!("s3 discover_objects --bucket {bucket}");
+    let run = || aaws(&line).endpoint(&proxy.url).env("AWS_CONFIG_FILE", config.path().join("config")).env("AWS_PROFILE", "plain");
+    run().without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY").run().ok();
+    assert_eq!(forms(&proxy.requests("AssumeRole"), "RoleArn"), some(&["arn:aws:iam::222222222222:role/plain"]));
+    run().run().ok();
+    assert_eq!(proxy.count("AssumeRole"), 1, "keys in the environment go before it");
+}
+
+#[test]
+fn what_is_wrong_with_a_profile_is_said() {
+    let cases = [
+        ("[profile x]\nrole_arn = ops\nsource_profile = user\n", "role_arn"),
+        ("[profile x]\nrole_arn = arn:aws:iam::222222222222:role/x\nsource_profile = y\n", "y"),
+        ("[profile x]\nrole_arn = arn:aws:iam::222222222222:role/x\nsource_profile = user\nduration_seconds = soon\n", "duration_seconds"),
+        ("[profile x]\nrole_arn = arn:aws:iam::222222222222:role/x\nsource_profile = user\nrole_session_name = a/b\n", "role_session_name"),
+    ];
+    let proxy = Proxy::to(moto::endpoint()).start();
+    for (text, word) in cases {
+        let config = profiles(&format!("[profile user]\naws_access_key_id = AKIAUSER\naws_secret_access_key = secret\n\n{text}"));
+        let run = aaws("s3 discover_objects --bucket b --profile x").endpoint(&proxy.url);
+        run.env("AWS_CONFIG_FILE", config.path().join("config")).run().exits(5).silent().logs(word);
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
+fn the_name_of_a_roles_session_is_the_flags_the_environments_the_profiles_or_ours() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let (bucket, config) = (Bucket::with(["a"]), profiles(&ROLES.replace("mfa_serial", "unknown")));
+    let run = |flags: &str| {
+        let line = format!("s3 discover_objects --bucket {bucket} {flags}");
+        aaws(line).endpoint(&proxy.url).env("AWS_CONFIG_FILE", config.path().join("config"))
+    };
+    let role = "--role_arn arn:aws:iam::222222222222:role/x";
+    run(role).run().ok();
+    run(role).env("AWS_ROLE_SESSION_NAME", "ci").run().ok();
+    run(&format!("{role} --session_name bob@work")).env("AWS_ROLE_SESSION_NAME", "ci").run().ok();
+    run("--profile ops").run().ok();
+    run("--profile ops").env("AWS_ROLE_SESSION_NAME", "ci").run().ok();
+    let names: Vec<_> =
+        forms(&proxy.requests("AssumeRole"), "RoleSessionName").into_iter().flatten().map(|n| n.replace("%40", "@")).collect();
+    assert_eq!(names, ["aaws", "ci", "bob@work", "alice", "ci"]);
+
+    let before = proxy.operations().len();
+    for wrong in ["a", "a/b", "", &"x".repeat(65)] {
+        run(role).arg("--session_name").arg(wrong).run().exits(2).silent().logs("session_name");
+    }
+    run(role).env("AWS_ROLE_SESSION_NAME", "a/b").run().exits(2).silent().logs("AWS_ROLE_SESSION_NAME");
+    assert_eq!(proxy.operations().len(), before);
+}
+
+// --- Credentials ---
+
+#[test]
+fn credentials_are_fetched_once_a_command() {
+    let bucket = Bucket::with(["a", "b"]);
+    let directory = directory();
+    let script = "echo fetched >> fetched\necho '{\"Version\": 1, \"AccessKeyId\": \"AKIAPROCESS\", \"SecretAccessKey\": \"secret\"}'\n";
+    fs::write(directory.path().join("fetch.sh"), script).expect("the script");
+    fs::write(directory.path().join("config"), "[profile process]\ncredential_process = sh fetch.sh\n").expect("the profile");
+    let line = format!("s3 delete_objects --bucket {bucket} --objects a b --profile process --report report.jsonl");
+    aaws(line).within(directory.path()).env("AWS_CONFIG_FILE", directory.path().join("config")).run().ok();
+    let fetched = fs::read_to_string(directory.path().join("fetched")).expect("it was asked");
+    assert_eq!(fetched.lines().count(), 1, "for S3 and for STS alike");
+    assert_eq!(report(&directory).len(), 2);
+}
+
+#[test]
+fn a_profile_of_aws_login_is_understood() {
+    let config = profiles("[profile console]\nlogin_session = arn:aws:iam::123456789012:user/Admin\n");
+    let run = aaws("s3 discover_objects --bucket b --profile console").endpoint("http://127.0.0.1:1");
+    let run = run.env("AWS_CONFIG_FILE", config.path().join("config")).run().exits(5).silent().logs("`aws login`");
+    let said = run.stderr.lines().next().unwrap_or_default();
+    assert!(said.to_lowercase().contains("login") && !said.contains("feature"), "what is missing is the login: {run}");
+}
+
+#[test]
+fn the_account_is_what_sts_says_whatever_the_environment_says() {
+    let bucket = Bucket::with(["a"]);
+    let directory = directory();
+    let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+    aaws(line).within(directory.path()).env("AWS_ACCOUNT_ID", "999999999999").run().ok();
+    assert_eq!(report(&directory)[0]["account"], "123456789012");
+}
+
+#[test]
+fn what_a_session_asks_of_sts_is_logged_and_counted() {
+    let bucket = Bucket::with(["a", "b"]);
+    let directory = directory();
+    let line = format!("s3 delete_objects --bucket {bucket} --debug --report report.jsonl");
+    let run = aaws(format!("{line} --objects a")).within(directory.path()).run().ok();
+    run.logs("call sts:GetCallerIdentity -> 200").logs("made sts:GetCallerIdentity 1 times");
+    let role = "--role_arn arn:aws:iam::222222222222:role/x";
+    let run = aaws(format!("{line} --objects b {role}")).within(directory.path()).run().ok();
+    run.logs("call sts:AssumeRole -> 200").logs("made sts:AssumeRole 1 times");
+}
+
+#[test]
+fn a_clock_that_is_wrong_ends_the_run() {
+    let bucket = Bucket::with(["a"]);
+    let proxy = Proxy::to(moto::endpoint()).refuse("DeleteObjects", 403, "RequestTimeTooSkewed").start();
+    let keys: String = (0..3000).map(|n| format!("k{n}\n")).collect();
+    let line = format!("s3 delete_objects --bucket {bucket} --objects - --concurrency 1");
+    aaws(line).endpoint(&proxy.url).stdin(keys).run().exits(5).logs("RequestTimeTooSkewed").logs("clock");
+    assert_eq!(proxy.count("DeleteObjects"), 1, "every other request would meet it too");
+}
+
+#[test]
+fn a_bundle_of_certificates_that_cannot_be_read_is_named() {
+    let directory = directory();
+    let pem = |inside: &str| format!("-----BEGIN CERTIFICATE-----\n{inside}\n-----END CERTIFICATE-----\n");
+    for (name, text) in [
+        ("empty.pem", String::new()),
+        ("text.pem", "not a certificate".to_owned()),
+        ("base64.pem", pem("*** no base64 ***")),
+        ("der.pem", pem("bm90IGEgY2VydGlmaWNhdGU=")),
+        ("key.pem", "-----BEGIN PRIVATE KEY-----\nbm90IGEga2V5\n-----END PRIVATE KEY-----\n".to_owned()),
+    ] {
+        fs::write(directory.path().join(name), text).expect("a bundle");
+    }
+    for name in ["missing.pem", "empty.pem", "text.pem", "base64.pem", "der.pem", "key.pem"] {
+        let run = aaws("s3 discover_objects --bucket b").within(directory.path()).env("AWS_CA_BUNDLE", name);
+        let run = run.endpoint("https://127.0.0.1:1").run().exits(1).silent().logs("AWS_CA_BUNDLE").logs(name);
+        assert!(!run.stderr.contains("panicked"), "{run}");
+    }
+}
+
+// --- Regions ---
+
+#[test]
+fn a_region_that_is_none_is_refused_wherever_it_comes_from_and_nothing_is_sent() {
+    let server = scripted([("ListObjectsV2", vec![listing(&[], None)])]);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let hostile = format!("@{address}/#");
+    for wrong in [hostile.as_str(), "US-EAST-1", "eu west 1", "eu_west_1", "us-east-1.example.com", &"x".repeat(64)] {
+        let run = || aaws("s3 discover_objects --bucket with.dots").endpoint(&server.url);
+        run().arg("--region").arg(wrong).run().exits(2).silent().logs("region");
+        run().env("AWS_REGION", wrong).run().exits(2).silent().logs("AWS_REGION");
+        run().without("AWS_REGION").env("AWS_DEFAULT_REGION", wrong).run().exits(2).silent().logs("AWS_DEFAULT_REGION");
+        let config = profiles(&format!("[profile there]\nregion = {wrong}\naws_access_key_id = AKIA\naws_secret_access_key = secret\n"));
+        let of_profile = run().without("AWS_REGION").env("AWS_CONFIG_FILE", config.path().join("config")).args(["--profile", "there"]);
+        of_profile.run().exits(2).silent().logs("the profile");
+    }
+    assert_eq!(server.operations(), [""; 0]);
+}

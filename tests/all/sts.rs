@@ -81,8 +81,17 @@ fn whoami_asks_no_more_than_it_declares() {
     let made: Vec<_> = run.stderr.lines().filter(|line| line.contains("made ")).collect();
     assert_eq!(made.len(), 1, "{run}");
     run.logs("made sts:GetCallerIdentity 1 times");
-    let policy = aaws("permissions sts whoami --all").run().ok().json();
-    assert_eq!(policy["Statement"], json!([]), "STS answers everybody");
+}
+
+#[test]
+fn where_no_permission_is_needed_no_policy_is_printed() {
+    // STS answers everybody, and IAM takes no policy without a statement.
+    for flags in ["", "--all", "--output yaml"] {
+        let run = aaws(format!("permissions sts whoami {flags}")).run().ok().silent().logs("no permission is needed");
+        assert!(!run.stderr.contains("--all"), "{run}");
+    }
+    let both = aaws("permissions sts whoami create_session --role_arn arn:aws:iam::123456789012:role/ops").run().ok().json();
+    assert_eq!(both["Statement"].as_array().map(Vec::len), Some(1), "{both}");
 }
 
 #[test]
@@ -111,6 +120,37 @@ fn whoami_of_a_role_knows_when_it_expires() {
     assert_eq!(who["Account"], "210987654321");
     assert!(who["Expiration"].as_str().is_some_and(|e| e.ends_with('Z')), "{who}");
     assert!(who["CredentialsSource"].as_str().is_some_and(|s| s.contains("role/ops")), "{who}");
+}
+
+#[test]
+fn whoami_believes_the_environment_about_the_expiry_of_its_own_keys_only() {
+    let account = Account::fresh();
+    let set = |line: &str, at: &str| account.aaws(line).env("AWS_CREDENTIAL_EXPIRATION", at).run().ok().json();
+    assert_eq!(set("sts whoami", "2035-01-31T08:30:00+02:00")["Expiration"], "2035-01-31T06:30:00Z");
+    assert!(set("sts whoami", "soon").get("Expiration").is_none());
+    let of_role = set(&format!("sts whoami --role_arn {}", role("210987654321", "ops")), "2035-01-31T08:30:00Z");
+    assert!(of_role["Expiration"].as_str().is_some_and(|e| !e.starts_with("2035")), "{of_role}");
+}
+
+#[test]
+fn the_digits_for_the_role_of_a_profile_are_asked_for_on_a_terminal() {
+    let files = directory();
+    let text = "[profile user]\naws_access_key_id = AKIAUSER\naws_secret_access_key = secret\n\n\
+                [profile ops]\nrole_arn = arn:aws:iam::210987654321:role/ops\nsource_profile = user\n\
+                mfa_serial = arn:aws:iam::123456789012:mfa/alice\n";
+    fs::write(files.path().join("config"), text).unwrap();
+    let server = counted();
+    let run = |line: &str| aaws(line).endpoint(&server.url).env("AWS_CONFIG_FILE", files.path().join("config"));
+    let seen = run("sts whoami --profile ops").on_terminal("654321").ok();
+    assert!(seen.stdout.contains("mfa/alice") && seen.stdout.contains("assumed-role/ops/aaws"), "{seen}");
+    let request = server.requests("AssumeRole").pop().expect("the role was assumed");
+    assert_eq!(parameter(&request, "TokenCode").as_deref(), Some("654321"));
+
+    let session = run("sts create_session --profile ops --mfa_token 123456 --session_name alice --format json").run().ok().json();
+    assert!(session["SessionToken"].is_string());
+    let request = server.requests("AssumeRole").pop().expect("the role was assumed");
+    assert_eq!(parameter(&request, "TokenCode").as_deref(), Some("123456"));
+    assert_eq!(parameter(&request, "RoleSessionName").as_deref(), Some("alice"));
 }
 
 #[test]
@@ -400,8 +440,7 @@ fn the_policy_of_a_session_names_the_role() {
     let ops = role("210987654321", "ops");
     let policy = aaws(format!("permissions sts create_session --role_arn {ops}")).run().ok().json();
     assert_eq!(policy["Statement"], json!([{"Effect": "Allow", "Action": ["sts:AssumeRole"], "Resource": [ops]}]));
-    let none = aaws("permissions sts create_session").run().ok().json();
-    assert_eq!(none["Statement"], json!([]));
+    aaws("permissions sts create_session").run().ok().silent().logs("no permission is needed with these inputs").logs("--all");
 }
 
 // --- clear_session ---

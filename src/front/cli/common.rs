@@ -75,6 +75,7 @@ pub fn flags() -> Vec<Arg> {
         value("mfa_serial", "SERIAL", "MFA device for the first role, or for a session of your own"),
         value("mfa_token", "DIGITS", "Digits that the MFA device shows; asked for on a terminal"),
         value("external_id", "ID", "External id that the last role asks for"),
+        value("session_name", "NAME", "Name of the roles' sessions, seen in CloudTrail; else AWS_ROLE_SESSION_NAME, the profile, aaws"),
         value("endpoint_url", "URL", "Send requests here: an S3-compatible store, a test server; else AWS_ENDPOINT_URL"),
         flag("sandbox")
             .value_name("DIR")
@@ -142,6 +143,7 @@ impl Common {
             mfa_serial: one("mfa_serial")?,
             mfa_token: one("mfa_token")?,
             external_id: one("external_id")?,
+            session_name: one("session_name")?.map(|n| parsed("session_name", &n)).transpose()?,
             endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
             sandbox: sandbox_dir(matches)?,
             ..session::SessionOptions::default()

@@ -32,7 +32,8 @@ pub fn permissions_command() -> Command {
         .long_about(
             "Print the IAM policy that actions need: `aaws permissions s3 delete_objects discover_objects`.\n\n\
              With inputs of the actions as flags (`--bucket b`) or --input, the policy is scoped to their ARNs. What is needed only with \
-             certain inputs is left out unless they are given; --all adds it, and what depends on the account.",
+             certain inputs is left out unless they are given; --all adds it, and what depends on the account. Where no permission is needed \
+             nothing is printed but a note on standard error.",
         )
         // The actions' own flags are known only once the actions are: these arguments are taken as they come.
         .arg(
@@ -103,7 +104,15 @@ pub fn permissions(matches: &ArgMatches) -> Result<u8> {
         account: matches.get_one::<String>("account").cloned(),
         all: matches.get_flag("all"),
     };
-    print(&matches, Format::Json, to_value(&Policy::of(&entries, &scope))?)
+    let policy = Policy::of(&entries, &scope);
+    if policy.is_empty() {
+        // IAM takes no policy without a statement, so there is none to print.
+        let all = Scope { all: true, ..scope };
+        let more = if Policy::of(&entries, &all).is_empty() { "" } else { " with these inputs; --all shows what others need" };
+        super::terminal::say(&format!("no permission is needed{more}\n"));
+        return Ok(0);
+    }
+    print(&matches, Format::Json, to_value(&policy)?)
 }
 
 /// A command that takes the inputs of all these actions; one name is one flag.

@@ -23,6 +23,10 @@ struct State {
     /// By the end of the resource's ARN: the states that its job goes through, one a look; the last one stays.
     courses: Vec<(String, Vec<(&'static str, &'static str)>)>,
     points: BTreeMap<String, Point>,
+    /// Whether `example-vault` is locked.
+    locked: bool,
+    /// The points that legal holds keep, each by a hold of its own.
+    held: Vec<String>,
     errors: Vec<Mishap>,
     counts: HashMap<&'static str, usize>,
     seen: Vec<&'static str>,
@@ -85,6 +89,18 @@ impl FakeBackup {
     /// A recovery point in the vault `example-vault`.
     pub fn point(self, arn: &str, fate: Fate) -> Self {
         self.state.lock().unwrap().points.insert(arn.to_owned(), Point { looks: matches!(fate, Fate::Underway(_)).then_some(0), fate });
+        self
+    }
+
+    /// The vault `example-vault` is locked.
+    pub fn locked(self) -> Self {
+        self.state.lock().unwrap().locked = true;
+        self
+    }
+
+    /// A legal hold keeps this point.
+    pub fn held(self, arn: &str) -> Self {
+        self.state.lock().unwrap().held.push(arn.to_owned());
         self
     }
 
@@ -153,6 +169,8 @@ impl State {
             ("GET", ["backup-vaults", _]) => "DescribeBackupVault",
             ("DELETE", ["backup-vaults", _, "recovery-points", _]) => "DeleteRecoveryPoint",
             ("GET", ["backup-vaults", _, "recovery-points", _]) => "DescribeRecoveryPoint",
+            ("GET", ["legal-holds"]) => "ListLegalHolds",
+            ("GET", ["legal-holds", _, "recovery-points"]) => "ListRecoveryPointsByLegalHold",
             _ if request.text().contains("Action=GetCallerIdentity") => "GetCallerIdentity",
             _ => "Unknown",
         };
@@ -170,7 +188,11 @@ impl State {
             ("DescribeBackupJob", [_, id]) => self.look_at_job(id),
             // AWS answers for a vault that does not exist as if it were somebody else's.
             ("DescribeBackupVault", [_, vault]) if !is_vault(vault) => error(403, "AccessDeniedException", "Insufficient privileges"),
-            ("DescribeBackupVault", [_, vault]) => reply(200, &json!({"BackupVaultName": vault})),
+            ("DescribeBackupVault", [_, vault]) => {
+                reply(200, &json!({"BackupVaultName": vault, "Locked": self.locked && *vault == "example-vault"}))
+            }
+            ("ListLegalHolds", _) => self.list_holds(request),
+            ("ListRecoveryPointsByLegalHold", [_, id, _]) => self.list_held(id),
             ("DeleteRecoveryPoint", [_, vault, _, arn]) => self.delete(vault, arn),
             ("DescribeRecoveryPoint", [_, vault, _, arn]) => self.look_at_point(vault, arn),
             ("GetCallerIdentity", _) => Response::xml(
@@ -223,11 +245,34 @@ impl State {
         reply(200, &seen)
     }
 
+    /// One hold a page; the first is over.
+    fn list_holds(&self, request: &Request) -> Response {
+        let at: usize = request.query("nextToken").map_or(0, |token| token.parse().expect("a token of ours"));
+        let (id, status) = if at == 0 { ("HOLD-0".to_owned(), "CANCELED") } else { (format!("HOLD-{at}"), "ACTIVE") };
+        let mut page = json!({"LegalHolds": [{"LegalHoldId": id, "Title": "of the test", "Status": status}]});
+        if at < self.held.len() {
+            page["NextToken"] = (at + 1).to_string().into();
+        }
+        reply(200, &page)
+    }
+
+    fn list_held(&self, id: &str) -> Response {
+        let at = id.strip_prefix("HOLD-").and_then(|n| n.parse::<usize>().ok()).and_then(|n| n.checked_sub(1));
+        let Some(arn) = at.and_then(|at| self.held.get(at)) else { return not_found("the legal hold") };
+        let elsewhere = json!({"RecoveryPointArn": arn, "BackupVaultName": "another-vault"});
+        let here = json!({"RecoveryPointArn": arn, "BackupVaultName": "example-vault", "ResourceType": "EC2"});
+        reply(200, &json!({"RecoveryPoints": [elsewhere, here]}))
+    }
+
     fn delete(&mut self, vault: &str, arn: &str) -> Response {
         let Some(point) = self.points.get_mut(arn).filter(|_| is_vault(vault)) else { return not_found("the recovery point") };
         match point.fate {
             Fate::Refused(code, message) => return error(400, code, message),
             Fate::Underway(_) => return error(400, "InvalidResourceStateException", "AWS Backup is already at it"),
+            _ if self.locked => {
+                return error(400, "InvalidRequestException", "Recovery point cannot be deleted: the vault has a vault lock");
+            }
+            _ if self.held.iter().any(|held| held == arn) => return error(400, "InvalidRequestException", "It is under a legal hold"),
             _ => point.looks = Some(0),
         }
         Response { status: 200, headers: Vec::new(), body: Vec::new() }
@@ -252,7 +297,11 @@ impl State {
             (Fate::HadExpired, _) => ("EXPIRED", "from an earlier try"),
             _ => ("COMPLETED", ""),
         };
-        reply(200, &json!({"RecoveryPointArn": arn, "BackupVaultName": vault, "Status": status, "StatusMessage": message}))
+        let resource = format!("arn:aws:ec2:us-east-1:{ACCOUNT}:instance/i-0123456789abcdef0");
+        reply(
+            200,
+            &json!({"RecoveryPointArn": arn, "BackupVaultName": vault, "ResourceArn": resource, "Status": status, "StatusMessage": message}),
+        )
     }
 }
 

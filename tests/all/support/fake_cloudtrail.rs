@@ -1,8 +1,8 @@
 //! CloudTrail's event history, as strict as AWS's: LookupEvents over JSON 1.1.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,12 @@ use super::http::{Request, Response, Server};
 
 const KEPT: f64 = 90.0 * 86_400.0;
 
+/// The access key that all events are signed with.
+pub const KEY: &str = "AKIAIOSFODNN7EXAMPLE";
+
 /// An event history that is looked up over the network.
 pub struct FakeCloudTrail {
     pub server: Server,
-    asked: Arc<Mutex<Vec<Instant>>>,
 }
 
 /// Seconds since 1970.
@@ -25,12 +27,13 @@ pub fn now() -> u64 {
 pub fn event(id: &str, time: u64, name: &str, user: &str, resources: &[&str]) -> Value {
     let record = json!({
         "awsRegion": "us-east-1", "sourceIPAddress": "192.0.2.1", "userAgent": "aws-cli/2.15",
-        "userIdentity": {"type": "IAMUser", "arn": format!("arn:aws:iam::123456789012:user/{user}")},
+        "userIdentity": {"type": "IAMUser", "arn": format!("arn:aws:iam::123456789012:user/{user}"), "accessKeyId": KEY},
+        "requestParameters": resources.first().map(|name| json!({"volumeId": name})),
     });
     json!({
         "EventId": id, "EventName": name, "EventTime": time, "EventSource": "ec2.amazonaws.com", "Username": user, "ReadOnly": "false",
         "Resources": resources.iter().map(|name| json!({"ResourceType": "AWS::EC2::Volume", "ResourceName": name})).collect::<Vec<_>>(),
-        "CloudTrailEvent": record.to_string(),
+        "AccessKeyId": KEY, "CloudTrailEvent": record.to_string(),
     })
 }
 
@@ -51,22 +54,27 @@ impl FakeCloudTrail {
     }
 
     /// These events in pages of at most `page`; some requests, counted from 1, are answered with an error code.
-    pub fn paged(mut events: Vec<Value>, page: usize, errors: BTreeMap<usize, &'static str>) -> Self {
+    pub fn paged(events: Vec<Value>, page: usize, errors: BTreeMap<usize, &'static str>) -> Self {
+        Self::spoiled(events, page, move |n| errors.get(&n).map(|code| error(code)))
+    }
+
+    /// The same, each answer after some time.
+    pub fn slow(events: Vec<Value>, page: usize, latency: Duration) -> Self {
+        Self::spoiled(events, page, move |_| {
+            thread::sleep(latency);
+            None
+        })
+    }
+
+    /// The same; `spoil` may answer in place of the history, by the number of the request, counted from 1.
+    pub fn spoiled(mut events: Vec<Value>, page: usize, spoil: impl Fn(usize) -> Option<Response> + Send + Sync + 'static) -> Self {
         // Newest first; the order of those of one time is nobody's business, but the same each time.
         events.sort_by_key(|event| std::cmp::Reverse(event["EventTime"].as_u64()));
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let times = Arc::clone(&asked);
-        let server = Server::start(move |operation, n, request| {
-            if operation != "LookupEvents" {
-                return error("UnknownOperationException");
-            }
-            times.lock().unwrap().push(Instant::now());
-            match errors.get(&n) {
-                Some(code) => error(code),
-                None => lookup(&events, page, &request).unwrap_or_else(error),
-            }
+        let server = Server::start(move |operation, n, request| match operation {
+            "LookupEvents" => spoil(n).unwrap_or_else(|| lookup(&events, page, &request).unwrap_or_else(error)),
+            _ => error("UnknownOperationException"),
         });
-        Self { server, asked }
+        Self { server }
     }
 
     /// The bodies of the requests, in the order they came.
@@ -79,11 +87,6 @@ impl FakeCloudTrail {
     pub fn values(&self) -> Vec<String> {
         let value = |body: &Value| body["LookupAttributes"][0]["AttributeValue"].as_str().expect("a value").to_owned();
         self.lookups().iter().map(value).collect()
-    }
-
-    /// The times between requests.
-    pub fn gaps(&self) -> Vec<Duration> {
-        self.asked.lock().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 }
 
@@ -111,6 +114,7 @@ fn lookup(events: &[Value], page: usize, request: &Request) -> Result<Response, 
         let is = match attribute["AttributeKey"].as_str() {
             Some("EventName") => event["EventName"] == value,
             Some("Username") => event["Username"] == value,
+            Some("AccessKeyId") => event["AccessKeyId"] == value,
             Some("ResourceName") => names(event).iter().any(|name| name == value),
             _ => false,
         };
