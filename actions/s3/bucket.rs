@@ -1,17 +1,22 @@
-//! A bucket and how to reach it: names, keys, the client, the region that the bucket is really in.
+//! A bucket and how to reach it: the client, the region that the bucket is really in, and what S3 says that ends a run.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use aaws::{AccountId, Call, Context, Error, Grant, When};
+use aaws::{AccountId, Call, Context, Error, ErrorContext, Grant, When};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::{ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents};
-use aws_sdk_s3::error::{BoxError, SdkError};
+use aws_sdk_s3::config::interceptors::{BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextMut};
+use aws_sdk_s3::config::{
+    ConfigBag, Intercept, Region, RequestChecksumCalculation, ResponseChecksumValidation, RuntimeComponents, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::delete_objects::DeleteObjectsInput;
 use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use base64::Engine;
 use md5::{Digest, Md5};
+
+use super::names::BucketName;
 
 /// The session that the SDK opens by itself for a directory bucket.
 pub const CREATE_SESSION: Call = Call::read(
@@ -20,32 +25,20 @@ pub const CREATE_SESSION: Call = Call::read(
 )
 .when(When::Rare("the bucket is a directory bucket"));
 
-aaws::text_type! {
-    /// A bucket's name, an access point's alias or ARN.
-    #[derive(Default)]
-    pub struct BucketName { "type": "string", "minLength": 1 } |name| {
-        let odd = |c: char| c.is_whitespace() || c.is_control();
-        match name {
-            "" => Err("the bucket's name is empty".into()),
-            name if name.contains(odd) || (name.contains('/') && !name.starts_with("arn:")) => Err(format!("`{name}` is not the name of a bucket")),
-            _ => Ok(()),
-        }
-    }
-}
+/// A look whether the bucket is there at all. Without the permission S3 answers 403 for one that is, and 404 for one that is not.
+pub const HEAD_BUCKET: Call = Call::read("s3:HeadBucket", &[Grant::new("s3:ListBucket", &["arn:${Partition}:s3:::${bucket}"])]);
 
-aaws::text_type! {
-    /// An object's key: any text but none.
-    #[derive(Default)]
-    pub struct Key { "type": "string", "minLength": 1 } |key| if key.is_empty() { Err("an object's key is empty".into()) } else { Ok(()) }
-}
-
-/// A prefix put before a key with one slash between; a prefix of nothing but slashes is none.
-pub fn join(prefix: Option<&str>, key: &str) -> String {
-    match prefix.unwrap_or_default().trim_end_matches('/') {
-        "" => key.to_owned(),
-        prefix => format!("{prefix}/{key}"),
-    }
-}
+/// Codes that every other request for the bucket would meet, too (S3 API reference, error responses).
+const FOR_ALL: &[&str] = &[
+    "AccountProblem",
+    "AllAccessDisabled",
+    "AuthorizationHeaderMalformed",
+    "InvalidBucketName",
+    "NoSuchBucket",
+    "NotSignedUp",
+    "PermanentRedirect",
+    "RequestTimeTooSkewed",
+];
 
 /// Reads the names of a listing: percent-encoded when the answer says so, because XML 1.0 cannot carry every key. A store that ignored the request
 /// for it sends them as they are.
@@ -100,7 +93,7 @@ impl Bucket {
             name: name.as_str().to_owned(),
             owner: owner.map(|o| o.as_str().to_owned()),
             payer: requester_pays.then_some(RequestPayer::Requester),
-            client: Arc::new(RwLock::new(Reach { client: client(cx, &region), region })),
+            client: Arc::new(RwLock::new(Reach { client: client(cx, name.as_str(), &region), region })),
         })
     }
 
@@ -119,35 +112,94 @@ impl Bucket {
         match answer.as_ref().err().and_then(bucket_region) {
             Some(region) if region != reach.region => {
                 tracing::debug!("the bucket `{}` is in {region}", self.name);
-                let there = Reach { client: client(&self.cx, &region), region };
+                let there = Reach { client: client(&self.cx, &self.name, &region), region };
                 *self.client.write().unwrap_or_else(PoisonError::into_inner) = there.clone();
                 request(there.client).await
             }
             _ => answer,
         }
     }
+
+    /// Whether it is there, before something is planned of what it holds: an error if not. What cannot be seen is said, and does not end the run.
+    pub async fn look(&self) -> aaws::Result<()> {
+        let answer =
+            self.send(|s3| s3.head_bucket().bucket(&self.name).set_expected_bucket_owner(self.owner.clone()).send()).await.map(drop);
+        let missing = answer.as_ref().err().and_then(SdkError::as_service_error).is_some_and(|e| e.is_not_found());
+        match explain(answer, || format!("look at the bucket `{}`", self.name)) {
+            // The answer to HEAD has no body that would say it.
+            Err(Error::Aws(mut e)) if missing => {
+                e.code = "NoSuchBucket".into();
+                e.message = "it does not exist".into();
+                Err(Error::Aws(e).for_all())
+            }
+            Err(e) if e.is_fatal() => Err(e),
+            Err(e) => {
+                tracing::warn!("{e}; whether it exists is not known");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
 }
 
-/// S3 names a bucket's region in the answer that sends the request away.
+/// What came of a request, in context. What every other request for the bucket would meet, too, ends the run.
+pub fn explain<T, E, S>(answer: Result<T, SdkError<E, HttpResponse>>, what: impl FnOnce() -> S) -> aaws::Result<T>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    S: Into<String>,
+{
+    answer.context(what).map_err(|e| if e.code().is_some_and(|code| FOR_ALL.contains(&code)) { e.for_all() } else { e })
+}
+
+/// S3 names a bucket's region in the answer that sends the request away. It becomes part of a host name, so what is no region is not taken for one.
 fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
     let answer = error.raw_response()?;
     let sent_away = matches!(answer.status().as_u16(), 301 | 307 | 400);
-    let region = answer.headers().get("x-amz-bucket-region")?;
-    (sent_away && !region.is_empty()).then(|| region.to_owned())
+    let region = answer.headers().get("x-amz-bucket-region").filter(|_| sent_away)?;
+    region.parse::<aaws::Region>().ok().map(String::from)
 }
 
 /// S3-compatible stores know paths better than host names, and Content-MD5 better than the newer checksums.
-pub fn client(cx: &Context, region: &str) -> Client {
+pub fn client(cx: &Context, bucket: &str, region: &str) -> Client {
     let region = Region::new(region.to_owned());
+    let weigh = Weigh { bucket: bucket.to_owned() };
+    // How long a request may make no progress is the network's to say. The SDK's own limit ends uploads over slow links.
+    let stalls = StalledStreamProtectionConfig::disabled();
+    let common = |config: aws_sdk_s3::config::Builder| config.region(region).stalled_stream_protection(stalls).interceptor(weigh);
     if !cx.custom_endpoint("s3") {
-        return aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| config.region(region));
+        return aaws::client!(cx, aws_sdk_s3, common);
     }
-    aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| config
-        .region(region)
+    aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| common(config)
         .force_path_style(true)
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .interceptor(ContentMd5))
+}
+
+/// Each bucket has rates of its own, and what counts against them is the keys of a DeleteObjects, not the request (S3 user guide, optimizing
+/// performance).
+#[derive(Debug)]
+struct Weigh {
+    bucket: String,
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Weigh {
+    fn name(&self) -> &'static str {
+        "aaws::Weigh"
+    }
+
+    fn read_before_serialization(
+        &self,
+        context: &BeforeSerializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let keys = context.input().downcast_ref::<DeleteObjectsInput>().and_then(DeleteObjectsInput::delete).map(|d| d.objects().len());
+        let items = u32::try_from(keys.unwrap_or(1)).unwrap_or(u32::MAX);
+        cfg.interceptor_state().store_put(aaws::Weight { scope: self.bucket.clone(), items });
+        Ok(())
+    }
 }
 
 /// `DeleteObjects` needs a checksum by S3's model; stores that do not know CRC32 look for Content-MD5.
@@ -174,19 +226,5 @@ impl Intercept for ContentMd5 {
             request.headers_mut().try_insert("content-md5", digest)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_prefix_is_joined_with_one_slash() {
-        assert_eq!(join(Some("logs//"), "a"), "logs/a");
-        assert_eq!(join(Some("logs"), "/a"), "logs//a");
-        assert_eq!(join(Some("/"), "a"), "a");
-        assert_eq!(join(Some(""), "a"), "a");
-        assert_eq!(join(None, "a"), "a");
     }
 }

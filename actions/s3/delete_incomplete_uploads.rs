@@ -8,7 +8,8 @@ use futures::{Stream, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{Bucket, BucketName, CREATE_SESSION, Decoder};
+use super::bucket::{Bucket, CREATE_SESSION, Decoder};
+use super::names::BucketName;
 
 /// Delete multipart uploads that were begun and never completed.
 ///

@@ -2,16 +2,19 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aaws::{
-    AccountId, Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome,
-    Result, Rule, When, async_trait,
+    AccountId, Action, Call, Change, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result,
+    Rule, When, async_trait, is_throttling,
 };
 use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::types::{Delete, EncodingType, ObjectIdentifier};
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{Bucket, BucketName, CREATE_SESSION, Decoder, Key, join};
+use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, explain};
+use super::lookups::{Lookups, Target};
+use super::names::{BucketName, Key, NonEmpty, Prefix, VersionId, join, slip};
 
 /// The most keys that one DeleteObjects takes (S3 API reference).
 const BATCH: usize = 1000;
@@ -22,41 +25,50 @@ const BATCH_BYTES: usize = 1_000_000;
 /// What a key adds to a request beside itself: `<Object><Key></Key><VersionId>…</VersionId></Object>`.
 const KEY_OVERHEAD: usize = 100;
 
+/// Codes by which a whole request is refused because of one of its keys (S3 API reference, error responses).
+const BLAMES_A_KEY: &[&str] = &["KeyTooLongError", "MalformedXML"];
+
+/// How many keys that were hardly meant as they stand are shown.
+const SLIPS_SHOWN: usize = 3;
+
 /// Delete objects from an S3 bucket.
 ///
-/// Keys are deleted 1,000 a request, many requests at once. S3 answers for each key: those that fail are printed, whole, in the order given,
-/// and keys that S3 asks to try again later are tried again, up to five times in all. A key that does not exist counts as deleted, as S3 has
-/// it, unless `check` asks first.
+/// Keys are deleted 1,000 a request, many requests at once. S3 answers for each key: those that fail are printed, whole, in the order given. Keys
+/// that S3 turns away because there are too many at once are sent again at the rate that it allows; those that meet another error that passes are
+/// tried five times in all. A key that does not exist counts as deleted, as S3 has it, unless `check` asks first.
 ///
 /// On a versioned bucket a plain delete adds a *delete marker*: the object is hidden, its data stays and is billed. `all_versions` removes
-/// every version and marker of the keys for good.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// every version and marker of the keys for good. Each version is an item of its own, `KEY?versionId=ID`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteObjects {
     /// Name of the S3 bucket to delete objects from.
-    bucket: BucketName,
+    pub bucket: BucketName,
     /// Objects to delete: their keys, relative to `prefix` when that is given. An empty list deletes nothing.
-    objects: Items<Key>,
-    /// Put before each key, with one slash between. It selects nothing by itself.
-    prefix: Option<String>,
+    pub objects: Items<Key>,
+    /// Put before each key, with a slash between unless it ends in one. It selects nothing by itself.
+    pub prefix: Option<Prefix>,
     /// Delete every version and delete marker of the keys, for good.
     #[serde(default)]
-    all_versions: bool,
+    pub all_versions: bool,
     /// Delete this version of the one key given, for good. A marker's version brings the object back.
-    version_id: Option<String>,
-    /// Ask whether each key exists before it is deleted, and report those that do not as unchanged. One more request per key.
+    pub version_id: Option<VersionId>,
+    /// Ask whether each key exists before it is deleted: one that does not is a failure. One more request per key.
     #[serde(default)]
-    check: bool,
+    pub check: bool,
+    /// Take a key that does not exist for unchanged rather than for a failure. Only `check` and `all_versions` see that it does not.
+    #[serde(default)]
+    pub ignore_not_found: bool,
     /// Delete versions that Object Lock protects in governance mode. Compliance mode and legal holds cannot be bypassed.
     #[serde(default)]
-    bypass_governance_retention: bool,
+    pub bypass_governance_retention: bool,
     /// Serial number and digits of the MFA device, separated by a space, for versions in a bucket with MFA Delete.
-    mfa: Option<String>,
+    pub mfa: Option<NonEmpty>,
     /// Agree to pay for the requests, for a bucket that makes requesters pay.
     #[serde(default)]
-    request_payer: bool,
+    pub request_payer: bool,
     /// Fail unless the bucket belongs to this account.
-    expected_bucket_owner: Option<AccountId>,
+    pub expected_bucket_owner: Option<AccountId>,
 }
 
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects}"];
@@ -75,7 +87,8 @@ impl Action for DeleteObjects {
         effect: Effect::Delete,
         calls: &[
             Call::write("s3:DeleteObjects", GRANTS),
-            Call::write("s3:DeleteObject", GRANTS).when(When::Rare("a key holds characters that XML 1.0 cannot carry")),
+            Call::write("s3:DeleteObject", GRANTS)
+                .when(When::Rare("a key holds characters that XML 1.0 cannot carry, or the store knows no DeleteObjects")),
             Call::read("s3:ListObjectVersions", &[Grant::new("s3:ListBucketVersions", &["arn:${Partition}:s3:::${bucket}"])])
                 .when(When::With(&["all_versions"])),
             Call::read(
@@ -87,6 +100,7 @@ impl Action for DeleteObjects {
                 ],
             )
             .when(When::With(&["check"])),
+            HEAD_BUCKET.when(When::Rare("`check` is given, or it is a dry run")),
             CREATE_SESSION,
         ],
         rules: &[Rule::AtMostOne(&["all_versions", "version_id", "check"])],
@@ -106,8 +120,9 @@ impl Action for DeleteObjects {
         ],
         notes: &[
             "A key that does not exist is deleted without complaint: S3 does not tell the two apart. `--check` does.",
+            "A bucket that does not exist ends the run, exit code 1; in a dry run and with `--check` it is looked for first.",
             "On a versioned bucket the report names each delete marker that was added.",
-            "Keys with control characters go one by one, because the XML of a batch cannot carry them.",
+            "Keys with control characters go one by one, because the XML of a batch cannot carry them; so do all keys in a store without DeleteObjects.",
             "Names from `discover_objects --name_only` are not keys: with `prefix` they may name another object.",
             "MFA Delete refuses a whole request that holds versions and no `mfa`. Directory buckets keep no versions.",
         ],
@@ -123,42 +138,63 @@ impl Action for DeleteObjects {
         if bucket.is_directory() && (self.all_versions || self.version_id.is_some()) {
             return Err(Error::field("bucket", format!("`bucket`: `{}` is a directory bucket, which keeps no versions", self.bucket)));
         }
-        let keys = self.objects.stream().map_ok(move |key| join(self.prefix.as_deref(), key.as_str()));
+        // An answer that a key is not there is no different when the bucket is not, and a plan has none at all.
+        if (self.check || cx.dry_run()) && !self.objects.is_empty() {
+            bucket.look().await?;
+        }
+        let lookups = Lookups::new(cx, &bucket, self.ignore_not_found);
+        let prefix = self.prefix;
+        let mut slips = Slips::default();
+        let keys = self.objects.stream().map_ok(move |key| {
+            slips.look(key.as_str());
+            join(prefix.as_ref(), key.as_str())
+        });
+        let looker = lookups.clone();
         let targets: BoxStream<'static, Result<Target>> = if self.all_versions {
-            let lister = bucket.clone();
-            let found = keys.map_ok(move |key| versions(lister.clone(), key)).try_buffered(cx.concurrency());
+            let found = keys.map_ok(move |key| looker.clone().versions(key)).try_buffered(cx.concurrency());
             found.map_ok(|targets| stream::iter(targets.into_iter().map(Ok))).try_flatten().boxed()
+        } else if self.check {
+            keys.map_ok(move |key| looker.clone().object(key)).try_buffered(cx.concurrency()).boxed()
         } else {
-            let version = self.version_id.clone();
-            keys.map_ok(move |key| Target { key, version: version.clone(), precheck: None }).boxed()
+            let version = self.version_id.map(String::from);
+            keys.map_ok(move |key| Target::of(key, version.clone())).boxed()
         };
-        let targets = if self.check {
-            let asker = bucket.clone();
-            targets.map_ok(move |target| checked(asker.clone(), target)).try_buffered(cx.concurrency()).boxed()
-        } else {
-            targets
+        let delete = DeleteTargets {
+            bucket,
+            lookups,
+            bypass: self.bypass_governance_retention,
+            mfa: self.mfa.map(String::from),
+            ignore_not_found: self.ignore_not_found,
+            told_of_markers: AtomicBool::new(false),
+            one_by_one: AtomicBool::new(false),
         };
-        let delete =
-            DeleteTargets { bucket, bypass: self.bypass_governance_retention, mfa: self.mfa, told_of_markers: AtomicBool::new(false) };
         Ok(cx.change(targets, delete).await?.failed())
     }
 }
 
 aaws::register!(DeleteObjects);
 
-/// One thing to delete.
-struct Target {
-    key: String,
-    version: Option<String>,
-    /// What is already clear: it is not there, or could not be looked at.
-    precheck: Option<Outcome>,
+/// Warns of the first keys that were hardly meant as they stand: S3 says of each that it was deleted.
+#[derive(Default)]
+struct Slips(usize);
+
+impl Slips {
+    fn look(&mut self, key: &str) {
+        let Some(why) = slip(key).filter(|_| self.0 < SLIPS_SHOWN) else { return };
+        self.0 += 1;
+        tracing::warn!("the key `{key}` is taken as it stands; {why}");
+    }
 }
 
 struct DeleteTargets {
     bucket: Bucket,
+    lookups: Lookups,
     bypass: bool,
     mfa: Option<String>,
+    ignore_not_found: bool,
     told_of_markers: AtomicBool,
+    /// The store knows no DeleteObjects.
+    one_by_one: AtomicBool,
 }
 
 #[async_trait]
@@ -167,7 +203,14 @@ impl Change for DeleteTargets {
     type Done = ();
 
     fn id(&self, target: &Target) -> String {
-        target.key.clone()
+        match &target.version {
+            Some(version) => format!("{}?versionId={version}", target.key),
+            None => target.key.clone(),
+        }
+    }
+
+    fn kind(&self, target: &Target) -> Option<&'static str> {
+        target.kind
     }
 
     fn summary(&self) -> String {
@@ -179,9 +222,9 @@ impl Change for DeleteTargets {
     }
 
     fn plan(&self, target: &Target) -> Option<String> {
-        Some(match &target.version {
-            Some(version) => format!("version {version} would be gone for good"),
-            None => "on a versioned bucket a delete marker would hide it, and its data would stay".into(),
+        Some(match (&target.version, target.kind) {
+            (Some(version), kind) => format!("{} {version} would be gone for good", kind.unwrap_or("version")),
+            (None, _) => "on a versioned bucket a delete marker would hide it, and its data would stay".into(),
         })
     }
 
@@ -202,16 +245,57 @@ impl Change for DeleteTargets {
         !xml_carries(&target.key)
     }
 
-    async fn apply(&self, _: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        match targets {
-            [one] if self.alone(one) => Ok(vec![self.delete_one(one).await?]),
-            _ => self.delete_batch(targets).await,
+    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
+        let outcomes = match targets {
+            [one] if self.alone(one) => vec![self.delete_one(one).await],
+            _ => self.delete_batch(cx, targets).await,
+        };
+        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(failure) if failure.fatal.is_some())) {
+            self.lookups.end();
         }
+        Ok(outcomes)
     }
 }
 
 impl DeleteTargets {
-    async fn delete_batch(&self, targets: &[Target]) -> Result<Vec<Outcome>> {
+    /// All of them in one request, if S3 takes them so.
+    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<Outcome>> {
+        Box::pin(async move {
+            if self.one_by_one.load(Ordering::Relaxed) {
+                return self.delete_each(cx, targets).await;
+            }
+            let error = match self.send_batch(cx, targets).await {
+                Ok(outcomes) => return outcomes,
+                Err(error) => error,
+            };
+            let blames_a_key = error.code().is_some_and(|code| BLAMES_A_KEY.contains(&code));
+            match targets {
+                _ if matches!(error.code(), Some("NotImplemented" | "MethodNotAllowed")) => {
+                    if !self.one_by_one.swap(true, Ordering::Relaxed) {
+                        tracing::info!("the store knows no DeleteObjects: objects are deleted one by one");
+                    }
+                    self.delete_each(cx, targets).await
+                }
+                // It may go in a URL where it does not in a body.
+                [one] if blames_a_key => vec![self.delete_one(one).await],
+                // One key must not sink the others: halves of halves find it.
+                [_, _, ..] if blames_a_key => {
+                    let (left, right) = targets.split_at(targets.len() / 2);
+                    let (mut left, right) = future::join(self.delete_batch(cx, left), self.delete_batch(cx, right)).await;
+                    left.extend(right);
+                    left
+                }
+                _ => all_alike(&error, targets.len()),
+            }
+        })
+    }
+
+    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<Outcome> {
+        let deletions: Vec<_> = targets.iter().map(|target| self.delete_one(target)).collect();
+        stream::iter(deletions).buffered(cx.concurrency()).collect().await
+    }
+
+    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let attempted = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
         let identifier = |t: &Target| ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone()).build();
         let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
@@ -225,21 +309,34 @@ impl DeleteTargets {
         let answer = match answer.await {
             // S3 may answer 200 and say in the body that the whole request failed: then each key did, and may be tried again.
             Err(SdkError::ResponseError(e)) if let Some(failure) = e.raw().body().bytes().and_then(root_error) => {
+                if is_throttling(&failure.code) {
+                    self.throttled(cx, targets.len());
+                }
                 return Ok(targets.iter().map(|_| Outcome::Failed(failure.clone())).collect());
             }
-            answer => answer.context(attempted)?,
+            answer => explain(answer, attempted)?,
         };
-        // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all.
+        // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all. Where no version was asked for, a store
+        // may name one all the same (Garage: the one that is gone), so that only the key tells which target it is.
+        let versioned = targets.iter().any(|t| t.version.is_some());
         let mut outcomes: HashMap<(&str, Option<&str>), Outcome> = HashMap::new();
         for deleted in answer.deleted() {
-            let outcome = self.deleted(deleted.delete_marker(), deleted.delete_marker_version_id(), deleted.version_id());
-            outcomes.insert((deleted.key().unwrap_or_default(), deleted.version_id()), outcome);
+            let version = deleted.version_id().filter(|_| versioned);
+            let marker = deleted.delete_marker_version_id().filter(|_| deleted.version_id().is_none());
+            let outcome = self.deleted(deleted.delete_marker(), marker, version);
+            outcomes.insert((deleted.key().unwrap_or_default(), version), outcome);
         }
+        let mut throttled = 0;
         for error in answer.errors() {
-            let failure = failure(error.code().unwrap_or("Unknown"), error.message().unwrap_or_default());
-            outcomes.insert((error.key().unwrap_or_default(), error.version_id()), Outcome::Failed(failure));
+            let code = error.code().unwrap_or("Unknown");
+            throttled += usize::from(is_throttling(code));
+            let outcome = self.failed(failure(code, error.message().unwrap_or_default()));
+            outcomes.insert((error.key().unwrap_or_default(), error.version_id().filter(|_| versioned)), outcome);
         }
-        let unanswered = || Outcome::Failed(Failure::permanent("NoAnswer", "S3's answer does not mention this key"));
+        if throttled > 0 {
+            self.throttled(cx, throttled);
+        }
+        let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "S3's answer does not mention this key"));
         let outcome = |t: &Target| {
             let exact = outcomes.get(&(t.key.as_str(), t.version.as_deref()));
             exact.or_else(|| outcomes.get(&(t.key.as_str(), None))).cloned().unwrap_or_else(unanswered)
@@ -247,16 +344,32 @@ impl DeleteTargets {
         Ok(targets.iter().map(outcome).collect())
     }
 
-    /// For keys that the XML of a batch cannot carry.
-    async fn delete_one(&self, target: &Target) -> Result<Outcome> {
+    /// Tells the limiter of keys that were turned away in a request that was not.
+    fn throttled(&self, cx: &Context, keys: usize) {
+        cx.throttled_items("s3:DeleteObjects", &self.bucket.name, u32::try_from(keys).unwrap_or(u32::MAX));
+    }
+
+    async fn delete_one(&self, target: &Target) -> Outcome {
         let answer = self.bucket.send(|s3| {
             let request = s3.delete_object().bucket(&self.bucket.name).key(&target.key).set_version_id(target.version.clone());
             let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
             request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
-        let done = answer.await.context(|| format!("delete `{}` from the bucket `{}`", target.key.escape_debug(), self.bucket.name))?;
-        let marker = done.version_id().filter(|_| target.version.is_none());
-        Ok(self.deleted(done.delete_marker(), marker, target.version.as_deref()))
+        match explain(answer.await, || format!("delete `{}` from the bucket `{}`", target.key.escape_debug(), self.bucket.name)) {
+            Ok(done) => {
+                let marker = done.version_id().filter(|_| done.delete_marker() == Some(true));
+                self.deleted(done.delete_marker(), marker, target.version.as_deref())
+            }
+            Err(error) => self.failed(Failure::from(&error)),
+        }
+    }
+
+    /// What S3 says of one item. It takes what is not there for deleted; other stores do not.
+    fn failed(&self, failure: Failure) -> Outcome {
+        match failure.code.as_str() {
+            "NoSuchKey" | "NoSuchVersion" if self.ignore_not_found => Outcome::Unchanged(failure.message),
+            _ => Outcome::Failed(failure),
+        }
     }
 
     /// What S3 did when it deleted.
@@ -280,60 +393,11 @@ impl DeleteTargets {
     }
 }
 
-/// A target, with the outcome that it does not exist, or that this cannot be seen.
-async fn checked(bucket: Bucket, target: Target) -> Result<Target> {
-    let answer = bucket.send(|s3| {
-        let request = s3.head_object().bucket(&bucket.name).key(&target.key);
-        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-    });
-    let precheck = match answer.await {
-        Err(SdkError::ServiceError(e)) if e.err().is_not_found() => Some(Outcome::Unchanged("it does not exist".into())),
-        answer => {
-            let answer = answer.context(|| format!("ask whether `{}` is in the bucket `{}`", target.key, bucket.name));
-            answer.err().map(|e| Outcome::Failed(Failure::from(&e)))
-        }
-    };
-    Ok(Target { precheck, ..target })
-}
-
-/// Every version and delete marker of one key. Other keys that begin with it come after it in the listing, so the first of them ends it.
-async fn versions(bucket: Bucket, key: String) -> Result<Vec<Target>> {
-    let precheck = |key: &str, outcome| Target { key: key.to_owned(), version: None, precheck: Some(outcome) };
-    let mut targets = Vec::new();
-    let (mut key_marker, mut version_marker) = (None::<String>, None::<String>);
-    loop {
-        let answer = bucket.send(|s3| {
-            let request = s3.list_object_versions().bucket(&bucket.name).prefix(&key).encoding_type(EncodingType::Url);
-            let request = request.set_key_marker(key_marker.clone()).set_version_id_marker(version_marker.clone());
-            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-        });
-        let page = match answer.await.context(|| format!("list the versions of `{key}` in the bucket `{}`", bucket.name)) {
-            Ok(page) => page,
-            Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => return Ok(vec![precheck(&key, Outcome::Failed(Failure::from(&e)))]),
-        };
-        let decode = Decoder::of(page.encoding_type());
-        let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
-        let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
-        let mut others = false;
-        for (found, version) in versions.chain(markers) {
-            if decode.text(found.unwrap_or_default()) == key {
-                targets.push(Target { key: key.clone(), version: version.map(str::to_owned), precheck: None });
-            } else {
-                others = true;
-            }
-        }
-        // Both markers, or the rest of a key's versions would be left out.
-        key_marker = page.next_key_marker().map(|k| decode.text(k));
-        version_marker = page.next_version_id_marker().map(str::to_owned);
-        if others || page.is_truncated() != Some(true) || key_marker.is_none() {
-            break;
-        }
-    }
-    if targets.is_empty() {
-        targets.push(precheck(&key, Outcome::Unchanged("no version of it exists".into())));
-    }
-    Ok(targets)
+/// What the error of a whole request comes to for each of its items. One that ends the run is said of one of them: nothing was done with the others.
+fn all_alike(error: &Error, items: usize) -> Vec<Outcome> {
+    let failed = Outcome::Failed(Failure::from(error));
+    let others = if error.is_fatal() { Outcome::skipped_as(Code::NotStarted, format!("not started: {error}")) } else { failed.clone() };
+    std::iter::once(failed).chain(std::iter::repeat_n(others, items.saturating_sub(1))).collect()
 }
 
 /// What S3 says of one key, with what helps where its own words do not.

@@ -74,7 +74,7 @@ impl Action for DiscoverBuckets {
 
     async fn run(self, cx: &Context) -> Result<Listing<BucketRow>> {
         // S3 lists the buckets of one region only where that region is asked.
-        let s3 = bucket::client(cx, self.bucket_region.as_ref().map_or(cx.region(), Region::as_str));
+        let s3 = bucket::client(cx, "", self.bucket_region.as_ref().map_or(cx.region(), Region::as_str));
         let (prefix, region) = (self.prefix.clone(), self.bucket_region.clone().map(String::from));
         let buckets = paged("the buckets", move |token| {
             let request = s3.list_buckets().max_buckets(PAGE).set_prefix(prefix.clone()).set_bucket_region(region.clone());

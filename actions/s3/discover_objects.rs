@@ -1,40 +1,48 @@
-use aaws::{AccountId, Action, Call, Context, Effect, ErrorContext, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
+use std::pin::pin;
+use std::sync::Arc;
+
+use aaws::{
+    AccountId, Action, Call, Context, Effect, Error, Example, Grant, Listing, Meta, Moment, Next, Out, Page, Result, Rule, async_trait,
+    pages,
+};
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{EncodingType, Object};
+use futures::{TryStreamExt, future};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{Bucket, BucketName, CREATE_SESSION, Decoder};
+use super::bucket::{Bucket, CREATE_SESSION, Decoder, explain};
+use super::names::{BucketName, Key, Prefix};
 
 /// List the objects of an S3 bucket.
 ///
 /// Prints the keys in the order of their UTF-8 bytes, a page at a time as S3 gives them: memory does not grow with the bucket. Only current
 /// versions are listed; what a delete marker hides is not.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverObjects {
     /// Name of the S3 bucket to list.
-    bucket: BucketName,
+    pub bucket: BucketName,
     /// Only keys that begin with this. It is taken as it stands: no slash is added.
-    prefix: Option<String>,
+    pub prefix: Option<Prefix>,
     /// Only objects last modified before this instant. It is not included.
-    modified_before: Option<Moment>,
+    pub modified_before: Option<Moment>,
     /// Only objects last modified at or after this instant.
-    modified_after: Option<Moment>,
+    pub modified_after: Option<Moment>,
     /// Print only what follows the last slash of each key. Such names may repeat, and are no keys: do not delete by them.
     #[serde(default)]
-    name_only: bool,
+    pub name_only: bool,
     /// Print key, size, date, ETag and storage class of each object.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
     /// Only keys after this one, in the order of their UTF-8 bytes.
-    start_after: Option<String>,
+    pub start_after: Option<Key>,
     /// Agree to pay for the requests, for a bucket that makes requesters pay.
     #[serde(default)]
-    request_payer: bool,
+    pub request_payer: bool,
     /// Fail unless the bucket belongs to this account.
-    expected_bucket_owner: Option<AccountId>,
+    pub expected_bucket_owner: Option<AccountId>,
 }
 
 /// An object: its key, or with `details` what S3's listing says of it.
@@ -110,29 +118,46 @@ aaws::register!(DiscoverObjects);
 impl DiscoverObjects {
     /// Asks for the next page while the last one is read.
     async fn list(self, bucket: Bucket, mut out: Out<ObjectRow>) -> Result<()> {
-        let this = std::sync::Arc::new(self);
-        let page = |token: Option<String>| tokio::spawn(std::sync::Arc::clone(&this).page(bucket.clone(), token));
-        let mut asked = Some(page(None));
-        while let Some(answer) = asked.take() {
-            let answer = answer.await.map_err(|e| aaws::Error::Failed(format!("listing the bucket failed: {e}")))??;
-            let more = answer.is_truncated() == Some(true);
-            asked = answer.next_continuation_token().filter(|_| more).map(|token| page(Some(token.to_owned())));
+        let this = Arc::new(self);
+        let (asker, what) = (Arc::clone(&this), format!("the objects of the bucket `{}`", bucket.name));
+        let mut pages = pin!(pages(what, move |token| Arc::clone(&asker).page(bucket.clone(), token)));
+        let mut page = pages.try_next().await?;
+        while let Some(answers) = page {
+            let (next, sent) = future::join(pages.try_next(), this.send(answers, &mut out)).await;
+            sent?;
+            page = next?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, answers: Vec<ListObjectsV2Output>, out: &mut Out<ObjectRow>) -> Result<()> {
+        for answer in &answers {
             let decode = Decoder::of(answer.encoding_type());
-            for object in answer.contents().iter().filter(|o| this.in_time(o.last_modified())) {
-                out.send(this.found(object, decode)).await?;
+            for object in answer.contents() {
+                if self.in_time(object.last_modified()) {
+                    out.send(self.found(object, decode)).await?;
+                }
             }
         }
         Ok(())
     }
 
-    async fn page(self: std::sync::Arc<Self>, bucket: Bucket, token: Option<String>) -> Result<ListObjectsV2Output> {
-        let answer = bucket.send(|s3| {
-            let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
-            let request = request.set_prefix(self.prefix.clone()).set_start_after(self.start_after.clone());
-            let request = request.set_continuation_token(token.clone()).set_request_payer(bucket.payer.clone());
-            request.set_expected_bucket_owner(bucket.owner.clone()).send()
+    /// One page, as S3 gave it. It is read on a thread of its own.
+    async fn page(self: Arc<Self>, bucket: Bucket, token: Option<String>) -> Result<Page<ListObjectsV2Output, String>> {
+        let answer = tokio::spawn(async move {
+            let answer = bucket.send(|s3| {
+                let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
+                let request = request.set_prefix(self.prefix.clone().map(String::from));
+                let request = request.set_start_after(self.start_after.clone().map(String::from));
+                let request = request.set_continuation_token(token.clone()).set_request_payer(bucket.payer.clone());
+                request.set_expected_bucket_owner(bucket.owner.clone()).send()
+            });
+            explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))
         });
-        answer.await.context(|| format!("list the objects of the bucket `{}`", bucket.name))
+        let answer = answer.await.map_err(|e| Error::Failed(format!("listing the bucket failed: {e}")))??;
+        let token = answer.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
+        let next = Next::truncated(answer.is_truncated(), token);
+        Ok(Page { items: vec![answer], next })
     }
 
     fn in_time(&self, modified: Option<&DateTime>) -> bool {

@@ -6,17 +6,21 @@
 //! - `logs/a.txt` is an object of this key;
 //! - `upload logs/a.txt` is a multipart upload to this key that was begun years ago and is not completed.
 
+mod body;
 mod bucket;
 pub mod create_objects;
 pub mod delete_incomplete_uploads;
 pub mod delete_objects;
 pub mod discover_buckets;
 pub mod discover_objects;
+mod lookups;
+mod names;
 mod sandbox;
+mod uploads;
 
-pub use bucket::{BucketName, Key};
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;
 pub use delete_objects::DeleteObjects;
 pub use discover_buckets::DiscoverBuckets;
 pub use discover_objects::DiscoverObjects;
+pub use names::{BucketName, Key, NonEmpty, Prefix, VersionId};

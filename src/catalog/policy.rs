@@ -151,10 +151,7 @@ impl Scope {
         }
         let (path, folder) = name.strip_suffix('/').map_or((name, false), |p| (p, true));
         let (field, member) = path.split_once('.').map_or((path, None), |(f, m)| (f, Some(m)));
-        let joined = |text: &str| match text.trim_end_matches('/') {
-            "" => String::new(),
-            text => format!("{text}/"),
-        };
+        let joined = |text: &str| if text.is_empty() || text.ends_with('/') { text.to_owned() } else { format!("{text}/") };
         let safe = |text: &str| escape(&if folder { joined(text) } else { text.to_owned() });
         match self.input.get(field)? {
             Value::Array(items) => {
@@ -241,8 +238,10 @@ mod tests {
         assert_eq!(fill(KEYS, json!({})), ["arn:aws-cn:s3:::*/*"]);
         assert_eq!(
             fill(KEYS, json!({"bucket": "b", "prefix": "p//", "objects": ["x", "y*"]})),
-            ["arn:aws-cn:s3:::b/p/x", "arn:aws-cn:s3:::b/p/y${*}"]
+            ["arn:aws-cn:s3:::b/p//x", "arn:aws-cn:s3:::b/p//y${*}"]
         );
+        assert_eq!(fill("b/${prefix/}x", json!({"prefix": "p"})), ["b/p/x"]);
+        assert_eq!(fill("b/${prefix/}x", json!({"prefix": "/"})), ["b//x"]);
         assert_eq!(fill("${objects.Key}", json!({"objects": [{"Key": "k"}]})), ["k"]);
         assert_eq!(fill("*", json!({})), ["*"]);
         assert_eq!(fill("${bucket}/${prefix}*", json!({"bucket": "b"})), ["b/*"], "one star says it");

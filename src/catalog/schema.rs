@@ -18,6 +18,8 @@ pub struct Param {
     pub default: Option<Value>,
     /// Its doc comment, one line.
     pub description: String,
+    /// Whether a flag's value of it may name a local file: a [`crate::PathOrText`].
+    pub is_path: bool,
 }
 
 /// What a parameter takes.
@@ -108,6 +110,7 @@ pub fn params(schema: &Value) -> Vec<Param> {
         required: required.contains(&name.as_str()),
         default: schema.get("default").filter(|d| !d.is_null()).cloned(),
         description: one_line(text(schema, "description")),
+        is_path: schema.get("x-aaws-path") == Some(&Value::Bool(true)),
         name: name.clone(),
     };
     properties.into_iter().flatten().map(param).collect()

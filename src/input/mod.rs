@@ -4,12 +4,14 @@
 mod glob;
 mod items;
 mod moment;
+mod path;
 mod secret;
 mod source;
 
 pub use glob::Glob;
 pub use items::Items;
 pub use moment::{Age, Moment};
+pub use path::PathOrText;
 pub use secret::Secret;
 pub use source::{CSV_HEADER, Elements, Source, Spool, line_is_exact};
 

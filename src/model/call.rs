@@ -30,7 +30,7 @@ pub enum When {
 /// An IAM action that a call needs, and the ARNs it applies to.
 ///
 /// ARN templates hold `${Partition}`, `${Region}` and `${Account}`, and inputs by name: `${bucket}`, `${objects.Key}`; `${prefix/}` is the
-/// input without trailing slashes and with one put behind it, or nothing when it is not given. What is not known becomes `*`.
+/// input with a slash put behind it unless it ends in one, or nothing when it is not given. What is not known becomes `*`.
 #[derive(Debug, Clone, Copy)]
 pub struct Grant {
     /// `s3:DeleteObject`

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// It is not what it was when it was listed or planned.
     Changed,
+    /// It is given more than once, and only one of them can be meant.
+    Duplicate,
     /// One of the items of one request that could not be told apart any further.
     Failed,
     /// The run was cancelled.
@@ -35,6 +37,8 @@ pub enum Code {
     Unknown,
     /// The answer is none of this API.
     UnreadableAnswer,
+    /// A local file could not be read.
+    UnreadableFile,
     /// No connection.
     Unreachable,
     /// What it takes to be safe could not be looked at.
@@ -46,6 +50,7 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         match self {
             Code::Changed => "Changed",
+            Code::Duplicate => "Duplicate",
             Code::Failed => "Failed",
             Code::Interrupted => "Interrupted",
             Code::NotComplete => "NotComplete",
@@ -59,6 +64,7 @@ impl Code {
             Code::TimedOut => "TimedOut",
             Code::Unknown => "Unknown",
             Code::UnreadableAnswer => "UnreadableAnswer",
+            Code::UnreadableFile => "UnreadableFile",
             Code::Unreachable => "Unreachable",
             Code::Unchecked => "Unchecked",
         }

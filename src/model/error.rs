@@ -21,6 +21,9 @@ pub enum Error {
     /// AWS, or what stands in for it, answered with an error or could not be reached.
     #[error("{0}")]
     Aws(Box<AwsError>),
+    /// The same, of an error that every other item would meet too (no such bucket, say): the run ends with it.
+    #[error("{0}")]
+    ForAll(Box<AwsError>),
     /// No credentials could be had, or those that there are were turned down.
     #[error("{message}")]
     Credentials {
@@ -217,8 +220,8 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::Input(_) => ErrorKind::Input,
-            Error::Aws(e) if e.blames_credentials() => ErrorKind::Credentials,
-            Error::Aws(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => ErrorKind::Failed,
+            Error::Aws(e) | Error::ForAll(e) if e.blames_credentials() => ErrorKind::Credentials,
+            Error::Aws(_) | Error::ForAll(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => ErrorKind::Failed,
             Error::Credentials { .. } | Error::NoRegion => ErrorKind::Credentials,
             Error::Guard(_) | Error::Refused(_) | Error::Declined => ErrorKind::Refused,
             Error::Interrupted => ErrorKind::Interrupted,
@@ -227,7 +230,16 @@ impl Error {
 
     /// Whether going on with other items is pointless: the next call would fail the same way.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self.kind(), ErrorKind::Failed | ErrorKind::Input)
+        matches!(self, Error::ForAll(_)) || !matches!(self.kind(), ErrorKind::Failed | ErrorKind::Input)
+    }
+
+    /// The same as an error that ends the run, because every other item would meet it too. Only the service's own module knows of which codes that is so.
+    #[must_use]
+    pub fn for_all(self) -> Self {
+        match self {
+            Error::Aws(e) => Error::ForAll(e),
+            other => other,
+        }
     }
 
     /// Whether AWS may have done what it was asked, though all that came is an error: an answer can be lost. A refusal has a status of its own (4xx), a
@@ -246,6 +258,7 @@ impl Error {
         match self {
             _ if !self.is_fatal() => None,
             Error::Aws(e) => Some(Error::Aws(e.clone())),
+            Error::ForAll(e) => Some(Error::ForAll(e.clone())),
             Error::Credentials { message } => Some(Error::Credentials { message: message.clone() }),
             Error::NoRegion => Some(Error::NoRegion),
             Error::Guard(refused) => Some(Error::Guard(refused.clone())),
@@ -259,7 +272,7 @@ impl Error {
     /// AWS's error code, where AWS answered.
     pub fn code(&self) -> Option<&str> {
         match self {
-            Error::Aws(e) => Some(&e.code),
+            Error::Aws(e) | Error::ForAll(e) => Some(&e.code),
             Error::Guard(_) => Some(Code::Refused.as_str()),
             _ => None,
         }
@@ -268,7 +281,7 @@ impl Error {
     /// AWS's request id, where AWS answered.
     pub fn request_id(&self) -> Option<&str> {
         match self {
-            Error::Aws(e) => e.request_id.as_deref(),
+            Error::Aws(e) | Error::ForAll(e) => e.request_id.as_deref(),
             _ => None,
         }
     }
@@ -281,7 +294,7 @@ impl Error {
             Error::Credentials { .. } => {
                 Some("sign in (`aws sso login`, `aws login`), choose --profile, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".into())
             }
-            Error::Aws(e) => e.hint(path),
+            Error::Aws(e) | Error::ForAll(e) => e.hint(path),
             _ => None,
         }
     }

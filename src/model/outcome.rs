@@ -121,7 +121,7 @@ impl Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let failure = match error {
-            Error::Aws(e) => {
+            Error::Aws(e) | Error::ForAll(e) => {
                 let id = e.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default();
                 Failure::permanent(&e.code, format!("{}{id}", e.message))
             }

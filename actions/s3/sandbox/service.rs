@@ -399,6 +399,7 @@ impl From<StoreError> for S3Error {
             StoreError::InvalidBucketName(_) => S3ErrorCode::InvalidBucketName,
             StoreError::NoSuchKey(_) => S3ErrorCode::NoSuchKey,
             StoreError::ObjectExists(_) | StoreError::EtagMismatch(_) => S3ErrorCode::PreconditionFailed,
+            StoreError::Link(_) => S3ErrorCode::AccessDenied,
             StoreError::EmptyKey => S3ErrorCode::UserKeyMustBeSpecified,
             StoreError::KeyTooLong(_) => S3ErrorCode::KeyTooLongError,
             StoreError::BadDigest => S3ErrorCode::BadDigest,

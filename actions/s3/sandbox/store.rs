@@ -95,6 +95,9 @@ pub enum StoreError {
     /// The sender broke off, or sent what it had not signed.
     #[error("The body could not be read.")]
     Body(#[source] BodyError),
+    /// A link stands where a folder of the store has to be: what is behind it is not the sandbox's.
+    #[error("{}: this is a link, and may lead out of the sandbox.", .0.display())]
+    Link(PathBuf),
     /// The file system refused.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -266,11 +269,19 @@ impl Store {
     /// The bucket with this name.
     pub async fn bucket(&self, name: &str) -> Result<Bucket> {
         let dir = self.bucket_dir(name)?;
-        let data = dir.join(DATA);
-        match tokio::fs::metadata(&data).await {
-            Ok(_) => Ok(Bucket { dir }),
-            Err(error) => Err(or_missing(&data, error, || StoreError::NoSuchBucket(name.to_owned()))),
-        }
+        let name = name.to_owned();
+        blocking(move || {
+            let data = dir.join(DATA);
+            for folder in [dir.clone(), dir.join(META), dir.join(UPLOADS), dir.join(TEMP)] {
+                if let Ok(facts) = fs::symlink_metadata(&folder) {
+                    refuse_link(&folder, &facts)?;
+                }
+            }
+            let facts = fs::symlink_metadata(&data).map_err(|error| or_missing(&data, error, || StoreError::NoSuchBucket(name)))?;
+            refuse_link(&data, &facts)?;
+            Ok(Bucket { dir })
+        })
+        .await
     }
 
     /// Creates a bucket that holds `objects`, given as key and text.
@@ -346,6 +357,9 @@ impl Bucket {
         let (bucket, key) = (self.clone(), key.to_owned());
         let (object, file) = blocking(move || {
             let path = bucket.data_path(&key)?;
+            if let Ok(facts) = fs::symlink_metadata(&path) {
+                refuse_link(&path, &facts)?;
+            }
             let file = fs::File::open(&path).map_err(|error| or_missing(&path, error, || StoreError::NoSuchKey(key.clone())))?;
             // Asked of the open file, so that size and bytes agree even if the object is replaced meanwhile.
             let facts = file.metadata().map_err(|error| io_error(&path, error))?;
@@ -569,8 +583,11 @@ impl Bucket {
     /// The object with this key, if there is one.
     fn find(&self, key: &str) -> Result<Option<Object>> {
         let path = self.data_path(key)?;
-        match fs::metadata(&path) {
-            Ok(facts) => self.describe(key.to_owned(), &facts).map(Some),
+        match fs::symlink_metadata(&path) {
+            Ok(facts) => {
+                refuse_link(&path, &facts)?;
+                self.describe(key.to_owned(), &facts).map(Some)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error(&path, error)),
         }
@@ -671,6 +688,9 @@ fn key_path(base: PathBuf, key: &str) -> Result<PathBuf> {
     while rest.len() > NAME_BYTES {
         let (folder, tail) = rest.split_at(NAME_BYTES);
         path.push(format!("{folder}+"));
+        if let Ok(facts) = fs::symlink_metadata(&path) {
+            refuse_link(&path, &facts)?;
+        }
         rest = tail;
     }
     path.push(rest);
@@ -692,7 +712,12 @@ fn walk(dir: &Path, begun: &str, visit: &mut impl FnMut(String)) -> Result<()> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        let is_dir = entry.file_type().map_err(|error| io_error(dir, error))?.is_dir();
+        let kind = entry.file_type().map_err(|error| io_error(dir, error))?;
+        // What a link leads to is not the sandbox's.
+        if kind.is_symlink() {
+            continue;
+        }
+        let is_dir = kind.is_dir();
         match name.strip_suffix('+') {
             Some(folder) if is_dir => walk(&entry.path(), &format!("{begun}{folder}"), visit)?,
             None if !is_dir => {
@@ -737,6 +762,11 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
         Err(error) => return Err(io_error(path, error)),
     };
     serde_json::from_slice(&json).map(Some).map_err(|error| io_error(path, error.into()))
+}
+
+/// A delete must not leave the sandbox's folder by a link that somebody put there.
+fn refuse_link(path: &Path, facts: &fs::Metadata) -> Result<()> {
+    if facts.is_symlink() { Err(StoreError::Link(path.to_owned())) } else { Ok(()) }
 }
 
 fn io_error(path: &Path, source: io::Error) -> StoreError {

@@ -1,8 +1,8 @@
 //! Grouping items into batches, and noticing when nothing more is to be begun.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::FutureExt;
 use futures::stream::{BoxStream, Stream, StreamExt};
 
 use super::Change;
@@ -11,6 +11,9 @@ use crate::model::error::{Error, Result};
 
 /// How many items that are not started are named in one piece of work.
 const LEFT_AT_ONCE: usize = 1000;
+
+/// How long an item is waited for once nothing more is to be begun. One that was being looked up needs a moment to hear that.
+const LEFT_WITHIN: Duration = Duration::from_millis(500);
 
 /// Set when going on is pointless: nothing new is started.
 #[derive(Clone, Default)]
@@ -65,17 +68,17 @@ pub(super) fn batches<C: Change>(
 impl<C: Change> Batcher<C> {
     async fn work(&mut self) -> Option<Work<C::Item>> {
         match self.halt.why(&self.cx) {
-            Some(why) => self.leave(why),
+            Some(why) => self.leave(why).await,
             None => self.gather().await,
         }
     }
 
-    /// What is in hand is named as not started; what would have to be waited for is not.
-    fn leave(&mut self, why: String) -> Option<Work<C::Item>> {
+    /// What is in hand is named as not started; what would have to be waited for any longer is not.
+    async fn leave(&mut self, why: String) -> Option<Work<C::Item>> {
         let mut left: Vec<_> = self.next.take().into_iter().collect();
         let mut error = None;
         while left.len() < LEFT_AT_ONCE && error.is_none() {
-            match self.items.next().now_or_never().flatten() {
+            match tokio::time::timeout(LEFT_WITHIN, self.items.next()).await.ok().flatten() {
                 Some(Ok(item)) => left.push(item),
                 Some(Err(e)) => error = Some(e),
                 None => break,

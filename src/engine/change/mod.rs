@@ -211,15 +211,29 @@ impl Context {
             return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
         }
         let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
-        let question = Question { summary: change.summary(), items: shown, total, place: self.place().await };
+        self.ask(change.summary(), shown, total).await?;
+        Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
+    }
+
+    /// Whether somebody is there to be asked. For what an effect does not say by itself: that an action which creates would replace something.
+    pub fn can_ask(&self) -> bool {
+        self.host().consent() == Consent::Ask
+    }
+
+    /// Asks whether to go on with what is done to these items; an error when the answer is no. Only where [`Context::can_ask`].
+    pub async fn confirm(&self, summary: impl Into<String>, mut items: Vec<String>) -> Result<()> {
+        let total = items.len() as u64;
+        items.truncate(SHOWN);
+        self.ask(summary.into(), items, Some(total)).await
+    }
+
+    async fn ask(&self, summary: String, items: Vec<String>, total: Option<u64>) -> Result<()> {
+        let question = Question { summary, items, total, place: self.place().await };
         let agreed = tokio::select! {
             agreed = self.host().confirm(question) => agreed?,
             () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
         };
-        if !agreed {
-            return Err(Error::Declined);
-        }
-        Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
+        if agreed { Ok(()) } else { Err(Error::Declined) }
     }
 }
 

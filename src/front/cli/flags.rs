@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::catalog::invocation::{shout, value_name};
 use crate::catalog::schema::{Choice, Param, ParamKind, singular};
-use crate::input::{Input, Source, Spool};
+use crate::input::{Input, PathOrText, Source, Spool};
 use crate::model::error::{Error, Result};
 
 /// The flag that takes the whole input.
@@ -219,7 +219,11 @@ impl<'a> Reader<'a> {
         for (member, value) in members.iter().zip(values) {
             let name = format!("{flag}.{}", member.name);
             let value = text(&name, value)?;
-            let value = if member.kind == ParamKind::Secret { self.secret(&name, value)? } else { scalar(&name, &member.kind, value)? };
+            let value = match member.kind {
+                ParamKind::Secret => self.secret(&name, value)?,
+                _ if member.is_path => PathOrText::typed(value),
+                _ => scalar(&name, &member.kind, value)?,
+            };
             object.insert(member.name.clone(), value);
         }
         Ok(Value::Object(object))

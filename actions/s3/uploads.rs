@@ -1,0 +1,385 @@
+//! How one object is uploaded: in one request or in parts, and what is looked at when an answer is lost on the way.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aaws::{AccountId, Code, Context, Error, Failure, Outcome, Result, Step, Steps, Undo, async_trait};
+use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::{BoxError, SdkError};
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass};
+use futures::stream::{self, StreamExt};
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+
+use super::body::{Body, hex};
+use super::bucket::{Bucket, explain};
+use super::names::BucketName;
+
+const MIB: u64 = 1 << 20;
+
+/// Files of this many bytes and more go in parts. One PutObject takes 5 GiB at most, but a part that fails is cheaper to send again.
+const MULTIPART: u64 = 16 * MIB;
+
+/// The least size of a part; S3 takes none below 5 MiB but the last.
+const PART: u64 = 8 * MIB;
+
+/// The most parts that one upload may have (S3 user guide, multipart upload limits).
+const MOST_PARTS: u64 = 10_000;
+
+/// Parts of one file under way at once; files go side by side as well.
+const PARTS_AT_ONCE: usize = 4;
+
+/// The bytes of an MD5.
+const MD5_BYTES: usize = 16;
+
+/// One object to upload, its body looked at.
+pub struct Upload {
+    /// Its key.
+    pub key: String,
+    /// Its content type.
+    pub content_type: String,
+    /// Its body, or why it has none.
+    pub body: Result<Body, Failure>,
+}
+
+/// How objects are stored.
+pub struct How {
+    /// Fail where an object exists.
+    pub no_overwrite: bool,
+    /// Encryption other than the bucket's default.
+    pub sse: Option<ServerSideEncryption>,
+    /// The KMS key to encrypt with.
+    pub kms_key: Option<String>,
+    /// Storage class other than the default.
+    pub storage_class: Option<StorageClass>,
+}
+
+impl How {
+    /// S3 then refuses when the key exists, whoever is first.
+    fn if_none_match(&self) -> Option<String> {
+        self.no_overwrite.then(|| "*".to_owned())
+    }
+}
+
+/// Creates objects.
+pub struct Create {
+    /// The bucket to create them in.
+    pub bucket: Bucket,
+    /// What is the same of each multipart upload in it.
+    pub place: MultipartUpload,
+    /// How they are stored.
+    pub how: How,
+}
+
+/// What has to be undone when an upload fails.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MultipartUpload {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The owner that it must have.
+    pub owner: Option<AccountId>,
+    /// Whether the requester pays.
+    pub requester_pays: bool,
+    /// The key of the object to be.
+    pub key: String,
+    /// What S3 knows the upload by.
+    pub upload_id: String,
+}
+
+impl fmt::Display for MultipartUpload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the multipart upload {} of `{}`", self.upload_id, self.key)
+    }
+}
+
+#[async_trait]
+impl Step for MultipartUpload {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let bucket = Bucket::new(cx, &self.bucket, self.owner.as_ref(), self.requester_pays)?;
+        let answer = bucket.send(|s3| {
+            let request = s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.upload_id);
+            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+        });
+        match answer.await {
+            // It was aborted before, or was completed after all.
+            Err(SdkError::ServiceError(e)) if e.err().is_no_such_upload() => Ok(()),
+            answer => explain(answer, || format!("abort {self}")).map(drop),
+        }
+    }
+}
+
+#[async_trait]
+impl Steps for Create {
+    type Item = Upload;
+    type Done = ();
+    type Step = MultipartUpload;
+
+    fn id(&self, upload: &Upload) -> String {
+        upload.key.clone()
+    }
+
+    fn summary(&self) -> String {
+        format!("create in the bucket `{}`", self.bucket.name)
+    }
+
+    fn plan(&self, upload: &Upload) -> Option<String> {
+        let body = upload.body.as_ref().ok()?;
+        Some(format!("{body}, as {}", upload.content_type))
+    }
+
+    fn precheck(&self, upload: &Upload) -> Option<Outcome> {
+        upload.body.as_ref().err().cloned().map(Outcome::Failed)
+    }
+
+    async fn run(&self, cx: &Context, upload: &Upload, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
+        let body = match &upload.body {
+            Ok(body) => body,
+            Err(failure) => return Ok(Outcome::Failed(failure.clone())),
+        };
+        match body {
+            Body::File { .. } if body.size() >= MULTIPART => self.put_parts(cx, upload, body, undo).await,
+            _ => self.put(upload, body).await,
+        }
+    }
+}
+
+impl Create {
+    fn creating(&self, key: &str) -> String {
+        format!("create `{key}` in the bucket `{}`", self.bucket.name)
+    }
+
+    async fn put(&self, upload: &Upload, body: &Body) -> Result<Outcome> {
+        // A body can be sent once; sent away to another region, the request is made again from what the file still holds.
+        let again = body.part(0, body.size()).await?.into_inner();
+        let lost = LostAnswers::default();
+        let answer = self.bucket.send(|s3| {
+            let body = again.try_clone().unwrap_or_else(SdkBody::taken);
+            let request =
+                s3.put_object().bucket(&self.bucket.name).key(&upload.key).body(ByteStream::new(body)).content_type(&upload.content_type);
+            let request = request.set_if_none_match(self.how.if_none_match()).set_server_side_encryption(self.how.sse.clone());
+            let request = request.set_ssekms_key_id(self.how.kms_key.clone()).set_storage_class(self.how.storage_class.clone());
+            let request = request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone());
+            request.customize().interceptor(lost.clone()).send()
+        });
+        match explain(answer.await, || self.creating(&upload.key)) {
+            Ok(_) => Ok(stored(body)),
+            // What is in the way may be what an attempt before stored, whose answer was lost.
+            Err(error) if lost.any() && error.code() == Some("PreconditionFailed") => {
+                let etag = body.md5().await?;
+                self.judge(upload, body, Some(etag), error).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn put_parts(&self, cx: &Context, upload: &Upload, body: &Body, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
+        let answer = self.bucket.send(|s3| {
+            let request = s3.create_multipart_upload().bucket(&self.bucket.name).key(&upload.key).content_type(&upload.content_type);
+            let request = request.set_server_side_encryption(self.how.sse.clone()).set_ssekms_key_id(self.how.kms_key.clone());
+            let request = request.set_storage_class(self.how.storage_class.clone()).set_request_payer(self.bucket.payer.clone());
+            request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
+        });
+        let begun = explain(answer.await, || self.creating(&upload.key))?;
+        let Some(upload_id) = begun.upload_id else {
+            return Err(Error::Failed(format!("cannot {}: S3 began the upload without an id", self.creating(&upload.key))));
+        };
+        let begun = MultipartUpload { key: upload.key.clone(), upload_id, ..self.place.clone() };
+        undo.note(begun.clone()).await?;
+        let Some(parts) = self.send_parts(cx, upload, body, &begun.upload_id).await? else { return Ok(stopped(&begun)) };
+        let etag = etag_of_parts(&parts);
+        let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let lost = LostAnswers::default();
+        let answer = self.bucket.send(|s3| {
+            let request = s3.complete_multipart_upload().bucket(&self.bucket.name).key(&upload.key).upload_id(&begun.upload_id);
+            let request = request.multipart_upload(whole.clone()).set_if_none_match(self.how.if_none_match());
+            let request = request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone());
+            request.customize().interceptor(lost.clone()).send()
+        });
+        let error = match explain(answer.await, || self.creating(&upload.key)) {
+            Ok(_) => return Ok(stored(body)),
+            Err(error) => error,
+        };
+        // Completed twice, an upload is not there any more, or its own object is in the way.
+        let second = lost.any() && matches!(error.code(), Some("NoSuchUpload" | "PreconditionFailed"));
+        if second || error.is_ambiguous() {
+            return self.judge(upload, body, etag, error).await;
+        }
+        if is_unsent(&error) && cx.cancellation().is_cancelled() {
+            return Ok(stopped(&begun));
+        }
+        Err(error)
+    }
+
+    /// All parts, or none when the run was stopped before. What is on its way when one fails, or when the run is stopped, is brought to its end, so
+    /// that no part arrives after the upload was aborted.
+    async fn send_parts(&self, cx: &Context, upload: &Upload, body: &Body, upload_id: &str) -> Result<Option<Vec<CompletedPart>>> {
+        let size = part_size(body.size());
+        let failed = AtomicBool::new(false);
+        let stop = &failed;
+        let parts = (0..body.size().div_ceil(size)).map(move |index| async move {
+            if stop.load(Ordering::Relaxed) || cx.cancellation().is_cancelled() {
+                return Ok(None);
+            }
+            let offset = index * size;
+            // A part's number fits: there are at most ten thousand.
+            let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
+            match self.send_part(upload, body, upload_id, number, offset, size.min(body.size() - offset)).await {
+                Ok(part) => Ok(Some(part)),
+                Err(error) if is_unsent(&error) && cx.cancellation().is_cancelled() => Ok(None),
+                Err(error) => {
+                    stop.store(true, Ordering::Relaxed);
+                    Err(error)
+                }
+            }
+        });
+        let sent: Vec<Result<Option<CompletedPart>>> = stream::iter(parts).buffered(PARTS_AT_ONCE).collect().await;
+        // The parts behind one that failed were not begun; that one says why.
+        if sent.iter().any(Result::is_err) {
+            return sent.into_iter().collect::<Result<Vec<_>>>().map(|_| None);
+        }
+        Ok(sent.into_iter().flatten().collect())
+    }
+
+    async fn send_part(
+        &self,
+        upload: &Upload,
+        body: &Body,
+        upload_id: &str,
+        number: i32,
+        offset: u64,
+        length: u64,
+    ) -> Result<CompletedPart> {
+        let again = body.part(offset, length).await?.into_inner();
+        let answer = self.bucket.send(|s3| {
+            let body = again.try_clone().unwrap_or_else(SdkBody::taken);
+            let request = s3.upload_part().bucket(&self.bucket.name).key(&upload.key).upload_id(upload_id).part_number(number);
+            let request = request.body(ByteStream::new(body)).set_request_payer(self.bucket.payer.clone());
+            request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
+        });
+        let what = || format!("send part {number} of `{}` to the bucket `{}`", upload.key, self.bucket.name);
+        let sent = explain(answer.await, what)?;
+        // With a checksum other than the default, the completing request has to repeat it; the ETag is always asked for.
+        let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).set_checksum_crc32(sent.checksum_crc32);
+        Ok(part.build())
+    }
+
+    /// What an error stands for after an answer was lost: an object that holds what was sent was stored by this run.
+    async fn judge(&self, upload: &Upload, body: &Body, etag: Option<String>, error: Error) -> Result<Outcome> {
+        let bucket = &self.bucket;
+        let answer = bucket.send(|s3| {
+            let request = s3.head_object().bucket(&bucket.name).key(&upload.key);
+            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+        });
+        let seen = match answer.await {
+            Err(SdkError::ServiceError(e)) if e.err().is_not_found() => return Err(error),
+            answer => explain(answer, || format!("ask whether `{}` is in the bucket `{}`", upload.key, bucket.name)),
+        };
+        let why = match seen {
+            Ok(seen) if seen.content_length() != i64::try_from(body.size()).ok() => return Err(error),
+            Ok(seen) if etag.is_some() && seen.e_tag().map(|tag| tag.trim_matches('"')) == etag.as_deref() => return Ok(stored(body)),
+            // Whose ETag is no digest of the content (S3 API reference, Object) may hold the same, or something else of this size.
+            Ok(seen) if etag.is_none() || bucket.is_directory() || seen.server_side_encryption().is_some_and(|sse| !is_plain(sse)) => {
+                "an object of this size is there, whose ETag does not tell what it holds".to_owned()
+            }
+            Ok(_) => return Err(error),
+            Err(e) => e.to_string(),
+        };
+        let message = format!("the answer was lost, and whether it was stored is not known: {why} (then: {error})");
+        Ok(Outcome::Failed(Failure::permanent(Code::Unknown, message)))
+    }
+}
+
+/// Notes that the answer to an attempt was lost: what S3 says to the next one may be about what that attempt did.
+#[derive(Debug, Clone, Default)]
+struct LostAnswers(Arc<AtomicBool>);
+
+impl LostAnswers {
+    fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for LostAnswers {
+    fn name(&self) -> &'static str {
+        "aaws::LostAnswers"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // A request that was turned away for its rate (503) was not carried out; of another server error that is not known.
+        let unclear = |status: u16| status >= 500 && status != 503;
+        let failed = matches!(context.output_or_error(), Some(Err(_)));
+        if failed && context.response().is_none_or(|answer| unclear(answer.status().as_u16())) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn stored(body: &Body) -> Outcome {
+    Outcome::Done((), Some(body.to_string()))
+}
+
+/// The run was stopped before all of it was sent; the parts that were are removed by undoing.
+fn stopped(upload: &MultipartUpload) -> Outcome {
+    tracing::warn!("aborting {upload}; if this process ends before that is done, its parts stay and are billed");
+    Outcome::Failed(Failure::permanent(Code::Interrupted, "the run was stopped before all of its parts were sent"))
+}
+
+fn is_unsent(error: &Error) -> bool {
+    error.code() == Some(Code::NotSent.as_str())
+}
+
+/// Whether the ETag of an object that is encrypted so is a digest of its content.
+fn is_plain(sse: &ServerSideEncryption) -> bool {
+    *sse == ServerSideEncryption::Aes256
+}
+
+/// The ETag of what these parts make: the MD5 of their MD5s, and how many there are. None where their ETags are no MD5s.
+fn etag_of_parts(parts: &[CompletedPart]) -> Option<String> {
+    let mut md5 = Md5::new();
+    for part in parts {
+        md5.update(unhex(part.e_tag()?.trim_matches('"'))?);
+    }
+    Some(format!("{}-{}", hex(&md5.finalize()), parts.len()))
+}
+
+/// The bytes of an MD5 in hexadecimal digits.
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let byte = |at: usize| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok();
+    if digits.len() == 2 * MD5_BYTES { (0..MD5_BYTES).map(|index| byte(2 * index)).collect() } else { None }
+}
+
+/// As small as S3's limit of parts lets it be, in whole MiB.
+fn part_size(length: u64) -> u64 {
+    length.div_ceil(MOST_PARTS).div_ceil(MIB).saturating_mul(MIB).max(PART)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_never_too_many() {
+        assert_eq!(part_size(MULTIPART), PART);
+        let large: u64 = 5 << 40;
+        assert!(large.div_ceil(part_size(large)) <= MOST_PARTS);
+    }
+
+    #[test]
+    fn the_etag_of_a_whole_is_made_of_those_of_its_parts() {
+        let part = |tag: &str| CompletedPart::builder().e_tag(tag).build();
+        let empty = "\"d41d8cd98f00b204e9800998ecf8427e\"";
+        let md5 = hex(&Md5::digest(Md5::digest(b"")));
+        assert_eq!(etag_of_parts(&[part(empty)]), Some(format!("{md5}-1")));
+        assert_eq!(etag_of_parts(&[part(empty), part("not an md5")]), None);
+    }
+}

@@ -1,0 +1,112 @@
+//! `PathOrText`: text that may name a local file when a person typed it, and never when it came as data.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Text, or the path of a local file. Which of them it may be is decided by where it comes from: data that somebody else wrote (a JSON list, a pipe,
+/// `--input`) must not be able to name a file of this machine, the value of a flag may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathOrText {
+    /// Text, whatever files there are. What comes as data is always this.
+    Text(String),
+    /// The path of a file where there is one of that name, otherwise text: the value of a flag.
+    Either(String),
+}
+
+/// The member of an object that says that its value was typed. It is another in every process, so that no data can hold it.
+static TYPED: LazyLock<String> = LazyLock::new(|| {
+    let random = || RandomState::new().hash_one(0_u8);
+    format!("$aaws_typed_{:016x}{:016x}", random(), random())
+});
+
+impl PathOrText {
+    /// The value of a flag as the JSON that becomes [`PathOrText::Either`].
+    pub(crate) fn typed(value: String) -> Value {
+        Value::Object(Map::from_iter([(TYPED.clone(), Value::String(value))]))
+    }
+}
+
+impl Default for PathOrText {
+    fn default() -> Self {
+        PathOrText::Text(String::new())
+    }
+}
+
+impl From<&str> for PathOrText {
+    fn from(text: &str) -> Self {
+        PathOrText::Text(text.to_owned())
+    }
+}
+
+impl From<String> for PathOrText {
+    fn from(text: String) -> Self {
+        PathOrText::Text(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for PathOrText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PathOrTextVisitor;
+
+        impl<'de> Visitor<'de> for PathOrTextVisitor {
+            type Value = PathOrText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PathOrText, E> {
+                Ok(text.into())
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<PathOrText, E> {
+                Ok(text.into())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PathOrText, A::Error> {
+                match map.next_entry::<String, String>() {
+                    Ok(Some((member, value))) if member == *TYPED => Ok(PathOrText::Either(value)),
+                    _ => Err(de::Error::invalid_type(de::Unexpected::Map, &"a string")),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(PathOrTextVisitor)
+    }
+}
+
+impl JsonSchema for PathOrText {
+    fn schema_name() -> Cow<'static, str> {
+        "PathOrText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "x-aaws-path": true })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn data_is_text_and_a_flag_may_name_a_file() {
+        let read = |value: Value| serde_json::from_value::<PathOrText>(value);
+        assert_eq!(read(json!("/etc/passwd")).expect("text"), PathOrText::Text("/etc/passwd".into()));
+        assert_eq!(read(PathOrText::typed("a.txt".into())).expect("a path"), PathOrText::Either("a.txt".into()));
+        for forged in [json!({"$aaws_typed": "/etc/passwd"}), json!({}), json!(["/etc/passwd"]), json!({"File": "/etc/passwd"})] {
+            assert!(read(forged).is_err());
+        }
+    }
+}
