@@ -55,6 +55,12 @@ impl<T> From<Vec<T>> for Items<T> {
     }
 }
 
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Items(Storage::Here(Vec::new()))
+    }
+}
+
 impl<T: fmt::Debug> fmt::Debug for Items<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
