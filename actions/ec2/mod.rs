@@ -22,6 +22,7 @@ mod lookup;
 mod making;
 mod once;
 mod presign;
+mod references;
 mod related;
 mod snapshots;
 mod swap;
