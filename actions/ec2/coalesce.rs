@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 
 use super::lookup::{self, Resource};
 
-/// How long a request that changes something waits for others to join it.
-const ACTING: Duration = Duration::from_millis(25);
+/// How long a request that changes something waits for others to join it: what it begins takes seconds at least.
+const ACTING: Duration = Duration::from_millis(100);
 
 /// The same for a look. What is looked at changes in seconds: N things that began at N moments cost at most five looks a second.
 const LOOKING: Duration = Duration::from_millis(200);
