@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,11 +9,11 @@ use aaws::{
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
-use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::coalesce::is_named;
 use super::kms::{self, VIA_EC2};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::making::{self, Maker, Row};
@@ -29,26 +29,45 @@ use super::{once, presign, snapshots, tags};
 #[serde(deny_unknown_fields)]
 pub struct CopySnapshots {
     /// Snapshots to copy, in the region that the action runs in. An empty list copies nothing.
-    snapshot_ids: Items<String>,
+    pub snapshot_ids: Items<String>,
     /// Region of the copies; it may be the same.
-    target_region: String,
+    pub target_region: String,
     /// How many copies may be pending at once.
     #[serde(default = "twenty")]
-    pending_limit: NonZeroU32,
+    pub pending_limit: NonZeroU32,
     /// Encrypt copies of snapshots that are not encrypted. Copies of encrypted snapshots always are.
     #[serde(default)]
-    encrypt: bool,
+    pub encrypt: bool,
     /// KMS key of the copies, in the target region: its id, ARN or alias. The target region's default key for EBS unless given.
-    kms_key_id: Option<String>,
+    pub kms_key_id: Option<String>,
     /// Give the copies the snapshots' own tags.
     #[serde(default)]
-    copy_tags: bool,
+    pub copy_tags: bool,
     /// Print the ids as soon as the copies are begun, and do not await the last ones.
     #[serde(default)]
-    no_wait: bool,
+    pub no_wait: bool,
     /// Print what came of each snapshot, with its copy, rather than the ids of the copies.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
+}
+
+impl Default for CopySnapshots {
+    fn default() -> Self {
+        CopySnapshots {
+            snapshot_ids: Items::default(),
+            target_region: String::new(),
+            pending_limit: twenty(),
+            encrypt: false,
+            kms_key_id: None,
+            copy_tags: false,
+            no_wait: false,
+            details: false,
+            ignore_not_found: false,
+        }
+    }
 }
 
 /// As many copies as EC2 lets be pending for a target region, unless the quota was raised.
@@ -141,6 +160,7 @@ impl Action for CopySnapshots {
             copy_tags: self.copy_tags,
             wait: !self.no_wait,
             source_region: cx.region().to_owned(),
+            ignore_not_found: self.ignore_not_found,
             places: Places::of(self.pending_limit),
         };
         making::make(cx, lookup, copy, self.details).await
@@ -151,24 +171,52 @@ const ENCRYPTED: When = When::Likely("the snapshot or its copy is encrypted with
 
 aaws::register!(CopySnapshots);
 
-/// Looks up the snapshots, also those of other accounts that are shared.
+/// Looks up the snapshots: the account's own, and then by their ids those that others share. A filter alone would search all public snapshots.
 async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<Snapshot>>> {
-    let ids: Vec<String> = ids.stream().try_collect().await?;
-    let mut found: HashMap<String, Snapshot> = HashMap::new();
-    for some in ids.chunks(lookup::MOST_VALUES) {
-        let request = ec2
-            .describe_snapshots()
-            .filters(lookup::filter(Snapshot::FILTER, some))
-            .max_results(lookup::PAGE)
-            .into_paginator()
-            .items()
-            .send();
-        let snapshots = async { request.try_collect().await.context(|| "list the snapshots") };
-        let snapshots: Vec<Snapshot> = lookup::cancellable(cx, snapshots).await?;
-        found.extend(snapshots.into_iter().map(|s| (s.id().to_owned(), s)));
-    }
+    let ids = lookup::named::<Snapshot>(ids).await?;
+    let found = async {
+        let mut found = lookup::by_id::<Snapshot>(ec2, &ids, &[]).await?;
+        let others: BTreeSet<&String> = ids.iter().filter(|id| !found.contains_key(*id)).collect();
+        let others: Vec<String> = others.into_iter().cloned().collect();
+        found.extend(shared(ec2, &others).await?);
+        Ok::<_, Error>(found)
+    };
+    let found = lookup::cancellable(cx, found).await?;
     Ok(lookup::in_order(ids, found))
 }
+
+/// The snapshots of these ids that others share, with this account or with everyone. One id of which there is none makes EC2 refuse all of a request:
+/// it is split off.
+async fn shared(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Snapshot>> {
+    let mut found = HashMap::new();
+    let mut batches: Vec<Vec<String>> = ids.chunks(lookup::MOST_VALUES).map(<[String]>::to_vec).collect();
+    while let Some(batch) = batches.pop() {
+        // A request with ids takes no limit of a page.
+        let answer = ec2.describe_snapshots().set_snapshot_ids(Some(batch.clone())).send().await.context(|| "list the snapshots");
+        let error = match answer {
+            Ok(answer) => {
+                found.extend(answer.snapshots.unwrap_or_default().into_iter().map(|s| (s.id().to_owned(), s)));
+                continue;
+            }
+            Err(e) if !NO_SNAPSHOT.iter().any(|code| e.code() == Some(*code)) => return Err(e),
+            Err(e) => e,
+        };
+        let (named, mut others): (Vec<String>, Vec<String>) = batch.into_iter().partition(|id| is_named(&error, id));
+        match (named.is_empty(), others.len()) {
+            (false, 1..) => batches.push(others),
+            (true, 2..) => {
+                let half = others.split_off(others.len() / 2);
+                batches.extend([others, half]);
+            }
+            // None of them is there.
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Codes by which EC2 says of an id that no snapshot has it, or can have it (EC2 API reference, error codes).
+const NO_SNAPSHOT: &[&str] = &["InvalidSnapshot.NotFound", "InvalidSnapshotID.Malformed", "InvalidParameterValue"];
 
 struct Copy {
     /// In the target region.
@@ -180,6 +228,7 @@ struct Copy {
     encrypt: bool,
     copy_tags: bool,
     wait: bool,
+    ignore_not_found: bool,
     places: Places,
 }
 
@@ -301,7 +350,7 @@ impl Maker for Copy {
             },
             LookupResult::NotFound => {
                 let why = format!("it does not exist in {}, or is not shared with this account", self.source_region);
-                Some(Outcome::Failed(Failure::permanent("InvalidSnapshot.NotFound", why)))
+                Some(Outcome::not_found(self.ignore_not_found, why))
             }
             LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
         }

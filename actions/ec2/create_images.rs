@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup, LookupResult};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{images, snapshots, tags};
@@ -16,20 +16,23 @@ use super::{images, snapshots, tags};
 /// ends in an error is a failure of its instance, with EC2's reason.
 ///
 /// Unless `reboot` is given, instances run on, and their images are what a power cut would leave: crash-consistent.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateImages {
     /// Instances to make images of. An empty list is none.
-    instance_ids: Items<String>,
+    pub instance_ids: Items<String>,
     /// Let EC2 reboot each instance, so that its file systems are whole in the image.
     #[serde(default)]
-    reboot: bool,
+    pub reboot: bool,
     /// Print the ids as soon as the images are begun, and do not await them.
     #[serde(default)]
-    no_wait: bool,
+    pub no_wait: bool,
     /// Print what came of each instance, with its image, rather than the ids of the images.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 const INSTANCE: &str = "arn:${Partition}:ec2:${Region}:${Account}:instance/${instance_ids}";
@@ -84,7 +87,8 @@ impl Action for CreateImages {
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Instance>(cx, &ec2, self.instance_ids).await?;
-        making::make(cx, lookup, Shoot { ec2, reboot: self.reboot, wait: !self.no_wait }, self.details).await
+        let shoot = Shoot { ec2, reboot: self.reboot, wait: !self.no_wait, ignore_not_found: self.ignore_not_found };
+        making::make(cx, lookup, shoot, self.details).await
     }
 }
 
@@ -94,6 +98,7 @@ struct Shoot {
     ec2: Client,
     reboot: bool,
     wait: bool,
+    ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -122,11 +127,7 @@ impl Maker for Shoot {
 
     fn precheck(&self, lookup: &Lookup<Instance>) -> Option<Outcome<String>> {
         let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::permanent(code, why)));
-        let instance = match &lookup.result {
-            LookupResult::Found(instance) => instance,
-            LookupResult::NotFound => return failed("InvalidInstanceID.NotFound", "it does not exist".into()),
-            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
-        };
+        let Some(instance) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
         if instance.root_device_type() == Some(&DeviceType::InstanceStore) {
             return failed("Unsupported", "its root is an instance store: EC2 makes no image of it".into());
         }

@@ -1,10 +1,10 @@
-use aaws::{Action, Context, Effect, Example, Failure, Items, Listing, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::making::{self, Maker, Row};
 use super::snapshots::{self, CREATE_SNAPSHOT};
 use super::tags;
@@ -15,17 +15,20 @@ use super::wait::{self, Awaited};
 /// All snapshots are begun, then awaited together. Each is named after its volume (`source:vol-…`) and gets the volume's own tags, in the call
 /// that begins it. The ids of the complete ones are printed in the order of the volumes; with `details`, what came of each volume. A snapshot that
 /// ends in an error is a failure of its volume, with EC2's reason.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSnapshots {
     /// Volumes to take snapshots of. An empty list is none.
-    volume_ids: Items<String>,
+    pub volume_ids: Items<String>,
     /// Print the ids as soon as the snapshots are begun, and do not await them.
     #[serde(default)]
-    no_wait: bool,
+    pub no_wait: bool,
     /// Print what came of each volume, with its snapshot, rather than the ids of the snapshots.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -62,7 +65,7 @@ impl Action for CreateSnapshots {
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
-        making::make(cx, lookup, Take { ec2, wait: !self.no_wait }, self.details).await
+        making::make(cx, lookup, Take { ec2, wait: !self.no_wait, ignore_not_found: self.ignore_not_found }, self.details).await
     }
 }
 
@@ -71,6 +74,7 @@ aaws::register!(CreateSnapshots);
 struct Take {
     ec2: Client,
     wait: bool,
+    ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -90,11 +94,7 @@ impl Maker for Take {
     }
 
     fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome<String>> {
-        match &volume.result {
-            LookupResult::Found(_) => None,
-            LookupResult::NotFound => Some(Outcome::Failed(Failure::permanent("InvalidVolume.NotFound", "it does not exist"))),
-            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
-        }
+        volume.result.unknown(self.ignore_not_found)
     }
 
     fn awaited(&self) -> bool {

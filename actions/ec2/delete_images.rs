@@ -1,38 +1,50 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aaws::{Action, Call, Change, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
+use aaws::{
+    Action, Call, Change, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, OnCancel, Outcome, Result, When, async_trait,
+};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, Snapshot};
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
-use super::related::{self, DESCRIBE_IMAGE_REFERENCES, DESCRIBE_LOCKED_SNAPSHOTS, Uses};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
+use super::references::{self, DESCRIBE_IMAGE_REFERENCES, Uses};
+use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
 ///
 /// Looked at first is what would break: an image that launch templates, Systems Manager parameters or Image Builder recipes name, that is shared with
-/// others, protected, or kept by AWS Backup is skipped with that reason. With `include_snapshots` each snapshot behind the images is deleted when the
-/// images are deregistered; one that is also behind an image that stays, or that is locked, is kept. Every image and every snapshot has an outcome of
-/// its own.
+/// others, protected, or kept by AWS Backup or Data Lifecycle Manager is skipped with that reason. Where that cannot be looked at the image stays, and
+/// fails as `Unchecked`. With `include_snapshots` each snapshot behind the images is deleted when the images are deregistered; one that is also behind
+/// an image that stays, or that is locked or shared, is kept. Every image and every snapshot has an outcome of its own.
 ///
 /// The ids of the images and snapshots that are still there, because they failed or were skipped, are printed, images first; the log and the report
-/// say why. An id that does not exist is unchanged.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// say why.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteImages {
     /// Images to deregister. An empty list deregisters nothing.
-    image_ids: Items<String>,
+    pub image_ids: Items<String>,
     /// Delete the snapshots behind the images too.
     #[serde(default)]
-    include_snapshots: bool,
+    pub include_snapshots: bool,
     /// Deregister images even if launch templates, parameters or recipes name them.
     #[serde(default)]
-    referenced: bool,
-    /// Deregister images even if they are shared with other accounts, or with everyone.
+    pub referenced: bool,
+    /// Deregister images, and delete their snapshots, even if they are shared with other accounts, or with everyone.
     #[serde(default)]
-    shared: bool,
+    pub shared: bool,
+    /// Deregister images, and delete their snapshots, even if Data Lifecycle Manager keeps them.
+    #[serde(default)]
+    pub lifecycle_manager: bool,
+    /// Go on though what uses an image or its snapshots, whom they are shared with, or locks could not be looked at.
+    #[serde(default)]
+    pub unchecked: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 const WITH_SNAPSHOTS: When = When::With(&["include_snapshots"]);
@@ -51,6 +63,7 @@ impl Action for DeleteImages {
             ),
             DESCRIBE_SNAPSHOTS.when(WITH_SNAPSHOTS),
             DESCRIBE_LOCKED_SNAPSHOTS.when(WITH_SNAPSHOTS),
+            DESCRIBE_SNAPSHOT_ATTRIBUTE.when(WITH_SNAPSHOTS),
             Call::write(
                 "ec2:DeregisterImage",
                 &[Grant::new("ec2:DeregisterImage", &["arn:${Partition}:ec2:${Region}::image/${image_ids}"])],
@@ -77,7 +90,9 @@ impl Action for DeleteImages {
             "Snapshots are deleted one by one, and not with the image in one call, so that each has an outcome of its own.",
             "Without rules of the Recycle Bin, deregistering images and deleting snapshots is final.",
             "Protection against being deregistered is never lifted, and for a day after it was lifted EC2 goes on refusing, if it was set so.",
-            "Where references may not be looked up, a warning says so, and only what EC2 itself refuses is kept.",
+            "Finding what names an image takes permissions of EC2, Systems Manager and Image Builder, which EC2 uses in the caller's name: the policy has them. All \
+             versions of launch templates are searched.",
+            "EC2 goes on taking a snapshot for in use for a while after its image is deregistered: that is waited for, up to two minutes.",
             "References from other accounts, which the image is shared with, are not seen: that is why `shared` is asked for.",
         ],
     };
@@ -88,13 +103,22 @@ impl Action for DeleteImages {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Image>(cx, &ec2, self.image_ids).await?;
         let there: Vec<&Image> = lookup.iter().filter_map(|s| s.result.found()).collect();
-        let uses = lookup::cancellable(cx, related::uses(cx, &ec2, &there)).await?;
+        let uses = lookup::cancellable(cx, references::uses(cx, &ec2, &there)).await?;
+        let overrides = Overrides {
+            referenced: self.referenced,
+            shared: self.shared,
+            lifecycle_manager: self.lifecycle_manager,
+            unchecked: self.unchecked,
+        };
         let mut snapshots = Vec::new();
         if self.include_snapshots {
-            snapshots = lookup::cancellable(cx, snapshots_behind(&ec2, &there)).await?;
+            snapshots = lookup::cancellable(cx, snapshots_behind(cx, &ec2, &there, overrides)).await?;
         }
-        let rules = Rules { referenced: self.referenced, shared: self.shared };
-        let prechecks: Vec<_> = lookup.iter().map(|s| rules.precheck(s, &uses)).collect();
+        let precheck = |lookup: &Lookup<Image>| match lookup.result.found() {
+            Some(image) => references::image_precheck(image, &uses.get(&lookup.id).cloned().unwrap_or_default(), overrides),
+            None => lookup.result.unknown(self.ignore_not_found),
+        };
+        let prechecks: Vec<Option<Outcome>> = lookup.iter().map(precheck).collect();
         let going = lookup.iter().zip(&prechecks).filter(|(s, precheck)| s.result.found().is_some() && precheck.is_none());
         let going: BTreeSet<String> = going.map(|(s, _)| s.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
@@ -110,25 +134,6 @@ impl Action for DeleteImages {
 }
 
 aaws::register!(DeleteImages);
-
-/// What a person has to mean.
-struct Rules {
-    referenced: bool,
-    shared: bool,
-}
-
-impl Rules {
-    fn precheck(&self, lookup: &Lookup<Image>, uses: &HashMap<String, Uses>) -> Option<Outcome> {
-        match &lookup.result {
-            LookupResult::Found(image) => {
-                let uses = uses.get(&lookup.id).cloned().unwrap_or_default();
-                related::image_precheck(image, &uses, self.referenced, self.shared)
-            }
-            LookupResult::NotFound => Some(Outcome::Unchanged("it is none of the images of this account in this region".into())),
-            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
-        }
-    }
-}
 
 /// What a dry run says of an image that would be deregistered.
 fn plan(image: &Image, uses: &HashMap<String, Uses>) -> String {
@@ -163,7 +168,7 @@ impl Behind {
 }
 
 /// The snapshots behind these images, each once, with all images of the account that it is behind.
-pub(super) async fn snapshots_behind(ec2: &Client, images: &[&Image]) -> Result<Vec<Behind>> {
+pub(super) async fn snapshots_behind(cx: &Context, ec2: &Client, images: &[&Image], overrides: Overrides) -> Result<Vec<Behind>> {
     let mut order = Vec::new();
     let mut seen = BTreeMap::<String, BTreeSet<String>>::new();
     for image in images {
@@ -179,15 +184,19 @@ pub(super) async fn snapshots_behind(ec2: &Client, images: &[&Image]) -> Result<
     let locks = related::locks(ec2, &there).await?;
     let behind = |id: String| {
         let mut images = seen.remove(&id).unwrap_or_default();
-        images.extend(users.get(&id).into_iter().flatten().cloned());
+        images.extend(users.of(&id).cloned());
         let precheck = match known.get(&id) {
-            Some(snapshot) => related::kept(snapshot).or_else(|| locks.get(&id).cloned()).map(Outcome::skipped),
+            Some(snapshot) => related::snapshot_precheck(snapshot, &locks, overrides).or_else(|| users.unknown(overrides)),
             // It is gone, or somebody else's, and then not for us to delete.
             None => Some(Outcome::Unchanged("it is none of the snapshots of this account".into())),
         };
         Behind { id, images, precheck }
     };
-    Ok(order.into_iter().map(behind).collect())
+    let mut behind: Vec<Behind> = order.into_iter().map(behind).collect();
+    let going: Vec<&str> = behind.iter().filter(|s| s.precheck.is_none()).map(|s| s.id.as_str()).collect();
+    let mut shared = related::shared_prechecks(cx, ec2, &going, overrides).await?;
+    behind.iter_mut().for_each(|s| s.precheck = s.precheck.take().or_else(|| shared.remove(&s.id)));
+    Ok(behind)
 }
 
 enum Target {
@@ -240,12 +249,12 @@ impl Change for Remove {
         snapshot.images.iter().map(kept).collect()
     }
 
-    async fn apply(&self, _: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
+    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(targets.len());
         for target in targets {
             outcomes.push(match target {
                 Target::Image { id, .. } => related::deregister(&self.ec2, id).await,
-                Target::Snapshot(s) => related::delete_snapshot(&self.ec2, &s.id).await,
+                Target::Snapshot(s) => related::delete_freed_snapshot(cx, &self.ec2, &s.id, OnCancel::Stop).await,
             });
         }
         Ok(outcomes)

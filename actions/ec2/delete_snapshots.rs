@@ -1,25 +1,38 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-use aaws::{Action, Call, Change, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
+use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Snapshot;
-use futures::stream::{self, StreamExt};
+use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
-use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
+use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, Locks, Overrides, Users};
 
 /// Delete EBS snapshots.
 ///
-/// Looked at first are the images of the account, disabled ones included, locks, and AWS Backup: a snapshot that is behind an image, locked, or kept
-/// by AWS Backup is skipped with that reason. The ids of the snapshots that are still there, because they failed or were skipped, are printed in
-/// the order given; the log and the report say why. An id that does not exist is unchanged.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// Looked at first are the images of the account, disabled ones included, locks, and whom the snapshots are shared with: a snapshot that is behind an
+/// image, locked, shared, or kept by AWS Backup or Data Lifecycle Manager is skipped with that reason. Where that cannot be looked at the snapshot
+/// stays, and fails as `Unchecked`. The ids of the snapshots that are still there, because they failed or were skipped, are printed in the order
+/// given; the log and the report say why.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteSnapshots {
     /// Snapshots to delete. An empty list deletes nothing.
-    snapshot_ids: Items<String>,
+    pub snapshot_ids: Items<String>,
+    /// Delete snapshots even if they are shared with other accounts, or with everyone.
+    #[serde(default)]
+    pub shared: bool,
+    /// Delete snapshots even if Data Lifecycle Manager keeps them.
+    #[serde(default)]
+    pub lifecycle_manager: bool,
+    /// Go on though the images of the account, locks, or whom a snapshot is shared with could not be looked at.
+    #[serde(default)]
+    pub unchecked: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -31,6 +44,11 @@ impl Action for DeleteSnapshots {
             DESCRIBE_SNAPSHOTS,
             DESCRIBE_IMAGES,
             DESCRIBE_LOCKED_SNAPSHOTS,
+            Call::read(
+                "ec2:DescribeSnapshotAttribute",
+                &[Grant::new("ec2:DescribeSnapshotAttribute", &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"])],
+            )
+            .when(When::Without(&["shared"])),
             Call::write(
                 "ec2:DeleteSnapshot",
                 &[Grant::new("ec2:DeleteSnapshot", &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"])],
@@ -38,8 +56,8 @@ impl Action for DeleteSnapshots {
         ],
         rules: &[],
         examples: &[Example {
-            title: "Delete a snapshot; one of an id that does not exist is no failure",
-            input: r#"{"snapshot_ids": ["snap-0123456789abcdef0", "snap-00000000000000000"]}"#,
+            title: "Delete two snapshots, of which one may be gone already",
+            input: r#"{"snapshot_ids": ["snap-0123456789abcdef0", "snap-00000000000000000"], "ignore_not_found": true}"#,
             output: "[]",
             given: &["snapshot snap-0123456789abcdef0"],
         }],
@@ -47,7 +65,7 @@ impl Action for DeleteSnapshots {
             "Without a rule of the Recycle Bin for snapshots, deletion is final. With one, the Recycle Bin says until when each can be recovered.",
             "Fast snapshot restore of a snapshot ends with it, and with that what it costs.",
             "Only images of this account are looked at: an account that a snapshot is shared with has copies of its own, or loses it.",
-            "Where locks may not be listed, EC2 refuses to delete a locked snapshot by itself, and it fails.",
+            "With `unchecked` EC2 still refuses by itself to delete what is locked or behind an image, and that fails. What is shared goes.",
             "Archived snapshots are deleted like any other; the least time of the archive is billed all the same.",
         ],
     };
@@ -60,7 +78,13 @@ impl Action for DeleteSnapshots {
         let there: Vec<String> = lookup.iter().filter_map(|s| s.result.found()).map(|s| s.id().to_owned()).collect();
         let (users, locks) =
             lookup::cancellable(cx, async { futures::try_join!(related::users(&ec2, &there), related::locks(&ec2, &there)) }).await?;
-        let delete = Delete { ec2, users, locks };
+        let overrides =
+            Overrides { shared: self.shared, lifecycle_manager: self.lifecycle_manager, unchecked: self.unchecked, ..Overrides::default() };
+        let mut delete = Delete { ec2, users, locks, overrides, ignore_not_found: self.ignore_not_found, shared: HashMap::new() };
+        if cx.dry_run() {
+            let going: Vec<&str> = lookup.iter().filter(|s| delete.precheck(s).is_none()).map(|s| s.id.as_str()).collect();
+            delete.shared = lookup::cancellable(cx, related::shared_prechecks(cx, &delete.ec2, &going, overrides)).await?;
+        }
         Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
@@ -69,8 +93,12 @@ aaws::register!(DeleteSnapshots);
 
 struct Delete {
     ec2: Client,
-    users: BTreeMap<String, BTreeSet<String>>,
-    locks: HashMap<String, String>,
+    users: Users,
+    locks: Locks,
+    overrides: Overrides,
+    ignore_not_found: bool,
+    /// Of a dry run, why snapshots that are shared stay. Otherwise each is asked of just before it is deleted: that takes a request for each.
+    shared: HashMap<String, Outcome>,
 }
 
 #[async_trait]
@@ -93,24 +121,26 @@ impl Change for Delete {
     }
 
     fn precheck(&self, lookup: &Lookup<Snapshot>) -> Option<Outcome> {
-        let snapshot = match &lookup.result {
-            LookupResult::Found(snapshot) => snapshot,
-            LookupResult::NotFound => return Some(Outcome::Unchanged("it does not exist".into())),
-            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
-        };
-        if let Some(why) = related::kept(snapshot) {
-            return Some(Outcome::skipped(why));
+        let Some(snapshot) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
+        if let Some(outcome) = related::snapshot_precheck(snapshot, &self.locks, self.overrides) {
+            return Some(outcome);
         }
-        if let Some(why) = self.locks.get(&lookup.id) {
-            return Some(Outcome::skipped(why.clone()));
+        let images: Vec<&str> = self.users.of(&lookup.id).map(String::as_str).collect();
+        if !images.is_empty() {
+            return Some(Outcome::skipped(format!("it is behind {}: delete that first", images.join(", "))));
         }
-        let images = self.users.get(&lookup.id)?;
-        let images: Vec<_> = images.iter().map(String::as_str).collect();
-        Some(Outcome::skipped(format!("it is behind {}: delete that first", images.join(", "))))
+        self.users.unknown(self.overrides).or_else(|| self.shared.get(&lookup.id).cloned())
     }
 
-    async fn apply(&self, cx: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {
-        let delete = snapshots.iter().map(|s| related::delete_snapshot(&self.ec2, &s.id));
-        Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
+    async fn apply(&self, _: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(snapshots.len());
+        for snapshot in snapshots {
+            outcomes.push(match related::share_precheck(&self.ec2, &snapshot.id, self.overrides).await {
+                Ok(None) => related::delete_snapshot(&self.ec2, &snapshot.id).await,
+                Ok(Some(shared)) => shared,
+                Err(e) => Outcome::Failed(Failure::from(&e)),
+            });
+        }
+        Ok(outcomes)
     }
 }

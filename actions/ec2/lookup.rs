@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Record, Result, Status};
+use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Next, Outcome, Page, Record, Result, Status, paged};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
 use futures::future::ready;
@@ -30,7 +30,8 @@ pub fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// What a thing of EC2 is called, and how it is listed.
+/// What a thing of EC2 is called, and how it is listed. What AWS services manage in the account is listed too, even if the account hides it: whether it is
+/// in use, and whose it is, has to be known.
 pub trait Resource: Sized + Send + 'static {
     /// The filter that takes ids of these.
     const FILTER: &'static str;
@@ -47,14 +48,17 @@ fn some(filters: Vec<Filter>) -> Option<Vec<Filter>> {
     (!filters.is_empty()).then_some(filters)
 }
 
-/// A paginator of an SDK as a stream of things.
-macro_rules! pages {
+/// A listing as a stream of things.
+macro_rules! listed {
     ($request:expr, $list:ident) => {{
-        let pages = $request.into_paginator().send();
-        let attempted = || format!("list the {}", Self::NAME);
-        stream::unfold(pages, move |mut pages| async move { pages.next().await.map(|page| (page.context(attempted), pages)) })
-            .map_ok(|page| stream::iter(page.$list.unwrap_or_default().into_iter().map(Ok)))
-            .try_flatten()
+        let request = $request;
+        paged(format!("the {}", Self::NAME), move |token: Option<String>| {
+            let request = request.clone().set_next_token(token);
+            async move {
+                let answer = request.send().await.context(|| format!("list the {}", Self::NAME))?;
+                Ok::<_, Error>(Page { next: Next::nonempty(answer.next_token), items: answer.$list.unwrap_or_default() })
+            }
+        })
     }};
 }
 
@@ -67,7 +71,7 @@ impl Resource for Volume {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        pages!(ec2.describe_volumes().set_filters(some(filters)).max_results(PAGE), volumes).boxed()
+        listed!(ec2.describe_volumes().include_managed_resources(true).set_filters(some(filters)).max_results(PAGE), volumes).boxed()
     }
 }
 
@@ -80,7 +84,8 @@ impl Resource for Instance {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        let reservations = pages!(ec2.describe_instances().set_filters(some(filters)).max_results(PAGE), reservations);
+        let request = ec2.describe_instances().include_managed_resources(true).set_filters(some(filters)).max_results(PAGE);
+        let reservations = listed!(request, reservations);
         reservations.map_ok(|r| stream::iter(r.instances.unwrap_or_default().into_iter().map(Ok))).try_flatten().boxed()
     }
 }
@@ -94,7 +99,7 @@ impl Resource for Snapshot {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        pages!(ec2.describe_snapshots().owner_ids("self").set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
+        listed!(ec2.describe_snapshots().owner_ids("self").set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
     }
 }
 
@@ -109,7 +114,7 @@ impl Resource for Image {
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
         let request = ec2.describe_images().owners("self").include_disabled(true).set_filters(some(filters)).max_results(PAGE);
-        pages!(request, images).boxed()
+        listed!(request, images).boxed()
     }
 }
 
@@ -122,7 +127,7 @@ impl Resource for SecurityGroup {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        pages!(ec2.describe_security_groups().set_filters(some(filters)).max_results(PAGE), security_groups).boxed()
+        listed!(ec2.describe_security_groups().set_filters(some(filters)).max_results(PAGE), security_groups).boxed()
     }
 }
 
@@ -180,13 +185,39 @@ impl<T> LookupResult<T> {
             LookupResult::NotFound | LookupResult::Duplicate => None,
         }
     }
+
+    /// What becomes of an id that stands for nothing, or was given before; `ignored` is the input `ignore_not_found`.
+    pub fn unknown<D>(&self, ignored: bool) -> Option<Outcome<D>>
+    where
+        T: Resource,
+    {
+        match self {
+            LookupResult::Found(_) => None,
+            LookupResult::NotFound => Some(Outcome::not_found(ignored, none_of::<T>())),
+            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
+        }
+    }
+}
+
+/// What is said of an id that stands for nothing.
+pub fn none_of<T: Resource>() -> String {
+    format!("it is none of the {} of this account in this region", T::NAME)
 }
 
 /// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given.
 pub async fn look_up<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<T>>> {
-    let ids: Vec<String> = ids.stream().try_collect().await?;
+    let ids = named::<T>(ids).await?;
     let things = cancellable(cx, by_id::<T>(ec2, &ids, &[])).await?;
     Ok(in_order(ids, things))
+}
+
+/// The ids that were given. An empty one, of a variable that is not set say, names nothing: it is refused before anything is sent.
+pub async fn named<T: Resource>(ids: Items<String>) -> Result<Vec<String>> {
+    let ids: Vec<String> = ids.stream().try_collect().await?;
+    match ids.iter().position(|id| id.trim().is_empty()) {
+        Some(at) => Err(Error::input(format!("the ids of the {}: number {} is empty", T::NAME, at + 1))),
+        None => Ok(ids),
+    }
 }
 
 /// What each of the ids stands for among the things that were found, in the order given.
@@ -220,8 +251,7 @@ pub async fn given<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) 
             LookupResult::Found(thing) => there.push(*thing),
             LookupResult::Duplicate => {}
             LookupResult::NotFound => {
-                let message = format!("it is none of the {} of this account in this region", T::NAME);
-                cx.record(&Record::new(id, Status::Failed).with_code(Code::NotFound).with_message(message));
+                cx.record(&Record::new(id, Status::Failed).with_code(Code::NotFound).with_message(none_of::<T>()));
             }
         }
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aaws::ItemResult;
-use aaws::{Change, Context, Failure, Listing, Outcome, Record, Result, Status, async_trait};
-use futures::future::ready;
+use aaws::{Change, Code, Context, Failure, Listing, Outcome, Record, Result, Status, async_trait};
+use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -93,14 +93,14 @@ impl<M: Maker> Change for Making<M> {
     }
 
     async fn apply(&self, cx: &Context, sources: &[M::Source]) -> Result<Vec<Outcome<String>>> {
-        let begin = sources.iter().map(|source| self.begin(cx, source));
-        let begun: Vec<_> = stream::iter(begin.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
+        // At most as many as are awaited together: how many of their requests are in flight is the network's to say.
+        let begun = join_all(sources.iter().map(|source| self.begin(cx, source)).collect::<Vec<_>>()).await;
         let ids: Vec<String> = begun.iter().filter_map(|b| b.as_ref().ok().cloned()).collect();
         let mut awaited = if self.maker.awaited() && !ids.is_empty() { self.maker.wait(cx, &ids).await } else { HashMap::new() };
         let outcome = |begun: Result<String, Outcome<String>>| match begun {
             Err(outcome) => outcome,
             Ok(id) => match awaited.remove(&id) {
-                Some(Err(why)) => Outcome::Failed(why.failure("NotComplete", &format!("{id} was begun"))),
+                Some(Err(why)) => Outcome::Failed(why.failure(Code::NotComplete.as_str(), &format!("{id} was begun"))),
                 Some(Ok(())) => Outcome::Done(id.clone(), Some(format!("{id} is complete"))),
                 None => Outcome::Done(id.clone(), Some(format!("{id} was begun"))),
             },
@@ -112,7 +112,7 @@ impl<M: Maker> Change for Making<M> {
 impl<M: Maker> Making<M> {
     async fn begin(&self, cx: &Context, source: &M::Source) -> Result<String, Outcome<String>> {
         if cx.cancellation().is_cancelled() {
-            return Err(Outcome::skipped("not started: the run was stopped"));
+            return Err(Outcome::skipped_as(Code::NotStarted, "not started: the run was stopped"));
         }
         match self.maker.begin(cx, source).await {
             Ok(id) => {

@@ -14,6 +14,7 @@
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
 mod addresses;
+mod coalesce;
 mod group_users;
 mod images;
 mod kms;
@@ -21,6 +22,7 @@ mod lookup;
 mod making;
 mod once;
 mod presign;
+mod references;
 mod related;
 mod snapshots;
 mod swap;

@@ -1,11 +1,12 @@
-//! Images and snapshots that go with something else, and what protects them.
+//! Images and snapshots that go with something else, and what protects them. What uses images is in `references.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Outcome, Result};
+use aaws::{Backoff, Call, Code, Context, Error, ErrorContext, Failure, Grant, OnCancel, Outcome, Result};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Image, ImageAttributeName, ImageReference, ImageReferenceResourceType, Snapshot, Tag};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use aws_sdk_ec2::types::{Image, Snapshot, SnapshotAttributeName, Tag};
+use futures::TryStreamExt;
+use futures::stream::{self, StreamExt};
 
 use super::lookup::{self, Resource};
 use super::{snapshots, tags};
@@ -17,37 +18,86 @@ const BACKUP_DESCRIPTIONS: &[&str] =
 /// Tags of volumes and snapshots that Kubernetes made for a claim, and will look for (Kubernetes' AWS EBS CSI driver and its predecessor).
 const KUBERNETES: &[&str] = &["kubernetes.io/created-for/pvc/name", "kubernetes.io/created-for/pv/name", "ebs.csi.aws.com/cluster"];
 
-/// Codes by which EC2, or what stands in for it, says that it does not know an operation.
-pub const UNKNOWN_OPERATION: &[&str] =
-    &["InvalidAction", "UnknownOperationException", "UnsupportedOperation", "HTTP500", "UnreadableAnswer"];
-
-pub const DESCRIBE_IMAGE_REFERENCES: Call = Call::read("ec2:DescribeImageReferences", &[Grant::new("ec2:DescribeImageReferences", &["*"])]);
-
 pub const DESCRIBE_LOCKED_SNAPSHOTS: Call = Call::read("ec2:DescribeLockedSnapshots", &[Grant::new("ec2:DescribeLockedSnapshots", &["*"])]);
+
+/// Whom snapshots are shared with.
+pub const DESCRIBE_SNAPSHOT_ATTRIBUTE: Call =
+    Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", &[snapshots::SNAPSHOTS])]);
+
+/// How often EC2 is asked to delete a snapshot that it takes for in use though its images are gone: it may do so for minutes. With the waits between
+/// them, for two minutes.
+const IN_USE_TRIES: u32 = 13;
+
+/// What somebody means to be done though something speaks against it: the inputs of those names.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Overrides {
+    /// Launch templates, parameters or recipes name it.
+    pub referenced: bool,
+    /// It is shared with other accounts.
+    pub shared: bool,
+    /// Data Lifecycle Manager keeps it.
+    pub lifecycle_manager: bool,
+    /// What it takes to be safe could not be looked at.
+    pub unchecked: bool,
+}
+
+/// The failure of an item because a look that its safety takes could not be made.
+pub fn unchecked(error: &Error) -> Failure {
+    Failure::permanent(Code::Unchecked, format!("{error}: give `unchecked` to go on without knowing"))
+}
 
 /// The EBS snapshots behind an image.
 pub fn behind(image: &Image) -> impl Iterator<Item = &str> {
     image.block_device_mappings().iter().filter_map(|m| m.ebs().and_then(|e| e.snapshot_id()))
 }
 
+/// Which images of the account are behind snapshots.
+#[derive(Debug, Default)]
+pub struct Users {
+    images: BTreeMap<String, BTreeSet<String>>,
+    /// Why the images could not be listed.
+    unknown: Option<Failure>,
+}
+
+impl Users {
+    /// The images that a snapshot is behind, as far as they are known.
+    pub fn of(&self, snapshot: &str) -> impl Iterator<Item = &String> {
+        self.images.get(snapshot).into_iter().flatten()
+    }
+
+    /// Why no snapshot may be deleted.
+    pub fn unknown(&self, overrides: Overrides) -> Option<Outcome> {
+        self.unknown.clone().filter(|_| !overrides.unchecked).map(Outcome::Failed)
+    }
+}
+
 /// Which images of the account are behind these snapshots, disabled ones included. All images are listed once: an account has far fewer of them than
 /// it has snapshots.
-pub async fn users(ec2: &Client, snapshots: &[String]) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let mut users: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+pub async fn users(ec2: &Client, snapshots: &[String]) -> Result<Users> {
+    let mut users = Users::default();
     if snapshots.is_empty() {
         return Ok(users);
     }
     let asked: HashSet<&str> = snapshots.iter().map(String::as_str).collect();
     let mut images = Image::list(ec2, Vec::new());
-    while let Some(image) = images.try_next().await? {
-        for snapshot in behind(&image).filter(|s| asked.contains(s)) {
-            users.entry(snapshot.to_owned()).or_default().insert(image.id().to_owned());
+    loop {
+        match images.try_next().await {
+            Ok(Some(image)) => {
+                for snapshot in behind(&image).filter(|s| asked.contains(s)) {
+                    users.images.entry(snapshot.to_owned()).or_default().insert(image.id().to_owned());
+                }
+            }
+            Ok(None) => return Ok(users),
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => {
+                users.unknown = Some(unchecked(&e));
+                return Ok(users);
+            }
         }
     }
-    Ok(users)
 }
 
-/// Why a snapshot is not to be deleted, whoever asks.
+/// Why a snapshot is left to AWS Backup.
 pub fn kept(snapshot: &Snapshot) -> Option<String> {
     kept_by_backup(snapshot.tags(), snapshot.description())
 }
@@ -59,189 +109,114 @@ pub fn kept_by_backup(tags: &[Tag], description: Option<&str>) -> Option<String>
     (described || tags::of_aws_backup(tags)).then(|| why.to_owned())
 }
 
+/// Why a thing with these tags is left to Data Lifecycle Manager.
+pub fn kept_by_lifecycle_manager(tags: &[Tag]) -> Option<String> {
+    let tag = tags.iter().find(|t| t.key().is_some_and(tags::is_of_lifecycle_manager))?;
+    let (key, value) = (tag.key().unwrap_or_default(), tag.value().unwrap_or_default());
+    Some(format!(
+        "Data Lifecycle Manager keeps it, and deletes it in its time (`{key}`: `{value}`): give `lifecycle_manager` if that is meant"
+    ))
+}
+
 /// Why a thing with these tags is left to Kubernetes.
 pub fn kept_by_kubernetes(tags: &[Tag]) -> Option<String> {
     let (key, value) = KUBERNETES.iter().find_map(|key| Some((*key, tags::value(tags, key)?)))?;
     Some(format!("Kubernetes made it (`{key}`: `{value}`): delete the claim instead"))
 }
 
-/// The locks on snapshots, by their ids. EC2 refuses to delete what is locked anyway: where the locks cannot be listed, nothing is lost but the reason.
-pub async fn locks(ec2: &Client, ids: &[String]) -> Result<HashMap<String, String>> {
-    let mut locks = HashMap::new();
-    for some in ids.chunks(lookup::MOST_VALUES) {
-        let mut token = None;
-        loop {
-            let request = ec2.describe_locked_snapshots().set_snapshot_ids(Some(some.to_vec()));
-            let answer = match request.set_next_token(token).send().await.context(|| "list the locks of snapshots") {
-                Ok(answer) => answer,
-                Err(e) if is_not_to_be_had(&e) => {
-                    tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
-                    return Ok(locks);
-                }
-                // One that went in the meantime keeps EC2 from telling of the others.
-                Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => {
-                    tracing::debug!("{e}; EC2 refuses to delete a locked snapshot by itself");
-                    break;
-                }
-                Err(e) => return Err(e),
-            };
-            for lock in answer.snapshots() {
-                let state = lock.lock_state().map_or("locked", |s| s.as_str());
-                // An expired lock locks nothing.
-                if let Some(id) = lock.snapshot_id().filter(|_| state != "expired") {
-                    let until = lock.lock_expires_on().map(|d| format!(", until {d}")).unwrap_or_default();
-                    locks.insert(id.to_owned(), format!("it is locked ({state}{until})"));
+/// What is known of the locks on snapshots.
+#[derive(Debug, Default)]
+pub struct Locks {
+    /// Of the locked ones, what is said of the lock.
+    held: HashMap<String, String>,
+    /// Why it is not known whether a snapshot is locked.
+    unknown: HashMap<String, Failure>,
+}
+
+/// The locks on snapshots, by their ids.
+pub async fn locks(ec2: &Client, ids: &[String]) -> Result<Locks> {
+    let mut locks = Locks::default();
+    let mut batches: Vec<Vec<String>> = ids.chunks(lookup::MOST_VALUES).map(<[String]>::to_vec).collect();
+    while let Some(mut batch) = batches.pop() {
+        match locked(ec2, &batch).await {
+            Ok(held) => locks.held.extend(held),
+            Err(e) if e.is_fatal() => return Err(e),
+            // One that went in the meantime keeps EC2 from telling of the others; of itself there is no lock to tell.
+            Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => {
+                if batch.len() > 1 {
+                    let half = batch.split_off(batch.len() / 2);
+                    batches.extend([batch, half]);
                 }
             }
-            token = answer.next_token.filter(|t| !t.is_empty());
-            if token.is_none() {
-                break;
-            }
+            Err(e) => locks.unknown.extend(batch.into_iter().map(|id| (id, unchecked(&e)))),
         }
     }
     Ok(locks)
 }
 
-/// Whether a question that can be left unanswered was not answered because it may not be asked, or is not known.
-fn is_not_to_be_had(error: &Error) -> bool {
-    error.code().is_some_and(|code| UNKNOWN_OPERATION.contains(&code) || matches!(code, "UnauthorizedOperation" | "AccessDenied"))
-}
-
-/// What an image's removal would break, asked before it.
-#[derive(Debug, Default, Clone)]
-pub struct Uses {
-    /// Launch templates, parameters and recipes that name it.
-    named_by: Vec<String>,
-    /// Why EC2 did not tell what names it.
-    unknown_names: Option<Failure>,
-    /// Instances that were launched from it, which do without it.
-    pub instances: usize,
-    /// Whom it is shared with.
-    shared_with: Vec<String>,
-    /// Why EC2 did not tell whom it is shared with.
-    unknown_shares: Option<Failure>,
-}
-
-/// What uses images, by their ids. Where references may not be looked up at all, that is said once; what cannot be told of one image keeps only that
-/// one.
-pub async fn uses(cx: &Context, ec2: &Client, images: &[&Image]) -> Result<HashMap<String, Uses>> {
-    let mut uses: HashMap<String, Uses> = images.iter().map(|i| (i.id().to_owned(), Uses::default())).collect();
-    let ids: Vec<String> = images.iter().map(|i| i.id().to_owned()).collect();
-    add_references(ec2, &ids, &mut uses).await?;
-    let shared = images.iter().map(|image| async move { (image.id().to_owned(), shared_with(ec2, image).await) });
-    let shared: Vec<_> = stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
-    for (id, with) in shared {
-        let of = uses.entry(id).or_default();
-        match with {
-            Ok(with) => of.shared_with = with,
-            Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => of.unknown_shares = Some(Failure::from(&e)),
+async fn locked(ec2: &Client, ids: &[String]) -> Result<HashMap<String, String>> {
+    let request = ec2.describe_locked_snapshots().set_snapshot_ids(Some(ids.to_vec()));
+    let listed = aaws::paged("the locks of snapshots", move |token: Option<String>| {
+        let request = request.clone().set_next_token(token);
+        async move {
+            let answer = request.send().await.context(|| "list the locks of snapshots")?;
+            Ok::<_, Error>(aaws::Page { next: aaws::Next::nonempty(answer.next_token), items: answer.snapshots.unwrap_or_default() })
+        }
+    });
+    let mut listed = Box::pin(listed);
+    let mut held = HashMap::new();
+    while let Some(lock) = listed.try_next().await? {
+        let state = lock.lock_state().map_or("locked", |s| s.as_str());
+        // An expired lock locks nothing.
+        if let Some(id) = lock.snapshot_id().filter(|_| state != "expired") {
+            let until = lock.lock_expires_on().map(|d| format!(", until {d}")).unwrap_or_default();
+            held.insert(id.to_owned(), format!("it is locked ({state}{until})"));
         }
     }
-    Ok(uses)
+    Ok(held)
 }
 
-async fn add_references(ec2: &Client, ids: &[String], uses: &mut HashMap<String, Uses>) -> Result<()> {
-    for some in ids.chunks(lookup::MOST_VALUES) {
-        match references(ec2, some).await {
-            Ok(found) => found.iter().for_each(|reference| note(reference, uses)),
-            Err(e) if may_not_be_asked(&e) => {
-                tracing::warn!("whether launch templates, parameters or recipes name the images is not known: {e}");
-                return Ok(());
-            }
-            // One image of which EC2 does not tell keeps it from telling of the others.
-            Err(e) if blames_an_image(&e) => {
-                for id in some {
-                    match references(ec2, std::slice::from_ref(id)).await {
-                        Ok(found) => found.iter().for_each(|reference| note(reference, uses)),
-                        Err(e) if blames_an_image(&e) => uses.entry(id.clone()).or_default().unknown_names = Some(Failure::from(&e)),
-                        Err(e) => return Err(e),
-                    }
-                }
-            }
-            Err(e) => return Err(e),
-        }
+/// Why a snapshot is not to be deleted, unless that is meant: what is known without asking whom it is shared with.
+pub fn snapshot_precheck(snapshot: &Snapshot, locks: &Locks, overrides: Overrides) -> Option<Outcome> {
+    let lifecycle_manager = || kept_by_lifecycle_manager(snapshot.tags()).filter(|_| !overrides.lifecycle_manager);
+    let kept = kept(snapshot).or_else(lifecycle_manager).or_else(|| locks.held.get(snapshot.id()).cloned());
+    let unknown = || locks.unknown.get(snapshot.id()).filter(|_| !overrides.unchecked).cloned().map(Outcome::Failed);
+    kept.map(Outcome::skipped).or_else(unknown)
+}
+
+/// Why these snapshots are not to be deleted, unless that is meant: whom they are shared with. Each takes a request of its own, so that of what stays
+/// anyway it is not asked.
+pub async fn shared_prechecks(cx: &Context, ec2: &Client, ids: &[&str], overrides: Overrides) -> Result<HashMap<String, Outcome>> {
+    let asked = ids.iter().map(|id| async move { share_precheck(ec2, id, overrides).await.map(|outcome| ((*id).to_owned(), outcome)) });
+    let known: Vec<(String, Option<Outcome>)> = stream::iter(asked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await?;
+    Ok(known.into_iter().filter_map(|(id, outcome)| Some((id, outcome?))).collect())
+}
+
+/// The same, of one snapshot.
+pub async fn share_precheck(ec2: &Client, id: &str, overrides: Overrides) -> Result<Option<Outcome>> {
+    if overrides.shared {
+        return Ok(None);
     }
-    Ok(())
-}
-
-/// All that refers to these images, page by page.
-async fn references(ec2: &Client, ids: &[String]) -> Result<Vec<ImageReference>> {
-    let mut found = Vec::new();
-    let mut token = None;
-    loop {
-        let request = ec2.describe_image_references().set_image_ids(Some(ids.to_vec())).include_all_resource_types(true);
-        let answer = request.set_next_token(token).send().await.context(|| "ask what refers to the images")?;
-        found.extend(answer.image_references().iter().cloned());
-        token = answer.next_token.filter(|t| !t.is_empty());
-        if token.is_none() {
-            return Ok(found);
-        }
-    }
-}
-
-fn note(reference: &ImageReference, uses: &mut HashMap<String, Uses>) {
-    let Some(id) = reference.image_id() else { return };
-    let Some(of) = uses.get_mut(id) else { return };
-    match reference.resource_type() {
-        Some(ImageReferenceResourceType::Ec2Instance) => of.instances += 1,
-        // What has no ARN, or is of a kind that is not known here, refers to it all the same.
-        kind => {
-            let named = reference.arn().or(kind.map(ImageReferenceResourceType::as_str));
-            of.named_by.push(named.unwrap_or("something that EC2 does not name").to_owned());
-        }
-    }
-}
-
-/// Whether the references of images may not be asked for, or EC2 says that it does not know the question. An answer that is none, such as a 500
-/// without a code, says neither: what could break is then not known, and nothing is deregistered.
-fn may_not_be_asked(error: &Error) -> bool {
-    is_not_to_be_had(error) && !matches!(error.code(), Some("HTTP500" | "UnreadableAnswer"))
-}
-
-/// Whether EC2 has something against an image that was asked for, and so did not answer for any of them.
-fn blames_an_image(error: &Error) -> bool {
-    error.code().is_some_and(|code| code.starts_with("InvalidAMIID"))
-}
-
-/// The accounts, groups and organizations that may launch an image.
-async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
-    if image.public() == Some(true) {
-        return Ok(vec!["everyone".into()]);
-    }
-    let request = ec2.describe_image_attribute().image_id(image.id()).attribute(ImageAttributeName::LaunchPermission);
-    let answer = match request.send().await.context(|| format!("ask whom the image `{}` is shared with", image.id())) {
+    let request = ec2.describe_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
+    let answer = match request.send().await.context(|| format!("ask whom the snapshot `{id}` is shared with")) {
         Ok(answer) => answer,
-        // It went in the meantime, or never became available: nobody can launch it.
-        Err(e) if matches!(e.code(), Some("InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable")) => return Ok(Vec::new()),
-        Err(e) => return Err(e),
+        Err(e) if e.is_fatal() => return Err(e),
+        // It went in the meantime.
+        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => return Ok(None),
+        Err(_) if overrides.unchecked => return Ok(None),
+        Err(e) => return Ok(Some(Outcome::Failed(unchecked(&e)))),
     };
-    let with = |p: &aws_sdk_ec2::types::LaunchPermission| {
-        let group = p.group().map(|g| g.as_str().to_owned());
-        p.user_id().or(p.organization_arn()).or(p.organizational_unit_arn()).map(str::to_owned).or(group)
+    let with = |p: &aws_sdk_ec2::types::CreateVolumePermission| {
+        // The one group that there is are all.
+        p.user_id().map(str::to_owned).or(p.group().map(|_| "everyone".to_owned()))
     };
-    Ok(answer.launch_permissions().iter().filter_map(with).collect())
+    let with: Vec<String> = answer.create_volume_permissions().iter().filter_map(with).collect();
+    Ok((!with.is_empty()).then(|| Outcome::skipped(shared(&with))))
 }
 
-/// Why an image is not to be deregistered, unless the person means it: skipped for a reason, or failed where the reasons could not be looked up.
-pub fn image_precheck(image: &Image, uses: &Uses, referenced: bool, shared: bool) -> Option<Outcome> {
-    if let Some(why) = kept_by_backup(image.tags(), image.description()) {
-        return Some(Outcome::skipped(why));
-    }
-    if let Some(state) = image.deregistration_protection().filter(|p| p.starts_with("enabled") || p.starts_with("disabled after")) {
-        return Some(Outcome::skipped(format!("it is protected against being deregistered ({state})")));
-    }
-    if !referenced && !uses.named_by.is_empty() {
-        let names = uses.named_by.join(", ");
-        return Some(Outcome::skipped(format!("it is named by {names}: change them first, or give `referenced`")));
-    }
-    if !shared && !uses.shared_with.is_empty() {
-        let with = uses.shared_with.join(", ");
-        return Some(Outcome::skipped(format!("it is shared with {with}: give `shared` if that is meant")));
-    }
-    // What is not known is not taken for nothing.
-    let unknown = uses.unknown_names.as_ref().filter(|_| !referenced).or(uses.unknown_shares.as_ref().filter(|_| !shared));
-    unknown.cloned().map(Outcome::Failed)
+/// What is said of what is shared with these.
+pub fn shared(with: &[String]) -> String {
+    format!("it is shared with {}: give `shared` if that is meant", with.join(", "))
 }
 
 /// Deregisters an image. One that is not there any more is unchanged.
@@ -262,4 +237,23 @@ pub async fn delete_snapshot(ec2: &Client, id: &str) -> Outcome {
         Ok(false) => Outcome::Unchanged("it does not exist any more".into()),
         Err(e) => Outcome::Failed(Failure::from(&e)),
     }
+}
+
+/// Deletes a snapshot whose images were deregistered a moment ago. EC2 may go on taking it for theirs: that is waited for.
+pub async fn delete_freed_snapshot(cx: &Context, ec2: &Client, id: &str, on_cancel: OnCancel) -> Outcome {
+    let mut backoff = Backoff::poll();
+    for _ in 1..IN_USE_TRIES {
+        let in_use = match delete_snapshot(ec2, id).await {
+            Outcome::Failed(failure) if failure.code == "InvalidSnapshot.InUse" => failure,
+            outcome => return outcome,
+        };
+        tracing::debug!("`{id}`: {}; will be tried again", in_use.message);
+        cx.release_slot();
+        match on_cancel {
+            OnCancel::Stop if !backoff.wait(cx).await => return Outcome::Failed(in_use),
+            OnCancel::Stop => {}
+            OnCancel::KeepGoing => backoff.pause().await,
+        }
+    }
+    delete_snapshot(ec2, id).await
 }

@@ -1,17 +1,18 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aaws::{
-    AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome,
-    Result, When, async_trait,
+    AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
+    Page, Result, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::TryStreamExt;
+use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::kms::{self, DESCRIBE_KEY};
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 
 /// Let another account make volumes of EBS snapshots, or end that.
 ///
@@ -21,12 +22,15 @@ use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 #[serde(deny_unknown_fields)]
 pub struct ShareSnapshots {
     /// Snapshots to share. An empty list shares nothing.
-    snapshot_ids: Items<String>,
+    pub snapshot_ids: Items<String>,
     /// The other account: twelve digits.
-    target_account: AccountId,
+    pub target_account: AccountId,
     /// Take the permission away, rather than give it.
     #[serde(default)]
-    unshare: bool,
+    pub unshare: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 const SNAPSHOTS: &[&str] = &["arn:${Partition}:ec2:${Region}::snapshot/${snapshot_ids}"];
@@ -38,7 +42,6 @@ impl Action for ShareSnapshots {
         effect: Effect::Modify,
         calls: &[
             DESCRIBE_SNAPSHOTS,
-            Call::read("ec2:DescribeSnapshotAttribute", &[Grant::new("ec2:DescribeSnapshotAttribute", SNAPSHOTS)]),
             DESCRIBE_KEY.when(When::Likely("a snapshot is encrypted, and not for `unshare`")),
             Call::write(
                 "ec2:ModifySnapshotAttribute",
@@ -78,7 +81,7 @@ impl Action for ShareSnapshots {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
         let share = Share { ec2, account: self.target_account.to_string(), add: !self.unshare };
-        let items = lookup::cancellable(cx, share.look(cx, &lookup)).await?;
+        let items = lookup::cancellable(cx, share.look(cx, &lookup, self.ignore_not_found)).await?;
         Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }
 }
@@ -108,50 +111,54 @@ struct Share {
 
 impl Share {
     /// What is clear of each snapshot before anything is changed.
-    async fn look(&self, cx: &Context, lookup: &[Lookup<Snapshot>]) -> Result<Vec<Shared>> {
+    async fn look(&self, cx: &Context, lookup: &[Lookup<Snapshot>], ignore_not_found: bool) -> Result<Vec<Shared>> {
         let managers = if self.add { managers(cx, lookup).await? } else { HashMap::new() };
-        let shared = lookup.iter().map(|s| self.shared(s, &managers));
-        stream::iter(shared.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+        let there: Vec<String> = lookup.iter().filter(|s| s.result.found().is_some()).map(|s| s.id.clone()).collect();
+        let shared = self.shared(&there).await?;
+        let item = |lookup: &Lookup<Snapshot>| {
+            let manager = lookup.result.found().and_then(|s| s.kms_key_id()).and_then(|key| managers.get(key));
+            let doubt = match manager {
+                Some(Manager::Unknown(why)) => {
+                    Some(format!("its key could not be looked at ({why}): the account may not be able to use it"))
+                }
+                _ => None,
+            };
+            let unknown = lookup.result.unknown(ignore_not_found);
+            let precheck = unknown.or_else(|| self.precheck(manager, shared.contains(&lookup.id)));
+            Shared { id: lookup.id.clone(), precheck, doubt }
+        };
+        Ok(lookup.iter().map(item).collect())
     }
 
-    async fn shared(&self, lookup: &Lookup<Snapshot>, managers: &HashMap<String, Manager>) -> Result<Shared> {
-        let manager = lookup.result.found().and_then(|s| s.kms_key_id()).and_then(|key| managers.get(key));
-        let precheck = self.precheck(lookup, manager).await?;
-        let doubt = match manager {
-            Some(Manager::Unknown(why)) => Some(format!("its key could not be looked at ({why}): the account may not be able to use it")),
-            _ => None,
-        };
-        Ok(Shared { id: lookup.id.clone(), precheck, doubt })
-    }
-
-    async fn precheck(&self, lookup: &Lookup<Snapshot>, manager: Option<&Manager>) -> Result<Option<Outcome<String>>> {
-        let snapshot = match &lookup.result {
-            LookupResult::Found(snapshot) => snapshot,
-            LookupResult::NotFound => {
-                return Ok(Some(Outcome::Failed(Failure::permanent("InvalidSnapshot.NotFound", "it is none of this account's snapshots"))));
-            }
-            LookupResult::Duplicate => return Ok(Some(Outcome::Unchanged("duplicate id".into()))),
-        };
+    fn precheck(&self, manager: Option<&Manager>, shared: bool) -> Option<Outcome<String>> {
         if matches!(manager, Some(Manager::Aws)) {
             let why = "it is encrypted with the AWS managed key: share a copy that is encrypted with a key of yours";
-            return Ok(Some(Outcome::Failed(Failure::permanent("AwsManagedKey", why))));
+            return Some(Outcome::Failed(Failure::permanent("AwsManagedKey", why)));
         }
-        let shared = match self.is_shared(snapshot.id()).await {
-            Ok(shared) => shared,
-            Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => return Ok(Some(Outcome::Failed(Failure::from(&e)))),
-        };
-        Ok(match (self.add, shared) {
+        match (self.add, shared) {
             (true, true) => Some(Outcome::Unchanged(format!("it is shared with {} already", self.account))),
             (false, false) => Some(Outcome::Unchanged(format!("it is not shared with {}", self.account))),
             _ => None,
-        })
+        }
     }
 
-    async fn is_shared(&self, id: &str) -> Result<bool, Error> {
-        let request = self.ec2.describe_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
-        let answer = request.send().await.context(|| format!("ask whom the snapshot `{id}` is shared with"))?;
-        Ok(answer.create_volume_permissions().iter().any(|p| p.user_id() == Some(&self.account)))
+    /// Which of these snapshots the account may make volumes of: 200 a request.
+    async fn shared(&self, ids: &[String]) -> Result<HashSet<String>> {
+        let mut shared = HashSet::new();
+        for some in ids.chunks(lookup::MOST_VALUES) {
+            let request = self.ec2.describe_snapshots().owner_ids("self").restorable_by_user_ids(&self.account);
+            let request = request.filters(lookup::filter(Snapshot::FILTER, some)).max_results(lookup::PAGE);
+            let listed = paged("the snapshots that are shared", move |token: Option<String>| {
+                let request = request.clone().set_next_token(token);
+                async move {
+                    let answer = request.send().await.context(|| "list the snapshots that are shared with the account")?;
+                    Ok::<_, Error>(Page { next: Next::nonempty(answer.next_token), items: answer.snapshots.unwrap_or_default() })
+                }
+            });
+            let listed: Vec<Snapshot> = listed.try_collect().await?;
+            shared.extend(listed.into_iter().map(|s| s.id().to_owned()));
+        }
+        Ok(shared)
     }
 }
 

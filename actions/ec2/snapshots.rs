@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Result, When};
+use aaws::{Call, Code, Context, Error, ErrorContext, Failure, Grant, Result, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, Tag};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::TryStreamExt;
+use futures::future::join_all;
 
 use super::lookup::{self, Resource};
 use super::{once, tags, wait};
@@ -63,12 +64,13 @@ pub async fn take<'a>(
 ) -> HashMap<String, Result<String, Failure>> {
     let begun = volumes.map(|volume| async move {
         if cx.cancellation().is_cancelled() {
-            return (volume.to_owned(), Err(Failure::permanent("NotStarted", "no snapshot was taken: the run was stopped")));
+            return (volume.to_owned(), Err(Failure::permanent(Code::NotStarted, "no snapshot was taken: the run was stopped")));
         }
         let begun = begin(cx, ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
         (volume.to_owned(), begun.map_err(|e| Failure::from(&e)))
     });
-    let begun: Vec<_> = stream::iter(begun.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
+    // A batch of items at the most: how many of their requests are in flight is the network's to say.
+    let begun: Vec<(String, Result<String, Failure>)> = join_all(begun.collect::<Vec<_>>()).await;
     let ids: Vec<String> = begun.iter().filter_map(|(_, b)| b.as_ref().ok().cloned()).collect();
     let mut awaited = wait::snapshots(cx, ec2, &ids).await;
     let mut complete = |snapshot: String| match awaited.remove(&snapshot) {

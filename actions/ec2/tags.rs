@@ -13,6 +13,14 @@ pub const AUTO_SCALING_GROUP: &str = "aws:autoscaling:groupName";
 /// Tags that say by their key that AWS Backup keeps the thing.
 const AWS_BACKUP: &str = "aws:backup";
 
+/// How the keys of the tags begin that Data Lifecycle Manager puts on what it makes (EBS user guide, "How Amazon Data Lifecycle Manager works").
+const LIFECYCLE_MANAGER: &str = "aws:dlm:";
+
+/// Whether a key says that Data Lifecycle Manager keeps the thing.
+pub fn is_of_lifecycle_manager(key: &str) -> bool {
+    key.starts_with(LIFECYCLE_MANAGER)
+}
+
 /// Whether a key is AWS's own.
 pub fn is_reserved(key: &str) -> bool {
     key.get(..RESERVED.len()).is_some_and(|start| start.eq_ignore_ascii_case(RESERVED))

@@ -5,14 +5,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use aaws::{Backoff, OnCancel, poll_until};
-use aaws::{Context, Error, Failure, Result};
+use aaws::{Backoff, OnCancel, Policy, poll_until};
+use aaws::{Code, Context, Error, Failure, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
 };
 
+use super::coalesce::Looks;
 use super::lookup::{self, Resource};
 
 /// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
@@ -23,6 +25,9 @@ const FEW: u32 = 2;
 
 /// How often something is looked for whose request may not have been carried out at all.
 pub const LOOKS: u32 = 4;
+
+/// The rhythm of looks that are shared: one request is for all that are waited for, so it may come more often than that of [`Backoff::poll`].
+const SHARED: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(5), factor: 1.5, jitter: 0.0 };
 
 /// Looks for what EC2 may show only later, because the answer that would have told was lost; what the last look brings, when none brings it.
 pub async fn poll_until_visible<T, P>(look: impl Fn() -> P, is_there: impl Fn(&T) -> bool) -> Result<T>
@@ -58,27 +63,79 @@ pub async fn for_one<T: Resource>(
     on_cancel: OnCancel,
     judge: impl Fn(Option<&T>) -> PollState + Send + Sync,
 ) -> Result<()> {
-    let last = Mutex::new(String::new());
-    let (judge, state_of) = (&judge, &last);
-    let seen = poll_until(cx, on_cancel, move || async move {
-        Ok(match judge(lookup::one::<T>(ec2, id).await?.as_ref()) {
+    let watched = Watched::new(id, on_cancel);
+    let (judge, state) = (&judge, &watched);
+    let seen = poll_until(cx, on_cancel, move || async move { Ok(state.settled(cx, judge(lookup::one::<T>(ec2, id).await?.as_ref()))) });
+    watched.ended(seen.await?)
+}
+
+/// The same, with looks that all share who wait for things of this kind: however many they are, a look at them is one request.
+pub async fn for_one_of<T: Resource + Clone>(
+    cx: &Context,
+    looks: &Looks<T>,
+    id: &str,
+    on_cancel: OnCancel,
+    judge: impl Fn(Option<&T>) -> PollState + Send + Sync,
+) -> Result<()> {
+    let watched = Watched::new(id, on_cancel);
+    let mut backoff = Backoff::with(SHARED);
+    loop {
+        // Others are worked on meanwhile, and share the look.
+        cx.release_slot();
+        match backoff.attempt(looks.get(id)).await {
+            Ok(seen) => {
+                let settled = seen.and_then(|seen| watched.settled(cx, judge(seen.as_ref())));
+                if settled.is_some() {
+                    return watched.ended(settled);
+                }
+            }
+            // The run was cancelled before the look was sent.
+            Err(e) if on_cancel == OnCancel::Stop && e.code() == Some(Code::NotSent.as_str()) => return watched.ended(None),
+            Err(e) => return Err(e),
+        }
+        match on_cancel {
+            OnCancel::Stop if !backoff.wait(cx).await => return watched.ended(None),
+            OnCancel::Stop => {}
+            OnCancel::KeepGoing => backoff.pause().await,
+        }
+    }
+}
+
+/// A thing that is waited for, and the state that it was last seen in.
+struct Watched<'a> {
+    id: &'a str,
+    on_cancel: OnCancel,
+    last: Mutex<String>,
+}
+
+impl<'a> Watched<'a> {
+    fn new(id: &'a str, on_cancel: OnCancel) -> Self {
+        Watched { id, on_cancel, last: Mutex::new("not seen yet".into()) }
+    }
+
+    /// What a look says of it, when that ends the wait.
+    fn settled(&self, cx: &Context, state: PollState) -> Option<Result<()>> {
+        let id = self.id;
+        match state {
             PollState::Ready => Some(Ok(())),
             PollState::Failed(why) => Some(Err(Error::Failed(why))),
             PollState::Pending(state) => {
-                match on_cancel {
+                match self.on_cancel {
                     OnCancel::KeepGoing if cx.cancellation().is_cancelled() => {
                         tracing::warn!("`{id}` is {state}, and is waited for; stop again to leave it so")
                     }
                     _ => tracing::debug!("`{id}` is {state}"),
                 }
-                *state_of.lock().unwrap_or_else(PoisonError::into_inner) = state;
+                *self.last.lock().unwrap_or_else(PoisonError::into_inner) = state;
                 None
             }
-        })
-    });
-    let seen = seen.await?;
-    let last = last.into_inner().unwrap_or_else(PoisonError::into_inner);
-    seen.unwrap_or_else(|| Err(Error::Failed(format!("the run was stopped while `{id}` was {last}"))))
+        }
+    }
+
+    fn ended(&self, settled: Option<Result<()>>) -> Result<()> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        settled.unwrap_or_else(|| Err(Error::Failed(format!("the run was stopped while `{}` was {last}", self.id))))
+    }
 }
 
 /// Waits until a volume is attached to nothing and can be used.
@@ -118,8 +175,18 @@ pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &st
 
 /// Waits until an instance is in the state that is wanted.
 pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, on_cancel: OnCancel) -> Result<()> {
+    for_one::<Instance>(cx, ec2, id, on_cancel, judge_instance(id, wanted)).await
+}
+
+/// The same, with looks that are shared.
+pub async fn instance_of(cx: &Context, looks: &Looks<Instance>, id: &str, wanted: InstanceStateName, on_cancel: OnCancel) -> Result<()> {
+    for_one_of(cx, looks, id, on_cancel, judge_instance(id, wanted)).await
+}
+
+/// What the looks at an instance say, one after another.
+fn judge_instance(id: &str, wanted: InstanceStateName) -> impl Fn(Option<&Instance>) -> PollState + Send + Sync {
     let unseen = AtomicU32::new(0);
-    for_one::<Instance>(cx, ec2, id, on_cancel, |instance| {
+    move |instance: Option<&Instance>| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
             Some(state) if *state == wanted => PollState::Ready,
@@ -143,8 +210,7 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
             }
             Some(state) => PollState::Pending(state.as_str().to_owned()),
         }
-    })
-    .await
+    }
 }
 
 /// What became of each of many that were waited for.
@@ -219,6 +285,7 @@ where
                 PollState::Pending(state) => drop(states.insert(id.clone(), state)),
             }
         }
+        cx.release_slot();
         if awaited.len() < ids.len() && !backoff.wait(cx).await {
             for id in pending {
                 let state = states.remove(&id).unwrap_or_else(|| "not ready".into());
@@ -249,7 +316,21 @@ pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 /// Waits until images are available.
 pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
     let look = |ids: Vec<String>| async move { lookup::by_id::<Image>(ec2, &ids, &[]).await };
-    for_all(cx, ids, look, |image: Option<&Image>, id| match image.map(|i| (i, i.state())) {
+    for_all(cx, ids, look, judge_image).await
+}
+
+/// Waits until an image is available, with looks that are shared.
+pub async fn image_of(cx: &Context, looks: &Looks<Image>, id: &str, on_cancel: OnCancel) -> Result<()> {
+    let unseen = AtomicU32::new(0);
+    for_one_of(cx, looks, id, on_cancel, |image: Option<&Image>| match image {
+        None => unseen_yet(&unseen, || format!("the image `{id}` has disappeared")),
+        image => judge_image(image, id),
+    })
+    .await
+}
+
+fn judge_image(image: Option<&Image>, id: &str) -> PollState {
+    match image.map(|i| (i, i.state())) {
         Some((_, Some(ImageState::Available))) => PollState::Ready,
         Some((i, Some(state @ (ImageState::Failed | ImageState::Error | ImageState::Invalid | ImageState::Deregistered)))) => {
             let why = i.state_reason().and_then(|r| r.message()).unwrap_or("EC2 gave no reason");
@@ -257,8 +338,7 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
         }
         Some((_, state)) => PollState::Pending(state.map_or("without a state", ImageState::as_str).to_owned()),
         None => PollState::Failed(format!("the image `{id}` has disappeared")),
-    })
-    .await
+    }
 }
 
 /// Not shown yet, or never any more.

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, Changed, Dependency};
 use crate::engine::context::Context;
+use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{Failure, Outcome};
 
@@ -174,9 +175,11 @@ impl<S: Steps> Change for Stepwise<S> {
             };
             let (undone, fatal) = undo.unwind().await;
             let fatal = failure.fatal.clone().or(fatal);
-            // What was turned away for now is begun again only if nothing was done.
+            // What was turned away for now is begun again only if nothing was done, and only then was it not started.
             let transient = failure.transient && undone.is_empty();
-            outcomes.push(Outcome::Failed(Failure { fatal, transient, ..failure.with_note(&undone) }));
+            let unsent = failure.code == Code::NotSent.as_str() && !undone.is_empty();
+            let code = if unsent { Code::Interrupted.into() } else { failure.code.clone() };
+            outcomes.push(Outcome::Failed(Failure { fatal, transient, code, ..failure.with_note(&undone) }));
         }
         Ok(outcomes)
     }

@@ -419,6 +419,22 @@ fn a_snapshot_of_another_account_can_be_copied() {
 }
 
 #[test]
+fn public_snapshots_are_not_searched_for_what_is_to_be_copied() {
+    let world = World::new();
+    let own = world.snapshot(&world.volume(&[]));
+    let shared = world.ec2("DescribeSnapshots", &[("Filter.1.Name", "owner-id"), ("Filter.1.Value.1", "137112412989")]);
+    let shared = xml::texts(&shared, "snapshotId").into_iter().next().expect("a public snapshot");
+    let server = world.proxy().start();
+    let line = format!("ec2 copy_snapshots --snapshot_ids {shared} snap-0000000000000bad {own} --target_region us-west-2 --no_wait");
+    let output = world.aaws_via(&server, line).run().exits(3).logs("snap-0000000000000bad");
+    assert_eq!(output.json().as_array().map(Vec::len), Some(2));
+    // By owner, or by ids; one that does not exist is split off.
+    let asked = server.requests("DescribeSnapshots");
+    let is_narrow = |r: &Request| parameter(r, "Owner.1").is_some() || parameter(r, "SnapshotId.1").is_some();
+    assert!(asked.len() <= 4 && asked.iter().all(is_narrow), "{:?}", asked.iter().map(Request::text).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_copy_that_ends_in_an_error_is_no_copy() {
     let world = World::new();
     let volume = world.volume(&[]);
@@ -607,17 +623,46 @@ fn a_key_that_cannot_be_looked_at_keeps_nobody_from_sharing_and_is_told() {
 fn one_snapshot_that_cannot_be_shared_sinks_no_other() {
     let world = World::new();
     let (locked, plain) = locked_and_plain(&world);
-    for operation in ["ModifySnapshotAttribute", "DescribeSnapshotAttribute"] {
-        let denied = format!("SnapshotId={locked}");
-        let rule = move |_, request: &mut Request| request.text().contains(&denied).then(|| error(request, 403, "UnauthorizedOperation"));
-        let server = world.proxy().rule(operation, rule).start();
-        let output = share(&world, &server, &format!("{locked} {plain}")).run().exits(3).logs("UnauthorizedOperation").logs(&locked);
-        assert_eq!(output.json(), json!([plain]));
-        let sent = server.requests("ModifySnapshotAttribute");
-        let sent = sent.iter().find(|r| r.text().contains(&plain)).expect("a request");
-        assert_eq!(parameter(sent, "OperationType").as_deref(), Some("add"));
-        assert_eq!(parameter(sent, "UserId.1").as_deref(), Some(OTHER));
-        share(&world, &world.proxy().start(), &format!("{plain} --unshare")).run().ok();
+    let denied = format!("SnapshotId={locked}");
+    let rule = move |_, request: &mut Request| request.text().contains(&denied).then(|| error(request, 403, "UnauthorizedOperation"));
+    let server = world.proxy().rule("ModifySnapshotAttribute", rule).start();
+    let output = share(&world, &server, &format!("{locked} {plain}")).run().exits(3).logs("UnauthorizedOperation").logs(&locked);
+    assert_eq!(output.json(), json!([plain]));
+    let sent = server.requests("ModifySnapshotAttribute");
+    let sent = sent.iter().find(|r| r.text().contains(&plain)).expect("a request");
+    assert_eq!(parameter(sent, "OperationType").as_deref(), Some("add"));
+    assert_eq!(parameter(sent, "UserId.1").as_deref(), Some(OTHER));
+}
+
+#[test]
+fn whom_snapshots_are_shared_with_is_asked_of_all_at_once() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    let snapshots: Vec<String> = (0..3).map(|_| world.snapshot(&volume)).collect();
+    share(&world, &world.proxy().start(), &snapshots[1]).run().ok();
+    // Shared with another account, which is no matter.
+    world.aaws(format!("ec2 share_snapshots --target_account 444455556666 --snapshot_ids {}", snapshots[2])).run().ok();
+    let server = world.proxy().start();
+    let output = share(&world, &server, &snapshots.join(" ")).run().ok();
+    assert_eq!(output.json(), json!([snapshots[0], snapshots[2]]));
+    assert_eq!((server.count("DescribeSnapshots"), server.count("DescribeSnapshotAttribute")), (2, 0));
+    let asked = &server.requests("DescribeSnapshots")[1];
+    assert_eq!((parameter(asked, "RestorableBy.1").as_deref(), parameter(asked, "Owner.1").as_deref()), (Some(OTHER), Some("self")));
+}
+
+#[test]
+fn a_source_that_does_not_exist_is_no_success_unless_it_need_not_be_there() {
+    let world = World::new();
+    for line in [
+        "share_snapshots --target_account 111122223333 --snapshot_ids snap-0000000000000bad",
+        "copy_snapshots --target_region us-west-2 --snapshot_ids snap-0000000000000bad",
+        "create_snapshots --volume_ids vol-0000000000000bad",
+        "create_images --instance_ids i-0000000000000bad",
+    ] {
+        assert_eq!(world.aaws(format!("ec2 {line}")).run().exits(3).logs("NotFound").json(), json!([]), "{line}");
+        assert_eq!(world.aaws(format!("ec2 {line} --ignore_not_found")).run().ok().json(), json!([]), "{line}");
+        let (flags, _) = line.rsplit_once(' ').expect("an id");
+        world.aaws(format!("ec2 {flags}")).arg("").run().exits(2).silent();
     }
 }
 

@@ -160,8 +160,8 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("modify_tags --resource_ids {V} vol-0000000000000bad {I} --tags Env=prod --create", 3, "vol-0000000000000bad"),
         // What is not there need not be deleted.
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", 0, ""),
-        ("delete_snapshots --snapshot_ids snap-0000000000000bad", 0, ""),
-        ("delete_images --image_ids ami-0000000000000bad {A}", 0, ""),
+        ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
+        ("delete_images --image_ids ami-0000000000000bad {A}", 3, "ami-0000000000000bad"),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 0, ""),
     ];
     let full = Full::new();

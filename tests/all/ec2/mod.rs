@@ -9,4 +9,5 @@ mod faults;
 mod groups;
 mod settings;
 mod tags;
+mod terminating;
 mod volumes;

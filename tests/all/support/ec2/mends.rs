@@ -17,6 +17,9 @@ use crate::support::http::{Request, Response, Server};
 /// The key that EBS uses unless another one is made the default.
 const KEY_OF_EBS: &str = "alias/aws/ebs";
 
+/// The most images that one DescribeImageReferences takes (EC2 API reference, DescribeImageReferences).
+const MOST_REFERRED: usize = 10;
+
 /// Lists that are empty in every world, because moto knows nothing of what they list.
 const EMPTY: &[(&str, &str)] = &[
     ("DescribeImageReferences", "imageReferenceSet"),
@@ -83,6 +86,9 @@ impl Mends {
             "DeleteSecurityGroup" => rules::delete_security_group(asked),
             "DeleteSnapshot" => self.delete_snapshot(asked),
             "DeregisterImage" => self.deregister_image(asked),
+            "DescribeImageReferences" if asked.form.list("ImageId").len() > MOST_REFERRED => {
+                Err(refusal("InvalidParameterValue", format!("At most {MOST_REFERRED} images can be specified")))
+            }
             "DescribeImages" => self.describe_images(asked),
             "DescribeInstances" => rules::describe_instances(asked),
             "DescribeNetworkInterfaces" => rules::describe_network_interfaces(asked),
@@ -223,9 +229,15 @@ impl Mends {
         Ok(answer)
     }
 
-    /// moto has no owner `self` for snapshots, and gives everybody's.
+    /// moto has no owner `self` for snapshots, and gives everybody's; it takes no notice of whom they have to be shared with, nor of a page for ids.
     fn describe_snapshots(&self, asked: &Asked) -> Answer {
         let mut form = asked.form.clone();
+        if form.get("MaxResults").is_some() && !form.list("SnapshotId").is_empty() {
+            let message = "The parameter snapshotSet cannot be used with the parameter maxResults";
+            return Err(refusal("InvalidParameterCombination", message));
+        }
+        let accounts = form.list("RestorableBy");
+        form.remove("RestorableBy");
         let owners = form.list("Owner");
         if !owners.is_empty() {
             let ids: Vec<_> = owners.into_iter().map(|o| if o == "self" { self.account.clone() } else { o }).collect();
@@ -235,6 +247,18 @@ impl Mends {
         let mut answer = asked.ask(&form)?;
         let made_up = self.state().made_up.clone();
         answer.retain("snapshotSet", |s| s.text("snapshotId").is_none_or(|id| !made_up.contains(id)));
+        if !accounts.is_empty() {
+            let ids: Vec<String> = answer.texts("snapshotSet/item/snapshotId").into_iter().map(str::to_owned).collect();
+            let mut shared = HashSet::new();
+            for id in ids {
+                let asks = [("SnapshotId", id.as_str()), ("Attribute", "createVolumePermission")];
+                let permissions = asked.also("DescribeSnapshotAttribute", &asks)?;
+                if permissions.texts("createVolumePermission/item/userId").iter().any(|with| accounts.iter().any(|a| a == with)) {
+                    shared.insert(id);
+                }
+            }
+            answer.retain("snapshotSet", |s| s.text("snapshotId").is_some_and(|id| shared.contains(id)));
+        }
         answer.at_mut("snapshotSet/item").into_iter().for_each(|snapshot| self.with_key(snapshot));
         Ok(answer)
     }

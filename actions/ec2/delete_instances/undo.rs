@@ -1,0 +1,120 @@
+//! How what was done before an instance was to be terminated is undone, in a run that was cancelled, too. What cannot be looked at is tried.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aaws::{Backoff, Context, Error, OnCancel, Outcome, Result};
+use aws_sdk_ec2::types::{Image, InstanceStateName, Snapshot};
+use futures::TryStreamExt;
+
+use super::steps::{DOUBTS, Terminate};
+use crate::actions::ec2::lookup::{self, Resource};
+use crate::actions::ec2::{related, wait};
+
+/// How often an instance is told to start that EC2 does not take for stopped yet, when it cannot be looked at. With the waits between them, for about
+/// six minutes: stopping one may take that long.
+const START_TRIES: u32 = 20;
+
+impl Terminate {
+    /// Starts an instance that was stopped, and waits until it runs.
+    pub(super) async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
+        match self.instances.get(id).await {
+            Ok(seen) => {
+                let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
+                if state == Some(&InstanceStateName::Stopping) {
+                    self.stopped(cx, id).await?;
+                }
+            }
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => tracing::warn!("`{id}` is started again without a look at it: {e}"),
+        }
+        // Asked for even if it seems to run: it may be shown as it was before the stop. One that runs is none the worse for it.
+        let mut backoff = Backoff::poll();
+        let mut tried = 1;
+        while let Err(e) = self.starts.get(id).await {
+            // It is on its way down.
+            if e.code() != Some("IncorrectInstanceState") || tried >= START_TRIES {
+                return Err(e);
+            }
+            tried += 1;
+            backoff.pause().await;
+            self.stopped(cx, id).await?;
+        }
+        match wait::instance_of(cx, &self.instances, id, InstanceStateName::Running, OnCancel::KeepGoing).await {
+            Err(e @ Error::Aws(_)) if !e.is_fatal() => {
+                tracing::warn!("`{id}` was started, and whether it runs cannot be seen: {e}");
+                Ok(())
+            }
+            awaited => awaited,
+        }
+    }
+
+    /// Waits until an instance is stopped, as far as that can be seen.
+    async fn stopped(&self, cx: &Context, id: &str) -> Result<()> {
+        match wait::instance_of(cx, &self.instances, id, InstanceStateName::Stopped, OnCancel::KeepGoing).await {
+            Err(e @ Error::Aws(_)) if !e.is_fatal() => {
+                tracing::debug!("`{id}` cannot be looked at: {e}");
+                Ok(())
+            }
+            awaited => awaited,
+        }
+    }
+
+    /// Removes an image that was made for nothing, with its snapshots: all that can be, and the first that cannot is the error.
+    pub(super) async fn remove_image(&self, cx: &Context, instance: &str, name: &str, image: Option<&str>) -> Result<()> {
+        let mut removed = Ok(());
+        let found = match self.made(name, image).await {
+            Ok(found) => found,
+            // What its id alone is enough for is done all the same.
+            Err(e) if image.is_some() => {
+                removed = Err(e);
+                None
+            }
+            Err(e) => return Err(e),
+        };
+        let snapshots: BTreeSet<String> = found.iter().flat_map(related::behind).map(str::to_owned).collect();
+        // One whose id is known is deregistered even if EC2 does not show it yet.
+        let ids: BTreeSet<String> = found.iter().map(|i| i.id().to_owned()).chain(image.map(str::to_owned)).collect();
+        for id in ids {
+            let mut snapshots = snapshots.clone();
+            match self.begun_for(instance, &id).await {
+                Ok(more) => snapshots.extend(more),
+                Err(e) => removed = removed.and(Err(e)),
+            }
+            must(&id, related::deregister(&self.ec2, &id).await)?;
+            for snapshot in snapshots {
+                let gone = must(&snapshot, related::delete_freed_snapshot(cx, &self.ec2, &snapshot, OnCancel::KeepGoing).await);
+                removed = removed.and(gone);
+            }
+        }
+        removed
+    }
+
+    /// The image of an id or a name, looked for as often as EC2 may need to show what was made a moment ago. By name there is one at most.
+    async fn made(&self, name: &str, image: Option<&str>) -> Result<Option<Image>> {
+        let filter = image.map_or_else(|| lookup::filter("name", [name]), |id| lookup::filter("image-id", [id]));
+        for look in 0..DOUBTS {
+            if look > 0 {
+                aaws::clock::sleep(Duration::from_secs(1)).await;
+            }
+            if let Some(made) = Image::list(&self.ec2, vec![filter.clone()]).try_next().await? {
+                return Ok(Some(made));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The snapshots that EC2 began for an image. Until the image is available it need not name them itself, but each is described by it (seen in the
+    /// descriptions that CreateImage writes).
+    async fn begun_for(&self, instance: &str, image: &str) -> Result<Vec<String>> {
+        let described = lookup::filter("description", [format!("Created by CreateImage({instance}) for {image}*")]);
+        Snapshot::list(&self.ec2, vec![described]).map_ok(|s| s.id().to_owned()).try_collect().await
+    }
+}
+
+fn must(id: &str, outcome: Outcome) -> Result<()> {
+    match outcome {
+        Outcome::Failed(failure) => Err(Error::Failed(format!("{id} is left over: {}: {}", failure.code, failure.message))),
+        _ => Ok(()),
+    }
+}
