@@ -15,6 +15,7 @@
 
 mod addresses;
 mod group_users;
+mod ids;
 mod images;
 mod kms;
 mod lookup;
