@@ -49,6 +49,13 @@ impl<T: DeserializeOwned + Send + 'static> Items<T> {
     }
 }
 
+/// Nothing.
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Items(Storage::Here(Vec::new()))
+    }
+}
+
 impl<T> From<Vec<T>> for Items<T> {
     fn from(items: Vec<T>) -> Self {
         Items(Storage::Here(items))
