@@ -14,7 +14,10 @@
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
 mod addresses;
+mod group_order;
+mod group_rules;
 mod group_users;
+mod group_uses;
 mod ids;
 mod images;
 mod kms;
