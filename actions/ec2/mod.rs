@@ -26,9 +26,11 @@ mod making;
 mod once;
 mod presign;
 mod related;
+mod safety;
 mod snapshots;
 mod swap;
 mod tags;
+mod together;
 mod volumes;
 mod wait;
 
