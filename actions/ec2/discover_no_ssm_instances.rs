@@ -17,14 +17,14 @@ const PAGE: i32 = 50;
 ///
 /// Only running instances are judged: Systems Manager reaches no others. An instance is listed when its agent never registered, or does not answer
 /// now; with `details` it is told which. Ids that do not exist are reported as failed, and the rest is answered all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverNoSsmInstances {
     /// Only these instances. An empty list is no instance; those that do not run are left out.
-    instance_ids: Option<Items<String>>,
+    pub instance_ids: Option<Items<String>>,
     /// Print of each instance why it is not reached, and when it was last.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 /// An instance that is not reached: its id, or with `details` what is known of it.

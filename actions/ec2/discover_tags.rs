@@ -29,26 +29,25 @@ const LIVING: &[&str] = &["pending", "running", "stopping", "stopped"];
 /// The kinds are looked through at the same time, and their ids printed kind by kind, in the order of the choices; `modify_tags` takes them as they
 /// are. Images and snapshots are the account's own. Instances that are terminated, or about to be, are left out. When one of several kinds cannot be
 /// listed, it is reported as failed, and the others are printed all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverTags {
     /// Kinds of resources to look through. An empty list is no resource.
-    resource_types: Vec<TagKind>,
+    pub resource_types: Vec<TagKind>,
     /// Tags to look for: `Key` with any value, or `Key=Value`, split at the first `=`; `Key=` is the empty value. At least one.
-    tags: Vec<Wanted>,
+    pub tags: Vec<Wanted>,
     /// List the resources that have all of the tags.
     #[serde(default)]
-    #[expect(dead_code, reason = "by the rules it is what `missing` is not")]
-    existing: bool,
+    pub existing: bool,
     /// List the resources that lack at least one of the tags.
     #[serde(default)]
-    missing: bool,
+    pub missing: bool,
 }
 
 /// A kind of resources, in the order in which they are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum TagKind {
+pub enum TagKind {
     Image,
     Instance,
     InternetGateway,

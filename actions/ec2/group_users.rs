@@ -147,7 +147,12 @@ macro_rules! all {
 async fn interfaces(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
     let ids = |i: aws_sdk_ec2::types::NetworkInterface| i.groups().iter().filter_map(|g| g.group_id.clone()).collect::<Vec<_>>();
-    Ok(all!(ec2.describe_network_interfaces().max_results(500), "network interfaces", |i| ids(i)))
+    Ok(all!(
+        // Those of services, too, where the account hides them.
+        ec2.describe_network_interfaces().include_managed_resources(true).max_results(500),
+        "network interfaces",
+        |i| ids(i)
+    ))
 }
 
 async fn associations(cx: Context) -> Result<Named> {
@@ -162,7 +167,8 @@ async fn launch_templates(cx: Context) -> Result<Named> {
     let looks = wanted.into_iter().map(|(id, version)| {
         let ec2 = ec2.clone();
         async move {
-            let request = ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).send();
+            let request =
+                ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).include_managed_resources(true).send();
             match request.await.context(|| format!("look at version {version} of the launch template `{id}`")) {
                 Ok(answer) => Ok(answer.launch_template_versions.unwrap_or_default()),
                 // It may be deleted under an Auto Scaling group that goes on naming it: what is not there names nothing.
@@ -180,7 +186,7 @@ async fn launch_templates(cx: Context) -> Result<Named> {
 
 /// Without a template's id these two versions of all templates are listed (EC2 API reference, DescribeLaunchTemplateVersions).
 async fn default_and_latest(ec2: &aws_sdk_ec2::Client) -> Result<Named> {
-    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
+    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default").include_managed_resources(true);
     let mut versions = request.into_paginator().items().send();
     let mut named = Named::default();
     while let Some(version) = versions.try_next().await.context(|| "list the launch templates")? {

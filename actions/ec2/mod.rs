@@ -81,3 +81,4 @@ pub use modify_default_ebs_encryption::ModifyDefaultEbsEncryption;
 pub use modify_tags::ModifyTags;
 pub use modify_volumes::ModifyVolumes;
 pub use share_snapshots::ShareSnapshots;
+pub use tags::Wanted;
