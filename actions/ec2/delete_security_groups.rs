@@ -357,20 +357,14 @@ impl Delete {
         Ok(namers.flat_map(|namer| group_rules::naming(namer, &item.id, &shown)).collect())
     }
 
-    /// Takes rules away, to the letter. Each is noted before: an answer can be lost.
+    /// Takes rules away, to the letter. Each is noted before, and stays so whatever the answer is: an answer can be lost.
     async fn take_away(&self, rules: Vec<Revoked>, undo: &mut Undo<Revoked>) -> Result<()> {
         for rule in rules {
             undo.note(rule.clone()).await?;
             match rule.revoke(&self.ec2).await {
-                Ok(()) => {}
                 // It was there a moment ago: most likely EC2 did it, its answer was lost, and the SDK asked again.
                 Err(e) if e.code() == Some(NO_RULE) => {}
-                Err(e) => {
-                    if !e.is_ambiguous() {
-                        undo.forget_last();
-                    }
-                    return Err(e);
-                }
+                revoked => revoked?,
             }
         }
         Ok(())

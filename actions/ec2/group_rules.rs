@@ -67,18 +67,20 @@ impl Step for Revoked {
     /// It goes alone: EC2 refuses all of a request when one of its rules is there. EC2 gives it a new id; its tags are in the same request.
     async fn undo(&self, cx: &Context) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        match self.authorize(&ec2, true).await {
-            Ok(()) => Ok(()),
-            // It was not taken away after all; or one of the two groups is gone, and with it every rule that names it.
-            Err(e) if matches!(e.code(), Some(RULE_THERE | NO_GROUP)) => Ok(()),
-            Err(e) if self.tags.is_empty() || e.is_fatal() => Err(e),
-            // Better without its tags than not at all.
-            Err(e) => match self.authorize(&ec2, false).await {
-                Ok(()) => Err(Error::Failed(format!("it is there again, but without its tags: {e}"))),
-                Err(second) if second.code() == Some(RULE_THERE) => Ok(()),
-                Err(second) => Err(second),
-            },
+        let error = match self.authorize(&ec2, true).await {
+            Ok(()) => return Ok(()),
+            Err(e) => e,
+        };
+        // It was not taken away after all; or one of the two groups is gone, and with it every rule that names it.
+        if matches!(error.code(), Some(RULE_THERE | NO_GROUP)) || self.is_there(&ec2).await {
+            return Ok(());
         }
+        if self.tags.is_empty() || error.is_fatal() {
+            return Err(error);
+        }
+        // Better without its tags than not at all.
+        self.authorize(&ec2, false).await?;
+        Err(Error::Failed(format!("it is there again, but without its tags: {error}")))
     }
 }
 
@@ -97,6 +99,12 @@ impl Revoked {
                 request.send().await.context(attempted).map(drop)
             }
         }
+    }
+
+    /// Whether EC2 shows the rule; it may not be looked at, say, when it does not.
+    async fn is_there(&self, ec2: &Client) -> bool {
+        let shown = shown(ec2, std::slice::from_ref(&self.group)).await.unwrap_or_default();
+        shown.iter().any(|shown| shown.group_id() == Some(self.group.as_str()) && self.rule.is(self.way, shown))
     }
 
     async fn authorize(&self, ec2: &Client, tagged: bool) -> Result<()> {
