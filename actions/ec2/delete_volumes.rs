@@ -53,14 +53,10 @@ impl Action for DeleteVolumes {
                 given: &["volume vol-0123456789abcdef0"],
             },
             Example {
-                title: "Delete two volumes, each after a snapshot; the second is attached, and stays",
-                input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true}"#,
-                output: r#"["vol-0fedcba9876543210"]"#,
-                given: &[
-                    "volume vol-0123456789abcdef0",
-                    "instance i-0123456789abcdef0",
-                    "volume vol-0fedcba9876543210 on i-0123456789abcdef0",
-                ],
+                title: "Delete two volumes, each after a snapshot; it is no matter if one is gone already",
+                input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true, "ignore_not_found": true}"#,
+                output: "[]",
+                given: &["volume vol-0123456789abcdef0"],
             },
         ],
         notes: &[

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
 use futures::TryStreamExt;
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::listing::listing;
 use super::lookup::{self, DESCRIBE_INSTANCES, Resource};
 
 /// The most that one page of DescribeInstanceInformation holds (Systems Manager API reference).
@@ -129,8 +130,9 @@ impl DiscoverNoSsmInstances {
 /// All instances whose agents ever registered, by their ids.
 async fn registered(cx: &Context) -> Result<HashMap<String, InstanceInformation>> {
     let ssm = aaws::client!(cx, aws_sdk_ssm);
-    let items = ssm.describe_instance_information().max_results(PAGE).into_paginator().items().send();
-    let all: Vec<InstanceInformation> = items.try_collect().await.context(|| "list the instances that Systems Manager knows")?;
+    let request = ssm.describe_instance_information().max_results(PAGE);
+    let items = listing!(request, "instances that Systems Manager knows", set_next_token, next_token, instance_information_list);
+    let all: Vec<InstanceInformation> = items.try_collect().await?;
     Ok(all.into_iter().filter_map(|i| Some((i.instance_id().map(str::to_owned)?, i))).collect())
 }
 

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listing::listing;
 use super::lookup::{self, Resource};
 use super::tags::Wanted;
 
@@ -186,11 +187,10 @@ fn search(ec2: Client, kind: TagKind, desired: Arc<Desired>) -> BoxFuture<'stati
 
 /// All pages of a listing: the ids of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
 macro_rules! all {
-    ($request:expr, $named:literal, $id:ident, $desired:ident) => {{
-        let mut things = $request.into_paginator().items().send();
+    ($request:expr, $named:literal, $items:ident, $id:ident, $desired:ident) => {{
+        let mut things = listing!($request, $named, set_next_token, next_token, $items);
         let mut ids: Vec<String> = Vec::new();
-        while let Some(thing) = things.next().await {
-            let thing = thing.context(|| concat!("list the ", $named))?;
+        while let Some(thing) = things.try_next().await? {
             if $desired.is_met_by(thing.tags()) {
                 ids.extend(thing.$id);
             }
@@ -210,12 +210,14 @@ async fn found(ec2: &Client, kind: TagKind, desired: &Desired) -> Result<Vec<Str
         TagKind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, desired).await,
         TagKind::Volume => things(ec2, Vec::new(), Volume::tags, desired).await,
         TagKind::InternetGateway => {
-            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id, desired)
+            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateways, internet_gateway_id, desired)
         }
-        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id, desired),
-        TagKind::RouteTable => all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_table_id, desired),
-        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id, desired),
-        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id, desired),
+        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acls, network_acl_id, desired),
+        TagKind::RouteTable => {
+            all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_tables, route_table_id, desired)
+        }
+        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnets, subnet_id, desired),
+        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpcs, vpc_id, desired),
         TagKind::KeyPair => {
             // These come all at once: the API has no pages of them.
             let answer = ec2.describe_key_pairs().send().await.context(|| "list the key pairs")?;

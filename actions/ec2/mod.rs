@@ -21,6 +21,7 @@ mod group_uses;
 mod ids;
 mod images;
 mod kms;
+mod listing;
 mod lookup;
 mod making;
 mod once;
