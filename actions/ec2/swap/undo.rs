@@ -119,7 +119,7 @@ async fn put_back(cx: &Context, ec2: &Client, original: &str, copy: &str, at: &A
         Ok(seen) => match state_of(seen.as_ref()) {
             Some(InstanceStateName::Stopped) => match exchange(cx, ec2, original, copy, at).await {
                 Ok(()) => return Ok(()),
-                Err(e) if cx.is_marked(STUCK) => return Err(e),
+                Err(e) if cx.is_marked(STUCK) || e.is_fatal() => return Err(e),
                 Err(e) => e,
             },
             // It may run with the copies, when it could not be stopped: what it writes to them is nowhere else.
@@ -128,6 +128,7 @@ async fn put_back(cx: &Context, ec2: &Client, original: &str, copy: &str, at: &A
                 Error::Failed(format!("the instance `{}` is {state}: no volume is taken from under it", at.instance))
             }
         },
+        Err(e) if e.is_fatal() => return Err(e),
         Err(e) => e,
     };
     try_back(cx, ec2, original, copy, at, why).await

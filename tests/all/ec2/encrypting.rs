@@ -133,6 +133,9 @@ fn the_policy_lets_ebs_use_the_key_and_no_more() {
             assert!(conditions.len() == 1 && conditions[0].to_string().contains("kms:ViaService"), "{line}: {action}: {conditions:?}");
         }
         assert_eq!(of("kms:Encrypt"), [Value::Null; 0], "{line}");
+        // Whether a volume goes with its instance may be checked on the volume, too.
+        let modify = statements.iter().find(|s| s["Action"].to_string().contains("ec2:ModifyInstanceAttribute")).expect("a statement");
+        assert!(modify["Resource"].to_string().contains(":volume/*"), "{line}: {modify}");
         // All that undoing takes is there, too.
         for action in ["ec2:StartInstances", "ec2:DetachVolume", "ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DeleteSnapshot"] {
             assert_eq!(of(action).len(), 1, "{line}: {action}");
