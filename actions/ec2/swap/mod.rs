@@ -10,7 +10,7 @@ mod steps;
 mod survey;
 mod undo;
 
-use aaws::{Context, Error, Failure, OrPlan, Outcome, Result, Status, When};
+use aaws::{Code, Context, Error, Failure, OrPlan, Outcome, Result, Status, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::Volume;
@@ -226,7 +226,7 @@ impl Job {
 
     /// It is not done, for this reason.
     pub fn refused(id: String, why: impl Into<String>) -> Self {
-        Job::settled(id, Outcome::Failed(Failure::permanent("Refused", why)))
+        Job::settled(id, Outcome::Failed(Failure::permanent(Code::Refused, why)))
     }
 
     /// There is nothing of this id.
