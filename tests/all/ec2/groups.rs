@@ -569,3 +569,14 @@ fn an_answer_that_says_nothing_is_no_answer() {
     let output = world.aaws_via(&server, DISCOVER).env("AWS_MAX_ATTEMPTS", "1").run().exits(3).logs("VPC associations");
     assert_eq!(output.json(), json!([]));
 }
+
+#[test]
+fn a_listing_that_comes_back_to_where_it_was_is_not_taken_for_whole() {
+    let world = World::new();
+    world.group("spare");
+    let page = "<DescribeNetworkInterfacesResponse><networkInterfaceSet/><nextToken>again</nextToken></DescribeNetworkInterfacesResponse>";
+    let server = world.proxy().rule("DescribeNetworkInterfaces", move |_, _| Some(Response::xml(200, page))).start();
+    let output = world.aaws_via(&server, DISCOVER).run().exits(3).logs("where it was before");
+    assert_eq!(output.json(), json!([]));
+    assert_eq!(server.count("DescribeNetworkInterfaces"), 2);
+}
