@@ -1,35 +1,34 @@
-use std::collections::HashMap;
-
 use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeState};
-use futures::stream::{self, StreamExt};
+use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
-use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::{related, volumes};
-
-/// How many volumes' snapshots are awaited together.
-const BATCH: usize = 200;
+use super::safety::SafetySnapshots;
+use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
+use super::{ids, related, volumes};
 
 /// Delete detached EBS volumes.
 ///
 /// With `snapshot` each volume gets a snapshot first, which is awaited: a volume whose snapshot cannot be taken, or does not complete, stays.
 /// Volumes that are attached are skipped with a reason, and never detached. The ids of the volumes that are still there, because they failed or
-/// were skipped, are printed in the order given; the log and the report say why. An id that does not exist is unchanged.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// were skipped, are printed in the order given; the log and the report say why.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteVolumes {
     /// Volumes to delete. An empty list deletes nothing.
-    volume_ids: Items<String>,
+    pub volume_ids: Items<String>,
     /// Take a snapshot of each volume first, and await it.
     #[serde(default)]
-    snapshot: bool,
+    pub snapshot: bool,
     /// Delete also volumes that Kubernetes made for a claim, by their tags.
     #[serde(default)]
-    kubernetes: bool,
+    pub kubernetes: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 const VOLUMES: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_ids}"];
@@ -54,20 +53,17 @@ impl Action for DeleteVolumes {
                 given: &["volume vol-0123456789abcdef0"],
             },
             Example {
-                title: "Delete two volumes, each after a snapshot; the second is attached, and stays",
-                input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true}"#,
-                output: r#"["vol-0fedcba9876543210"]"#,
-                given: &[
-                    "volume vol-0123456789abcdef0",
-                    "instance i-0123456789abcdef0",
-                    "volume vol-0fedcba9876543210 on i-0123456789abcdef0",
-                ],
+                title: "Delete two volumes, each after a snapshot; it is no matter if one is gone already",
+                input: r#"{"volume_ids": ["vol-0123456789abcdef0", "vol-0fedcba9876543210"], "snapshot": true, "ignore_not_found": true}"#,
+                output: "[]",
+                given: &["volume vol-0123456789abcdef0"],
             },
         ],
         notes: &[
             "Without a rule of the Recycle Bin for volumes, deletion is final.",
             "A snapshot that was taken stays when its volume cannot be deleted after all; the message of that item names it.",
             "Snapshots of large volumes take hours: the wait has no limit but `--timeout`. Volumes whose snapshots are not complete then stay, and the snapshots go on.",
+            "Each volume is deleted when its own snapshot is complete, and waits for no other.",
             "Volumes that Kubernetes made for a claim are skipped unless `kubernetes` is given: a claim would find its data gone.",
         ],
     };
@@ -75,9 +71,11 @@ impl Action for DeleteVolumes {
     type Output = LeftItems;
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
+        let ids = ids::checked("volume_ids", "vol-", self.volume_ids).await?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
-        let delete = DeleteDetached { ec2, snapshot: self.snapshot, kubernetes: self.kubernetes };
+        let lookup = lookup::look_up::<Volume>(cx, &ec2, ids.into()).await?;
+        let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
+        let delete = DeleteDetached { ec2, saved, kubernetes: self.kubernetes, ignore_not_found: self.ignore_not_found };
         Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
@@ -86,8 +84,10 @@ aaws::register!(DeleteVolumes);
 
 struct DeleteDetached {
     ec2: Client,
-    snapshot: bool,
+    /// Those that are taken first, when that is wanted.
+    saved: Option<SafetySnapshots>,
     kubernetes: bool,
+    ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -100,20 +100,27 @@ impl Change for DeleteDetached {
     }
 
     fn summary(&self) -> String {
-        if self.snapshot { "delete, each after a snapshot of it".into() } else { "delete for good".into() }
+        if self.saved.is_some() { "delete, each after a snapshot of it".into() } else { "delete for good".into() }
     }
 
     fn plan(&self, _: &Lookup<Volume>) -> Option<String> {
         Some(
-            if self.snapshot { "it would be deleted when a snapshot of it is complete" } else { "it would be deleted, without a snapshot" }
-                .into(),
+            if self.saved.is_some() {
+                "it would be deleted when a snapshot of it is complete"
+            } else {
+                "it would be deleted, without a snapshot"
+            }
+            .into(),
         )
     }
 
     fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome> {
         let volume = match &volume.result {
             LookupResult::Found(volume) => volume,
-            LookupResult::NotFound => return Some(Outcome::Unchanged("it does not exist".into())),
+            LookupResult::NotFound => {
+                let why = "it is none of the volumes of this account in this region";
+                return Some(Outcome::not_found(self.ignore_not_found, why));
+            }
             LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
         };
         let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
@@ -127,32 +134,24 @@ impl Change for DeleteDetached {
         claimed.map(|why| Outcome::skipped(format!("{why}, or give `kubernetes`")))
     }
 
-    fn batch(&self) -> usize {
-        if self.snapshot { BATCH } else { 1 }
-    }
-
     async fn apply(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> Result<Vec<Outcome>> {
-        let saved = self.save(cx, volumes).await;
-        let delete = volumes.iter().map(|volume| self.delete(cx, &volume.id, saved.get(&volume.id)));
-        Ok(stream::iter(delete.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await)
+        let mut outcomes = Vec::with_capacity(volumes.len());
+        for volume in volumes {
+            outcomes.push(self.delete(cx, &volume.id).await);
+        }
+        Ok(outcomes)
     }
 }
 
 impl DeleteDetached {
-    /// The complete snapshot of each volume, or why there is none; nothing when none is wanted.
-    async fn save(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> HashMap<String, Result<String, Failure>> {
-        if !self.snapshot {
-            return HashMap::new();
-        }
-        snapshots::take(cx, &self.ec2, volumes.iter().map(|v| v.id.as_str()), "before it was deleted").await
-    }
-
     /// Deletes a volume, unless it lacks the snapshot that it should have.
-    async fn delete(&self, cx: &Context, id: &str, saved: Option<&Result<String, Failure>>) -> Outcome {
-        let kept = match saved {
-            Some(Err(failure)) => return Outcome::Failed(failure.clone()),
-            Some(Ok(snapshot)) => Some(format!("its snapshot is {snapshot}")),
+    async fn delete(&self, cx: &Context, id: &str) -> Outcome {
+        let kept = match &self.saved {
             None => None,
+            Some(saved) => match saved.take(cx, id, "before it was deleted").await {
+                Ok(snapshot) => Some(format!("its snapshot is {snapshot}")),
+                Err(failure) => return Outcome::Failed(failure),
+            },
         };
         // Snapshots take long: who stopped the run meanwhile does not want anything deleted after them.
         if let Some(kept) = kept.as_ref().filter(|_| cx.cancellation().is_cancelled()) {

@@ -10,12 +10,12 @@ const NOT_ENABLED: &str = "not-opted-in";
 ///
 /// These are the regions that need no opting in, and those that the account has opted in to, sorted by name. They are where resources may be: that
 /// there are any is not said.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverActiveRegions {
     /// Print of each region how it came to be enabled, and where EC2 is reached there.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 /// An enabled region: its name, or with `details` what is known of it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The setting holds for new volumes and for copies of snapshots, of the whole account in this one region. Printed are the region, whether encryption
 /// by default is on, and the key that it encrypts with; EC2 is asked for the key only when it is on.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverDefaultEbsEncryption {}
 

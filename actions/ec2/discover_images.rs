@@ -12,21 +12,21 @@ use super::related;
 ///
 /// All filters have to match. The ids are printed as EC2 lists them, or in the order of `image_ids`. Disabled and deprecated images are listed like
 /// any other. Ids that do not exist are reported as failed, and the rest is answered all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverImages {
     /// Only these images. An empty list is no image.
-    image_ids: Option<Items<String>>,
+    pub image_ids: Option<Items<String>>,
     /// Only images that are shared with everyone.
     #[serde(default)]
-    public: bool,
+    pub public: bool,
     /// Leave out images that AWS Backup keeps, by their tags or their description.
     #[serde(default)]
-    exclude_aws_backup: bool,
+    pub exclude_aws_backup: bool,
     /// Only images created before this.
-    created_before: Option<Moment>,
+    pub created_before: Option<Moment>,
     /// Only images created at or after this.
-    created_after: Option<Moment>,
+    pub created_after: Option<Moment>,
 }
 
 #[async_trait]

@@ -20,25 +20,32 @@ use super::tags::Wanted;
 pub struct DiscoverInstances {
     /// States to keep. An empty list is no instance.
     #[serde(default = "alive")]
-    states: Vec<State>,
+    pub states: Vec<State>,
     /// Tags that instances have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value. An empty list is no instance.
-    tags: Option<Vec<Wanted>>,
+    pub tags: Option<Vec<Wanted>>,
     /// Only these instances. An empty list is no instance.
-    instance_ids: Option<Items<String>>,
+    pub instance_ids: Option<Items<String>>,
     /// List the instances of these states and ids that do not match the other filters. When there are no others, that is none.
     #[serde(default)]
-    invert: bool,
+    pub invert: bool,
     /// Operating system. macOS is neither.
-    os: Option<Os>,
+    pub os: Option<Os>,
     /// Only instances with a public IPv4 or IPv6 address on any of their interfaces.
     #[serde(default)]
-    public: bool,
+    pub public: bool,
+}
+
+/// Nothing given: all instances that are there to stay.
+impl Default for DiscoverInstances {
+    fn default() -> Self {
+        DiscoverInstances { states: alive(), tags: None, instance_ids: None, invert: false, os: None, public: false }
+    }
 }
 
 /// A state of instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub enum State {
     Pending,
     Running,
     ShuttingDown,
@@ -69,7 +76,7 @@ fn alive() -> Vec<State> {
 /// A family of operating systems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Os {
+pub enum Os {
     Linux,
     Windows,
 }

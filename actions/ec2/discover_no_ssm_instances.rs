@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Context, Effect, ErrorContext, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
 use futures::TryStreamExt;
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::listing::listing;
 use super::lookup::{self, DESCRIBE_INSTANCES, Resource};
 
 /// The most that one page of DescribeInstanceInformation holds (Systems Manager API reference).
@@ -17,14 +18,14 @@ const PAGE: i32 = 50;
 ///
 /// Only running instances are judged: Systems Manager reaches no others. An instance is listed when its agent never registered, or does not answer
 /// now; with `details` it is told which. Ids that do not exist are reported as failed, and the rest is answered all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverNoSsmInstances {
     /// Only these instances. An empty list is no instance; those that do not run are left out.
-    instance_ids: Option<Items<String>>,
+    pub instance_ids: Option<Items<String>>,
     /// Print of each instance why it is not reached, and when it was last.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 /// An instance that is not reached: its id, or with `details` what is known of it.
@@ -129,8 +130,9 @@ impl DiscoverNoSsmInstances {
 /// All instances whose agents ever registered, by their ids.
 async fn registered(cx: &Context) -> Result<HashMap<String, InstanceInformation>> {
     let ssm = aaws::client!(cx, aws_sdk_ssm);
-    let items = ssm.describe_instance_information().max_results(PAGE).into_paginator().items().send();
-    let all: Vec<InstanceInformation> = items.try_collect().await.context(|| "list the instances that Systems Manager knows")?;
+    let request = ssm.describe_instance_information().max_results(PAGE);
+    let items = listing!(request, "instances that Systems Manager knows", set_next_token, next_token, instance_information_list);
+    let all: Vec<InstanceInformation> = items.try_collect().await?;
     Ok(all.into_iter().filter_map(|i| Some((i.instance_id().map(str::to_owned)?, i))).collect())
 }
 

@@ -14,23 +14,23 @@ use super::related;
 ///
 /// All filters have to match. The ids are printed as EC2 lists them, or in the order of `snapshot_ids`. Snapshots of a volume are found when the
 /// volume is gone, too. Ids of snapshots that do not exist are reported as failed, and the rest is answered all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverSnapshots {
     /// Only snapshots of these volumes. An empty list is no snapshot.
-    volume_ids: Option<Items<String>>,
+    pub volume_ids: Option<Items<String>>,
     /// Only these snapshots. An empty list is no snapshot.
-    snapshot_ids: Option<Items<String>>,
+    pub snapshot_ids: Option<Items<String>>,
     /// Only snapshots that are not encrypted.
     #[serde(default)]
-    unencrypted: bool,
+    pub unencrypted: bool,
     /// Leave out snapshots that AWS Backup keeps, by their tags or their description.
     #[serde(default)]
-    exclude_aws_backup: bool,
+    pub exclude_aws_backup: bool,
     /// Only snapshots begun before this.
-    created_before: Option<Moment>,
+    pub created_before: Option<Moment>,
     /// Only snapshots begun at or after this.
-    created_after: Option<Moment>,
+    pub created_after: Option<Moment>,
 }
 
 #[async_trait]

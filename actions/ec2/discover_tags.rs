@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::listing::listing;
 use super::lookup::{self, Resource};
 use super::tags::Wanted;
 
@@ -29,26 +30,25 @@ const LIVING: &[&str] = &["pending", "running", "stopping", "stopped"];
 /// The kinds are looked through at the same time, and their ids printed kind by kind, in the order of the choices; `modify_tags` takes them as they
 /// are. Images and snapshots are the account's own. Instances that are terminated, or about to be, are left out. When one of several kinds cannot be
 /// listed, it is reported as failed, and the others are printed all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverTags {
     /// Kinds of resources to look through. An empty list is no resource.
-    resource_types: Vec<TagKind>,
+    pub resource_types: Vec<TagKind>,
     /// Tags to look for: `Key` with any value, or `Key=Value`, split at the first `=`; `Key=` is the empty value. At least one.
-    tags: Vec<Wanted>,
+    pub tags: Vec<Wanted>,
     /// List the resources that have all of the tags.
     #[serde(default)]
-    #[expect(dead_code, reason = "by the rules it is what `missing` is not")]
-    existing: bool,
+    pub existing: bool,
     /// List the resources that lack at least one of the tags.
     #[serde(default)]
-    missing: bool,
+    pub missing: bool,
 }
 
 /// A kind of resources, in the order in which they are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum TagKind {
+pub enum TagKind {
     Image,
     Instance,
     InternetGateway,
@@ -187,11 +187,10 @@ fn search(ec2: Client, kind: TagKind, desired: Arc<Desired>) -> BoxFuture<'stati
 
 /// All pages of a listing: the ids of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
 macro_rules! all {
-    ($request:expr, $named:literal, $id:ident, $desired:ident) => {{
-        let mut things = $request.into_paginator().items().send();
+    ($request:expr, $named:literal, $items:ident, $id:ident, $desired:ident) => {{
+        let mut things = listing!($request, $named, set_next_token, next_token, $items);
         let mut ids: Vec<String> = Vec::new();
-        while let Some(thing) = things.next().await {
-            let thing = thing.context(|| concat!("list the ", $named))?;
+        while let Some(thing) = things.try_next().await? {
             if $desired.is_met_by(thing.tags()) {
                 ids.extend(thing.$id);
             }
@@ -211,12 +210,14 @@ async fn found(ec2: &Client, kind: TagKind, desired: &Desired) -> Result<Vec<Str
         TagKind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, desired).await,
         TagKind::Volume => things(ec2, Vec::new(), Volume::tags, desired).await,
         TagKind::InternetGateway => {
-            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateway_id, desired)
+            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateways, internet_gateway_id, desired)
         }
-        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acl_id, desired),
-        TagKind::RouteTable => all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_table_id, desired),
-        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnet_id, desired),
-        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpc_id, desired),
+        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acls, network_acl_id, desired),
+        TagKind::RouteTable => {
+            all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_tables, route_table_id, desired)
+        }
+        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnets, subnet_id, desired),
+        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpcs, vpc_id, desired),
         TagKind::KeyPair => {
             // These come all at once: the API has no pages of them.
             let answer = ec2.describe_key_pairs().send().await.context(|| "list the key pairs")?;

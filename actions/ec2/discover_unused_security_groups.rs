@@ -20,15 +20,15 @@ use super::lookup::{self, Resource};
 ///
 /// When something could not be listed, nothing is printed: a group that seems unused may be used there. The exit code is then 3, and the log names
 /// what is missing and the groups in question. `incomplete` prints them all the same.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverUnusedSecurityGroups {
     /// Print what seems unused even when something could not be listed.
     #[serde(default)]
-    incomplete: bool,
+    pub incomplete: bool,
     /// Print of each group its name, VPC and description.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 /// A group that nothing uses: its id, or with `details` what is known of it.

@@ -15,24 +15,24 @@ use super::lookup::{self, DESCRIBE_INSTANCES, DESCRIBE_VOLUMES, Resource};
 /// failed, and the rest is answered all the same.
 ///
 /// Whether a volume is a root volume is told per instance: it is the volume at that instance's own root device.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverVolumes {
     /// Only volumes attached to these instances. An empty list is no volume.
-    instance_ids: Option<Items<String>>,
+    pub instance_ids: Option<Items<String>>,
     /// Only these volumes. An empty list is no volume.
-    volume_ids: Option<Items<String>>,
+    pub volume_ids: Option<Items<String>>,
     /// Only volumes that are not encrypted.
     #[serde(default)]
-    unencrypted: bool,
+    pub unencrypted: bool,
     /// Only volumes that are attached to nothing.
     #[serde(default)]
-    detached: bool,
+    pub detached: bool,
     /// Only volumes of these types. An empty list is no volume.
-    types: Option<Vec<Type>>,
+    pub types: Option<Vec<Type>>,
     /// Only root volumes of instances.
     #[serde(default)]
-    root: bool,
+    pub root: bool,
 }
 
 /// A type of volumes.

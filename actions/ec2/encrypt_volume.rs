@@ -3,8 +3,8 @@ use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup;
-use super::swap::{self, Job};
+use super::swap::{self, Job, Options};
+use super::{ids, lookup};
 
 /// Replace a volume by an encrypted copy of it.
 ///
@@ -18,27 +18,33 @@ use super::swap::{self, Job};
 /// 6. the snapshot is deleted.
 ///
 /// When a step fails, all are undone: the original volume is attached where it was, the instance runs if it ran, the copy and the snapshot are
-/// deleted. What could not be undone is named, with its id. The original volume is never deleted. The id of the copy is printed.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// deleted. What could not be undone is named, with its id. The original volume is never deleted; it and the copy get tags that name each other. The id
+/// of the copy is printed; of a volume that needs none, its own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EncryptVolume {
     /// Volume to replace.
-    volume_id: String,
+    pub volume_id: String,
     /// KMS key of the new volume: its id, ARN or alias (`alias/…`). It has to be in the same region.
-    kms_key_id: String,
-    /// Replace the volume even if it is encrypted already, by one that is encrypted with this key.
+    pub kms_key_id: String,
+    /// Replace the volume even if it is encrypted already, unless with this key.
     #[serde(default)]
-    re_encrypt: bool,
+    pub re_encrypt: bool,
     /// Stop an instance even if it belongs to an Auto Scaling group, which replaces instances that stop unless they are in standby.
     #[serde(default)]
-    auto_scaling: bool,
+    pub auto_scaling: bool,
+    /// Load the data of the copy from its snapshot at this rate, in MiB/s, from 100 to 300, which is billed. Otherwise it is loaded as it is read.
+    pub volume_initialization_rate: Option<u32>,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 #[async_trait]
 impl Action for EncryptVolume {
     const META: Meta = Meta {
         path: "ec2/encrypt_volume",
-        effect: Effect::Modify,
+        effect: Effect::Disrupt,
         calls: swap::calls!(
             "arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_id}",
             "arn:${Partition}:ec2:${Region}:${Account}:instance/*",
@@ -57,17 +63,31 @@ impl Action for EncryptVolume {
     type Output = OrPlan<Option<String>>;
 
     async fn run(self, cx: &Context) -> Result<OrPlan<Option<String>>> {
+        ids::check("volume_id", "vol-", &self.volume_id)?;
+        let options = self.options();
+        options.check()?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let id = self.volume_id;
-        let volume = lookup::cancellable(cx, lookup::one::<Volume>(&ec2, &id)).await?.ok_or_else(|| lookup::missing::<Volume>(&id))?;
-        let job = if volume.encrypted() == Some(true) && !self.re_encrypt {
-            Job::unchanged(id.clone(), "it is encrypted already")
-        } else {
-            Job::survey(cx, &ec2, id.clone(), vec![volume], self.auto_scaling).await?
+        let volume = lookup::cancellable(cx, lookup::one::<Volume>(&ec2, &id)).await?;
+        let exists = volume.is_some();
+        let job = match volume {
+            Some(volume) => Job::of(cx, &ec2, id.clone(), "it is", vec![volume], &options).await?,
+            None => Job::not_found(id.clone(), self.ignore_not_found, "volumes"),
         };
-        let copied = swap::replace(cx, ec2, &self.kms_key_id, job).await?;
-        Ok(copied.map(|copied| copied.map(|c| c.into_iter().next().map_or(id, |c| c.copy))))
+        let copied = swap::replace(cx, ec2, &options, job).await?;
+        Ok(copied.map(|copied| copied.filter(|_| exists).map(|c| c.into_iter().next().map_or(id, |c| c.copy))))
     }
 }
 
-aaws::register!(EncryptVolume);
+aaws::register!(EncryptVolume, undo = swap::SwapStep);
+
+impl EncryptVolume {
+    fn options(&self) -> Options {
+        Options {
+            key: self.kms_key_id.clone(),
+            re_encrypt: self.re_encrypt,
+            auto_scaling: self.auto_scaling,
+            initialization_rate: self.volume_initialization_rate,
+        }
+    }
+}

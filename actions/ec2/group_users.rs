@@ -11,6 +11,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::listing::listing;
+
 /// The groups that one place names: by id, or by name, as old launch configurations and templates do.
 #[derive(Debug, Default)]
 pub struct Named(pub HashSet<String>);
@@ -134,10 +136,10 @@ impl Named {
 
 /// All items of a listing that has pages, and the groups of each.
 macro_rules! all {
-    ($request:expr, $what:literal, |$item:ident| $groups:expr) => {{
-        let mut items = $request.into_paginator().items().send();
+    ($request:expr, $what:literal, $set:ident, $next:ident, $items:ident, |$item:ident| $groups:expr) => {{
+        let mut items = listing!($request, $what, $set, $next, $items);
         let mut named = Named::default();
-        while let Some($item) = items.try_next().await.context(|| concat!("list the ", $what))? {
+        while let Some($item) = items.try_next().await? {
             named.add($groups);
         }
         named
@@ -147,12 +149,21 @@ macro_rules! all {
 async fn interfaces(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
     let ids = |i: aws_sdk_ec2::types::NetworkInterface| i.groups().iter().filter_map(|g| g.group_id.clone()).collect::<Vec<_>>();
-    Ok(all!(ec2.describe_network_interfaces().max_results(500), "network interfaces", |i| ids(i)))
+    Ok(all!(
+        // Those of services, too, where the account hides them.
+        ec2.describe_network_interfaces().include_managed_resources(true).max_results(500),
+        "network interfaces",
+        set_next_token,
+        next_token,
+        network_interfaces,
+        |i| ids(i)
+    ))
 }
 
 async fn associations(cx: Context) -> Result<Named> {
     let ec2 = aaws::client!(&cx, aws_sdk_ec2);
-    Ok(all!(ec2.describe_security_group_vpc_associations().max_results(500), "VPC associations of security groups", |a| a.group_id))
+    let request = ec2.describe_security_group_vpc_associations().max_results(500);
+    Ok(all!(request, "VPC associations of security groups", set_next_token, next_token, security_group_vpc_associations, |a| a.group_id))
 }
 
 /// The versions that are launched: the default and the latest of each template, and those that Auto Scaling groups name.
@@ -162,7 +173,8 @@ async fn launch_templates(cx: Context) -> Result<Named> {
     let looks = wanted.into_iter().map(|(id, version)| {
         let ec2 = ec2.clone();
         async move {
-            let request = ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).send();
+            let request =
+                ec2.describe_launch_template_versions().launch_template_id(&id).versions(&version).include_managed_resources(true).send();
             match request.await.context(|| format!("look at version {version} of the launch template `{id}`")) {
                 Ok(answer) => Ok(answer.launch_template_versions.unwrap_or_default()),
                 // It may be deleted under an Auto Scaling group that goes on naming it: what is not there names nothing.
@@ -180,21 +192,17 @@ async fn launch_templates(cx: Context) -> Result<Named> {
 
 /// Without a template's id these two versions of all templates are listed (EC2 API reference, DescribeLaunchTemplateVersions).
 async fn default_and_latest(ec2: &aws_sdk_ec2::Client) -> Result<Named> {
-    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default");
-    let mut versions = request.into_paginator().items().send();
-    let mut named = Named::default();
-    while let Some(version) = versions.try_next().await.context(|| "list the launch templates")? {
-        named.add(of_version(&version));
-    }
-    Ok(named)
+    let request = ec2.describe_launch_template_versions().versions("$Latest").versions("$Default").include_managed_resources(true);
+    Ok(all!(request, "launch templates", set_next_token, next_token, launch_template_versions, |v| of_version(&v)))
 }
 
 /// The templates and the numbers of their versions that Auto Scaling groups name.
 async fn named_versions(cx: &Context) -> Result<BTreeSet<(String, String)>> {
     let autoscaling = aaws::client!(cx, aws_sdk_autoscaling);
-    let mut groups = autoscaling.describe_auto_scaling_groups().into_paginator().items().send();
+    let request = autoscaling.describe_auto_scaling_groups();
+    let mut groups = listing!(request, "Auto Scaling groups", set_next_token, next_token, auto_scaling_groups);
     let mut wanted = BTreeSet::new();
-    while let Some(group) = groups.try_next().await.context(|| "list the Auto Scaling groups")? {
+    while let Some(group) = groups.try_next().await? {
         let mixed = group.mixed_instances_policy().and_then(|p| p.launch_template());
         let overrides = mixed.map(|m| m.overrides()).unwrap_or_default().iter().filter_map(|o| o.launch_template_specification());
         let all = group.launch_template().into_iter().chain(mixed.and_then(|m| m.launch_template_specification())).chain(overrides);
@@ -216,7 +224,14 @@ fn of_version(version: &LaunchTemplateVersion) -> Vec<String> {
 
 async fn launch_configurations(cx: Context) -> Result<Named> {
     let autoscaling = aaws::client!(&cx, aws_sdk_autoscaling);
-    Ok(all!(autoscaling.describe_launch_configurations(), "launch configurations", |c| c.security_groups.unwrap_or_default()))
+    Ok(all!(
+        autoscaling.describe_launch_configurations(),
+        "launch configurations",
+        set_next_token,
+        next_token,
+        launch_configurations,
+        |c| c.security_groups.unwrap_or_default()
+    ))
 }
 
 async fn rds_instances(cx: Context) -> Result<Named> {
@@ -224,7 +239,7 @@ async fn rds_instances(cx: Context) -> Result<Named> {
     let ids = |d: aws_sdk_rds::types::DbInstance| {
         d.vpc_security_groups().iter().filter_map(|g| g.vpc_security_group_id.clone()).collect::<Vec<_>>()
     };
-    Ok(all!(rds.describe_db_instances(), "RDS instances", |d| ids(d)))
+    Ok(all!(rds.describe_db_instances(), "RDS instances", set_marker, marker, db_instances, |d| ids(d)))
 }
 
 async fn rds_clusters(cx: Context) -> Result<Named> {
@@ -232,7 +247,7 @@ async fn rds_clusters(cx: Context) -> Result<Named> {
     let ids = |d: aws_sdk_rds::types::DbCluster| {
         d.vpc_security_groups().iter().filter_map(|g| g.vpc_security_group_id.clone()).collect::<Vec<_>>()
     };
-    Ok(all!(rds.describe_db_clusters(), "RDS clusters", |d| ids(d)))
+    Ok(all!(rds.describe_db_clusters(), "RDS clusters", set_marker, marker, db_clusters, |d| ids(d)))
 }
 
 async fn neptune(cx: Context) -> Result<Named> {
@@ -240,23 +255,21 @@ async fn neptune(cx: Context) -> Result<Named> {
     let ids = |d: aws_sdk_neptune::types::DbInstance| {
         d.vpc_security_groups().iter().filter_map(|g| g.vpc_security_group_id.clone()).collect::<Vec<_>>()
     };
-    Ok(all!(neptune.describe_db_instances(), "Neptune instances", |d| ids(d)))
+    Ok(all!(neptune.describe_db_instances(), "Neptune instances", set_marker, marker, db_instances, |d| ids(d)))
 }
 
 async fn classic_load_balancers(cx: Context) -> Result<Named> {
     let elb = aaws::client!(&cx, aws_sdk_elasticloadbalancing);
-    Ok(all!(elb.describe_load_balancers(), "classic load balancers", |b| b.security_groups.unwrap_or_default()))
+    Ok(all!(elb.describe_load_balancers(), "classic load balancers", set_marker, next_marker, load_balancer_descriptions, |b| b
+        .security_groups
+        .unwrap_or_default()))
 }
 
 async fn load_balancers(cx: Context) -> Result<Named> {
     let elb = aaws::client!(&cx, aws_sdk_elasticloadbalancingv2);
-    let mut pages = elb.describe_load_balancers().into_paginator().send();
-    let mut named = Named::default();
-    while let Some(page) = pages.try_next().await.context(|| "list the load balancers")? {
-        // Gateway load balancers have none.
-        page.load_balancers().iter().for_each(|b| named.add(b.security_groups().to_vec()));
-    }
-    Ok(named)
+    // Gateway load balancers have none.
+    let request = elb.describe_load_balancers();
+    Ok(all!(request, "load balancers", set_marker, next_marker, load_balancers, |b| b.security_groups.unwrap_or_default()))
 }
 
 async fn lambda(cx: Context) -> Result<Named> {
@@ -264,7 +277,7 @@ async fn lambda(cx: Context) -> Result<Named> {
     let ids = |f: aws_sdk_lambda::types::FunctionConfiguration| f.vpc_config.and_then(|v| v.security_group_ids).unwrap_or_default();
     // Each published version keeps the groups that it was published with.
     let all = lambda.list_functions().function_version(aws_sdk_lambda::types::FunctionVersion::All);
-    Ok(all!(all, "Lambda functions", |f| ids(f)))
+    Ok(all!(all, "Lambda functions", set_marker, next_marker, functions, |f| ids(f)))
 }
 
 async fn redshift(cx: Context) -> Result<Named> {
@@ -272,7 +285,7 @@ async fn redshift(cx: Context) -> Result<Named> {
     let ids = |c: aws_sdk_redshift::types::Cluster| {
         c.vpc_security_groups().iter().filter_map(|g| g.vpc_security_group_id.clone()).collect::<Vec<_>>()
     };
-    Ok(all!(redshift.describe_clusters(), "Redshift clusters", |c| ids(c)))
+    Ok(all!(redshift.describe_clusters(), "Redshift clusters", set_marker, marker, clusters, |c| ids(c)))
 }
 
 async fn elasticache(cx: Context) -> Result<Named> {
@@ -280,7 +293,7 @@ async fn elasticache(cx: Context) -> Result<Named> {
     let ids = |c: aws_sdk_elasticache::types::CacheCluster| {
         c.security_groups().iter().filter_map(|g| g.security_group_id.clone()).collect::<Vec<_>>()
     };
-    Ok(all!(elasticache.describe_cache_clusters(), "ElastiCache clusters", |c| ids(c)))
+    Ok(all!(elasticache.describe_cache_clusters(), "ElastiCache clusters", set_marker, marker, cache_clusters, |c| ids(c)))
 }
 
 async fn emr(cx: Context) -> Result<Named> {
@@ -288,8 +301,8 @@ async fn emr(cx: Context) -> Result<Named> {
 
     let emr = aaws::client!(&cx, aws_sdk_emr);
     let active = vec![Starting, Bootstrapping, Running, Waiting];
-    let clusters = emr.list_clusters().set_cluster_states(Some(active)).into_paginator().items().send();
-    let clusters: Vec<aws_sdk_emr::types::ClusterSummary> = clusters.try_collect().await.context(|| "list the EMR clusters")?;
+    let request = emr.list_clusters().set_cluster_states(Some(active));
+    let clusters = listing!(request, "EMR clusters", set_marker, marker, clusters).try_collect::<Vec<_>>().await?;
     let looks = clusters.into_iter().filter_map(|c| c.id).map(|id| {
         let emr = emr.clone();
         async move {
@@ -317,12 +330,13 @@ async fn emr(cx: Context) -> Result<Named> {
 async fn ecs(cx: Context) -> Result<Named> {
     let ecs = aaws::client!(&cx, aws_sdk_ecs);
     let clusters: Vec<String> =
-        ecs.list_clusters().into_paginator().items().send().try_collect().await.context(|| "list the ECS clusters")?;
+        listing!(ecs.list_clusters(), "ECS clusters", set_next_token, next_token, cluster_arns).try_collect().await?;
     let of_cluster = |cluster: String| {
         let ecs = ecs.clone();
         async move {
-            let services = ecs.list_services().cluster(&cluster).into_paginator().items().send();
-            let services: Vec<String> = services.try_collect().await.context(|| format!("list the services of `{cluster}`"))?;
+            let request = ecs.list_services().cluster(&cluster);
+            let services = listing!(request, "services of an ECS cluster", set_next_token, next_token, service_arns);
+            let services: Vec<String> = services.try_collect().await?;
             let mut named = Named::default();
             for some in services.chunks(10) {
                 let request = ecs.describe_services().cluster(&cluster).set_services(Some(some.to_vec())).send();
@@ -373,14 +387,14 @@ async fn kafka(cx: Context) -> Result<Named> {
         let serverless = serverless.into_iter().flat_map(|v| v.security_group_ids.unwrap_or_default());
         provisioned.into_iter().chain(serverless).collect::<Vec<_>>()
     };
-    Ok(all!(kafka.list_clusters_v2(), "MSK clusters", |c| ids(c)))
+    Ok(all!(kafka.list_clusters_v2(), "MSK clusters", set_next_token, next_token, cluster_info_list, |c| ids(c)))
 }
 
 /// A hundred are described at once (CodeBuild API reference, BatchGetProjects).
 async fn codebuild(cx: Context) -> Result<Named> {
     let codebuild = aaws::client!(&cx, aws_sdk_codebuild);
-    let names: Vec<String> =
-        codebuild.list_projects().into_paginator().items().send().try_collect().await.context(|| "list the CodeBuild projects")?;
+    let request = codebuild.list_projects();
+    let names: Vec<String> = listing!(request, "CodeBuild projects", set_next_token, next_token, projects).try_collect().await?;
     let mut named = Named::default();
     for some in names.chunks(100) {
         let request = codebuild.batch_get_projects().set_names(Some(some.to_vec())).send();
@@ -395,16 +409,24 @@ async fn batch(cx: Context) -> Result<Named> {
     let batch = aaws::client!(&cx, aws_sdk_batch);
     let ids =
         |e: aws_sdk_batch::types::ComputeEnvironmentDetail| e.compute_resources.and_then(|r| r.security_group_ids).unwrap_or_default();
-    Ok(all!(batch.describe_compute_environments(), "Batch compute environments", |e| ids(e)))
+    Ok(all!(
+        batch.describe_compute_environments(),
+        "Batch compute environments",
+        set_next_token,
+        next_token,
+        compute_environments,
+        |e| ids(e)
+    ))
 }
 
 async fn glue(cx: Context) -> Result<Named> {
     let glue = aaws::client!(&cx, aws_sdk_glue);
-    let mut pages = glue.get_connections().hide_password(true).into_paginator().send();
+    let request = glue.get_connections().hide_password(true);
+    let mut connections = listing!(request, "Glue connections", set_next_token, next_token, connection_list);
     let mut named = Named::default();
-    while let Some(page) = pages.try_next().await.context(|| "list the Glue connections")? {
-        let places = page.connection_list().iter().filter_map(|c| c.physical_connection_requirements());
-        places.for_each(|p| named.add(p.security_group_id_list().to_vec()));
+    while let Some(connection) = connections.try_next().await? {
+        let place = connection.physical_connection_requirements();
+        named.add(place.map(|p| p.security_group_id_list().to_vec()).unwrap_or_default());
     }
     Ok(named)
 }

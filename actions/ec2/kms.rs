@@ -45,3 +45,28 @@ pub async fn is_managed_by_aws(cx: &Context, key: &str) -> Result<Option<bool>> 
         Err(e) => Err(e),
     }
 }
+
+/// Whether a key that EC2 names is the one of this ARN. EC2 names keys by their ARNs; an alias, or the ARN of one, is looked up, and is taken for
+/// another key where that is not allowed.
+pub async fn is_same(cx: &Context, named: &str, arn: &str) -> Result<bool> {
+    if named.is_empty() || named == arn {
+        return Ok(named == arn);
+    }
+    if !is_alias(named) {
+        // The bare id of a key is one of this account and region.
+        return Ok(!named.contains(':') && arn.rsplit('/').next() == Some(named));
+    }
+    match client(cx, cx.region()).describe_key().key_id(named).send().await.context(|| format!("look at the KMS key `{named}`")) {
+        Ok(answer) => Ok(answer.key_metadata.and_then(|k| k.arn).as_deref() == Some(arn)),
+        Err(e) if e.is_fatal() => Err(e),
+        Err(e) => {
+            tracing::warn!("whether `{named}` is the key {arn} is not known: {e}");
+            Ok(false)
+        }
+    }
+}
+
+/// `alias/name`, or the ARN of an alias.
+fn is_alias(key: &str) -> bool {
+    key.starts_with("alias/") || key.contains(":alias/")
+}

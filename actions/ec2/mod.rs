@@ -15,18 +15,25 @@
 
 mod addresses;
 mod coalesce;
+mod group_order;
+mod group_rules;
 mod group_users;
+mod group_uses;
+mod ids;
 mod images;
 mod kms;
+mod listing;
 mod lookup;
 mod making;
 mod once;
 mod presign;
 mod references;
 mod related;
+mod safety;
 mod snapshots;
 mod swap;
 mod tags;
+mod together;
 mod volumes;
 mod wait;
 
@@ -77,3 +84,4 @@ pub use modify_default_ebs_encryption::ModifyDefaultEbsEncryption;
 pub use modify_tags::ModifyTags;
 pub use modify_volumes::ModifyVolumes;
 pub use share_snapshots::ShareSnapshots;
+pub use tags::Wanted;

@@ -26,23 +26,23 @@ const AWS_MANAGED: &str = "alias/aws/ebs";
 ///
 /// What is set so already is not sent again. When the switch fails after the key was changed, the key is put back. Printed is how the region was set
 /// before, which is what undoes it, and how it is set now, as EC2 tells it afterwards.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyDefaultEbsEncryption {
     /// Encrypt by default.
     #[serde(default)]
-    enable: bool,
+    pub enable: bool,
     /// Do not encrypt by default.
     #[serde(default)]
-    disable: bool,
+    pub disable: bool,
     /// Make `kms_key_id` the default key.
     #[serde(default)]
-    change_kms_key: bool,
+    pub change_kms_key: bool,
     /// The new default key: its id, ARN or alias (`alias/…`). It has to be in the same region.
-    kms_key_id: Option<String>,
+    pub kms_key_id: Option<String>,
     /// Make the key that AWS manages for EBS the default key again.
     #[serde(default)]
-    reset_kms_key: bool,
+    pub reset_kms_key: bool,
 }
 
 /// How a region was set, and how it is set.

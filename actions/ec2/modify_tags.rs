@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    When, async_trait,
+    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
+    Page, Result, Rule, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
@@ -11,8 +11,8 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup;
 use super::tags::{self, Wanted};
+use super::{ids, lookup};
 
 /// How many resources one request names. EC2 takes 1,000, and advises fewer (EC2 API reference, CreateTags).
 const BATCH: usize = 200;
@@ -41,23 +41,25 @@ const MOST_REFUSED: usize = 8;
 /// Up to 200 resources go into one request. EC2 refuses a whole request for one resource in it that does not exist; that one alone fails then, and
 /// the others are sent again without it. When EC2 does not say which one it was, it is found by halves. The ids of the resources that failed are
 /// printed, in the order given; the log and the report say why, and the report says of the others what their tags were before.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyTags {
     /// Resources to change, by their ids. An empty list changes nothing.
-    resource_ids: Items<String>,
+    pub resource_ids: Items<String>,
     /// Tags: `Key` or `Key=Value`, split at the first `=`. At least one, and each key once.
-    tags: Vec<Wanted>,
+    pub tags: Vec<Wanted>,
     /// Add the tags, or give them these values.
     #[serde(default)]
-    #[expect(dead_code, reason = "by the rules it is what `delete` is not")]
-    create: bool,
+    pub create: bool,
     /// Remove the tags.
     #[serde(default)]
-    delete: bool,
+    pub delete: bool,
     /// Put each resource's own id in the place of `{resource_id}` in keys and values. Each resource then takes a request of its own.
     #[serde(default)]
-    dynamic_tags: bool,
+    pub dynamic_tags: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 /// The kinds that `discover_tags` knows, but for key pairs.
@@ -121,7 +123,7 @@ impl Action for ModifyTags {
             "An empty list of `tags` is an error: EC2 takes a request to remove no tags as one to remove all.",
             "A resource has at most 50 tags; one that would get more fails, and the others do not.",
             "Keys that begin with `aws:`, in whatever case, are AWS's own: they can be neither set nor removed.",
-            "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, and a dry run of `create` plans it; then the run itself says that it does not exist.",
+            "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, as one that has none of the tags, and a dry run of `create` plans it; then the run itself says that it does not exist.",
             "Key pairs are named by their ids (`key-…`), as `discover_tags` prints them.",
             "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs. ARNs of key pairs end in their names and not in their ids: `aaws permissions` adds them with `--all`.",
         ],
@@ -131,11 +133,11 @@ impl Action for ModifyTags {
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
         self.check()?;
-        let ec2 = aaws::client!(cx, aws_sdk_ec2);
         // The rules leave exactly one of the two.
         let desired = if self.delete { Desired::Delete } else { Desired::Create };
         let dynamic = self.dynamic_tags && self.tags.iter().any(has_place);
-        let ids: Vec<String> = self.resource_ids.stream().try_collect().await?;
+        let ids = ids::checked_of_any_kind("resource_ids", self.resource_ids).await?;
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let mut present = lookup::cancellable(cx, present(cx, &ec2, &ids)).await?;
         let tags: Arc<[Wanted]> = self.tags.into();
         let mut seen = HashSet::new();
@@ -145,7 +147,7 @@ impl Action for ModifyTags {
             Ok(Item { tags, has: present.remove(&id).unwrap_or_default(), repeated, id })
         };
         let items: Vec<Result<Item>> = ids.into_iter().map(item).collect();
-        Ok(cx.change(stream::iter(items), Modify { ec2, desired, dynamic }).await?.failed())
+        Ok(cx.change(stream::iter(items), Modify { ec2, desired, dynamic, ignore_not_found: self.ignore_not_found }).await?.failed())
     }
 }
 
@@ -224,13 +226,12 @@ async fn present(cx: &Context, ec2: &Client, ids: &[String]) -> Result<HashMap<S
 }
 
 async fn look(ec2: &Client, ids: &[String]) -> Result<Vec<TagDescription>> {
-    // An empty value is none for a filter, and nothing has an empty id.
-    let ids: Vec<&String> = ids.iter().filter(|id| !id.is_empty()).collect();
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let request = ec2.describe_tags().filters(lookup::filter("resource-id", ids)).max_results(PAGE);
-    request.into_paginator().items().send().try_collect().await.context(|| "list the tags that the resources have")
+    let page = |token: Option<String>| async move {
+        let request = ec2.describe_tags().filters(lookup::filter("resource-id", ids)).max_results(PAGE).set_next_token(token);
+        let answer = request.send().await.context(|| "list the tags that the resources have")?;
+        Ok::<_, Error>(Page { items: answer.tags.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
+    };
+    paged("the tags that the resources have", page).try_collect().await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,6 +298,7 @@ struct Modify {
     desired: Desired,
     /// Whether each resource gets tags of its own.
     dynamic: bool,
+    ignore_not_found: bool,
 }
 
 #[async_trait]
@@ -320,9 +322,6 @@ impl Change for Modify {
     }
 
     fn precheck(&self, item: &Item) -> Option<Outcome> {
-        if item.id.is_empty() {
-            return Some(Outcome::Failed(Failure::permanent("InvalidID", "the id is empty")));
-        }
         if item.repeated {
             return Some(Outcome::Unchanged("duplicate id".into()));
         }
@@ -361,11 +360,11 @@ impl Change for Modify {
                 }
                 Err(e) => e,
             };
-            let failed = Outcome::Failed(Failure::from(&error));
+            let failed = self.refused(&error);
             if error.is_fatal() {
                 left = Some(failed.clone());
             } else if cx.cancellation().is_cancelled() {
-                left = Some(Outcome::skipped("not started: the run was stopped"));
+                left = Some(Outcome::skipped_as(Code::NotStarted, "the run was stopped"));
             }
             let about_ids = is_about_ids(&error);
             if !about_ids {
@@ -376,12 +375,18 @@ impl Change for Modify {
             outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
             groups.extend(again);
         }
-        let unanswered = || Outcome::Failed(Failure::permanent("NoAnswer", "it was not sent"));
+        let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "it was not sent"));
         Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
 }
 
 impl Modify {
+    /// What becomes of a resource for which a request was refused.
+    fn refused(&self, error: &Error) -> Outcome {
+        let failure = Failure::from(error);
+        if is_not_found(error) { Outcome::not_found(self.ignore_not_found, failure.message) } else { Outcome::Failed(failure) }
+    }
+
     async fn send(&self, group: &[&Item]) -> Result<()> {
         let ids: Vec<String> = group.iter().map(|item| item.id.clone()).collect();
         let attempted = match group {
@@ -411,6 +416,11 @@ fn is_about_ids(error: &Error) -> bool {
         let of_id = code.contains(".NotFound") || code.contains(".Malformed") || code.contains(".Unavailable");
         matches!(code, "InvalidID" | "TagLimitExceeded") || (of_id && code.starts_with("Invalid") && !code.starts_with("InvalidTag"))
     })
+}
+
+/// Whether an error is about resources that do not exist.
+fn is_not_found(error: &Error) -> bool {
+    error.code().is_some_and(|code| code.starts_with("Invalid") && code.ends_with(".NotFound"))
 }
 
 /// The parts of a group that was refused.

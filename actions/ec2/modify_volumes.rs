@@ -2,22 +2,25 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    async_trait,
+    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome, Page,
+    Result, Rule, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeState, VolumeType};
-use futures::stream::{self, StreamExt};
+use futures::{TryStreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::discover_volumes::Type;
+use super::ids;
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
-use super::snapshots::{self, CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::wait::{self, PollState, Unready};
+use super::safety::SafetySnapshots;
+use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
+use super::together::Together;
+use super::wait::PollState;
 
-/// How many are saved, changed and awaited together.
-const BATCH: usize = 200;
+/// Changes of one page, at most (EC2 API reference, DescribeVolumesModifications, `MaxResults`).
+const PAGE: i32 = 500;
 
 /// What gp3 has unless more is asked for: IOPS, and MiB/s. EC2 takes these for a volume that becomes gp3, whatever it had (EC2 API reference,
 /// ModifyVolume).
@@ -39,25 +42,28 @@ const GP3_IOPS_A_MIB: i32 = 4;
 ///
 /// EC2 accepts a change and makes it in the background. With `wait` that is awaited, until the volume has its new size and performance. The ids of the
 /// volumes whose change was accepted, or with `wait` is in effect, are printed in the order given. Volumes that are so already are unchanged.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModifyVolumes {
     /// Volumes to change. An empty list changes nothing.
-    volume_ids: Items<String>,
+    pub volume_ids: Items<String>,
     /// New size in GiB. It can only grow.
-    size: Option<u32>,
+    pub size: Option<u32>,
     /// New type.
-    r#type: Option<Type>,
+    pub r#type: Option<Type>,
     /// New provisioned IOPS, of gp3, io1 and io2.
-    iops: Option<u32>,
+    pub iops: Option<u32>,
     /// New throughput in MiB/s, of gp3.
-    throughput: Option<u32>,
+    pub throughput: Option<u32>,
     /// Take a snapshot of each volume first, and await it.
     #[serde(default)]
-    snapshot: bool,
+    pub snapshot: bool,
     /// Wait until the changes are in effect.
     #[serde(default)]
-    wait: bool,
+    pub wait: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
 }
 
 const VOLUMES: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:volume/${volume_ids}"];
@@ -96,6 +102,7 @@ impl Action for ModifyVolumes {
             "A change is in effect while EC2 still optimizes the volume, which takes up to a day and more: `wait` ends then, and the message says so.",
             "A volume cannot become gp3 with more than gp3 can have: 80,000 IOPS and 2,000 MiB/s, or less where EC2 does not offer that yet. Volumes of the types \
              st1, sc1 and standard that become gp3 get what gp3 has by itself.",
+            "Each volume is changed when its own snapshot is complete, and waits for no other.",
             "A snapshot that was taken stays, also when its volume cannot be changed after all; the message of that item names it.",
         ],
     };
@@ -104,18 +111,20 @@ impl Action for ModifyVolumes {
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
         let desired = self.desired()?;
+        let ids = ids::checked("volume_ids", "vol-", self.volume_ids).await?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let lookup = lookup::look_up::<Volume>(cx, &ec2, self.volume_ids).await?;
+        let lookup = lookup::look_up::<Volume>(cx, &ec2, ids.into()).await?;
         let ids: Vec<String> = lookup.iter().filter_map(|s| s.result.found()).map(|v| v.id().to_owned()).collect();
         let mut before = lookup::cancellable(cx, modifications(&ec2, &ids)).await?;
         let items: Vec<Result<Item>> = lookup
             .into_iter()
             .map(|lookup| {
                 let before = before.remove(&lookup.id);
-                Ok(Item::of(&lookup, &desired, before))
+                Ok(Item::of(&lookup, &desired, before, self.ignore_not_found))
             })
             .collect();
-        let modify = Modify { ec2, snapshot: self.snapshot, wait: self.wait };
+        let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
+        let modify = Modify { ec2, saved, wait: self.wait, looks: Together::default() };
         Ok(cx.change(stream::iter(items), modify).await?.done())
     }
 }
@@ -263,8 +272,8 @@ struct Item {
 }
 
 impl Item {
-    fn of(lookup: &Lookup<Volume>, desired: &Desired, before: Option<VolumeModification>) -> Self {
-        let (delta, precheck) = match delta(&lookup.result, desired, before.as_ref()) {
+    fn of(lookup: &Lookup<Volume>, desired: &Desired, before: Option<VolumeModification>, ignore_not_found: bool) -> Self {
+        let (delta, precheck) = match delta(&lookup.result, desired, before.as_ref(), ignore_not_found) {
             Ok(delta) => (delta, None),
             Err(precheck) => (Delta::default(), Some(precheck)),
         };
@@ -273,11 +282,18 @@ impl Item {
 }
 
 /// What has to be asked of EC2 for a volume, or what becomes of it without that.
-fn delta(found: &LookupResult<Volume>, desired: &Desired, before: Option<&VolumeModification>) -> Result<Delta, Outcome<String>> {
+fn delta(
+    found: &LookupResult<Volume>,
+    desired: &Desired,
+    before: Option<&VolumeModification>,
+    ignore_not_found: bool,
+) -> Result<Delta, Outcome<String>> {
     let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::permanent(code, why)));
     let volume = match found {
         LookupResult::Found(volume) => volume,
-        LookupResult::NotFound => return failed("InvalidVolume.NotFound", "it does not exist".into()),
+        LookupResult::NotFound => {
+            return Err(Outcome::not_found(ignore_not_found, "it is none of the volumes of this account in this region"));
+        }
         LookupResult::Duplicate => return Err(Outcome::Unchanged("duplicate id".into())),
     };
     let delta = match desired.of(volume) {
@@ -308,8 +324,14 @@ fn delta(found: &LookupResult<Volume>, desired: &Desired, before: Option<&Volume
 async fn modifications(ec2: &Client, ids: &[String]) -> Result<HashMap<String, VolumeModification>> {
     let mut latest: HashMap<String, VolumeModification> = HashMap::new();
     for some in ids.chunks(lookup::MOST_VALUES) {
-        let request = ec2.describe_volumes_modifications().filters(lookup::filter("volume-id", some)).into_paginator().items().send();
-        let found: Vec<VolumeModification> = request.try_collect().await.context(|| "list the changes of the volumes")?;
+        let page = |token: Option<String>| async move {
+            // Those of volumes of services, too, where the account hides them.
+            let request = ec2.describe_volumes_modifications().filters(lookup::filter("volume-id", some)).include_managed_resources(true);
+            let request = request.max_results(PAGE).set_next_token(token).send();
+            let answer = request.await.context(|| "list the changes of the volumes")?;
+            Ok::<_, Error>(Page { items: answer.volumes_modifications.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
+        };
+        let found: Vec<VolumeModification> = paged("the changes of the volumes", page).try_collect().await?;
         for change in found {
             let Some(id) = change.volume_id().map(str::to_owned) else { continue };
             if latest.get(&id).is_none_or(|known| since(known) <= since(&change)) {
@@ -327,8 +349,11 @@ fn since(change: &VolumeModification) -> Option<i64> {
 
 struct Modify {
     ec2: Client,
-    snapshot: bool,
+    /// Those that are taken first, when that is wanted.
+    saved: Option<SafetySnapshots>,
     wait: bool,
+    /// The looks of all that wait for their changes.
+    looks: Together<VolumeModification>,
 }
 
 /// What came of asking for a change.
@@ -353,7 +378,7 @@ impl Change for Modify {
     }
 
     fn plan(&self, item: &Item) -> Option<String> {
-        let after = if self.snapshot { " when a snapshot of it is complete" } else { "" };
+        let after = if self.saved.is_some() { " when a snapshot of it is complete" } else { "" };
         Some(format!("it would become {}{after}", item.delta.words()))
     }
 
@@ -361,37 +386,33 @@ impl Change for Modify {
         item.precheck.clone()
     }
 
-    fn batch(&self) -> usize {
-        if self.snapshot || self.wait { BATCH } else { 1 }
-    }
-
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome<String>>> {
-        let ids = items.iter().map(|i| i.id.as_str());
-        let saved = if self.snapshot { snapshots::take(cx, &self.ec2, ids, "before it was modified").await } else { HashMap::new() };
-        let ask = items.iter().map(|item| self.ask(cx, item, saved.get(&item.id)));
-        let asked: Vec<Asked> = stream::iter(ask.collect::<Vec<_>>()).buffered(cx.concurrency()).collect().await;
-        let mut awaited = if self.wait { self.in_effect(cx, items, &asked).await } else { HashMap::new() };
-        let outcome = |(item, asked): (&Item, Asked)| match asked {
-            Asked::ItemResult(outcome) => outcome,
-            Asked::Accepted { told, .. } => match awaited.remove(&item.id) {
-                Some(Err(why)) => Outcome::Failed(why.failure("NotInEffect", &told)),
-                Some(Ok(state)) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
-                None => Outcome::Done(item.id.clone(), Some(told)),
-            },
-        };
-        Ok(items.iter().zip(asked).map(outcome).collect())
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in items {
+            outcomes.push(match self.ask(cx, item).await {
+                Asked::ItemResult(outcome) => outcome,
+                Asked::Accepted { told, since } if self.wait => match self.in_effect(cx, &item.id, since).await {
+                    Ok(state) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
+                    Err(why) => Outcome::Failed(Failure { message: format!("{told}: {}", why.message), ..why }),
+                },
+                Asked::Accepted { told, .. } => Outcome::Done(item.id.clone(), Some(told)),
+            });
+        }
+        Ok(outcomes)
     }
 }
 
 impl Modify {
     /// Asks for the change of one volume, unless it lacks the snapshot that it should have.
-    async fn ask(&self, cx: &Context, item: &Item, saved: Option<&Result<String, Failure>>) -> Asked {
-        let kept = match saved {
-            Some(Err(failure)) => return Asked::ItemResult(Outcome::Failed(failure.clone())),
-            Some(Ok(snapshot)) => Some(format!("its snapshot is {snapshot}")),
-            None => None,
+    async fn ask(&self, cx: &Context, item: &Item) -> Asked {
+        let kept = match &self.saved {
+            None => String::new(),
+            Some(saved) => match saved.take(cx, &item.id, "before it was modified").await {
+                Ok(snapshot) => format!("its snapshot is {snapshot}"),
+                Err(failure) => return Asked::ItemResult(Outcome::Failed(failure)),
+            },
         };
-        let kept = kept.as_deref().unwrap_or_default();
+        let kept = kept.as_str();
         // Snapshots take long: who stopped the run meanwhile does not want anything changed after them.
         if cx.cancellation().is_cancelled() {
             return Asked::ItemResult(Outcome::skipped(with("not changed: the run was stopped".into(), kept)));
@@ -422,28 +443,19 @@ impl Modify {
         (item.before.as_ref() != Some(&now) && item.delta.is_of(&now)).then_some(now)
     }
 
-    /// Waits until the volumes that are being changed have their new size and performance, which they have while EC2 still optimizes them: gives the
-    /// state in which they have it, or why they do not.
-    async fn in_effect(&self, cx: &Context, items: &[Item], asked: &[Asked]) -> HashMap<String, Result<String, Unready>> {
-        let mut begun: HashMap<String, Option<i64>> = HashMap::new();
-        let mut ids: Vec<String> = Vec::new();
-        for (item, asked) in items.iter().zip(asked) {
-            if let Asked::Accepted { since, .. } = asked {
-                begun.insert(item.id.clone(), *since);
-                ids.push(item.id.clone());
-            }
-        }
-        let states: Mutex<HashMap<String, String>> = Mutex::default();
-        let ec2 = &self.ec2;
-        let look = |ids: Vec<String>| async move { modifications(ec2, &ids).await };
-        let judge = |change: Option<&VolumeModification>, id: &str| {
+    /// Waits until a volume that is being changed has its new size and performance, which it has while EC2 still optimizes it: gives the state in which
+    /// it has it, or why it does not.
+    async fn in_effect(&self, cx: &Context, id: &str, since: Option<i64>) -> Result<String, Failure> {
+        let last: Mutex<String> = Mutex::default();
+        let look = |ids: Vec<String>| async move { modifications(&self.ec2, &ids).await };
+        let judge = |change: Option<&VolumeModification>| {
             let Some(change) = change else { return PollState::Failed(format!("EC2 shows no change of `{id}`")) };
-            if is_earlier(change, begun.get(id).copied().flatten()) {
+            if is_earlier(change, since) {
                 return PollState::Pending("not shown yet".into());
             }
             match change.modification_state() {
                 Some(state @ (VolumeModificationState::Optimizing | VolumeModificationState::Completed)) => {
-                    states.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned(), state.as_str().to_owned());
+                    *last.lock().unwrap_or_else(PoisonError::into_inner) = state.as_str().to_owned();
                     PollState::Ready
                 }
                 Some(VolumeModificationState::Failed) => {
@@ -452,9 +464,8 @@ impl Modify {
                 _ => PollState::Pending(state_of(change)),
             }
         };
-        let awaited = wait::for_all(cx, &ids, look, judge).await;
-        let mut states = states.into_inner().unwrap_or_else(PoisonError::into_inner);
-        awaited.into_iter().map(|(id, seen)| (id.clone(), seen.map(|()| states.remove(&id).unwrap_or_default()))).collect()
+        self.looks.wait(cx, id, look, judge).await?;
+        Ok(last.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

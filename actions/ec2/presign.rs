@@ -57,12 +57,37 @@ fn encoded<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     pairs.map(pair).collect::<Vec<_>>().join("&")
 }
 
-/// What the host names of a partition end in (AWS general reference, EC2 endpoints).
+/// What the host names of a partition end in (the SDK's endpoint rules, `partitions.json`).
 fn domain(region: &str) -> &'static str {
     match aaws::partition(region) {
         "aws-cn" => "amazonaws.com.cn",
+        "aws-eusc" => "amazonaws.eu",
         "aws-iso" => "c2s.ic.gov",
         "aws-iso-b" => "sc2s.sgov.gov",
+        "aws-iso-e" => "cloud.adc-e.uk",
+        "aws-iso-f" => "csp.hci.ic.gov",
         _ => "amazonaws.com",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_partition_has_its_own_host_names() {
+        let regions = [
+            ("eu-west-1", "amazonaws.com"),
+            ("us-gov-west-1", "amazonaws.com"),
+            ("cn-north-1", "amazonaws.com.cn"),
+            ("eusc-de-east-1", "amazonaws.eu"),
+            ("us-iso-east-1", "c2s.ic.gov"),
+            ("us-isob-east-1", "sc2s.sgov.gov"),
+            ("eu-isoe-west-1", "cloud.adc-e.uk"),
+            ("us-isof-south-1", "csp.hci.ic.gov"),
+        ];
+        for (region, wanted) in regions {
+            assert_eq!(domain(region), wanted, "{region}");
+        }
     }
 }

@@ -49,16 +49,16 @@ impl<T: DeserializeOwned + Send + 'static> Items<T> {
     }
 }
 
-impl<T> From<Vec<T>> for Items<T> {
-    fn from(items: Vec<T>) -> Self {
-        Items(Storage::Here(items))
+/// Nothing.
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Items(Storage::Here(Vec::new()))
     }
 }
 
-impl<T> Default for Items<T> {
-    /// None: they select nothing.
-    fn default() -> Self {
-        Items(Storage::Here(Vec::new()))
+impl<T> From<Vec<T>> for Items<T> {
+    fn from(items: Vec<T>) -> Self {
+        Items(Storage::Here(items))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Replacing volumes by encrypted copies: what is refused, how it is done and in which order, and what is left when something fails on the
 //! way. Every call failing once is in `faults.rs`.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::support::ec2::{Machine, World, writes};
@@ -130,6 +133,9 @@ fn the_policy_lets_ebs_use_the_key_and_no_more() {
             assert!(conditions.len() == 1 && conditions[0].to_string().contains("kms:ViaService"), "{line}: {action}: {conditions:?}");
         }
         assert_eq!(of("kms:Encrypt"), [Value::Null; 0], "{line}");
+        // Whether a volume goes with its instance may be checked on the volume, too.
+        let modify = statements.iter().find(|s| s["Action"].to_string().contains("ec2:ModifyInstanceAttribute")).expect("a statement");
+        assert!(modify["Resource"].to_string().contains(":volume/*"), "{line}: {modify}");
         // All that undoing takes is there, too.
         for action in ["ec2:StartInstances", "ec2:DetachVolume", "ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DeleteSnapshot"] {
             assert_eq!(of(action).len(), 1, "{line}: {action}");
@@ -252,11 +258,12 @@ fn keys_that_ebs_could_not_use_are_refused_before_anything_is_touched() {
 }
 
 #[test]
-fn what_does_not_exist_is_an_error() {
+fn what_does_not_exist_is_a_failure() {
     let case = Case::new();
     let server = case.world.proxy().start();
     for line in [case.one().replace(&case.data, "vol-0000000000000bad"), case.all().replace(&case.machine.id, "i-0000000000000bad")] {
-        case.world.aaws_via(&server, line).run().exits(1).silent().logs("0bad");
+        let output = case.world.aaws_via(&server, line).run().exits(3).logs("0bad").logs("NotFound");
+        assert_eq!(output.json(), json!(null));
     }
     assert_eq!(writes(&server), [""; 0]);
 }
@@ -304,7 +311,10 @@ fn the_copy_is_as_the_original_was_but_for_the_key() {
     assert_ne!(copy, data);
     assert_eq!(made_of(&world, &copy), made_of(&world, &data));
     assert!(world.describe_volume(&copy).contains("<encrypted>true</encrypted>") && world.describe_volume(&copy).contains(&key));
-    assert_eq!(world.tags(&copy), [("Env".to_owned(), "prod".to_owned())], "tags of AWS cannot be copied");
+    let tagged = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let of_copy = [tagged("Env", "prod"), tagged("aaws:encrypted-original", &data)];
+    assert_eq!(world.tags(&copy), of_copy, "tags of AWS cannot be copied");
+    assert!(world.tags(&data).contains(&tagged("aaws:encrypted-copy", &copy)), "the original names its copy");
     let devices = world.attached(&machine.id);
     assert_eq!(devices, [("/dev/sda1".to_owned(), machine.root, true), ("/dev/sdf".to_owned(), copy, true)]);
     assert_eq!(world.volume_state(&data).as_deref(), Some("available"), "the original is kept");
@@ -360,20 +370,23 @@ fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
 }
 
 #[test]
-fn tags_are_set_in_the_creating_call_without_awss_own_and_none_are_not_sent() {
+fn tags_of_a_copy_are_set_in_the_creating_call_without_awss_own() {
     let case = Case::new();
     case.world.tag(&case.data, "Env", "prod");
     case.world.tag(&case.data, "Empty", "");
     case.world.tag(&case.data, "aws:cloudformation:stack-name", "web");
     let server = case.world.proxy().start();
     case.world.aaws_via(&server, case.all()).run().ok();
-    let own = [("Empty".to_owned(), String::new()), ("Env".to_owned(), "prod".to_owned())];
+    let own = [
+        ("Empty".to_owned(), String::new()),
+        ("Env".to_owned(), "prod".to_owned()),
+        ("aaws:encrypted-original".to_owned(), case.data.clone()),
+    ];
     assert_eq!(case.world.tags(&case.at_device()), own);
-    assert_eq!(server.count("CreateTags"), 0);
-    // The root volume has no tags, and an empty list of them would be refused.
-    let (tagged, plain): (Vec<_>, Vec<_>) =
-        server.requests("CreateVolume").iter().map(Request::text).partition(|request| request.contains("TagSpecification"));
-    assert_eq!((tagged.len(), plain.len()), (1, 1));
+    // Copies are tagged as they are made; their originals when all is done, to name them.
+    assert_eq!(server.count("CreateTags"), 2);
+    let tagged = server.requests("CreateVolume").iter().filter(|request| request.text().contains("TagSpecification")).count();
+    assert_eq!(tagged, 2);
 }
 
 #[test]
@@ -412,6 +425,7 @@ fn all_is_copied_before_anything_is_swapped_and_no_two_devices_are_empty_at_once
         times("CreateVolume"),
         swap.iter().cycle().take(6).cloned().collect(),
         vec!["StartInstances".to_owned()],
+        times("CreateTags"),
         times("DeleteSnapshot"),
     ];
     assert_eq!(order, wanted.concat());
@@ -454,6 +468,81 @@ fn what_is_encrypted_is_left_unless_it_is_to_be_done_again() {
 }
 
 #[test]
+fn a_volume_that_has_the_very_key_is_left_even_when_it_is_to_be_done_again() {
+    let case = Case::new();
+    case.world.aaws(case.one()).run().ok();
+    let copy = case.at_device();
+    let alias = "alias/of-the-tests";
+    case.world.alias(alias, &case.key);
+    let arn = format!("arn:aws:kms:us-east-1:{}:key/{}", case.world.account.id, case.key);
+    // However the key is named.
+    for key in [case.key.as_str(), arn.as_str(), alias] {
+        let server = case.world.proxy().start();
+        let line = format!("ec2 encrypt_volume --volume_id {copy} --kms_key_id {key} --re_encrypt");
+        let output = case.world.aaws_via(&server, line).run().ok().logs("with this key");
+        assert_eq!(output.json(), json!(copy), "{key}");
+        assert_eq!(writes(&server), [""; 0], "{key}");
+    }
+    // Another key is another matter, and the tags of the first swap do not stay.
+    let other = case.world.key();
+    let line = format!("ec2 encrypt_volume --volume_id {copy} --kms_key_id {other} --re_encrypt");
+    let second = case.world.aaws(line).run().ok().json();
+    let second = second.as_str().expect("an id");
+    assert_eq!(case.world.tags(second), [("aaws:encrypted-original".to_owned(), copy)]);
+}
+
+#[test]
+fn a_volume_with_fifty_tags_is_copied_without_one_more() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    (0..50).for_each(|n| world.tag(&volume, &format!("key-{n}"), "x"));
+    let copy = world.aaws(format!("ec2 encrypt_volume --volume_id {volume} --kms_key_id {}", world.key())).run().ok().json();
+    let tags = world.tags(copy.as_str().expect("an id"));
+    assert!(tags.len() == 50 && tags.iter().all(|(key, _)| key.starts_with("key-")), "{tags:?}");
+}
+
+#[test]
+fn copies_are_loaded_at_the_rate_that_is_asked_for() {
+    let case = Case::new();
+    let server = case.world.proxy().start();
+    for rate in [99, 301] {
+        let line = format!("{} --volume_initialization_rate {rate}", case.one());
+        case.world.aaws_via(&server, line).run().exits(2).silent().logs("volume_initialization_rate");
+    }
+    assert_eq!(server.operations(), [""; 0]);
+    let line = format!("{} --volume_initialization_rate 200", case.one());
+    let plan = case.world.aaws_via(&server, format!("{line} --dry_run")).run().ok().json();
+    assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("200 MiB/s")), "{plan}");
+    case.world.aaws_via(&server, line).run().ok();
+    assert_eq!(sent(&server.requests("CreateVolume")[0], "VolumeInitializationRate").as_deref(), Some("200"));
+    // Without one it is said that reads are slow.
+    let other = case.world.volume(&[]);
+    let line = format!("ec2 encrypt_volume --volume_id {other} --kms_key_id {} --dry_run", case.key);
+    let plan = case.world.aaws(line).run().ok().json();
+    assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("slow")), "{plan}");
+}
+
+#[test]
+fn who_would_stop_an_instance_is_asked_and_nobody_else() {
+    let case = Case::new();
+    let shown = case.world.aaws(case.one()).on_terminal("n").exits(4);
+    assert!(shown.stdout.contains("stop the instance") && shown.stdout.contains(&case.data), "{shown}");
+    case.is_undone();
+    let free = case.world.volume(&[]);
+    let line = format!("ec2 encrypt_volume --volume_id {free} --kms_key_id {}", case.key);
+    case.world.aaws(line).on_terminal("n").ok();
+    assert!(case.world.tags(&free).iter().any(|(key, _)| key == "aaws:encrypted-copy"), "it was not asked, and it was done");
+}
+
+#[test]
+fn an_original_that_cannot_be_tagged_undoes_nothing() {
+    let case = Case::new();
+    let server = case.world.proxy().refuse("CreateTags", 403, "UnauthorizedOperation").start();
+    case.world.aaws_via(&server, case.one()).run().ok().logs("with the id of its copy");
+    case.is_swapped();
+}
+
+#[test]
 fn volumes_that_are_encrypted_already_are_done_again_only_when_that_is_meant() {
     let case = Case::new();
     let done = case.world.volume(&[("Encrypted", "true")]);
@@ -463,7 +552,9 @@ fn volumes_that_are_encrypted_already_are_done_again_only_when_that_is_meant() {
     assert!(after.contains(&done));
     assert_eq!(case.world.aaws(format!("{} --re_encrypt", case.all())).run().ok().json(), json!(case.machine.id));
     let again: Vec<_> = case.world.attached(&case.machine.id).into_iter().map(|(_, volume, _)| volume).collect();
-    assert!(again.len() == 3 && again.iter().all(|volume| !after.contains(volume)), "{after:?} {again:?}");
+    // Only the one with another key: the copies have this one already.
+    let kept = after.iter().filter(|volume| **volume != done).all(|volume| again.contains(volume));
+    assert!(again.len() == 3 && kept && !again.contains(&done), "{after:?} {again:?}");
     assert!(again.iter().all(|volume| case.world.describe_volume(volume).contains(&case.key)));
 }
 
@@ -730,6 +821,44 @@ fn nothing_is_taken_from_under_an_instance_that_runs_with_its_copies() {
         assert_eq!(case.world.volume_state(&case.data).as_deref(), Some("available"));
         assert_eq!((server.count("DetachVolume"), server.count("StopInstances")), (1, 1));
     }
+}
+
+/// Denied from the look that follows the detaching on, and from the one that follows the attaching on.
+#[test]
+fn a_swap_is_undone_though_volumes_cannot_be_looked_at_any_more() {
+    for after in ["DetachVolume", "AttachVolume"] {
+        let case = Case::new();
+        let mapping = [("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true")];
+        case.world.ec2("ModifyInstanceAttribute", &[("InstanceId", case.machine.id.as_str()), mapping[0], mapping[1]]);
+        let case = Case { before: case.world.attached(&case.machine.id), ..case };
+        let seen = Arc::new(AtomicBool::new(false));
+        let set = Arc::clone(&seen);
+        let server = case
+            .world
+            .proxy()
+            .rule(after, move |_, _| {
+                set.store(true, Ordering::SeqCst);
+                None
+            })
+            .rule("DescribeVolumes", move |_, request| {
+                seen.load(Ordering::SeqCst).then(|| proxy::error(request, 403, "UnauthorizedOperation"))
+            })
+            .start();
+        case.world.aaws_via(&server, case.one()).run().exits(3).logs("undone: put");
+        case.is_undone();
+    }
+}
+
+#[test]
+fn an_instance_is_started_again_though_it_cannot_be_looked_at_any_more() {
+    let case = Case::new();
+    let server = case
+        .world
+        .proxy()
+        .rule("DescribeInstances", |n, request| (n >= 2).then(|| proxy::error(request, 403, "UnauthorizedOperation")))
+        .start();
+    case.world.aaws_via(&server, case.one()).run().exits(3).logs("undone: stop");
+    case.is_undone();
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Response;
 use crate::support::ec2::{World, writes};
 use crate::support::http::Request;
+use crate::support::{Response, directory, report};
 
 /// A world with one of everything, and its ids by the names that lines below use.
 struct Full {
@@ -158,11 +158,11 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("share_snapshots --snapshot_ids snap-0000000000000bad {S} --target_account 111122223333", 3, "{S}"),
         ("modify_volumes --volume_ids vol-0000000000000bad {V} --size 10", 3, "{V}"),
         ("modify_tags --resource_ids {V} vol-0000000000000bad {I} --tags Env=prod --create", 3, "vol-0000000000000bad"),
-        // What is not there need not be deleted.
-        ("delete_volumes --volume_ids vol-0000000000000bad {V}", 0, ""),
+        // A typo and a wrong region must not look like success.
+        ("delete_volumes --volume_ids vol-0000000000000bad {V}", 3, "vol-0000000000000bad"),
         ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
         ("delete_images --image_ids ami-0000000000000bad {A}", 3, "ami-0000000000000bad"),
-        ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 0, ""),
+        ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "sg-0000000000000bad"),
     ];
     let full = Full::new();
     for (line, code, printed) in cases {
@@ -178,6 +178,69 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         let output = full.world.aaws(full.line(line)).run().exits(3);
         assert_eq!(output.json().as_array().map(Vec::len), Some(printed), "{output}");
     }
+}
+
+#[test]
+fn ids_that_do_not_exist_are_unchanged_when_that_is_no_matter() {
+    let full = Full::new();
+    for (line, printed) in [
+        ("delete_volumes --volume_ids vol-0000000000000bad {V}", json!([])),
+        ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", json!([])),
+        ("modify_volumes --volume_ids vol-0000000000000bad --size 10", json!([])),
+        ("modify_tags --resource_ids vol-0000000000000bad {I} --tags Env=prod --create", json!([])),
+        ("encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}", json!(null)),
+        ("encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}", json!(null)),
+    ] {
+        let folder = directory();
+        let line = format!("{} --ignore_not_found --report report.jsonl", full.line(line));
+        let output = full.world.aaws(line).within(folder.path()).run().ok();
+        assert_eq!(output.json(), printed, "{output}");
+        let lines = report(&folder);
+        let bad = lines.iter().find(|l| l["item"].as_str().is_some_and(|id| id.ends_with("bad")));
+        assert!(bad.is_some_and(|l| l["status"] == "unchanged"), "{lines:?}");
+    }
+}
+
+#[test]
+fn an_id_that_does_not_exist_has_one_code_whatever_it_is_of() {
+    let full = Full::new();
+    for line in [
+        "delete_volumes --volume_ids vol-0000000000000bad",
+        "delete_security_groups --security_group_ids sg-0000000000000bad",
+        "modify_volumes --volume_ids vol-0000000000000bad --size 10",
+        "modify_tags --resource_ids vol-0000000000000bad --tags Env=prod --create",
+        "encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}",
+        "encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}",
+    ] {
+        let folder = directory();
+        let server = full.world.proxy().start();
+        let line = format!("{} --report report.jsonl", full.line(line));
+        full.world.aaws_via(&server, &line).within(folder.path()).run().exits(3);
+        let lines = report(&folder);
+        assert_eq!((lines.len(), &lines[0]["status"], &lines[0]["code"]), (1, &json!("failed"), &json!("NotFound")), "{line}");
+    }
+}
+
+#[test]
+fn what_could_be_no_id_is_a_mistake_of_the_input_and_nothing_is_sent() {
+    let world = World::new();
+    let server = world.proxy().start();
+    for (action, list, more) in [
+        ("delete_volumes", "volume_ids", json!({})),
+        ("delete_security_groups", "security_group_ids", json!({})),
+        ("modify_volumes", "volume_ids", json!({"size": 10})),
+        ("modify_tags", "resource_ids", json!({"tags": ["Env=prod"], "create": true})),
+        ("encrypt_volume", "volume_id", json!({"kms_key_id": "1234abcd"})),
+        ("encrypt_instance_volumes", "instance_id", json!({"kms_key_id": "1234abcd"})),
+    ] {
+        for id in ["", " ", "nonsense", "vol-*", "i-*", "sg-*"] {
+            let mut input = more.clone();
+            input[list] = if list.ends_with('s') { json!([id]) } else { json!(id) };
+            let output = world.aaws_via(&server, format!("ec2 {action} --input")).arg(input.to_string()).run().exits(2).silent();
+            assert!(output.stderr.contains(list), "{output}");
+        }
+    }
+    assert_eq!(server.operations(), [""; 0]);
 }
 
 /// A listing of two pages, each with one item.

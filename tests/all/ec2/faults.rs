@@ -4,16 +4,19 @@
 //! again or named, and what is printed is so. A call fails in two ways: it is refused before it is carried out, or it is carried out and its answer is
 //! an error. Neither passes, so that nothing is tried again; answers that are lost on the way are in `encrypting.rs` and
 //! `volumes.rs`.
+//!
+//! Then every read is denied from one call on, and then all reads are: what cannot be looked at any more is put back as far as it can be tried. No device
+//! is left empty, and none has another volume deleted with its instance than before.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use serde_json::Value;
 
 use crate::support::aaws::Output;
-use crate::support::ec2::{World, writes};
+use crate::support::ec2::{World, is_write, writes};
 use crate::support::http::{self, Server};
 use crate::support::{directory, proxy};
 
@@ -27,6 +30,10 @@ enum Fault {
     Refused,
     /// It is carried out, and its answer is an error.
     Lost,
+    /// It is a look, and denied from then on.
+    Denied,
+    /// It is a look, and all looks are denied from then on.
+    Blind,
 }
 
 /// What is run, and what there was before.
@@ -140,6 +147,18 @@ impl After<'_> {
         }
     }
 
+    /// Whatever could not be looked at any more: the instance is as it was, each device has a volume, which goes with it as before, and no original is gone.
+    #[track_caller]
+    fn no_device_is_empty(&self) {
+        let now = self.world.volumes();
+        self.before.volumes.iter().for_each(|v| self.must(now.contains(v), &format!("{v} is gone")));
+        let Some(instance) = &self.before.instance else { return };
+        let has = self.world.attached(instance);
+        let shape = |devices: &[(String, String, bool)]| devices.iter().map(|(d, _, goes)| (d.clone(), *goes)).collect::<Vec<_>>();
+        self.must(shape(&has) == shape(&self.before.devices), &format!("the devices are {has:?}, and were {:?}", self.before.devices));
+        self.must(self.world.instance_state(instance) == self.before.state, "the instance is in another state");
+    }
+
     /// Whether there is a complete snapshot of a volume that there was not before.
     fn is_saved(&self, volume: &str) -> bool {
         let found = self.world.ec2("DescribeSnapshots", &[("Filter.1.Name", "volume-id"), ("Filter.1.Value.1", volume)]);
@@ -158,48 +177,81 @@ type Make = fn(&World) -> Before;
 #[track_caller]
 fn walk(name: &str, least: usize, make: Make, check: fn(&After<'_>)) {
     for fault in [Fault::Refused, Fault::Lost] {
-        let calls = run(make, None, fault, &|after| {
-            after.must(after.succeeded(), "it does not work at all");
-            after.is_orderly();
-            check(after);
-        });
-        assert!(calls >= least, "{name} makes {calls} calls only");
-        let (next, failing) = (AtomicUsize::new(1), AtomicUsize::new(0));
-        thread::scope(|scope| {
-            for _ in 0..AT_A_TIME {
-                scope.spawn(|| {
-                    loop {
-                        let nth = next.fetch_add(1, Ordering::Relaxed);
-                        if nth > calls {
-                            return;
-                        }
-                        run(make, Some(nth), fault, &|after| {
-                            failing.fetch_add(usize::from(!after.succeeded()), Ordering::Relaxed);
-                            after.is_orderly();
-                            check(after);
-                        });
-                    }
-                });
-            }
-        });
-        let failing = failing.into_inner();
-        println!("walked {calls} calls of {name} ({fault:?}), {failing} failing runs");
+        let calls = healthy(make, fault, check);
+        assert!(calls.len() >= least, "{name} makes {} calls only", calls.len());
+        let failing = run_all(&(1..=calls.len()).collect::<Vec<_>>(), make, fault, check);
+        println!("walked {} calls of {name} ({fault:?}), {failing} failing runs", calls.len());
         // Some answers can be done without, and some that were lost are found out.
         let share = if fault == Fault::Refused { 2 } else { 3 };
-        assert!(failing * share >= calls, "{name} ({fault:?}): of {calls} failures only {failing} mattered");
+        assert!(failing * share >= calls.len(), "{name} ({fault:?}): of {} failures only {failing} mattered", calls.len());
     }
 }
 
-/// One run, with one call failing or none, and how many calls it made.
-fn run(make: Make, nth: Option<usize>, fault: Fault, check: &dyn Fn(&After<'_>)) -> usize {
+/// The same once for each look, which is denied from there on.
+#[track_caller]
+fn walk_unseen(name: &str, make: Make, check: fn(&After<'_>)) {
+    for fault in [Fault::Denied, Fault::Blind] {
+        let calls = healthy(make, fault, check);
+        let looks: Vec<usize> = (1..=calls.len()).filter(|&nth| !is_write(&calls[nth - 1])).collect();
+        assert!(looks.len() >= 2, "{name} looks {} times only", looks.len());
+        let failing = run_all(&looks, make, fault, check);
+        println!("walked {} looks of {name}, denied from there on ({fault:?}): {failing} failing runs", looks.len());
+        assert!(failing * 3 >= looks.len(), "{name} ({fault:?}): of {} denials only {failing} mattered", looks.len());
+    }
+}
+
+/// A run without a fault, and the operations that it asked for.
+fn healthy(make: Make, fault: Fault, check: fn(&After<'_>)) -> Vec<String> {
+    run(make, None, fault, &|after| {
+        after.must(after.succeeded(), "it does not work at all");
+        after.is_orderly();
+        check(after);
+    })
+}
+
+/// A run for each of these calls, and how many of them did not succeed.
+fn run_all(calls: &[usize], make: Make, fault: Fault, check: fn(&After<'_>)) -> usize {
+    let (next, failing) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(&nth) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    run(make, Some(nth), fault, &|after| {
+                        failing.fetch_add(usize::from(!after.succeeded()), Ordering::Relaxed);
+                        after.is_orderly();
+                        check(after);
+                    });
+                }
+            });
+        }
+    });
+    failing.into_inner()
+}
+
+/// One run, with one call failing or none, and the operations that it asked for.
+fn run(make: Make, nth: Option<usize>, fault: Fault, check: &dyn Fn(&After<'_>)) -> Vec<String> {
     let world = World::new();
     let before = make(&world);
     let inner = world.proxy().start().url;
-    let made = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&made);
-    let server = Server::start(move |_, _, request| {
-        let fails = Some(count.fetch_add(1, Ordering::SeqCst) + 1) == nth;
-        if fails && fault == Fault::Refused {
+    // How many calls were made, and what is denied from now on.
+    let state = Mutex::new((0, None::<String>));
+    let server = Server::start(move |operation, _, request| {
+        let fails = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 += 1;
+            let is_it = Some(state.0) == nth;
+            match fault {
+                Fault::Refused | Fault::Lost => is_it,
+                Fault::Denied => {
+                    if is_it {
+                        state.1 = Some(operation.to_owned());
+                    }
+                    state.1.as_deref() == Some(operation) && !is_write(operation)
+                }
+                Fault::Blind => nth.is_some_and(|nth| state.0 >= nth) && !is_write(operation),
+            }
+        };
+        if fails && fault != Fault::Lost {
             return proxy::error(&request, 403, "UnauthorizedOperation");
         }
         let reply = http::send(&inner, &request).expect("the world answers");
@@ -212,7 +264,7 @@ fn run(make: Make, nth: Option<usize>, fault: Fault, check: &dyn Fn(&After<'_>))
     let report = std::fs::read_to_string(folder.path().join("report.jsonl")).unwrap_or_default();
     let failed = nth.and_then(|n| server.operations().get(n - 1).cloned()).map(|operation| (operation, fault));
     check(&After { world: &world, before: &before, output: &output, writes: writes(&server), report, failed });
-    made.load(Ordering::SeqCst)
+    server.operations()
 }
 
 // --- Encryption ---
@@ -242,6 +294,12 @@ fn swapped(after: &After<'_>) {
     after.leftovers_are_told(&[]);
 }
 
+/// No device is empty, and what is left over is told of.
+fn standing(after: &After<'_>) {
+    after.no_device_is_empty();
+    after.leftovers_are_told(&[]);
+}
+
 #[test]
 fn encrypt_volume_on_a_running_instance() {
     fn make(world: &World) -> Before {
@@ -250,6 +308,7 @@ fn encrypt_volume_on_a_running_instance() {
         Before::of(world, line, &[&data], Some(&instance))
     }
     walk("encrypt_volume of a volume in use", 17, make, swapped);
+    walk_unseen("encrypt_volume of a volume in use", make, standing);
 }
 
 #[test]
@@ -261,6 +320,7 @@ fn encrypt_volume_on_a_stopped_instance() {
         Before::of(world, line, &[&data], Some(&instance))
     }
     walk("encrypt_volume of a volume of a stopped instance", 12, make, swapped);
+    walk_unseen("encrypt_volume of a volume of a stopped instance", make, standing);
 }
 
 #[test]
@@ -271,6 +331,7 @@ fn encrypt_volume_that_is_attached_to_nothing() {
         Before::of(world, line, &[&volume], None)
     }
     walk("encrypt_volume of a detached volume", 7, make, swapped);
+    walk_unseen("encrypt_volume of a detached volume", make, standing);
 }
 
 #[test]
@@ -281,6 +342,7 @@ fn encrypt_all_volumes_of_an_instance() {
         Before::of(world, line, &[&instance], Some(&instance))
     }
     walk("encrypt_instance_volumes", 27, make, swapped);
+    walk_unseen("encrypt_instance_volumes", make, standing);
 }
 
 // --- Deleting, changing, copying ---
@@ -307,6 +369,7 @@ fn delete_volumes_after_snapshots() {
         after.leftovers_are_told(NAMELESS);
     }
     walk("delete_volumes --snapshot", 6, make, check);
+    walk_unseen("delete_volumes --snapshot", make, check);
 }
 
 #[test]
@@ -344,6 +407,12 @@ fn delete_instances_after_images_with_all_that_belongs_to_them() {
         after.leftovers_are_told(&[]);
     }
     walk("delete_instances --final_image --include volume image snapshot", 20, make, check);
+    walk_unseen("delete_instances --final_image --include volume image snapshot", make, |after| {
+        let instance = after.before.instance.as_deref().unwrap_or_default();
+        if after.world.instance_state(instance).as_deref() != Some("terminated") {
+            after.no_device_is_empty();
+        }
+    });
 }
 
 #[test]
@@ -367,6 +436,7 @@ fn modify_volumes_after_snapshots() {
         after.leftovers_are_told(NAMELESS);
     }
     walk("modify_volumes --snapshot --type gp3", 7, make, check);
+    walk_unseen("modify_volumes --snapshot --type gp3", make, check);
 }
 
 #[test]
@@ -385,4 +455,53 @@ fn copy_snapshots_to_another_region() {
         after.must(!after.succeeded() || copies.len() == 2, "it says that all went well, and there are not two copies");
     }
     walk("copy_snapshots --target_region us-west-2", 5, make, check);
+    walk_unseen("copy_snapshots --target_region us-west-2", make, check);
+}
+
+// --- Security groups ---
+
+/// Whether a rule of a group names another.
+fn names(world: &World, group: &str, other: &str) -> bool {
+    let filters = [
+        ("Filter.1.Name", "group-id"),
+        ("Filter.1.Value.1", group),
+        ("Filter.2.Name", "ip-permission.group-id"),
+        ("Filter.2.Value.1", other),
+    ];
+    world.ec2("DescribeSecurityGroups", &filters).contains(group)
+}
+
+#[test]
+fn delete_security_groups_that_name_each_other() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.group("a"), world.group("b"));
+        for (group, other) in [(&a, &b), (&b, &a)] {
+            let rule = [
+                ("GroupId", group.as_str()),
+                ("IpPermissions.1.IpProtocol", "-1"),
+                ("IpPermissions.1.Groups.1.GroupId", other.as_str()),
+                ("TagSpecification.1.ResourceType", "security-group-rule"),
+                ("TagSpecification.1.Tag.1.Key", "Owner"),
+                ("TagSpecification.1.Tag.1.Value", "payments"),
+            ];
+            world.ec2("AuthorizeSecurityGroupIngress", &rule);
+        }
+        Before::of(world, format!("ec2 delete_security_groups --security_group_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        let (world, items) = (after.world, &after.before.items);
+        let there = world.groups();
+        after.must(!after.succeeded() || there.is_empty(), "it says that all went well, and a group is still there");
+        for group in &there {
+            let printed = after.output.stdout.contains(group.as_str()) || after.output.code == Some(1);
+            after.must(printed, &format!("{group} is still there, and not printed"));
+        }
+        if there.len() == 2 {
+            after.must(names(world, &items[0], &items[1]) && names(world, &items[1], &items[0]), "a rule is not back");
+            let tags = world.ec2("DescribeSecurityGroupRules", &[]).matches("payments").count();
+            after.must(tags == 2, &format!("{tags} rules have their tag"));
+        }
+    }
+    walk("delete_security_groups", 7, make, check);
+    walk_unseen("delete_security_groups", make, check);
 }

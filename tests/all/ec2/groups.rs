@@ -227,6 +227,109 @@ fn interfaces_that_linger_are_waited_for() {
     assert_eq!(world.groups(), [""; 0]);
 }
 
+/// The rules of a group, as EC2 lists them.
+fn rules_of(world: &World, group: &str) -> String {
+    world.ec2("DescribeSecurityGroupRules", &[("Filter.1.Name", "group-id"), ("Filter.1.Value.1", group)])
+}
+
+/// Two groups that name each other, the second by a rule with a tag.
+fn circle(world: &World) -> (String, String) {
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit_https(world, &a, &b);
+    let rule = [
+        ("GroupId", b.as_str()),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "443"),
+        ("IpPermissions.1.ToPort", "443"),
+        ("IpPermissions.1.Groups.1.GroupId", a.as_str()),
+        ("TagSpecification.1.ResourceType", "security-group-rule"),
+        ("TagSpecification.1.Tag.1.Key", "Owner"),
+        ("TagSpecification.1.Tag.1.Value", "payments"),
+    ];
+    world.ec2("AuthorizeSecurityGroupIngress", &rule);
+    (a, b)
+}
+
+#[test]
+fn a_rule_that_is_put_back_has_its_tags_again() {
+    let world = World::new();
+    let (a, b) = circle(&world);
+    assert!(rules_of(&world, &b).contains("payments"));
+    let server = world.proxy().refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation").start();
+    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("undone").logs("new ids");
+    assert!(admits(&world, &a, &b) && admits(&world, &b, &a));
+    assert!(rules_of(&world, &b).contains("payments"), "the tags are lost");
+    // Better without its tags than not at all.
+    let rule = |_: usize, request: &mut Request| {
+        request.text().contains("TagSpecification").then(|| proxy::error(request, 403, "UnauthorizedOperation"))
+    };
+    let denied = world.proxy().refuse("DeleteSecurityGroup", 403, "UnauthorizedOperation");
+    let server = denied.rule("AuthorizeSecurityGroupIngress", rule).start();
+    world.aaws_via(&server, delete(&[&a, &b])).run().exits(3).logs("without its tags");
+    assert!(admits(&world, &b, &a));
+}
+
+#[test]
+fn rules_whose_tags_cannot_be_looked_at_are_taken_away_only_when_that_is_taken_on() {
+    let world = World::new();
+    let (a, b) = circle(&world);
+    let server = world.proxy().refuse("DescribeSecurityGroupRules", 403, "UnauthorizedOperation").start();
+    let folder = directory();
+    let line = format!("{} --report report.jsonl", delete(&[&a, &b]));
+    world.aaws_via(&server, line).within(folder.path()).run().exits(3).logs("unchecked");
+    assert!(report(&folder).iter().any(|line| line["code"] == "Unchecked"), "{:?}", report(&folder));
+    assert_eq!(writes(&server), [""; 0]);
+    world.aaws_via(&server, format!("{} --unchecked", delete(&[&a, &b]))).run().ok();
+    assert_eq!(world.groups(), [""; 0]);
+}
+
+#[test]
+fn a_group_of_another_vpc_too_is_not_waited_for() {
+    let world = World::new();
+    let (group, free) = (world.group("shared"), world.group("free"));
+    let associated = |state: &str| {
+        Response::xml(
+            200,
+            format!(
+                "<DescribeSecurityGroupVpcAssociationsResponse><securityGroupVpcAssociationSet><item><groupId>{group}</groupId>\
+                 <vpcId>vpc-2</vpcId><state>{state}</state></item></securityGroupVpcAssociationSet></DescribeSecurityGroupVpcAssociationsResponse>"
+            ),
+        )
+    };
+    let answer = associated("associated");
+    let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", move |_, _| Some(answer.clone())).start();
+    let output = world.aaws_via(&server, format!("{} --wait", delete(&[&group, &free]))).run().exits(3).logs("vpc-2");
+    assert_eq!(output.json(), json!([group]));
+    assert_eq!(world.groups(), [group.clone()]);
+    // One that ended is no matter, and EC2 itself knows of those that may not be listed.
+    let answer = associated("disassociated");
+    let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", move |_, _| Some(answer.clone())).start();
+    world.aaws_via(&server, format!("{} --dry_run", delete(&[&group]))).run().ok();
+    let server = world.proxy().refuse("DescribeSecurityGroupVpcAssociations", 403, "UnauthorizedOperation").start();
+    world.aaws_via(&server, delete(&[&group])).run().ok();
+}
+
+#[test]
+fn a_wait_ends_at_what_does_not_go_away_and_says_what_it_is() {
+    let world = World::new();
+    let group = world.group("busy");
+    let on = group.clone();
+    // An instance is launched with it while it is deleted.
+    let server = world
+        .proxy()
+        .rule("DeleteSecurityGroup", |_, request| Some(proxy::error(request, 400, "DependencyViolation")))
+        .rule("DescribeNetworkInterfaces", move |n, _| (n > 1).then(|| interface(&on, false)))
+        .start();
+    world.aaws_via(&server, format!("{} --wait", delete(&[&group]))).run().exits(3).logs("DependencyViolation").logs("eni-1");
+    assert_eq!(server.count("DeleteSecurityGroup"), 1);
+    assert!(server.requests("DescribeNetworkInterfaces").iter().all(|request| request.text().contains("IncludeManagedResources=true")));
+    // When nothing is shown that uses it, that may come; but not for ever.
+    let server = world.proxy().refuse("DeleteSecurityGroup", 400, "DependencyViolation").start();
+    let run = world.aaws_via(&server, format!("{} --wait", delete(&[&group]))).env("AAWS_CLOCK_RATE", "400");
+    run.run().exits(3).logs("nothing is shown that uses it");
+    assert!(server.count("DeleteSecurityGroup") > 5);
+}
+
 /// An interface in a group, as EC2 lists it.
 fn interface(group: &str, of_a_service: bool) -> Response {
     Response::xml(
@@ -279,6 +382,11 @@ fn a_group_that_any_place_names_is_used() {
     let server = fake_services::in_front_of(&world.proxy().start().url, named.clone());
     let output = world.aaws_via(&server, DISCOVER).run().ok().logs("looked at").logs("Glue");
     assert_eq!(output.json(), json!([spare]), "{output}");
+    // What services keep is used, too, where the account hides it.
+    for operation in ["DescribeNetworkInterfaces", "DescribeLaunchTemplateVersions"] {
+        let asked = server.requests(operation);
+        assert!(!asked.is_empty() && asked.iter().all(|r| r.text().contains("IncludeManagedResources=true")), "{operation}");
+    }
     // Each of them is found by the place that names it, and by no other: without that place it seems unused.
     for (place, group) in &named {
         let others = named.iter().filter(|(p, _)| p != place).cloned().collect();
@@ -460,4 +568,15 @@ fn an_answer_that_says_nothing_is_no_answer() {
     let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", |_, _| Some(Response::xml(500, ""))).start();
     let output = world.aaws_via(&server, DISCOVER).env("AWS_MAX_ATTEMPTS", "1").run().exits(3).logs("VPC associations");
     assert_eq!(output.json(), json!([]));
+}
+
+#[test]
+fn a_listing_that_comes_back_to_where_it_was_is_not_taken_for_whole() {
+    let world = World::new();
+    world.group("spare");
+    let page = "<DescribeNetworkInterfacesResponse><networkInterfaceSet/><nextToken>again</nextToken></DescribeNetworkInterfacesResponse>";
+    let server = world.proxy().rule("DescribeNetworkInterfaces", move |_, _| Some(Response::xml(200, page))).start();
+    let output = world.aaws_via(&server, DISCOVER).run().exits(3).logs("where it was before");
+    assert_eq!(output.json(), json!([]));
+    assert_eq!(server.count("DescribeNetworkInterfaces"), 2);
 }

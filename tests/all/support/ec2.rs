@@ -43,8 +43,13 @@ const WRITES: [&str; 16] = [
 /// The operations in a server's log that change something.
 pub fn writes(server: &Server) -> Vec<String> {
     let mut operations = server.operations();
-    operations.retain(|name| WRITES.iter().any(|start| name.starts_with(start)));
+    operations.retain(|name| is_write(name));
     operations
+}
+
+/// Whether an operation changes something.
+pub fn is_write(operation: &str) -> bool {
+    WRITES.iter().any(|start| operation.starts_with(start))
 }
 
 /// A fresh account on moto, in us-east-1.
@@ -164,6 +169,15 @@ impl World {
         let reply = http::send(&self.mended.url, &request).expect("moto answers");
         let made: Value = serde_json::from_slice(&reply.body).expect("KMS answers JSON");
         made["KeyMetadata"]["KeyId"].as_str().unwrap_or_else(|| panic!("no key: {made}")).to_owned()
+    }
+
+    /// Another name of a key.
+    #[track_caller]
+    pub fn alias(&self, name: &str, key: &str) {
+        let body = format!(r#"{{"AliasName": "{name}", "TargetKeyId": "{key}"}}"#);
+        let request = self.request("kms", body.as_bytes()).with_header("Content-Type", "application/x-amz-json-1.1");
+        let reply = http::send(&self.mended.url, &request.with_header("X-Amz-Target", "TrentService.CreateAlias")).expect("moto answers");
+        assert!(reply.status < 300, "{name}: {} {}", reply.status, reply.text());
     }
 
     #[track_caller]
