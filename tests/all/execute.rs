@@ -236,26 +236,23 @@ fn bad_input_is_told_before_anything_is_asked() {
 #[cfg(feature = "s3")]
 #[test]
 fn an_action_that_is_run_with_its_own_types_gives_what_became_of_each_item() {
-    use aaws::actions::s3::{BucketName, DeleteIncompleteUploads};
-    use aaws::{RunOptions, Status};
+    use aaws::actions::s3::{BucketName, DeleteObjects, Key};
+    use aaws::{Items, RunOptions, Status};
 
-    let server = Server::start(|operation, _, request| match operation {
-        "ListMultipartUploads" => {
-            let upload =
-                |id: &str| format!("<Upload><Key>k</Key><UploadId>{id}</UploadId><Initiated>2024-01-31T08:00:00.000Z</Initiated></Upload>");
-            let uploads = ["1", "2"].map(upload).concat();
-            Response::xml(
-                200,
-                format!("<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{uploads}</ListMultipartUploadsResult>"),
-            )
-        }
-        _ if request.query("uploadId").as_deref() == Some("1") => Response::xml(200, ""),
-        _ => Response::error(403, "AccessDenied"),
+    use crate::support::fake_s3::delete_result;
+
+    let server = Server::start(|operation, _, _| match operation {
+        "DeleteObjects" => delete_result(&[("a", None), ("b", Some("AccessDenied"))]),
+        _ => Response::xml(200, ""),
     });
     let run = async |dry_run: bool| -> Result<Vec<(String, Status, Option<String>)>> {
         let options = RunOptions { dry_run, ..RunOptions::default() };
         let connection = Connection::with(target(&server, "us-east-1"), options, Arc::new(Unattended)).await?;
-        let delete = DeleteIncompleteUploads { bucket: BucketName::try_from("b").map_err(Error::input)?, ..Default::default() };
+        let delete = DeleteObjects {
+            bucket: BucketName::try_from("b").map_err(Error::input)?,
+            objects: Items::<Key>::try_from(["a", "b"]).map_err(Error::input)?,
+            ..Default::default()
+        };
         let records: Vec<_> = connection.run(delete).await?.records().collect().await;
         records.into_iter().map(|record| record.map(|r| (r.item, r.status, r.code))).collect()
     };
@@ -263,13 +260,13 @@ fn an_action_that_is_run_with_its_own_types_gives_what_became_of_each_item() {
     assert_eq!(planned.iter().map(|row| row.1).collect::<Vec<_>>(), [Status::Planned, Status::Planned]);
     assert_eq!(server.writes(), [""; 0]);
     let records = block_on(run(false)).expect("records");
-    let expected = [("k?uploadId=1", Status::Done, None), ("k?uploadId=2", Status::Failed, Some("AccessDenied"))];
+    let expected = [("a", Status::Done, None), ("b", Status::Failed, Some("AccessDenied"))];
     assert_eq!(records, expected.map(|(item, status, code)| (item.to_owned(), status, code.map(str::to_owned))));
     // The bucket is required, and left out it is empty: refused before anything is sent.
     let sent = server.operations().len();
     let empty = block_on(async {
         let connection = Connection::open(target(&server, "us-east-1")).await?;
-        connection.run(DeleteIncompleteUploads::default()).await.map(drop)
+        connection.run(DeleteObjects::default()).await.map(drop)
     });
     assert!(empty.is_err_and(|e| e.kind().exit_code() == 2));
     assert_eq!(server.operations().len(), sent);
