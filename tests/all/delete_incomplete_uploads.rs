@@ -135,3 +135,12 @@ fn delete_incomplete_uploads_works_on_moto() {
     assert_eq!(run.ok().json(), json!([]));
     assert_eq!(bucket.open_uploads(), 1);
 }
+
+#[test]
+fn help_and_page_of_delete_incomplete_uploads_say_the_same_words() {
+    let help = aaws("s3 delete_incomplete_uploads --help").stranger().endpoint("http://127.0.0.1:1").run().ok().stdout;
+    let action = ::aaws::catalog::registry::find("s3/delete_incomplete_uploads").expect("the action");
+    let usage = ::aaws::catalog::invocation::usage(&::aaws::catalog::manifest::Manifest::of(action));
+    assert!(help.contains("--older_than <DURATION>") && help.contains("default: 7d"), "{help}");
+    assert!(usage.contains(&"[--older_than DURATION]".to_owned()), "{usage:?}");
+}
