@@ -39,6 +39,11 @@ aaws::text_type! {
     pub struct Key { "type": "string", "minLength": 1 } |key| if key.is_empty() { Err("an object's key is empty".into()) } else { Ok(()) }
 }
 
+aaws::text_type! {
+    /// What keys, or names, begin with. An empty one would be no prefix at all: a variable that is not set, say.
+    pub struct Prefix { "type": "string", "minLength": 1 } |prefix| if prefix.is_empty() { Err("the prefix is empty".into()) } else { Ok(()) }
+}
+
 /// A prefix put before a key with one slash between; a prefix of nothing but slashes is none.
 pub fn join(prefix: Option<&str>, key: &str) -> String {
     match prefix.unwrap_or_default().trim_end_matches('/') {
@@ -137,7 +142,7 @@ fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 }
 
 /// S3-compatible stores know paths better than host names, and Content-MD5 better than the newer checksums.
-pub fn client(cx: &Context, region: &str) -> Client {
+fn client(cx: &Context, region: &str) -> Client {
     let region = Region::new(region.to_owned());
     if !cx.custom_endpoint("s3") {
         return aaws::client!(cx, aws_sdk_s3, |config: aws_sdk_s3::config::Builder| config.region(region));

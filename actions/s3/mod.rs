@@ -14,7 +14,7 @@ pub mod discover_buckets;
 pub mod discover_objects;
 mod sandbox;
 
-pub use bucket::{BucketName, Key};
+pub use bucket::{BucketName, Key, Prefix};
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;
 pub use delete_objects::DeleteObjects;

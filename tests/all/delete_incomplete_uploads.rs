@@ -91,6 +91,14 @@ fn delete_incomplete_uploads_takes_a_prefix_and_an_age() {
 }
 
 #[test]
+fn an_empty_prefix_is_none_that_delete_incomplete_uploads_takes() {
+    let uploads = Uploads::new(UPLOADS);
+    let command = aaws("s3 delete_incomplete_uploads --bucket b --prefix").arg("");
+    command.endpoint(&uploads.server.url).run().exits(2).silent().logs("the prefix is empty");
+    assert_eq!(uploads.server.operations(), [""; 0]);
+}
+
+#[test]
 fn a_dry_run_of_delete_incomplete_uploads_says_when_each_was_begun_and_that_its_size_is_not_known() {
     let uploads = Uploads::new(&UPLOADS[..1]);
     let plan = aaws("s3 delete_incomplete_uploads --bucket b --dry_run").endpoint(&uploads.server.url).run().ok().json();
