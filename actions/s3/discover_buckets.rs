@@ -1,7 +1,7 @@
 use aaws::{
     Action, Call, Context, Effect, ErrorContext, Example, Glob, Grant, Listing, Meta, Next, Page, Region, Result, async_trait, paged,
 };
-use aws_sdk_s3::config::{self, Builder};
+use aws_sdk_s3::config::{Builder, Region as SdkRegion};
 use aws_sdk_s3::primitives::DateTimeFormat;
 use aws_sdk_s3::types::Bucket;
 use futures::TryStreamExt;
@@ -76,7 +76,7 @@ impl Action for DiscoverBuckets {
     async fn run(self, cx: &Context) -> Result<Listing<BucketRow>> {
         // S3 lists the buckets of one region only where that region is asked.
         let there = self.bucket_region.as_ref().map_or(cx.region(), Region::as_str).to_owned();
-        let s3 = aaws::client!(cx, aws_sdk_s3, |config: Builder| config.region(config::Region::new(there)));
+        let s3 = aaws::client!(cx, aws_sdk_s3, |config: Builder| config.region(SdkRegion::new(there)));
         let (prefix, region) = (self.prefix.clone().map(String::from), self.bucket_region.clone().map(String::from));
         let buckets = paged("the buckets", move |token| {
             let request = s3.list_buckets().max_buckets(PAGE).set_prefix(prefix.clone()).set_bucket_region(region.clone());
