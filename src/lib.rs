@@ -25,7 +25,9 @@ pub use aws::guard::Weight;
 pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Text};
-pub use engine::change::{Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo};
+pub use engine::change::{
+    Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo,
+};
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};

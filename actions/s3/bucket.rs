@@ -160,7 +160,7 @@ fn bucket_region<E>(error: &SdkError<E, HttpResponse>) -> Option<String> {
 }
 
 /// S3-compatible stores know paths better than host names, and Content-MD5 better than the newer checksums.
-pub fn client(cx: &Context, bucket: &str, region: &str) -> Client {
+fn client(cx: &Context, bucket: &str, region: &str) -> Client {
     let region = Region::new(region.to_owned());
     let weigh = Weigh { bucket: bucket.to_owned() };
     // How long a request may make no progress is the network's to say. The SDK's own limit ends uploads over slow links.

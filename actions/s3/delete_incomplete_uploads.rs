@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::bucket::{Bucket, CREATE_SESSION, Decoder};
-use super::names::BucketName;
+use super::names::{BucketName, Prefix};
 
 /// Delete multipart uploads that were begun and never completed.
 ///
@@ -22,7 +22,7 @@ pub struct DeleteIncompleteUploads {
     /// Name of the S3 bucket to delete uploads from.
     pub bucket: BucketName,
     /// Only uploads of keys that begin with this. It is taken as it stands: no slash is added.
-    pub prefix: Option<String>,
+    pub prefix: Option<Prefix>,
     /// Only uploads that were begun longer ago than this.
     #[serde(default = "week")]
     pub older_than: Age,
@@ -76,7 +76,7 @@ impl Action for DeleteIncompleteUploads {
     async fn run(self, cx: &Context) -> Result<FailedItems> {
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
         let begun_before = self.older_than.before(cx.now());
-        let uploads = uploads(bucket.clone(), self.prefix);
+        let uploads = uploads(bucket.clone(), self.prefix.map(String::from));
         // One whose date is not known is not known to be old.
         let old = uploads.try_filter(move |upload| std::future::ready(upload.initiated.is_some_and(|begun| begun_before > begun)));
         Ok(cx.change_each(old, Abort { bucket }).await?.failed())

@@ -1,13 +1,14 @@
 use aaws::{
     Action, Call, Context, Effect, ErrorContext, Example, Glob, Grant, Listing, Meta, Next, Page, Region, Result, async_trait, paged,
 };
+use aws_sdk_s3::config::{Builder, Region as SdkRegion};
 use aws_sdk_s3::primitives::DateTimeFormat;
 use aws_sdk_s3::types::Bucket;
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bucket;
+use super::names::Prefix;
 
 /// The most buckets on one page. S3 would take 10,000; a page of these is a hundred kilobytes.
 const PAGE: i32 = 1000;
@@ -19,7 +20,7 @@ const PAGE: i32 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct DiscoverBuckets {
     /// Only buckets whose names begin with this.
-    pub prefix: Option<String>,
+    pub prefix: Option<Prefix>,
     /// Only buckets whose names match this pattern, whole: `*` is any text, `?` one character, `[a-z]` one of these, `{a,b}` one of these texts.
     pub name: Option<Glob>,
     /// Only buckets in this region.
@@ -74,8 +75,9 @@ impl Action for DiscoverBuckets {
 
     async fn run(self, cx: &Context) -> Result<Listing<BucketRow>> {
         // S3 lists the buckets of one region only where that region is asked.
-        let s3 = bucket::client(cx, "", self.bucket_region.as_ref().map_or(cx.region(), Region::as_str));
-        let (prefix, region) = (self.prefix.clone(), self.bucket_region.clone().map(String::from));
+        let there = self.bucket_region.as_ref().map_or(cx.region(), Region::as_str).to_owned();
+        let s3 = aaws::client!(cx, aws_sdk_s3, |config: Builder| config.region(SdkRegion::new(there)));
+        let (prefix, region) = (self.prefix.clone().map(String::from), self.bucket_region.clone().map(String::from));
         let buckets = paged("the buckets", move |token| {
             let request = s3.list_buckets().max_buckets(PAGE).set_prefix(prefix.clone()).set_bucket_region(region.clone());
             let request = request.set_continuation_token(token);
@@ -95,7 +97,7 @@ impl DiscoverBuckets {
     fn row(&self, bucket: Bucket) -> Option<BucketRow> {
         let name = bucket.name?;
         let elsewhere = |region: &Region| bucket.bucket_region.as_deref().is_some_and(|there| there != region.as_str());
-        let wanted = self.prefix.as_deref().is_none_or(|prefix| name.starts_with(prefix))
+        let wanted = self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
             && self.name.as_ref().is_none_or(|pattern| pattern.matches(&name))
             && !self.bucket_region.as_ref().is_some_and(elsewhere);
         wanted.then(|| match self.details {

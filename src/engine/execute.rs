@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use crate::aws::session::{Session, SessionOptions};
 use crate::engine::action::{Action, Reply};
 use crate::engine::context::Context;
-use crate::engine::entry::{Entry, Ready};
+use crate::engine::entry::Entry;
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
 use crate::engine::report::Report;
@@ -136,24 +136,15 @@ impl Execution {
         let run = Arc::new(Run::new(options, host, report, journal, self.cancellation.clone()));
         let now = run.now;
         let read = tokio::task::spawn_blocking(move || entry.parse(input()?, now));
-        let ready = self.cancellable(async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
-        let session = self.cancellable(open_session(entry, &target, &run, reported)).await?;
+        let cancellation = self.cancellation.clone();
+        let ready =
+            cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
+        let session = cancellable(&cancellation, open_session(entry, &target, &run, reported)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
         self.run = Some(Arc::clone(&run));
-        let cx = Context::new(entry.meta, session, run);
-        self.start(ready, cx).await
-    }
-
-    async fn start(&self, ready: Ready, cx: Context) -> Result<Reply> {
+        let work = ready.run(Context::new(entry.meta, session, run));
         // What is being changed is brought to its end; looking may end at any moment.
-        if self.changes { ready.run(cx).await } else { self.cancellable(ready.run(cx)).await }
-    }
-
-    async fn cancellable<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            done = work => done,
-            () = self.cancellation.cancelled() => Err(self.cancellation.error().unwrap_or(Error::Interrupted)),
-        }
+        if self.changes { work.await } else { cancellable(&cancellation, work).await }
     }
 
     /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
@@ -184,6 +175,13 @@ impl Execution {
         }
         let throttled = run.network.limiter().counts().throttled;
         Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }
+    }
+}
+
+async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = cancellation.cancelled() => Err(cancellation.error().unwrap_or(Error::Interrupted)),
     }
 }
 

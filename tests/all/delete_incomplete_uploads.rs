@@ -91,6 +91,14 @@ fn delete_incomplete_uploads_takes_a_prefix_and_an_age() {
 }
 
 #[test]
+fn an_empty_prefix_is_none_that_delete_incomplete_uploads_takes() {
+    let uploads = Uploads::new(UPLOADS);
+    let command = aaws("s3 delete_incomplete_uploads --bucket b --prefix").arg("");
+    command.endpoint(&uploads.server.url).run().exits(2).silent().logs("the prefix is empty");
+    assert_eq!(uploads.server.operations(), [""; 0]);
+}
+
+#[test]
 fn a_dry_run_of_delete_incomplete_uploads_says_when_each_was_begun_and_that_its_size_is_not_known() {
     let uploads = Uploads::new(&UPLOADS[..1]);
     let plan = aaws("s3 delete_incomplete_uploads --bucket b --dry_run").endpoint(&uploads.server.url).run().ok().json();
@@ -134,4 +142,13 @@ fn delete_incomplete_uploads_works_on_moto() {
     let run = aaws("s3 delete_incomplete_uploads --prefix begun/ --bucket").arg(bucket.to_string()).run();
     assert_eq!(run.ok().json(), json!([]));
     assert_eq!(bucket.open_uploads(), 1);
+}
+
+#[test]
+fn help_and_page_of_delete_incomplete_uploads_say_the_same_words() {
+    let help = aaws("s3 delete_incomplete_uploads --help").stranger().endpoint("http://127.0.0.1:1").run().ok().stdout;
+    let action = ::aaws::catalog::registry::find("s3/delete_incomplete_uploads").expect("the action");
+    let usage = ::aaws::catalog::invocation::usage(&::aaws::catalog::manifest::Manifest::of(action));
+    assert!(help.contains("--older_than <DURATION>") && help.contains("default: 7d"), "{help}");
+    assert!(usage.contains(&"[--older_than DURATION]".to_owned()), "{usage:?}");
 }

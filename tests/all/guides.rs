@@ -6,6 +6,7 @@
 //!   the last two stands what is there, in the words that `actions/iam/mod.rs` and `actions/ec2/mod.rs` explain, with ` ; ` between them. `old`, in
 //!   `iam` and `sandbox`, puts what is there back by years;
 //! - `<!-- shown: WHY -->`, a session that cannot be run;
+//! - `<!-- source: PATH -->`, a file of this repository as it is;
 //! - `<!-- file: ~/NAME -->`, a file that all later sessions of the page find in their home directory.
 //!
 //! In a session `$ ` begins a command, a backslash at the end of its line continues it, `# exits 3` says what the next command exits with, and all else
@@ -106,6 +107,12 @@ fn play_page(page: &str) -> Vec<String> {
     let (mut files, mut wrong) = (Vec::new(), Vec::new());
     for block in blocks(page) {
         match (block.kind.as_str(), block.comment.split_once(": ")) {
+            (_, Some(("source", path))) => {
+                let there = fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_default();
+                if there != block.lines.join("\n") + "\n" {
+                    wrong.push(format!("{}: this is not `{path}` as it is", block.place));
+                }
+            }
             (_, Some(("file", name))) => files.push((name.trim_start_matches("~/").to_owned(), block.lines.join("\n") + "\n")),
             ("console", Some(("runs", world))) if is_beyond_this_program(&block, world) => {}
             ("console", Some(("runs", world))) => wrong.extend(play(&block, world, &files)),

@@ -17,6 +17,7 @@ mod discover_buckets;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
+mod execute;
 #[cfg(feature = "general")]
 mod general;
 #[cfg(feature = "s3")]
