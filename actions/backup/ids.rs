@@ -1,93 +1,32 @@
 //! Names of vaults, ARNs of recovery points, and what can be backed up: checked where the input is read, before anything is sent.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
-
-/// Text of one form, which a schema and an error name.
-macro_rules! text {
-    ($(#[$doc:meta])* $name:ident, $pattern:literal, $says:literal, |$text:ident| $fits:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize, Serialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
-
-        impl $name {
-            /// The text of it.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = String;
-
-            fn try_from($text: String) -> Result<Self, String> {
-                if $fits { Ok($name($text)) } else { Err(format!(concat!("`{}` is not ", $says), $text.escape_debug())) }
-            }
-        }
-
-        impl TryFrom<&str> for $name {
-            type Error = String;
-
-            fn try_from(text: &str) -> Result<Self, String> {
-                text.to_owned().try_into()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> String {
-                text.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern })
-            }
-
-            fn inline_schema() -> bool {
-                true
-            }
-        }
-    };
+aaws::text_type! {
+    /// A backup vault's name: letters, digits, `-`, `_` and `.`.
+    pub struct VaultName { "type": "string", "pattern": "^[A-Za-z0-9._-]{1,50}$" } |name| {
+        let fits = (1..=50).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        expect(fits, name, "the name of a backup vault: 1 to 50 letters, digits, `-`, `_` and `.`")
+    }
 }
 
-text!(
-    /// A backup vault's name: letters, digits, `-`, `_` and `.`.
-    VaultName,
-    "^[A-Za-z0-9._-]{1,50}$",
-    "the name of a backup vault: 1 to 50 letters, digits, `-`, `_` and `.`",
-    |name| (1..=50).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-);
-
-text!(
+aaws::text_type! {
     /// The ARN of a recovery point, which is of AWS Backup or of the service that keeps it: `arn:aws:ec2:us-east-1::snapshot/snap-0123456789abcdef0`.
-    PointArn,
-    "^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+$",
-    "the ARN of a recovery point",
-    |text| is_arn(&text)
-);
+    pub struct PointArn { "type": "string", "pattern": "^arn:[^:]+:[^:]+:[^:]*:[^:]*:.+$" } |text| {
+        expect(is_arn(text), text, "the ARN of a recovery point")
+    }
+}
 
-text!(
+aaws::text_type! {
     /// What can be backed up: anything that has an ARN, or the id of an instance or of a volume.
-    ResourceId,
-    "^(arn:[^:]+:[^:]+:[^:]*:[^:]*:.+|i-[0-9a-f]+|vol-[0-9a-f]+)$",
-    "an ARN, the id of an instance (i-…) or of a volume (vol-…)",
-    |text| is_arn(&text) || is_id("i-", &text) || is_id("vol-", &text)
-);
+    pub struct ResourceId { "type": "string", "pattern": "^(arn:[^:]+:[^:]+:[^:]*:[^:]*:.+|i-[0-9a-f]+|vol-[0-9a-f]+)$" } |text| {
+        let fits = is_arn(text) || is_id("i-", text) || is_id("vol-", text);
+        expect(fits, text, "an ARN, the id of an instance (i-…) or of a volume (vol-…)")
+    }
+}
+
+/// The error of text that is not what it should be.
+fn expect(fits: bool, text: &str, what: &str) -> Result<(), String> {
+    if fits { Ok(()) } else { Err(format!("`{}` is not {what}", text.escape_debug())) }
+}
 
 impl Default for VaultName {
     /// The vault that AWS Backup makes by itself.

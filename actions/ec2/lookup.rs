@@ -257,8 +257,3 @@ pub async fn given<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) 
     }
     Ok(there)
 }
-
-/// The error of an id that stands for nothing.
-pub fn missing<T: Resource>(id: &str) -> Error {
-    Error::Failed(format!("`{id}` is none of the {} of this account in this region", T::NAME))
-}

@@ -1,15 +1,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use aaws::{
     Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Rule, When, async_trait, paged,
+    Page, Result, Rule, Step, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::tags::{self, Wanted};
 use super::{ids, lookup};
@@ -151,7 +152,7 @@ impl Action for ModifyTags {
     }
 }
 
-aaws::register!(ModifyTags);
+aaws::register!(ModifyTags, undo = TagStep);
 
 impl ModifyTags {
     /// What EC2 would refuse, or worse: a request to remove no tags removes all.
@@ -246,7 +247,7 @@ struct Item {
     tags: Arc<[Wanted]>,
     /// The tags that it has.
     has: Tags,
-    /// Whether duplicate id.
+    /// Whether the id was given before.
     repeated: bool,
 }
 
@@ -290,6 +291,48 @@ impl Item {
         let new = self.tags.iter().filter(|tag| !self.has.contains_key(&tag.key)).count();
         let why = || format!("it has {own} tags, and with {new} more it would have more than the {MOST_TAGS} that a resource can have");
         (own + new > MOST_TAGS).then(|| Failure::permanent("TagLimitExceeded", why()))
+    }
+}
+
+/// The tags of a resource that were to be changed, as they were before.
+#[derive(Debug, Serialize, Deserialize)]
+struct TagStep {
+    resource: String,
+    /// By key; without a value it did not have the tag.
+    was: BTreeMap<String, Option<String>>,
+}
+
+impl TagStep {
+    fn before(item: &Item) -> Self {
+        let was = item.tags.iter().map(|tag| (tag.key.clone(), item.has.get(&tag.key).cloned())).collect();
+        TagStep { resource: item.id.clone(), was }
+    }
+}
+
+impl fmt::Display for TagStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&str> = self.was.keys().map(String::as_str).collect();
+        write!(f, "change the tags {} of {}", keys.join(", "), self.resource)
+    }
+}
+
+#[async_trait]
+impl Step for TagStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let (had, new): (Vec<_>, Vec<_>) = self.was.iter().partition(|(_, value)| value.is_some());
+        if !had.is_empty() {
+            let tags = had.iter().map(|(key, value)| tags::tag(key, value.as_deref().unwrap_or_default())).collect();
+            let request = ec2.create_tags().resources(&self.resource).set_tags(Some(tags));
+            request.send().await.context(|| format!("give `{}` its tags again", self.resource))?;
+        }
+        if !new.is_empty() {
+            // Whatever the value is now: the key was not there.
+            let tags = new.iter().map(|(key, _)| Tag::builder().key(*key).build()).collect();
+            let request = ec2.delete_tags().resources(&self.resource).set_tags(Some(tags));
+            request.send().await.context(|| format!("take the new tags from `{}`", self.resource))?;
+        }
+        Ok(())
     }
 }
 
@@ -343,9 +386,12 @@ impl Change for Modify {
     /// Sends the batch, and in smaller and smaller groups what was refused for some of its resources. Few requests are sent for few that are wrong:
     /// one more for each that EC2 names, and about twice the logarithm of the batch's size for each that has to be found.
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
+        for item in items {
+            cx.note(&item.id, &TagStep::before(item)).await?;
+        }
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
-        let mut on_cancel = MOST_REFUSED;
+        let mut refusals_left = MOST_REFUSED;
         // What becomes of those that are not sent any more.
         let mut left: Option<Outcome> = None;
         while let Some(group) = groups.pop() {
@@ -368,10 +414,10 @@ impl Change for Modify {
             }
             let about_ids = is_about_ids(&error);
             if !about_ids {
-                on_cancel = on_cancel.saturating_sub(1);
+                refusals_left = refusals_left.saturating_sub(1);
             }
             let Parts { blamed, again } =
-                if about_ids || on_cancel > 0 { parts(group, &error) } else { Parts { blamed: group, again: Vec::new() } };
+                if about_ids || refusals_left > 0 { parts(group, &error) } else { Parts { blamed: group, again: Vec::new() } };
             outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
             groups.extend(again);
         }

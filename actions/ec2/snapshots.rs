@@ -1,15 +1,12 @@
 //! Taking snapshots, and taking away those that are not wanted any more.
 
-use std::collections::HashMap;
-
-use aaws::{Call, Code, Context, Error, ErrorContext, Failure, Grant, Result, When};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Result, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, Tag};
 use futures::TryStreamExt;
-use futures::future::join_all;
 
 use super::lookup::{self, Resource};
-use super::{once, tags, wait};
+use super::{once, tags};
 
 /// Snapshots that do not exist yet, or whose ids no input tells.
 pub const SNAPSHOTS: &str = "arn:${Partition}:ec2:${Region}::snapshot/*";
@@ -52,30 +49,4 @@ pub async fn delete(ec2: &Client, id: &str) -> Result<bool> {
         Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => Ok(false),
         answer => answer.map(|_| true),
     }
-}
-
-/// Takes a snapshot of each volume and awaits them together: for each volume its complete snapshot, or why there is none. What was begun and did
-/// not complete is named, and stays.
-pub async fn take<'a>(
-    cx: &Context,
-    ec2: &Client,
-    volumes: impl Iterator<Item = &'a str>,
-    when: &str,
-) -> HashMap<String, Result<String, Failure>> {
-    let begun = volumes.map(|volume| async move {
-        if cx.cancellation().is_cancelled() {
-            return (volume.to_owned(), Err(Failure::permanent(Code::NotStarted, "no snapshot was taken: the run was stopped")));
-        }
-        let begun = begin(cx, ec2, volume, format!("{volume} as it was {when}, taken by aaws"), Vec::new()).await;
-        (volume.to_owned(), begun.map_err(|e| Failure::from(&e)))
-    });
-    // A batch of items at the most: how many of their requests are in flight is the network's to say.
-    let begun: Vec<(String, Result<String, Failure>)> = join_all(begun.collect::<Vec<_>>()).await;
-    let ids: Vec<String> = begun.iter().filter_map(|(_, b)| b.as_ref().ok().cloned()).collect();
-    let mut awaited = wait::snapshots(cx, ec2, &ids).await;
-    let mut complete = |snapshot: String| match awaited.remove(&snapshot) {
-        Some(Err(why)) => Err(why.failure("SnapshotIncomplete", &format!("its snapshot {snapshot} is not complete"))),
-        _ => Ok(snapshot),
-    };
-    begun.into_iter().map(|(volume, begun)| (volume, begun.and_then(&mut complete))).collect()
 }

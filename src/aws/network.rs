@@ -108,7 +108,14 @@ impl Network {
     pub fn new(concurrency: usize, cancellation: Cancellation) -> Self {
         let permits = Semaphore::new(concurrency.clamp(1, Semaphore::MAX_PERMITS));
         let retries = AtomicI64::new(RETRY_QUOTA);
-        Network(Arc::new(Inner { permits, limiter: Limiter::new(KNOWN), retries, cancellation, calls: Mutex::default(), client: OnceLock::new() }))
+        Network(Arc::new(Inner {
+            permits,
+            limiter: Limiter::new(KNOWN),
+            retries,
+            cancellation,
+            calls: Mutex::default(),
+            client: OnceLock::new(),
+        }))
     }
 
     /// How often each declared call was made so far, retries not counted: `s3:DeleteObjects`.

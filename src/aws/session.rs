@@ -166,7 +166,11 @@ impl Session {
         let found = credentials(&config).await;
         let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
         let mut account = OnceCell::new();
-        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none());
+        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(
+            found.access_key_id(),
+            region.as_str(),
+            options.endpoint_url.is_none(),
+        );
         let roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(steps(options)).collect();
         // The flags' device goes with the first role, or with a session of one's own; the digits with whatever device is asked for first.
         let mut devices = Devices { given: options.mfa_serial.clone(), token: options.mfa_token.clone(), prompt: mfa };

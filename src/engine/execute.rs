@@ -162,7 +162,12 @@ impl Execution {
         self.watches.iter().for_each(JoinHandle::abort);
         let mut error = error;
         let Some(run) = self.run else {
-            return Summary { counts: Counts::default(), calls: BTreeMap::new(), throttled: 0, error: error.or_else(|| self.cancellation.error()) };
+            return Summary {
+                counts: Counts::default(),
+                calls: BTreeMap::new(),
+                throttled: 0,
+                error: error.or_else(|| self.cancellation.error()),
+            };
         };
         let counts = run.tally.counts();
         // A run that was declined, refused, or ended before it began leaves an earlier report as it is.

@@ -41,3 +41,5 @@ mod sts;
 mod support;
 #[cfg(feature = "s3")]
 mod typed;
+#[cfg(feature = "ec2")]
+mod undo;
