@@ -73,6 +73,7 @@ struct NewObject {
     key: Key,
     /// The path of a file, or text.
     #[serde(alias = "body")]
+    #[schemars(extend("x-aaws-may-be-empty" = true))]
     body: String,
     /// What the body is.
     #[serde(alias = "body_as")]
