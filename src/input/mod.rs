@@ -76,17 +76,17 @@ pub fn parse<T: DeserializeOwned>(rules: &[Rule], schema: &Value, input: Input, 
     }
     let (value, mut empty) = (Value::Object(value), Vec::new());
     checks::find_empty(schema, &value, "", &mut empty);
+    for place in empty {
+        let hint = "leave it out, or give it a value: is a variable of the shell not set?";
+        let message = format!("`{place}` is empty");
+        found.add(InputError::field(place, message).with_hint(Some(hint.to_owned())));
+    }
     let (typed, rest) = items::with_spools(spools, || moment::at(now, || typed::<T>(value, secret, &mut found)));
     if typed.is_none() {
         let missing = checks::required(schema).filter(|name| !given.contains_key(*name));
         missing.for_each(|name| found.add(InputError::field(name, format!("`{name}` is required"))));
     }
     rules.iter().filter_map(|rule| rule.check(&given).err()).for_each(|broken| found.push(broken));
-    for place in empty {
-        let hint = "leave it out, or give it a value: is a variable of the shell not set?";
-        let message = format!("`{place}` is empty");
-        found.add(InputError::field(place, message).with_hint(Some(hint.to_owned())));
-    }
     if let Some(rest) = rest.filter(|rest| rest.field.as_ref().is_none_or(|field| !given.contains_key(field))) {
         found.add(rest);
     }

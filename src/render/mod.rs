@@ -290,6 +290,89 @@ mod tests {
         assert_eq!(print(Format::Yaml, None, false, json!([{"a": 1}, "z"])), "- a: 1\n- z\n");
     }
 
+    /// All that a format of lists might take for something else, by itself and next to all the others.
+    fn awkward() -> Vec<String> {
+        let pieces = [
+            "\"",
+            "'",
+            "[",
+            "]",
+            "{",
+            "}",
+            "[1]",
+            "[\"x\"]",
+            "{\"Key\":1}",
+            "\n",
+            "\r",
+            "\t",
+            "\0",
+            "\u{1b}",
+            "\u{7f}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{202e}",
+            "\u{feff}",
+            "\u{fffe}",
+            "\u{e0041}",
+            " ",
+            "\u{a0}",
+            "- ",
+            "-",
+            "---",
+            "...",
+            "value",
+            "yes",
+            "null",
+            "~",
+            "1e3",
+            "12:30",
+            ":",
+            ": ",
+            "#",
+            ",",
+            "\\",
+            "\\n",
+            "@",
+            "&",
+            "*",
+            "!",
+            "|",
+            ">",
+            "%",
+            "`",
+            "=",
+            "/",
+            "a",
+            "日",
+            "🦀",
+        ];
+        pieces.iter().flat_map(|one| pieces.iter().map(move |other| format!("{one}{other}")).chain([(*one).to_owned()])).collect()
+    }
+
+    #[test]
+    fn a_list_flag_reads_back_exactly_what_was_printed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |text: String| {
+            let file = folder.path().join("list");
+            std::fs::write(&file, &text).expect("written");
+            let mut spool = crate::input::Spool::new("objects");
+            let filled = spool.fill(&crate::input::Source::File(file), crate::input::Elements::Text);
+            filled.and_then(|()| spool.into_values()).map(Value::from).unwrap_or_else(|e| panic!("{e}: {text:?}"))
+        };
+        let names = awkward();
+        for format in [Format::Json, Format::Jsonl, Format::Yaml, Format::Text] {
+            for terminal in [false, true] {
+                let all = json!(names);
+                assert_eq!(read(print(format, None, terminal, all.clone())), all, "{format:?}");
+            }
+            // As the first of a list a name decides what the list is taken for.
+            for name in &names {
+                let list = json!([name, "last"]);
+                assert_eq!(read(print(format, None, false, list.clone())), list, "{format:?}");
+            }
+        }
+    }
+
     #[test]
     fn a_query_sees_the_whole() {
         assert_eq!(print(Format::Json, Some("length(@)"), false, json!(["a", "b"])), "2\n");

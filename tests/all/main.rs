@@ -10,6 +10,8 @@ mod changing;
 mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
+#[cfg(feature = "s3")]
+mod consent;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
@@ -18,10 +20,14 @@ mod general;
 #[cfg(feature = "s3")]
 mod guard;
 mod guides;
+#[cfg(feature = "s3")]
+mod hostile;
 #[cfg(feature = "iam")]
 mod iam;
 #[cfg(feature = "iam")]
 mod iam_modify;
+#[cfg(feature = "s3")]
+mod pipes;
 mod readme;
 mod registry;
 #[cfg(feature = "s3")]
