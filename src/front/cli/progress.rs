@@ -14,7 +14,10 @@ const NOTED: Duration = Duration::from_secs(60);
 /// How often the line is drawn.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A line on standard error that shows how many items are settled. It is drawn from the first of them on: nothing to do is nothing to draw.
+/// A run that is over this soon after its first item needs no line.
+const QUICK: Duration = Duration::from_millis(200);
+
+/// A line on standard error that shows how many items are settled. What is over at once, or has nothing to do, draws nothing.
 #[derive(Debug, Clone)]
 pub struct ProgressLine {
     drawn: bool,
@@ -30,6 +33,8 @@ struct Line {
     begun: bool,
     away: bool,
     total: Option<u64>,
+    /// When the first item was settled.
+    first: Option<Instant>,
 }
 
 impl Line {
@@ -61,7 +66,7 @@ fn style(total: Option<u64>) -> ProgressStyle {
 impl ProgressLine {
     /// Draws when `drawn`.
     pub fn new(drawn: bool) -> Self {
-        let line = Line { bar: ProgressBar::hidden(), begun: false, away: false, total: None };
+        let line = Line { bar: ProgressBar::hidden(), begun: false, away: false, total: None, first: None };
         ProgressLine { drawn, line: Arc::new(Mutex::new(line)), noted: Arc::default() }
     }
 
@@ -79,7 +84,11 @@ impl ProgressLine {
                 line.bar.set_style(style(Some(total)));
                 line.bar.set_length(total);
             }
-            Progress::Advanced(items) => self.begin().inc(items),
+            Progress::Advanced(items) => {
+                let first = *self.line().first.get_or_insert_with(Instant::now);
+                let bar = if first.elapsed() >= QUICK { self.begin() } else { self.line().bar.clone() };
+                bar.inc(items);
+            }
             Progress::Note(note) if !self.drawn => self.log(&note),
             Progress::Note(note) if note.is_empty() => self.line().bar.set_message(note),
             Progress::Note(note) => self.begin().set_message(note),

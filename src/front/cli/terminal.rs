@@ -37,10 +37,7 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
         (ErrorFormat::Text, _) => say_error(&error.to_string(), error.hint(path).as_deref()),
         (ErrorFormat::Json, _) => {
             let (first, others) = match error {
-                Error::Input(mistakes) => {
-                    let mut all = mistakes.clone().into_all();
-                    (all.remove(0), all)
-                }
+                Error::Input(mistakes) => (mistakes.clone(), mistakes.others.clone()),
                 _ => (InputError::new(error.to_string()).with_hint(error.hint(path)), Vec::new()),
             };
             let other = |mistake: &InputError| json!({ "message": mistake.message, "field": mistake.field, "hint": mistake.hint });
