@@ -155,6 +155,7 @@ async fn with_passwords(cx: &Context, users: Vec<ConsoleUser>) -> Result<Vec<(St
                 message: format!("`{field}` is required with `enable`: the user `{}` has none", user.user_name),
                 hint: Some("give it as --user NAME @FILE, --user NAME - or --user NAME env:VARIABLE; nothing was sent".into()),
                 field: Some(field),
+                others: Vec::new(),
             }));
         };
         complete.push((user.user_name, Some(password)));

@@ -61,6 +61,7 @@ pub struct NewObject {
     pub key: Key,
     /// Text; as the flag's value also the path of a file.
     #[serde(alias = "body")]
+    #[schemars(extend("x-aaws-may-be-empty" = true))]
     pub body: PathOrText,
     /// What the body is.
     #[serde(alias = "body_as")]

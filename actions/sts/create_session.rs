@@ -223,10 +223,8 @@ impl CreateSession {
         if let Some(url) = &self.endpoint_url
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
-            return Err(Error::field(
-                "endpoint_url",
-                format!("`endpoint_url` takes an address that begins with http:// or https://, not `{url}`"),
-            ));
+            // What was given is not repeated: a password may stand in it.
+            return Err(Error::field("endpoint_url", "`endpoint_url` takes an address that begins with http:// or https://"));
         }
         let duration = self.duration.map(Age::duration);
         check_duration(duration, roles.len(), self.mfa_serial.is_some())?;

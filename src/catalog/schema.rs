@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::input::Elements;
-use crate::model::error::{Error, Result};
+use crate::input::{Elements, Naming};
+use crate::model::error::{Error, InputError, Result};
 
 /// One input of an action, or one member of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Param {
     pub description: String,
     /// Whether a flag's value of it may name a local file: a [`crate::PathOrText`].
     pub is_path: bool,
+    /// Of a list of strings: the members by which an object stands for an element.
+    pub naming: Naming,
 }
 
 /// What a parameter takes.
@@ -91,6 +93,16 @@ impl ParamKind {
         }
     }
 
+    /// Whether a value of it holds a secret, or may.
+    pub fn has_secret(&self) -> bool {
+        match self {
+            ParamKind::Secret => true,
+            ParamKind::List { of, .. } => of.has_secret(),
+            ParamKind::Object(members) => members.iter().any(|m| m.kind.has_secret()),
+            _ => false,
+        }
+    }
+
     /// What may be chosen, of the value or of a list's elements.
     pub fn choices(&self) -> &[Choice] {
         match self {
@@ -111,23 +123,24 @@ pub fn params(schema: &Value) -> Vec<Param> {
         default: schema.get("default").filter(|d| !d.is_null()).cloned(),
         description: one_line(text(schema, "description")),
         is_path: schema.get("x-aaws-path") == Some(&Value::Bool(true)),
+        naming: Naming::of(name, schema),
         name: name.clone(),
     };
     properties.into_iter().flatten().map(param).collect()
 }
 
-/// Whether an input that need not be whole has known names and fitting values.
+/// Whether an input that need not be whole has known names and fitting values. All that is wrong is told.
 pub fn check(params: &[Param], input: &Map<String, Value>) -> Result<()> {
-    for (name, value) in input {
+    let secret = params.iter().any(|p| p.kind.has_secret());
+    let wrong = |(name, value): (&String, &Value)| {
         let Some(param) = params.iter().find(|p| p.name == *name) else {
             let names: Vec<_> = params.iter().map(|p| format!("`{}`", p.name)).collect();
-            return Err(Error::field(name, format!("there is no `{name}`: expected one of {}", names.join(", "))));
+            return Some(InputError::field(name, format!("there is no `{name}`: expected one of {}", names.join(", "))));
         };
-        if !fits(&param.kind, value) {
-            return Err(Error::field(name, format!("`{name}` takes {}, not {value}", param.kind.name())));
-        }
-    }
-    Ok(())
+        let given = if secret { "what was given".to_owned() } else { value.to_string() };
+        (!fits(&param.kind, value)).then(|| InputError::field(name, format!("`{name}` takes {}, not {given}", param.kind.name())))
+    };
+    Error::inputs(input.iter().filter_map(wrong).collect())
 }
 
 fn fits(kind: &ParamKind, value: &Value) -> bool {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
@@ -53,13 +54,13 @@ impl Entry {
             meta: &A::META,
             package,
             file,
-            input: || settings(SchemaSettings::for_deserialize).into_root_schema_for::<A>(),
+            input: input_schema::<A>,
             output: || {
                 let mut generator = settings(SchemaSettings::for_serialize);
                 A::Output::schema(&mut generator)
             },
             parse: |input, now| {
-                let action = input::parse::<A>(A::META.rules, input, now)?;
+                let action = input::parse::<A>(A::META.rules, &input_schema::<A>().to_value(), input, now)?;
                 Ok(Ready(Box::new(|cx| Box::pin(async move { action.run(&cx).await?.into_reply() }))))
             },
             undo: None,
@@ -143,6 +144,12 @@ pub trait NoDefault {
 }
 
 impl<T> NoDefault for HasDefault<T> {}
+
+/// What an action takes. That its strings are not empty is said of all but those that may be.
+fn input_schema<A: Action>() -> Schema {
+    let contract = |settings: SchemaSettings| settings.for_deserialize().with_transform(RecursiveTransform(input::forbid_empty));
+    settings(contract).into_root_schema_for::<A>()
+}
 
 /// Everything inline: kinder to readers of the schema, ours among them.
 fn settings(contract: fn(SchemaSettings) -> SchemaSettings) -> SchemaGenerator {

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-use super::source::Spool;
+use super::spool::Spool;
 use crate::model::error::Result;
 
 /// A list of inputs: a JSON array, or a file or stream that was checked item by item and is read again when the action takes its items.
@@ -105,6 +105,11 @@ pub(super) fn placeholder(field: &str) -> Value {
 thread_local! {
     /// The spools of the input that this thread is giving its type: serde has no other way to hand something to a `Deserialize`.
     static SPOOLS: RefCell<BTreeMap<String, Spool>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Whether a value only stands for a list that is kept elsewhere.
+pub(super) fn is_placeholder(value: &Value) -> bool {
+    value.get(PLACEHOLDER).is_some()
 }
 
 pub(super) fn with_spools<R>(spools: BTreeMap<String, Spool>, parse: impl FnOnce() -> R) -> R {

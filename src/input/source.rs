@@ -1,20 +1,23 @@
-//! Lists from files and standard input: JSON array, JSON Lines or plain lines, told apart by content.
+//! Lists from files and standard input: JSON arrays, JSON Lines, YAML, plain lines or names between NUL characters, told apart by content.
 //!
-//! What is read goes to a temporary file item by item, so that all of it is checked before anything is sent, in memory that does not grow.
+//! What is read goes to a [`Spool`] item by item, so that all of it is checked before anything is sent, in memory that does not grow.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::PathBuf;
 
-use serde::de::{DeserializeOwned, Deserializer as _, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::Value;
-use tempfile::SpooledTempFile;
 
+use super::json::{self, Strict};
+use super::spool::Spool;
 use crate::model::error::{Error, Result};
 
-/// Below this many bytes a list stays in memory.
-const IN_MEMORY: usize = 1 << 20;
+/// The most bytes of a text that is read whole. Lists that are longer than that are better given to the flag of the list.
+const LONGEST_TEXT: u64 = 256 << 20;
 
 /// How much of the start is looked at to tell the formats apart.
 const PEEK: u64 = 4096;
@@ -55,7 +58,11 @@ impl Source {
     /// The whole text of it.
     pub fn read_to_string(&self, field: &str) -> Result<String> {
         let mut bytes = Vec::new();
-        self.open(field)?.read_to_end(&mut bytes).map_err(|e| Error::field(field, format!("`{field}`: cannot read {self}: {e}")))?;
+        let mut text = self.open(field)?.take(LONGEST_TEXT + 1);
+        text.read_to_end(&mut bytes).map_err(|e| Error::field(field, format!("`{field}`: cannot read {self}: {e}")))?;
+        if bytes.len() as u64 > LONGEST_TEXT {
+            return Err(Error::field(field, format!("`{field}`: {self} has more than {} MiB", LONGEST_TEXT >> 20)));
+        }
         if bytes.starts_with(BOM) {
             bytes.drain(..BOM.len());
         }
@@ -81,50 +88,13 @@ pub enum Elements {
     Json,
 }
 
-/// A list in a temporary file, one JSON value a line.
-pub struct Spool {
-    field: String,
-    file: SpooledTempFile,
-    len: u64,
-}
-
-impl fmt::Debug for Spool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spool({} items of `{}`)", self.len, self.field)
-    }
-}
-
 impl Spool {
-    /// An empty list for a field.
-    pub fn new(field: impl Into<String>) -> Self {
-        Spool { field: field.into(), file: SpooledTempFile::new(IN_MEMORY), len: 0 }
-    }
-
-    /// How many items it holds.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Adds one item.
-    pub fn push(&mut self, value: &Value) -> Result<()> {
-        let mut line = value.to_string();
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(|e| Error::io("keep the list in a temporary file", e))?;
-        self.len += 1;
-        Ok(())
-    }
-
     /// Adds all that a source holds.
     pub fn fill(&mut self, source: &Source, elements: Elements) -> Result<()> {
-        let reader = source.open(&self.field)?;
+        let reader = source.open(self.field())?;
         self.read_from(reader, elements).map_err(|problem| match problem {
             Problem::Ours(e) => e,
-            Problem::Theirs(what) => Error::field(&self.field, format!("`{}`: {source}: {what}", self.field)),
+            Problem::Theirs(what) => Error::field(self.field(), format!("`{}`: {source}: {what}", self.field())),
         })
     }
 
@@ -137,8 +107,8 @@ impl Spool {
         let form = Form::of(&start, elements);
         let reader = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(reader));
         match form {
-            Form::Arrays => self.read_arrays(reader),
-            Form::Yaml => self.read_yaml(reader),
+            Form::Json => self.read_json(reader, elements),
+            Form::Yaml => self.read_yaml(reader, elements),
             Form::Lines(end) => self.read_lines(reader, elements, end),
             Form::ForPeople => Err(Problem::Theirs(
                 "is what --output csv or table printed, which is for people: use another format; a name that is `value` is written in quotes"
@@ -147,12 +117,28 @@ impl Spool {
         }
     }
 
-    /// JSON arrays; more than one after another is what `cat` makes of two files.
-    fn read_arrays(&mut self, mut reader: impl BufRead) -> Result<(), Problem> {
-        struct Elements<'a>(&'a mut Spool);
+    /// Adds an element that was read as JSON or YAML, where it is an object what that stands for.
+    fn add(&mut self, value: Value, elements: Elements, place: impl FnOnce(u64) -> String) -> Result<(), Problem> {
+        let value = match value {
+            Value::Object(object) if elements == Elements::Text => {
+                let place = place(self.len() + 1);
+                Value::String(self.naming.name(&object).map_err(|what| Problem::Theirs(format!("{place} {what}")))?)
+            }
+            value => value,
+        };
+        self.push(&value).map_err(Problem::Ours)
+    }
 
-        impl<'de> Visitor<'de> for Elements<'_> {
-            type Value = Option<Error>;
+    /// JSON arrays; more than one after another is what `cat` makes of two files. Objects between them are elements, too.
+    fn read_json(&mut self, mut reader: impl BufRead, elements: Elements) -> Result<(), Problem> {
+        struct Array<'a> {
+            spool: &'a mut Spool,
+            elements: Elements,
+            taken: &'a Cell<u64>,
+        }
+
+        impl<'de> Visitor<'de> for Array<'_> {
+            type Value = Option<Problem>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON array")
@@ -160,20 +146,32 @@ impl Spool {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut failed = None;
-                while let Some(value) = seq.next_element::<Value>()? {
+                while let Some(Strict(value)) = seq.next_element()? {
+                    self.taken.set(0);
                     if failed.is_none() {
-                        failed = self.0.push(&value).err();
+                        failed = self.spool.add(value, self.elements, |number| format!("item {number}")).err();
                     }
                 }
                 Ok(failed)
             }
         }
 
-        while skip_space(&mut reader)? {
-            let mut json = serde_json::Deserializer::from_reader(&mut reader);
-            match json.deserialize_seq(Elements(self)) {
-                Ok(None) => {}
-                Ok(Some(ours)) => return Err(Problem::Ours(ours)),
+        let taken = Cell::new(0);
+        while let Some(first) = skip_space(&mut reader)? {
+            let mut json = serde_json::Deserializer::from_reader(Limited { reader: &mut reader, taken: &taken });
+            let read = match first {
+                b'[' => json.deserialize_seq(Array { spool: self, elements, taken: &taken }),
+                b'{' => {
+                    Strict::deserialize(&mut json).map(|Strict(value)| self.add(value, elements, |number| format!("item {number}")).err())
+                }
+                _ => return Err(Problem::Theirs("has something behind a JSON array that is neither an array nor an object".into())),
+            };
+            match read {
+                Ok(None) => taken.set(0),
+                Ok(Some(problem)) => return Err(problem),
+                Err(_) if taken.get() > LONGEST_ELEMENT => return Err(Problem::Theirs(too_long())),
+                Err(e) if e.is_data() => return Err(Problem::Theirs(format!("item {} {}", self.len() + 1, json::predicate(&e)))),
+                Err(e) if e.is_io() => return Err(Problem::Theirs(format!("cannot be read: {e}"))),
                 Err(e) => return Err(Problem::Theirs(format!("not a whole JSON array: {e}"))),
             }
         }
@@ -181,7 +179,7 @@ impl Spool {
     }
 
     /// A YAML list, as `--output yaml` writes it: each element begins with a dash in the first column.
-    fn read_yaml(&mut self, mut reader: impl BufRead) -> Result<(), Problem> {
+    fn read_yaml(&mut self, mut reader: impl BufRead, elements: Elements) -> Result<(), Problem> {
         let (mut element, mut bytes) = (String::new(), Vec::new());
         let mut number: u64 = 0;
         loop {
@@ -190,9 +188,11 @@ impl Spool {
             let line = std::str::from_utf8(&bytes).map_err(|_| Problem::Theirs(format!("line {number} is not UTF-8")))?;
             let begins = line.starts_with("- ") || line.trim_end() == "-";
             if (begins || !more) && !element.is_empty() {
-                let list: Vec<Value> = serde_yaml_ng::from_str(&element)
+                let list: Vec<Strict> = serde_yaml_ng::from_str(&element)
                     .map_err(|e| Problem::Theirs(format!("the YAML before line {number} cannot be read: {e}")))?;
-                list.iter().try_for_each(|value| self.push(value)).map_err(Problem::Ours)?;
+                for Strict(value) in list {
+                    self.add(value, elements, |number| format!("item {number}"))?;
+                }
                 element.clear();
             }
             if !more {
@@ -203,6 +203,9 @@ impl Spool {
             }
             if begins || !element.is_empty() {
                 element.push_str(line);
+            }
+            if element.len() as u64 > LONGEST_ELEMENT {
+                return Err(Problem::Theirs(too_long()));
             }
         }
     }
@@ -227,69 +230,10 @@ impl Spool {
                 continue;
             }
             let value = line_value(line, elements).map_err(|what| Problem::Theirs(format!("line {number} {what}")))?;
-            self.push(&value).map_err(Problem::Ours)?;
+            self.add(value, elements, |_| format!("line {number}"))?;
         }
         Ok(())
     }
-
-    /// Whether every item is a `T`; the message names the first that is not.
-    pub(super) fn check<T: DeserializeOwned>(&mut self) -> Result<(), String> {
-        self.file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
-        for (index, line) in BufReader::new(&mut self.file).lines().enumerate() {
-            let line = line.map_err(|e| e.to_string())?;
-            serde_json::from_str::<T>(&line).map_err(|e| {
-                // The position is one of our own lines: of no use to who wrote the list.
-                let text = e.to_string();
-                let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(m, _)| m);
-                format!("item {}: {message}", index + 1)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// The items again, from the first.
-    pub(super) fn read<T: DeserializeOwned>(mut self) -> SpoolItems<T> {
-        let rewound = self.file.seek(SeekFrom::Start(0));
-        SpoolItems { lines: BufReader::new(self.file), left: self.len, failed: rewound.err(), of: std::marker::PhantomData }
-    }
-
-    /// All of it in memory, for lists that are short by nature.
-    pub fn into_values(self) -> Result<Vec<Value>> {
-        self.read().collect()
-    }
-}
-
-/// Iterator over a spool's items; its size hint is exact.
-pub(super) struct SpoolItems<T> {
-    lines: BufReader<SpooledTempFile>,
-    left: u64,
-    failed: Option<io::Error>,
-    of: std::marker::PhantomData<fn() -> T>,
-}
-
-impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
-    type Item = Result<T>;
-
-    fn next(&mut self) -> Option<Result<T>> {
-        if let Some(e) = self.failed.take() {
-            self.left = 0;
-            return Some(Err(broken_spool(e)));
-        }
-        self.left = self.left.checked_sub(1)?;
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).and_then(|_| serde_json::from_str(&line).map_err(io::Error::from));
-        Some(read.map_err(broken_spool))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        (left, Some(left))
-    }
-}
-
-/// An item of a spool that was checked and cannot be read again: the temporary file broke.
-fn broken_spool(source: io::Error) -> Error {
-    Error::io("read the list again from its temporary file", source)
 }
 
 /// What ends the reading of a list: the list, or our own temporary file.
@@ -306,7 +250,8 @@ impl From<io::Error> for Problem {
 
 /// How a list is written, told by its start.
 enum Form {
-    Arrays,
+    /// Arrays, or objects that take more than a line each.
+    Json,
     Yaml,
     /// Elements that end with this byte.
     Lines(u8),
@@ -323,8 +268,8 @@ const LONGEST_ELEMENT: u64 = 16 << 20;
 impl Form {
     fn of(start: &[u8], elements: Elements) -> Self {
         let line = start.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
-        if is_array(start, elements) {
-            Form::Arrays
+        if is_array(start, elements) || line.trim_ascii() == b"{" {
+            Form::Json
         } else if elements == Elements::Text && start.contains(&0) {
             Form::Lines(0)
         } else if line.starts_with(b"- ") || line.trim_ascii_end() == b"-" || line.trim_ascii_end() == b"---" {
@@ -349,9 +294,27 @@ fn read_part(reader: &mut impl BufRead, end: u8, bytes: &mut Vec<u8>) -> Result<
     bytes.clear();
     let read = reader.by_ref().take(LONGEST_ELEMENT).read_until(end, bytes)?;
     if read as u64 == LONGEST_ELEMENT && !bytes.ends_with(&[end]) {
-        return Err(Problem::Theirs(format!("has an element of more than {} MiB", LONGEST_ELEMENT >> 20)));
+        return Err(Problem::Theirs(too_long()));
     }
     Ok(read > 0)
+}
+
+fn too_long() -> String {
+    format!("has an element of more than {} MiB", LONGEST_ELEMENT >> 20)
+}
+
+/// JSON of which no element takes more than memory has for it. What is taken is counted from where it was last set to nothing.
+struct Limited<'a, R> {
+    reader: R,
+    taken: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Limited<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.taken.set(self.taken.get() + read as u64);
+        if self.taken.get() > LONGEST_ELEMENT { Err(io::Error::other(too_long())) } else { Ok(read) }
+    }
 }
 
 /// A list of strings may hold keys that begin with `[`, so a number or a word behind the bracket makes no array there.
@@ -366,30 +329,28 @@ fn is_array(start: &[u8], elements: Elements) -> bool {
 
 /// One line of a list as a value.
 fn line_value(line: &str, elements: Elements) -> Result<Value, String> {
-    match elements {
-        Elements::Json => serde_json::from_str(line).map_err(|e| format!("is not JSON: {e}")),
-        Elements::Text => match serde_json::from_str(line) {
-            Ok(Value::String(text)) => Ok(Value::String(text)),
-            // A line of somebody's JSON Lines, not a name that happens to look like it: quoted, it would be a string.
-            Ok(Value::Object(_)) => Err("is a JSON object where a string is expected".into()),
-            Ok(Value::Array(_)) => Err("is a JSON array where a string is expected".into()),
-            _ => Ok(Value::String(line.to_owned())),
-        },
+    match (elements, json::read(line)) {
+        (Elements::Json, read) => read,
+        // A line of somebody's JSON Lines, not a name that happens to look like it: quoted, it would be a string.
+        (Elements::Text, Ok(value @ (Value::String(_) | Value::Object(_)))) => Ok(value),
+        (Elements::Text, Ok(Value::Array(_))) => Err("is a JSON array where a string is expected".into()),
+        (Elements::Text, Err(what)) if json::is_twice(&what) => Err(what),
+        (Elements::Text, _) => Ok(Value::String(line.to_owned())),
     }
 }
 
-/// Whether anything but space is left.
-fn skip_space(reader: &mut impl BufRead) -> io::Result<bool> {
+/// Goes to what is no space, and gives it.
+fn skip_space(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
     loop {
         let buffer = reader.fill_buf()?;
         if buffer.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let space = buffer.iter().take_while(|b| b.is_ascii_whitespace()).count();
-        let more = space < buffer.len();
+        let next = buffer.get(space).copied();
         reader.consume(space);
-        if more {
-            return Ok(true);
+        if next.is_some() {
+            return Ok(next);
         }
     }
 }
@@ -397,9 +358,10 @@ fn skip_space(reader: &mut impl BufRead) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::Naming;
 
     fn read(text: &str, elements: Elements) -> Result<Vec<Value>, String> {
-        let mut spool = Spool::new("objects");
+        let mut spool = Spool::new("objects").with_naming(Naming::of("objects", &Value::Null));
         match spool.read_from(text.as_bytes(), elements) {
             Ok(()) => Ok(spool.into_values().expect("a fresh spool reads back")),
             Err(Problem::Theirs(what)) => Err(what),
@@ -439,12 +401,48 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(read("a\n{\"Key\":1}", Elements::Text), Err("line 2 is a JSON object where a string is expected".into()));
+        assert!(read("a\n{\"Key\":1}", Elements::Text).is_err_and(|e| e.starts_with("line 2 is an object without a member ")));
         assert_eq!(read("a\n[\"b\"]", Elements::Text), Err("line 2 is a JSON array where a string is expected".into()));
         assert!(read("[\"a\",", Elements::Text).is_err_and(|e| e.contains("not a whole JSON array")));
         assert!(read("{\"a\":1}\nx", Elements::Json).is_err_and(|e| e.contains("line 2 is not JSON")));
         let mut spool = Spool::new("objects");
         assert!(matches!(spool.read_from(&b"ok\n\xff\n"[..], Elements::Text), Err(Problem::Theirs(w)) if w == "line 2 is not UTF-8"));
+    }
+
+    #[test]
+    fn objects_stand_for_the_names_they_hold() {
+        for text in [
+            "[{\"Key\":\"a\",\"Size\":1},\"b\"]",
+            "{\"Key\":\"a\",\"Size\":1}\nb\n",
+            "{\n  \"Key\": \"a\"\n}\n{\n  \"Key\": \"b\"\n}\n",
+            "- Key: a\n  Size: 1\n- b\n",
+        ] {
+            assert_eq!(strings(text), ["a", "b"], "{text}");
+        }
+        assert!(read("[\"a\",{\"Size\":1}]", Elements::Text).is_err_and(|e| e.starts_with("item 2 is an object without")));
+    }
+
+    #[test]
+    fn a_member_that_stands_twice_is_named() {
+        for (text, place) in [
+            ("[\"a\",{\"Key\":\"a\",\"Key\":\"b\"}]", "item 2"),
+            ("{\"Key\":\"a\",\"Key\":\"b\"}", "line 1"),
+            ("{\n\"Key\":\"a\",\"Key\":\"b\"}", "item 1"),
+            ("- Key: a\n  Key: b\n", "the YAML"),
+        ] {
+            for elements in [Elements::Text, Elements::Json] {
+                assert!(read(text, elements).is_err_and(|e| e.starts_with(place) && e.contains("has the member `Key` twice")), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_element_without_end_does_not_fill_the_memory() {
+        for start in ["[\"", "{\n\"Key\":\"", "- \"", "x"] {
+            let endless = Cursor::new(start).chain(io::repeat(b'x'));
+            let read = Spool::new("objects").read_from(endless, Elements::Text);
+            assert!(matches!(read, Err(Problem::Theirs(what)) if what.contains("more than 16 MiB")), "{start}");
+        }
     }
 
     #[test]

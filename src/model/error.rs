@@ -61,8 +61,8 @@ pub enum Error {
     Failed(String),
 }
 
-/// A wrong input: which one, and what is wrong with it.
-#[derive(Debug, Clone)]
+/// A wrong input: which one, and what is wrong with it; and what else is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InputError {
     /// The parameter, as documented (`bucket`, `objects[3].Key`), when one is to blame.
     pub field: Option<String>,
@@ -70,11 +70,37 @@ pub struct InputError {
     pub message: String,
     /// What to do instead.
     pub hint: Option<String>,
+    /// The other mistakes of the same input: all are told at once.
+    pub others: Vec<InputError>,
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.message)?;
+        self.others.iter().try_for_each(|other| write!(f, "; {other}"))
+    }
+}
+
+impl InputError {
+    /// A mistake that no single parameter is to blame for.
+    pub fn new(message: impl Into<String>) -> Self {
+        InputError { message: message.into(), ..InputError::default() }
+    }
+
+    /// A wrong value of one parameter; the message should name it.
+    pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
+        InputError { field: Some(field.into()), message: message.into(), ..InputError::default() }
+    }
+
+    /// With what to do instead.
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        InputError { hint, ..self }
+    }
+
+    /// Each mistake by itself, the first one first.
+    pub fn into_all(mut self) -> Vec<InputError> {
+        let others = std::mem::take(&mut self.others);
+        std::iter::once(self).chain(others).collect()
     }
 }
 
@@ -190,6 +216,9 @@ const THROTTLED: &[&str] = &[
     "TooManyRequestsException",
 ];
 
+/// How many mistakes of one input are told beside the first.
+const MISTAKES_TOLD: usize = 20;
+
 /// Whether an error code means that there were too many requests, and that this one was not carried out.
 pub fn is_throttling(code: &str) -> bool {
     THROTTLED.contains(&code)
@@ -203,12 +232,24 @@ pub fn is_transient(code: &str) -> bool {
 impl Error {
     /// A wrong input that no single parameter is to blame for.
     pub fn input(message: impl Into<String>) -> Self {
-        Error::Input(InputError { field: None, message: message.into(), hint: None })
+        Error::Input(InputError::new(message))
     }
 
     /// A wrong value of one parameter; the message should name it.
     pub fn field(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Error::Input(InputError { field: Some(field.into()), message: message.into(), hint: None })
+        Error::Input(InputError::field(field, message))
+    }
+
+    /// All mistakes of an input as one error; none when there are none. What is more than anybody reads is counted only.
+    pub fn inputs(mistakes: Vec<InputError>) -> Result<()> {
+        let mut mistakes = mistakes.into_iter();
+        let Some(first) = mistakes.next() else { return Ok(()) };
+        let mut others: Vec<_> = mistakes.by_ref().take(MISTAKES_TOLD).collect();
+        let more = mistakes.count();
+        if more > 0 {
+            others.push(InputError::new(format!("{more} more mistakes like these")));
+        }
+        Err(Error::Input(InputError { others, ..first }))
     }
 
     /// A failure of the local system, with what was tried.

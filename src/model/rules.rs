@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::model::error::{Error, Result};
+use crate::model::error::InputError;
 
 /// A rule between an action's inputs. A flag that is `false` counts as not given.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,7 @@ impl Rule {
     }
 
     /// Fails with a sentence that names the inputs to blame.
-    pub fn check(&self, input: &Map<String, Value>) -> Result<()> {
+    pub fn check(&self, input: &Map<String, Value>) -> Result<(), InputError> {
         let given = |name: &&'static str| is_given(input, name);
         let inputs = self.inputs();
         let present: Vec<_> = inputs.iter().copied().filter(|n| given(n)).collect();
@@ -58,8 +58,8 @@ impl Rule {
             _ => None,
         };
         match broken {
-            Some((Some(field), message)) => Err(Error::field(*field, message)),
-            Some((None, message)) => Err(Error::input(message)),
+            Some((Some(field), message)) => Err(InputError::field(*field, message)),
+            Some((None, message)) => Err(InputError::new(message)),
             None => Ok(()),
         }
     }

@@ -24,7 +24,7 @@ pub fn printable(text: &str) -> String {
 }
 
 /// JSON text for a terminal: the same characters, which stand in strings only, as the escapes that JSON has for them.
-pub(super) fn json(text: &str) -> String {
+pub fn json(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c != '\n' && is_hostile(c) {

@@ -9,11 +9,13 @@ use crate::model::error::Result;
 pub(super) struct Json {
     terminal: bool,
     begun: bool,
+    /// On a terminal, a row whose line is not whole before it is known whether a comma ends it: what else is drawn there is drawn between lines.
+    held: Option<String>,
 }
 
 impl Json {
     pub fn new(terminal: bool) -> Self {
-        Json { terminal, begun: false }
+        Json { terminal, begun: false, held: None }
     }
 
     fn text(&self, value: &Value) -> String {
@@ -25,21 +27,19 @@ impl Writer for Json {
     fn row(&mut self, value: Value) -> Result<String> {
         let first = !std::mem::replace(&mut self.begun, true);
         let text = self.text(&value);
-        Ok(match (self.terminal, first) {
-            (true, true) => format!("[\n  {}", text.replace('\n', "\n  ")),
-            (true, false) => format!(",\n  {}", text.replace('\n', "\n  ")),
-            (false, true) => format!("[{text}"),
-            (false, false) => format!(",{text}"),
-        })
+        if !self.terminal {
+            return Ok(format!("{}{text}", if first { '[' } else { ',' }));
+        }
+        let before = self.held.replace(format!("  {}", text.replace('\n', "\n  ")));
+        Ok(before.map_or_else(|| "[\n".to_owned(), |row| row + ",\n"))
     }
 
     fn end(&mut self) -> Result<String> {
-        Ok(match (self.begun, self.terminal) {
-            (false, _) => "[]\n",
-            (true, true) => "\n]\n",
-            (true, false) => "]\n",
-        }
-        .to_owned())
+        Ok(match (self.begun, self.held.take()) {
+            (false, _) => "[]\n".to_owned(),
+            (true, Some(row)) => row + "\n]\n",
+            (true, None) => "]\n".to_owned(),
+        })
     }
 
     fn single(&mut self, value: Value) -> Result<String> {

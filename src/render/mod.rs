@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::engine::action::{Collected, Reply};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
-pub use escape::printable;
+pub use escape::{json as printable_json, printable};
 use query::Query;
 
 /// How results are written.
@@ -78,12 +78,25 @@ trait Writer: Send {
 /// Writes while something else that is drawn on the terminal is away.
 pub type Aside<'a> = &'a (dyn Fn(&mut dyn FnMut()) + Send + Sync);
 
+/// Writes with that.
+fn apart(aside: Aside<'_>, write: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (mut write, mut written) = (Some(write), Ok(()));
+    aside(&mut || {
+        if let Some(write) = write.take() {
+            written = write();
+        }
+    });
+    written
+}
+
 /// Writes one reply.
 pub struct Printer<'a> {
     writer: Box<dyn Writer>,
     query: Option<Query>,
     out: Box<dyn Write + Send + 'a>,
     written: bool,
+    /// Something was written that is not flushed.
+    pending: bool,
     closed: bool,
     /// No format and no query was asked for: text is not made a JSON string.
     as_it_stands: bool,
@@ -96,7 +109,7 @@ impl<'a> Printer<'a> {
         let as_it_stands = format.is_none() && query.is_none();
         let writer = format.unwrap_or(Format::Json).writer(terminal);
         let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
-        Ok(Printer { writer, query, out, written: false, closed: false, as_it_stands })
+        Ok(Printer { writer, query, out, written: false, pending: false, closed: false, as_it_stands })
     }
 
     /// Writes all of a reply. An error in the middle leaves what was written whole: lists are closed.
@@ -106,19 +119,24 @@ impl<'a> Printer<'a> {
                 let failed = self.stream(items, changes, cancellation, aside).await;
                 // An output that did not come about is nothing at all, not an empty list.
                 if (failed.is_ok() || self.written) && !self.closed {
-                    let end = self.writer.end()?;
-                    self.write(&end)?;
-                    self.flush()?;
+                    apart(aside, || {
+                        let end = self.writer.end()?;
+                        self.write(&end)?;
+                        self.flush()
+                    })?;
                 }
                 failed
             }
-            Reply::Items(_) => self.queried(reply.collect().await, changes, cancellation),
-            Reply::Value(value) => self.value(value),
-            Reply::Text(text) if self.as_it_stands => {
+            Reply::Items(_) => {
+                let collected = reply.collect().await;
+                apart(aside, || self.queried(collected, changes, cancellation))
+            }
+            Reply::Value(value) => apart(aside, || self.value(value)),
+            Reply::Text(text) if self.as_it_stands => apart(aside, || {
                 self.write(&text)?;
                 self.flush()
-            }
-            Reply::Text(text) => self.value(Value::String(text)),
+            }),
+            Reply::Text(text) => apart(aside, || self.value(Value::String(text))),
         }
     }
 
@@ -157,7 +175,9 @@ impl<'a> Printer<'a> {
                 Some(item) => item,
                 None => {
                     // Nothing is ready: whoever reads gets what there is, rather than wait until 64 KiB are full.
-                    if let Err(e) = self.flush() {
+                    if self.pending
+                        && let Err(e) = apart(aside, || self.flush())
+                    {
                         failed = failed.or(Some(e));
                         self.closed = true;
                     }
@@ -167,13 +187,7 @@ impl<'a> Printer<'a> {
             let Some(item) = item else { break };
             match item {
                 Ok(value) if !self.closed => {
-                    let (mut row, mut written) = (Some(value), Ok(()));
-                    aside(&mut || {
-                        if let Some(value) = row.take() {
-                            written = self.row(value);
-                        }
-                    });
-                    if let Err(e) = written {
+                    if let Err(e) = apart(aside, || self.row(value)) {
                         failed = failed.or(Some(e));
                         self.closed = true;
                     }
@@ -223,6 +237,7 @@ impl<'a> Printer<'a> {
         if self.closed {
             return Ok(());
         }
+        self.pending = true;
         let written = self.out.write_all(text.as_bytes());
         self.ignore_broken_pipe(written)
     }
@@ -231,6 +246,7 @@ impl<'a> Printer<'a> {
         if self.closed {
             return Ok(());
         }
+        self.pending = false;
         let flushed = self.out.flush();
         self.ignore_broken_pipe(flushed)
     }
@@ -272,6 +288,89 @@ mod tests {
         assert_eq!(print(Format::Csv, None, false, rows.clone()), "a,b,value\n1,,\n\"x,y\",[2],\n,,z\n");
         assert_eq!(print(Format::Text, None, false, rows), "1\nx,y\t[2]\nz\n");
         assert_eq!(print(Format::Yaml, None, false, json!([{"a": 1}, "z"])), "- a: 1\n- z\n");
+    }
+
+    /// All that a format of lists might take for something else, by itself and next to all the others.
+    fn awkward() -> Vec<String> {
+        let pieces = [
+            "\"",
+            "'",
+            "[",
+            "]",
+            "{",
+            "}",
+            "[1]",
+            "[\"x\"]",
+            "{\"Key\":1}",
+            "\n",
+            "\r",
+            "\t",
+            "\0",
+            "\u{1b}",
+            "\u{7f}",
+            "\u{85}",
+            "\u{2028}",
+            "\u{202e}",
+            "\u{feff}",
+            "\u{fffe}",
+            "\u{e0041}",
+            " ",
+            "\u{a0}",
+            "- ",
+            "-",
+            "---",
+            "...",
+            "value",
+            "yes",
+            "null",
+            "~",
+            "1e3",
+            "12:30",
+            ":",
+            ": ",
+            "#",
+            ",",
+            "\\",
+            "\\n",
+            "@",
+            "&",
+            "*",
+            "!",
+            "|",
+            ">",
+            "%",
+            "`",
+            "=",
+            "/",
+            "a",
+            "日",
+            "🦀",
+        ];
+        pieces.iter().flat_map(|one| pieces.iter().map(move |other| format!("{one}{other}")).chain([(*one).to_owned()])).collect()
+    }
+
+    #[test]
+    fn a_list_flag_reads_back_exactly_what_was_printed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |text: String| {
+            let file = folder.path().join("list");
+            std::fs::write(&file, &text).expect("written");
+            let mut spool = crate::input::Spool::new("objects");
+            let filled = spool.fill(&crate::input::Source::File(file), crate::input::Elements::Text);
+            filled.and_then(|()| spool.into_values()).map(Value::from).unwrap_or_else(|e| panic!("{e}: {text:?}"))
+        };
+        let names = awkward();
+        for format in [Format::Json, Format::Jsonl, Format::Yaml, Format::Text] {
+            for terminal in [false, true] {
+                let all = json!(names);
+                assert_eq!(read(print(format, None, terminal, all.clone())), all, "{format:?}");
+            }
+            // As the first of a list a name decides what the list is taken for.
+            for name in &names {
+                let list = json!([name, "last"]);
+                assert_eq!(read(print(format, None, false, list.clone())), list, "{format:?}");
+            }
+        }
     }
 
     #[test]

@@ -414,12 +414,13 @@ fn a_sandbox_of_any_name_is_never_passed_over() {
 }
 
 #[test]
-fn objects_are_not_taken_for_keys() {
-    let line = "s3 delete_objects --bucket b --objects -";
-    let details = "[{\"Key\":\"a\"},{\"Key\":\"b\"}]";
-    let indented = "[\n  {\n    \"Key\": \"a\"\n  }\n]\n";
-    for list in [details, indented, "{\"Key\":\"a\"}\n", "a\n[\"b\"]\n"] {
-        refused(aaws(line).stdin(list), "objects");
+fn objects_stand_for_the_keys_they_hold_and_for_nothing_else() {
+    let line = ["--objects", "-"];
+    for list in ["[{\"Key\":\"a\"},{\"Key\":\"b\"}]", "[\n  {\n    \"Key\": \"a\"\n  },\n  \"b\"\n]\n", "{\"Key\":\"a\"}\nb\n"] {
+        assert_eq!(keys_taken(&line, list), ["a", "b"], "{list}");
+    }
+    for list in ["[{\"Size\":1}]", "{\"Size\":1}\n", "a\n[\"b\"]\n"] {
+        refused(aaws("s3 delete_objects --bucket b --objects -").stdin(list), "objects");
     }
 }
 

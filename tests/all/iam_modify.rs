@@ -823,7 +823,7 @@ fn a_user_without_a_name_stops_all_before_anything_is_sent() {
     let run = account.aaws("iam modify_users_console_access --disable --users").arg(list).endpoint(&proxy.url).run().exits(2);
     run.silent().logs("users[1].UserName");
     let run = account.aaws("iam modify_users_console_access --disable --users").arg(r#"[{"UserName": ""}]"#);
-    run.endpoint(&proxy.url).run().exits(3).logs("InvalidUserName");
+    run.endpoint(&proxy.url).run().exits(2).silent().logs("`users[0].UserName` is empty");
     assert_eq!(proxy.operations(), [""; 0]);
 }
 

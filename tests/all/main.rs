@@ -11,6 +11,7 @@ mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
 #[cfg(feature = "s3")]
+mod consent;
 mod delete_incomplete_uploads;
 #[cfg(feature = "s3")]
 mod discover_buckets;
@@ -23,10 +24,14 @@ mod general;
 #[cfg(feature = "s3")]
 mod guard;
 mod guides;
+#[cfg(feature = "s3")]
+mod hostile;
 #[cfg(feature = "iam")]
 mod iam;
 #[cfg(feature = "iam")]
 mod iam_modify;
+#[cfg(feature = "s3")]
+mod pipes;
 mod readme;
 mod registry;
 mod rooms;

@@ -189,10 +189,26 @@ fn concurrency(text: &str) -> Result<Concurrency> {
 }
 
 fn endpoint(url: String) -> Result<String> {
-    if url.starts_with("http://") || url.starts_with("https://") {
-        return Ok(url);
+    let wrong = |what: &str| Err(Error::field("endpoint_url", format!("`endpoint_url` takes {what}: `{}`", without_secrets(&url))));
+    match url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) {
+        None => wrong("an address that begins with http:// or https://, which this does not"),
+        // Nobody would get them: requests are signed with the credentials of the session.
+        Some(rest) if authority(rest).contains('@') => wrong("an address without a user and a password before its host"),
+        Some(_) => Ok(url),
     }
-    Err(Error::field("endpoint_url", format!("`endpoint_url` takes an address that begins with http:// or https://, not `{url}`")))
+}
+
+/// Scheme and host of an address: what stands before or behind the host may be secret.
+pub fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let host = authority(rest.rsplit('@').next().unwrap_or_default());
+    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_scheme { format!("{scheme}://{host}") } else { host.to_owned() }
+}
+
+/// What stands before the path of an address.
+fn authority(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// `--sandbox`, `--sandbox DIR`, `AAWS_SANDBOX=DIR`; an empty directory name is the default one.
@@ -212,5 +228,25 @@ fn sandbox_dir(matches: &ArgMatches) -> Result<Option<PathBuf>> {
             None => Err(Error::field("sandbox", "`sandbox`: no data directory is known here: name a directory")),
         },
         Some(dir) => Ok(Some(dir.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_of_an_address_is_shown() {
+        for (url, shown) in [
+            ("htps://user:hunter2@host:1/path?token=x", "htps://host:1"),
+            ("user:hunter2@host", "host"),
+            ("http://user:hun/ter2@host/", "http://host"),
+            ("user:hunter2@a://b", "b"),
+            ("http://localhost:4566/a", "http://localhost:4566"),
+        ] {
+            assert_eq!(without_secrets(url), shown);
+        }
+        assert!(endpoint("http://user:hunter2@host".into()).is_err_and(|e| !e.to_string().contains("hunter2")));
+        assert!(endpoint("http://host/a@b".into()).is_ok());
     }
 }

@@ -53,6 +53,7 @@ mod site {
 
     use clap::{Arg, ArgMatches, Command};
 
+    use crate::front::cli::run::signalled;
     use crate::front::cli::terminal::say;
     use crate::model::error::{Error, Result};
     use crate::site::{self, SiteOptions};
@@ -102,12 +103,24 @@ mod site {
     pub fn serve(matches: &ArgMatches) -> Result<u8> {
         let port = matches.get_one::<u16>("port").copied().unwrap_or_default();
         let scratch = tempfile::tempdir().map_err(|e| Error::io("make a scratch folder", e))?;
-        site::build(scratch.path(), &options(matches))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::io("start", e))?;
+        let (folder, options) = (scratch.path().to_owned(), options(matches));
+        // The site is made on a thread of it, which needs as much stack as the first thread has elsewhere.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.thread_stack_size(8 << 20).enable_all().build().map_err(|e| Error::io("start", e))?;
         runtime.block_on(async {
+            let made = async {
+                let (folder, options) = (folder.clone(), options);
+                let built = tokio::task::spawn_blocking(move || site::build(&folder, &options)).await;
+                built.map_err(|e| Error::Failed(format!("the site could not be made: {e}")))?
+            };
+            let served = async {
+                made.await?;
+                site::serve(folder.clone(), port, |address| say(&format!("{address}\n"))).await
+            };
             tokio::select! {
-                served = site::serve(scratch.path().to_owned(), port, |address| say(&format!("{address}\n"))) => served,
-                _ = tokio::signal::ctrl_c() => Ok(()),
+                served = served => served,
+                // Whatever ends it, the folder is removed behind this.
+                _ = signalled() => Ok(()),
             }
         })?;
         Ok(0)

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use crate::catalog::invocation::{shout, value_name};
 use crate::catalog::schema::{Choice, Param, ParamKind, singular};
-use crate::input::{Input, PathOrText, Source, Spool};
-use crate::model::error::{Error, Result};
+use crate::input::{self, Input, Naming, PathOrText, Source, Spool};
+use crate::model::error::{Error, InputError, Result};
 
 /// The flag that takes the whole input.
 pub const INPUT: &str = "input";
@@ -116,22 +116,28 @@ pub struct Reader<'a> {
     matches: &'a ArgMatches,
     /// Who reads standard input: only one can.
     stdin: Option<String>,
+    /// One of the parameters takes a secret: what is given in the wrong place may be it, and is not repeated.
+    discreet: bool,
 }
 
 impl<'a> Reader<'a> {
     /// For the matches of an action's command.
     pub fn new(matches: &'a ArgMatches) -> Self {
-        Reader { matches, stdin: None }
+        Reader { matches, stdin: None, discreet: false }
     }
 
-    /// The whole input; flags win over `--input`.
+    /// The whole input; flags win over `--input`. A parameter that cannot be read is told in the input, so that the mistakes of all are told together.
     pub fn read(mut self, params: &[Param]) -> Result<Input> {
+        self.discreet = params.iter().any(|p| p.kind.has_secret());
         let mut input = match self.given::<OsString>(INPUT) {
             Some(values) => self.whole(&values)?,
             None => Input::default(),
         };
         for param in params {
-            self.param(param, &mut input)?;
+            match self.param(param, &mut input) {
+                Err(Error::Input(mistake)) => input.mistakes.push((param.name.clone(), mistake)),
+                other => other?,
+            }
         }
         Ok(input)
     }
@@ -149,7 +155,7 @@ impl<'a> Reader<'a> {
     fn param(&mut self, param: &Param, input: &mut Input) -> Result<()> {
         let name = &param.name;
         if let ParamKind::List { of, streamed } = &param.kind {
-            return self.list(name, of, *streamed, input);
+            return self.list(name, of, *streamed, &param.naming, input);
         }
         let Some(values) = self.given::<OsString>(name) else { return Ok(()) };
         let Some(value) = values.last() else { return Ok(()) };
@@ -157,15 +163,15 @@ impl<'a> Reader<'a> {
         let value = match &param.kind {
             ParamKind::Object(_) | ParamKind::Any => self.json(name, &value)?,
             ParamKind::Secret => self.secret(name, value)?,
-            kind => scalar(name, kind, value)?,
+            kind => self.scalar(name, kind, value)?,
         };
         input.value.insert(name.clone(), value);
         Ok(())
     }
 
-    fn list(&mut self, name: &str, of: &ParamKind, streamed: bool, input: &mut Input) -> Result<()> {
+    fn list(&mut self, name: &str, of: &ParamKind, streamed: bool, naming: &Naming, input: &mut Input) -> Result<()> {
         let mut given = false;
-        let mut gathered = Gathered { name, values: Vec::new(), spool: None };
+        let mut gathered = Gathered { name, secret: of.has_secret(), naming, values: Vec::new(), spool: None };
         if let (ParamKind::Object(members), Some(one)) = (of, singular(name)) {
             for occurrence in self.matches.get_occurrences::<OsString>(&one).into_iter().flatten() {
                 given = true;
@@ -188,7 +194,7 @@ impl<'a> Reader<'a> {
                         one => gathered.push(one)?,
                     },
                     // `@@x` is the literal `@x`.
-                    kind => gathered.push(scalar(name, kind, value.strip_prefix('@').map_or(value.clone(), str::to_owned))?)?,
+                    kind => gathered.push(self.scalar(name, kind, value.strip_prefix('@').map_or(value.clone(), str::to_owned))?)?,
                 }
             }
         }
@@ -222,19 +228,38 @@ impl<'a> Reader<'a> {
             let value = match member.kind {
                 ParamKind::Secret => self.secret(&name, value)?,
                 _ if member.is_path => PathOrText::typed(value),
-                _ => scalar(&name, &member.kind, value)?,
+                _ => self.scalar(&name, &member.kind, value)?,
             };
             object.insert(member.name.clone(), value);
         }
         Ok(Value::Object(object))
     }
 
+    fn scalar(&self, name: &str, kind: &ParamKind, value: String) -> Result<Value> {
+        scalar(kind, &value).map_err(|takes| {
+            if self.discreet {
+                return Error::field(name, format!("`{name}` takes {takes}"));
+            }
+            let hint = super::did_you_mean(&value, kind.choices().iter().map(|c| c.value.as_str()));
+            Error::Input(InputError::field(name, format!("`{name}` takes {takes}, not `{value}`")).with_hint(hint))
+        })
+    }
+
     /// A secret need not stand on the command line, where others see it.
     fn secret(&mut self, name: &str, value: String) -> Result<Value> {
         let text = match (Source::parse(&value), value.strip_prefix("env:")) {
-            (Some(source), _) => self.claim(&source, name)?.read_to_string(name)?,
-            (None, Some(variable)) => std::env::var(variable)
-                .map_err(|_| Error::field(name, format!("`{name}`: the environment variable `{variable}` is not set to text")))?,
+            (Some(source @ Source::Stdin), _) => self.claim(&source, name)?.read_to_string(name)?,
+            // Neither name is repeated: a secret may begin like that.
+            (Some(source), _) => source.read_to_string(name).map_err(|_| {
+                let message = format!("`{name}`: the file that stands behind `@` cannot be read as text");
+                Error::Input(
+                    InputError::field(name, message)
+                        .with_hint(Some("a secret that begins with @ is given with another @ before it".into())),
+                )
+            })?,
+            (None, Some(variable)) => std::env::var(variable).map_err(|_| {
+                Error::field(name, format!("`{name}`: the environment variable that stands behind `env:` is not set to text"))
+            })?,
             (None, None) => value.strip_prefix('@').map_or(value.clone(), str::to_owned),
         };
         let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
@@ -256,6 +281,9 @@ impl<'a> Reader<'a> {
 /// A list as its flags are read: in memory until one of them names a file or standard input.
 struct Gathered<'a> {
     name: &'a str,
+    /// Its elements hold secrets, which are written to no file.
+    secret: bool,
+    naming: &'a Naming,
     values: Vec<Value>,
     spool: Option<Spool>,
 }
@@ -274,11 +302,17 @@ impl Gathered<'_> {
     /// The temporary file, begun with what was gathered so far.
     fn spool(&mut self) -> Result<&mut Spool> {
         if self.spool.is_none() {
-            let mut fresh = Spool::new(self.name);
+            let mut fresh = self.empty_spool();
             std::mem::take(&mut self.values).iter().try_for_each(|v| fresh.push(v))?;
             self.spool = Some(fresh);
         }
-        Ok(self.spool.get_or_insert_with(|| Spool::new(self.name)))
+        let fresh = self.empty_spool();
+        Ok(self.spool.get_or_insert(fresh))
+    }
+
+    fn empty_spool(&self) -> Spool {
+        let spool = if self.secret { Spool::of_secrets(self.name) } else { Spool::new(self.name) };
+        spool.with_naming(self.naming.clone())
     }
 
     fn put(self, streamed: bool, input: &mut Input) -> Result<()> {
@@ -297,29 +331,26 @@ impl Gathered<'_> {
 }
 
 fn json(name: &str, text: &str) -> Result<Value> {
-    serde_json::from_str(text).map_err(|e| Error::field(name, format!("`{name}` is not JSON: {e}")))
+    input::read_json(text).map_err(|what| Error::field(name, format!("`{name}` {what}")))
 }
 
-/// One value as its kind has it. What the kind cannot tell, the action's own type checks.
-fn scalar(name: &str, kind: &ParamKind, value: String) -> Result<Value> {
-    let wrong = |what: &str| Error::field(name, format!("`{name}` takes {what}, not `{value}`"));
+/// One value as its kind has it, or what the kind takes. What the kind cannot tell, the action's own type checks.
+fn scalar(kind: &ParamKind, value: &str) -> Result<Value, String> {
+    let whole = "a whole number";
     match kind {
-        ParamKind::Bool => value.parse::<bool>().map(Value::from).map_err(|_| wrong("true or false")),
+        ParamKind::Bool => value.parse::<bool>().map(Value::from).map_err(|_| "true or false".to_owned()),
         ParamKind::Integer => match value.parse::<i64>() {
             Ok(n) => Ok(n.into()),
-            Err(_) => value.parse::<u64>().map(Value::from).map_err(|_| wrong("a whole number")),
+            Err(_) => value.parse::<u64>().map(Value::from).map_err(|_| whole.to_owned()),
         },
         ParamKind::Number => {
-            value.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Value::Number).ok_or_else(|| wrong("a number"))
+            let number = value.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            number.map(Value::Number).ok_or_else(|| "a number".to_owned())
         }
         ParamKind::Choice(choices) if !choices.iter().any(|c| c.value == value) => {
             let names: Vec<_> = choices.iter().map(|c| c.value.as_str()).collect();
-            let hint = super::did_you_mean(&value, names.iter().copied());
-            Err(match wrong(&format!("one of {}", names.join(", "))) {
-                Error::Input(e) => Error::Input(crate::model::error::InputError { hint, ..e }),
-                other => other,
-            })
+            Err(format!("one of {}", names.join(", ")))
         }
-        _ => Ok(Value::String(value)),
+        _ => Ok(Value::String(value.to_owned())),
     }
 }

@@ -86,13 +86,14 @@ pub fn permissions(matches: &ArgMatches) -> Result<u8> {
     let (params, command) = inputs_command(&entries);
     let matches = match command.try_get_matches_from(rest) {
         Ok(matches) => matches,
-        Err(e) if e.use_stderr() => return Err(super::usage_error(&e)),
+        Err(e) if e.use_stderr() => return Err(super::usage_error(&e, params.iter().any(|p| p.kind.has_secret()))),
         Err(e) => {
             let _ = io::stdout().write_all(e.render().to_string().as_bytes());
             return Ok(0);
         }
     };
     let mut input = flags::Reader::new(&matches).read(&params)?;
+    Error::inputs(std::mem::take(&mut input.mistakes).into_iter().map(|(_, mistake)| mistake).collect())?;
     for (field, spool) in std::mem::take(&mut input.spools) {
         input.value.insert(field, Value::Array(spool.into_values()?));
     }

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
+use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
 use crate::engine::entry::Entry;
 use crate::model::error::{Error, InputError, Result};
@@ -90,7 +91,14 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         let _ = io::stdout().write_all(shown.as_bytes());
         return 0;
     }
-    terminal::print_error(&usage_error(error), None, error_format(args))
+    terminal::print_error(&usage_error(error, takes_secret(args)), None, error_format(args))
+}
+
+/// Whether the action that is called takes a secret: a word in the wrong place may be it.
+fn takes_secret(args: &[OsString]) -> bool {
+    let (service, action) = words(args);
+    let entry = service.zip(action).and_then(|(service, action)| registry::find(&format!("{service}/{action}")));
+    entry.is_some_and(|entry| Manifest::of(entry).params.iter().any(|p| p.kind.has_secret()))
 }
 
 /// How errors are to be written, found without parsing: the error may be one of the flags.
@@ -100,8 +108,8 @@ fn error_format(args: &[OsString]) -> ErrorFormat {
     if json { ErrorFormat::Json } else { ErrorFormat::Text }
 }
 
-/// What clap found wrong, in the form of all our errors: one sentence, and what to do.
-fn usage_error(error: &clap::Error) -> Error {
+/// What clap found wrong, in the form of all our errors: one sentence, and what to do. With `secret`, nothing is repeated that may be a value.
+fn usage_error(error: &clap::Error, secret: bool) -> Error {
     use clap::error::{ContextKind, ContextValue, ErrorKind};
     let texts = |kind: ContextKind| match error.get(kind) {
         Some(ContextValue::String(one)) => vec![one.clone()],
@@ -113,8 +121,13 @@ fn usage_error(error: &clap::Error) -> Error {
         ErrorKind::UnknownArgument => {
             let flag = one(ContextKind::InvalidArg);
             let field = flag.trim_start_matches('-').to_owned();
-            let message = if flag.starts_with('-') { format!("there is no flag `{flag}`") } else { format!("`{flag}` belongs to no flag") };
-            (Some(field), message, texts(ContextKind::SuggestedArg))
+            if secret && !is_flag(&flag) {
+                (None, "a word belongs to no flag; it is not repeated here because it may be a secret".to_owned(), Vec::new())
+            } else {
+                let message =
+                    if flag.starts_with('-') { format!("there is no flag `{flag}`") } else { format!("`{flag}` belongs to no flag") };
+                (Some(field), message, texts(ContextKind::SuggestedArg))
+            }
         }
         ErrorKind::InvalidSubcommand => {
             let word = one(ContextKind::InvalidSubcommand);
@@ -123,7 +136,11 @@ fn usage_error(error: &clap::Error) -> Error {
             (None, format!("there is no `{word}`"), names)
         }
         _ => {
-            let text = error.render().to_string();
+            let mut text = error.render().to_string();
+            let value = one(ContextKind::InvalidValue);
+            if secret && !value.is_empty() {
+                text = text.replace(&format!(" '{value}'"), "");
+            }
             let sentence: Vec<_> = text.lines().take_while(|l| !l.is_empty()).map(str::trim).collect();
             let field = one(ContextKind::InvalidArg).split(' ').next().map(|f| f.trim_start_matches('-').to_owned());
             (field, sentence.join(" ").trim_start_matches("error: ").to_owned(), Vec::new())
@@ -132,7 +149,14 @@ fn usage_error(error: &clap::Error) -> Error {
     let given = message.split('`').nth(1).unwrap_or_default();
     let hint = did_you_mean(given, suggested.iter().map(String::as_str));
     let hint = hint.or_else(|| suggested.first().map(|s| format!("did you mean `{s}`?")));
-    Error::Input(InputError { field, message, hint: hint.or_else(|| Some("--help shows what there is".into())) })
+    let hint = hint.or_else(|| Some("--help shows what there is".into()));
+    Error::Input(InputError { field, ..InputError::new(message) }.with_hint(hint))
+}
+
+/// Whether a word looks like a flag of ours, misspelt maybe.
+fn is_flag(word: &str) -> bool {
+    let name = word.strip_prefix("--").unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_lowercase() || "_-".contains(c))
 }
 
 /// The name that was probably meant, as a hint.
@@ -155,6 +179,6 @@ fn find(path: &str) -> Result<&'static Entry> {
         let meant = if names.contains(&service) { None } else { did_you_mean(path, names.iter().copied()) };
         let hint =
             meant.or_else(|| did_you_mean(service, names.iter().copied())).or_else(|| Some(format!("there are: {}", names.join(", "))));
-        Error::Input(InputError { field: None, message: what, hint })
+        Error::Input(InputError::new(what).with_hint(hint))
     })
 }

@@ -96,8 +96,9 @@ fn listen(cancellation: Cancellation) {
     });
 }
 
+/// Waits for a signal that asks the process to end.
 #[cfg(unix)]
-async fn signalled() -> io::Result<()> {
+pub(super) async fn signalled() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let mut hangup = signal(SignalKind::hangup())?;
@@ -110,7 +111,8 @@ async fn signalled() -> io::Result<()> {
     Ok(())
 }
 
+/// Waits for a signal that asks the process to end.
 #[cfg(not(unix))]
-async fn signalled() -> io::Result<()> {
+pub(super) async fn signalled() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }

@@ -15,12 +15,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::common::{ErrorFormat, Verbosity};
+use super::common::{ErrorFormat, Verbosity, without_secrets};
 use super::progress::ProgressLine;
 use crate::engine::host::{Consent, Host, Progress, Question};
 use crate::input::Secret;
-use crate::model::error::{Error, Result};
-use crate::render::printable;
+use crate::model::error::{Error, InputError, Result};
+use crate::render::{printable, printable_json};
 
 /// The controlling terminal, wherever the standard streams go.
 #[cfg(unix)]
@@ -28,28 +28,36 @@ const TERMINAL: &str = "/dev/tty";
 #[cfg(windows)]
 const TERMINAL: &str = "CONIN$";
 
-/// Writes an error to standard error and gives the exit code. `path` is the action that ran.
+/// Writes an error to standard error and gives the exit code; all mistakes of an input, a line each. `path` is the action that ran.
 pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8 {
-    let hint = error.hint(path);
-    match format {
-        ErrorFormat::Text => {
-            // A chain of causes may come in lines; no other control character reaches the terminal.
-            let lines: Vec<_> = error.to_string().lines().map(printable).collect();
-            say(&format!("error: {}\n", lines.join("\n")));
-            if let Some(hint) = hint {
-                say(&format!("  hint: {hint}\n"));
-            }
+    match (format, error) {
+        (ErrorFormat::Text, Error::Input(mistakes)) => {
+            mistakes.clone().into_all().iter().for_each(|mistake| say_error(&mistake.message, mistake.hint.as_deref()));
         }
-        ErrorFormat::Json => {
-            let field = if let Error::Input(e) = error { e.field.clone() } else { None };
+        (ErrorFormat::Text, _) => say_error(&error.to_string(), error.hint(path).as_deref()),
+        (ErrorFormat::Json, _) => {
+            let (first, others) = match error {
+                Error::Input(mistakes) => (mistakes.clone(), mistakes.others.clone()),
+                _ => (InputError::new(error.to_string()).with_hint(error.hint(path)), Vec::new()),
+            };
+            let other = |mistake: &InputError| json!({ "message": mistake.message, "field": mistake.field, "hint": mistake.hint });
             let body = json!({
-                "kind": error.kind(), "message": error.to_string(), "field": field, "code": error.code(),
-                "request_id": error.request_id(), "hint": hint, "action": path, "exit_code": error.kind().exit_code(),
+                "kind": error.kind(), "message": first.message, "field": first.field, "code": error.code(),
+                "request_id": error.request_id(), "hint": first.hint, "action": path, "exit_code": error.kind().exit_code(),
+                "others": others.iter().map(other).collect::<Vec<_>>(),
             });
-            say(&format!("{}\n", json!({ "error": body })));
+            say(&format!("{}\n", printable_json(&json!({ "error": body }).to_string())));
         }
     }
     error.kind().exit_code()
+}
+
+/// One line for what is wrong and one for what to do: what a server or a name says begins no line of its own, and is no control character.
+fn say_error(message: &str, hint: Option<&str>) {
+    say(&format!("error: {}\n", printable(message)));
+    if let Some(hint) = hint {
+        say(&format!("  hint: {}\n", printable(hint)));
+    }
 }
 
 /// Writes to standard error. When nobody can read that, there is nobody to tell.
@@ -95,7 +103,9 @@ where
         };
         match self.0 {
             ErrorFormat::Text => writeln!(writer, "{level}: {}", printable(&message.0)),
-            ErrorFormat::Json => writeln!(writer, "{}", json!({ "level": level, "message": message.0 })),
+            ErrorFormat::Json => {
+                writeln!(writer, "{}", printable_json(&json!({ "level": level, "message": message.0 }).to_string()))
+            }
         }
     }
 }
@@ -128,11 +138,11 @@ impl Terminal {
 
     /// Asks, and reads a line. The thread that reads it is left behind when the run is cancelled meanwhile.
     async fn ask(&self, text: String) -> Result<String> {
-        self.progress.aside(|| ());
+        // Not drawn for as long as it takes, but nothing waits for it: what else is said meanwhile is said.
+        let _away = self.progress.away();
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        let progress = self.progress.clone();
         std::thread::spawn(move || {
-            let _ = sender.send(progress.aside(|| ask_now(&text)));
+            let _ = sender.send(ask_now(&text));
         });
         let answer = receiver.await.unwrap_or_else(|_| Err(io::Error::other("nobody answered")));
         answer.map_err(|e| Error::io("ask on the terminal", e))
@@ -162,8 +172,8 @@ impl Host for Terminal {
             return Ok(None);
         }
         let question = format!("{}: ", printable(question));
-        let progress = self.progress.clone();
-        let read = tokio::task::spawn_blocking(move || progress.aside(|| rpassword::prompt_password(question))).await;
+        let _away = self.progress.away();
+        let read = tokio::task::spawn_blocking(move || rpassword::prompt_password(question)).await;
         let text = read.unwrap_or_else(|e| Err(io::Error::other(e)));
         text.map(|t| Some(Secret::new(t))).map_err(|e| match e.kind() {
             io::ErrorKind::Interrupted => Error::Interrupted,
@@ -194,7 +204,7 @@ fn text_of(question: &Question) -> String {
     };
     let place = &question.place;
     let account = place.account.as_deref().map_or_else(|| "account not known".to_owned(), |id| format!("account {id}"));
-    let endpoint = place.endpoint.as_deref().map(|url| format!(", endpoint {}", printable(url))).unwrap_or_default();
+    let endpoint = place.endpoint.as_deref().map(|url| format!(", endpoint {}", printable(&without_secrets(url)))).unwrap_or_default();
     let mut text = format!("About to {} ({items}, region {}):\n", printable(&question.summary), place.region);
     text.push_str(&format!("  in {account}, with {}{endpoint}\n", printable(&place.credentials)));
     question.items.iter().for_each(|i| text.push_str(&format!("  {}\n", printable(i))));

@@ -133,8 +133,15 @@ impl Aaws {
     }
 
     /// Runs on a terminal, where a person types one line. The output then holds in `stdout` all that the person saw.
-    pub fn on_terminal(mut self, answer: &str) -> Output {
-        self.command.splice(0..0, ["python3".into(), ON_TERMINAL.into(), answer.into()]);
+    pub fn on_terminal(self, answer: &str) -> Output {
+        self.on_terminal_with(&[], answer)
+    }
+
+    /// The same, with options of `on_terminal.py`: streams that lead elsewhere, in the background, ended by a signal.
+    pub fn on_terminal_with(mut self, options: &[&str], answer: &str) -> Output {
+        let options = options.iter().map(OsString::from);
+        let command: Vec<_> = ["python3", ON_TERMINAL].into_iter().map(OsString::from).chain(options).chain([answer.into()]).collect();
+        self.command.splice(0..0, command);
         self.run()
     }
 

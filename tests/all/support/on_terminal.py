@@ -1,21 +1,52 @@
-"""Runs a command on a terminal of its own and types one line: on_terminal.py ANSWER COMMAND...
+"""Runs a command on a terminal of its own and types one line: on_terminal.py [OPTIONS] ANSWER COMMAND...
 
-What the command shows is copied to standard output; its exit code is this script's.
+What the command shows is copied to standard output; its exit code is this script's, 128 and the signal when one killed it.
 The line is typed at once: a terminal keeps it until the command reads, and a command that asks nothing leaves it unread.
+
+  --stdin FILE, --stdout FILE, --stderr FILE   a stream that does not lead to the terminal
+  --background                                 not the terminal's foreground process group, as a job that was started with &
+  --signal NAME TEXT                           nothing is typed; when TEXT is shown, the command gets the signal
 """
 
 import fcntl
 import os
 import pty
+import signal
 import struct
 import sys
 import termios
 
-answer, command = sys.argv[1], sys.argv[2:]
+arguments = sys.argv[1:]
+streams, background, killed = {}, False, None
+while arguments[0].startswith("--"):
+    option = arguments.pop(0)
+    if option == "--background":
+        background = True
+    elif option == "--signal":
+        killed = (getattr(signal, "SIG" + arguments.pop(0)), arguments.pop(0).encode())
+    else:
+        streams[["--stdin", "--stdout", "--stderr"].index(option)] = arguments.pop(0)
+answer, command = arguments[0], arguments[1:]
+
+
+def code(status):
+    """As a shell has it."""
+    result = os.waitstatus_to_exitcode(status)
+    return result if result >= 0 else 128 - result
+
+
 child, terminal = pty.fork()
 if child == 0:
     # The parent says when the terminal is ready.
     os.read(0, 64)
+    if background:
+        job = os.fork()
+        if job != 0:
+            sys.exit(code(os.waitpid(job, 0)[1]))
+        os.setpgid(0, 0)
+    for stream, path in streams.items():
+        flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        os.dup2(os.open(path, flags, 0o600), stream)
     os.execvp(command[0], command)
 
 fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
@@ -23,8 +54,10 @@ settings = termios.tcgetattr(terminal)
 settings[3] &= ~termios.ECHO  # What is typed is not what the command said.
 termios.tcsetattr(terminal, termios.TCSANOW, settings)
 os.write(terminal, b"ready\n")
-os.write(terminal, answer.encode() + b"\n")
+if killed is None:
+    os.write(terminal, answer.encode() + b"\n")
 
+seen = b""
 while True:
     try:
         shown = os.read(terminal, 65536)
@@ -34,6 +67,9 @@ while True:
         break
     sys.stdout.buffer.write(shown)
     sys.stdout.buffer.flush()
+    seen += shown
+    if killed is not None and killed[1] in seen:
+        os.kill(child, killed[0])
+        killed = None
 
-_, status = os.waitpid(child, 0)
-sys.exit(os.waitstatus_to_exitcode(status))
+sys.exit(code(os.waitpid(child, 0)[1]))

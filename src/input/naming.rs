@@ -1,0 +1,83 @@
+//! Objects in lists of strings: what `--details` prints is taken as it is, and the member that names each thing is what the list holds.
+
+use serde_json::{Map, Value};
+
+use super::checks;
+
+/// In a schema, of a list or of its elements: the members by which an object stands for an element, rather than those that the name of the list tells.
+const NAMES: &str = "x-aaws-names";
+
+/// The members by which an object stands for an element of a list of strings, in the order in which they are looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming(Vec<String>);
+
+impl Naming {
+    /// For the list `field` with this schema: the members that the schema says, or else those that the name tells: `VolumeId` for `volume_ids`,
+    /// `SecurityGroupId` and `GroupId` for `security_group_ids`, `UserName`, `UserId` and `Key` for `users`.
+    pub fn of(field: &str, schema: &Value) -> Self {
+        let list = checks::list(schema).unwrap_or(schema);
+        let said = [Some(schema), Some(list), list.get("items")].into_iter().flatten().find_map(|s| s.get(NAMES)?.as_array());
+        match said {
+            Some(names) => Naming(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+            None => Naming(told_by(field)),
+        }
+    }
+
+    /// What an object stands for. The error goes on after the object's place: "is an object without …".
+    pub fn name(&self, object: &Map<String, Value>) -> Result<String, String> {
+        let found = self.0.iter().find_map(|name| object.get(name)?.as_str());
+        found.map(str::to_owned).ok_or_else(|| match self.0.as_slice() {
+            [] => "is an object where a string is expected".to_owned(),
+            names => {
+                let names: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
+                format!("is an object without a member {} that says which one is meant", names.join(" or "))
+            }
+        })
+    }
+}
+
+fn told_by(field: &str) -> Vec<String> {
+    let field =
+        field.strip_suffix("ies").map(|stem| format!("{stem}y")).unwrap_or_else(|| field.strip_suffix('s').unwrap_or(field).to_owned());
+    let words: Vec<String> = field.split('_').map(capital).collect();
+    match words.last().map(String::as_str) {
+        // Longer names first: the words before the last two say of what kind the thing is, which the API may leave out.
+        Some("Id" | "Arn" | "Name") => (0..words.len().saturating_sub(1)).map(|n| words[n..].concat()).collect(),
+        _ => {
+            let thing = words.concat();
+            vec![format!("{thing}Name"), format!("{thing}Id"), "Key".to_owned()]
+        }
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn name(field: &str, object: Value) -> Result<String, String> {
+        Naming::of(field, &json!({})).name(object.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn the_name_of_a_list_tells_the_member() {
+        assert_eq!(name("volume_ids", json!({"VolumeId": "vol-1", "SnapshotId": "snap-1"})), Ok("vol-1".into()));
+        assert_eq!(name("security_group_ids", json!({"GroupId": "sg-1"})), Ok("sg-1".into()));
+        assert_eq!(name("objects", json!({"Size": 3, "Key": "k"})), Ok("k".into()));
+        assert_eq!(name("users", json!({"UserName": "alice"})), Ok("alice".into()));
+        assert_eq!(name("policies", json!({"PolicyName": "p"})), Ok("p".into()));
+        assert!(name("volume_ids", json!({"InstanceId": "i-1", "Id": "x"})).is_err_and(|e| e.contains("`VolumeId`")));
+        assert!(name("volume_ids", json!({"VolumeId": null})).is_err());
+    }
+
+    #[test]
+    fn a_schema_says_it_better() {
+        let naming = Naming::of("things", &json!({"type": "array", "items": {"x-aaws-names": ["Arn"]}}));
+        assert_eq!(naming.name(json!({"Arn": "a", "ThingName": "t"}).as_object().expect("an object")), Ok("a".into()));
+    }
+}

@@ -1,0 +1,174 @@
+//! A list that was read, one JSON value a line: in memory while it is short, then in a temporary file.
+
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tempfile::SpooledTempFile;
+
+use super::naming::Naming;
+use super::{checks, explain};
+use crate::model::error::{Error, Result};
+
+/// Below this many bytes a list stays in memory.
+const IN_MEMORY: usize = 1 << 20;
+
+/// The most bytes of a list that holds secrets: they are written to no file, and memory has an end. IAM has 5,000 users by default.
+const LONGEST_SECRET: u64 = 64 << 20;
+
+/// A list, one JSON value a line.
+pub struct Spool {
+    field: String,
+    file: SpooledTempFile,
+    len: u64,
+    bytes: u64,
+    /// It holds secrets: it stays in memory, and no message repeats what it holds.
+    secret: bool,
+    /// What objects stand for, where the elements are strings.
+    pub(super) naming: Naming,
+    /// JSON Schema of an element, once it is known.
+    element: Value,
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Spool({} items of `{}`)", self.len, self.field)
+    }
+}
+
+impl Spool {
+    /// An empty list for a field.
+    pub fn new(field: impl Into<String>) -> Self {
+        let naming = Naming::default();
+        let file = SpooledTempFile::new(IN_MEMORY);
+        Spool { field: field.into(), file, len: 0, bytes: 0, secret: false, naming, element: Value::Null }
+    }
+
+    /// An empty list for a field whose elements hold secrets.
+    pub fn of_secrets(field: impl Into<String>) -> Self {
+        Spool { file: SpooledTempFile::new(usize::MAX), secret: true, ..Spool::new(field) }
+    }
+
+    /// The same, where objects may stand for strings.
+    pub fn with_naming(self, naming: Naming) -> Self {
+        Spool { naming, ..self }
+    }
+
+    /// The input that it is for.
+    pub(super) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// How many items it holds.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds one item.
+    pub fn push(&mut self, value: &Value) -> Result<()> {
+        let mut line = value.to_string();
+        line.push('\n');
+        self.bytes += line.len() as u64;
+        if self.secret && self.bytes > LONGEST_SECRET {
+            let message =
+                format!("`{}` holds secrets, and so is kept in memory only: it may have {} MiB", self.field, LONGEST_SECRET >> 20);
+            return Err(Error::field(&self.field, message));
+        }
+        self.file.write_all(line.as_bytes()).map_err(|e| Error::io("keep the list in a temporary file", e))?;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Makes known what the action's schema says of it, for [`Spool::check`]. With `secret`, no message repeats what it holds.
+    pub(super) fn expect(&mut self, element: Value, secret: bool) {
+        self.element = element;
+        self.secret |= secret;
+    }
+
+    /// Whether every item is a `T`, and none is empty where it must not be; the message names the first that is not so.
+    pub(super) fn check<T: DeserializeOwned>(&mut self) -> Result<(), String> {
+        self.file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
+        let secret = self.secret;
+        for (index, line) in BufReader::new(&mut self.file).lines().enumerate() {
+            let line = line.map_err(|e| e.to_string())?;
+            let number = index + 1;
+            if let Some(path) = empty_part(&self.element, &line) {
+                return Err(if path.is_empty() { format!("item {number} is empty") } else { format!("item {number}: `{path}` is empty") });
+            }
+            serde_json::from_str::<T>(&line).map_err(|e| {
+                // The position is one of our own lines: of no use to who wrote the list.
+                let text = e.to_string();
+                let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(m, _)| m);
+                match serde_json::from_str(&line) {
+                    Ok(value) if secret => format!("item {number}: {}", explain::quiet(message, &value)),
+                    _ => format!("item {number}: {message}"),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The items again, from the first.
+    pub(super) fn read<T: DeserializeOwned>(mut self) -> SpoolItems<T> {
+        let rewound = self.file.seek(SeekFrom::Start(0));
+        SpoolItems { lines: BufReader::new(self.file), left: self.len, failed: rewound.err(), of: std::marker::PhantomData }
+    }
+
+    /// All of it in memory, for lists that are short by nature.
+    pub fn into_values(self) -> Result<Vec<Value>> {
+        self.read().collect()
+    }
+}
+
+/// Where a line holds an empty string that must not be empty: the path in it, or nothing for the whole.
+fn empty_part(element: &Value, line: &str) -> Option<String> {
+    if line == "\"\"" {
+        return checks::forbids_empty(element).then(String::new);
+    }
+    // Most lists hold strings, and are long: only what has parts is looked through.
+    if !line.starts_with(['{', '[']) || !line.contains("\"\"") {
+        return None;
+    }
+    let (value, mut found) = (serde_json::from_str(line).unwrap_or_default(), Vec::new());
+    checks::find_empty(element, &value, "", &mut found);
+    found.into_iter().next()
+}
+
+/// Iterator over a spool's items; its size hint is exact.
+pub(super) struct SpoolItems<T> {
+    lines: BufReader<SpooledTempFile>,
+    left: u64,
+    failed: Option<io::Error>,
+    of: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        if let Some(e) = self.failed.take() {
+            self.left = 0;
+            return Some(Err(broken_spool(e)));
+        }
+        self.left = self.left.checked_sub(1)?;
+        let mut line = String::new();
+        let read = self.lines.read_line(&mut line).and_then(|_| serde_json::from_str(&line).map_err(io::Error::from));
+        Some(read.map_err(broken_spool))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        (left, Some(left))
+    }
+}
+
+/// An item of a spool that was checked and cannot be read again: the temporary file broke.
+fn broken_spool(source: io::Error) -> Error {
+    Error::io("read the list again from its temporary file", source)
+}

@@ -1,0 +1,191 @@
+//! Who is asked before something is taken away, where the question is seen, and that nothing is sent before it is answered.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::aaws::Aaws;
+use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
+use crate::support::proxy::Proxy;
+use crate::support::{Bucket, Response, Server, aaws, directory, moto, shell};
+
+/// A bucket with two keys, and what stands in front of it and counts.
+fn two_keys() -> (Bucket, Server) {
+    (Bucket::with(["first-key", "second-key"]), Proxy::to(moto::endpoint()).start())
+}
+
+/// Deletes one of the two keys.
+fn delete_first(bucket: &Bucket, proxy: &Server, flags: &str) -> Aaws {
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects first-key {flags}")).endpoint(&proxy.url)
+}
+
+/// Streams that lead elsewhere than to the terminal.
+const ELSEWHERE: [&[&str]; 4] = [
+    &["--stdin", "/dev/null"],
+    &["--stderr", "log"],
+    &["--stdout", "result"],
+    &["--stdin", "/dev/null", "--stdout", "result", "--stderr", "log"],
+];
+
+#[test]
+fn a_person_at_the_terminal_is_asked_wherever_the_streams_lead() {
+    for streams in ELSEWHERE {
+        let (bucket, proxy) = two_keys();
+        let declined = delete_first(&bucket, &proxy, "").on_terminal_with(streams, "n").exits(4);
+        assert!(declined.stdout.contains("first-key") && declined.stdout.contains("[y/N]"), "{streams:?}: {declined}");
+        assert_eq!(proxy.writes(), [""; 0], "{streams:?}: something was changed without consent");
+        delete_first(&bucket, &proxy, "").on_terminal_with(streams, "y").ok();
+        assert_eq!(bucket.keys(), ["second-key"], "{streams:?}");
+    }
+}
+
+#[test]
+fn a_person_is_asked_behind_xargs_and_in_a_pipe() {
+    for line in [
+        "printf 'first-key\\n' | xargs aaws s3 delete_objects --bucket BUCKET --objects",
+        "printf 'first-key\\n' | aaws s3 delete_objects --bucket BUCKET --objects - | cat",
+    ] {
+        let (bucket, proxy) = two_keys();
+        let run = || shell(line.replace("BUCKET", &bucket.to_string())).endpoint(&proxy.url);
+        let declined = run().on_terminal("n");
+        assert!(declined.stdout.contains("[y/N]"), "{declined}");
+        assert_eq!(proxy.writes(), [""; 0]);
+        run().on_terminal("y").ok();
+        assert_eq!(bucket.keys(), ["second-key"]);
+    }
+}
+
+#[test]
+fn a_job_in_the_background_of_a_terminal_is_refused() {
+    let (bucket, proxy) = two_keys();
+    let refused = delete_first(&bucket, &proxy, "").on_terminal_with(&["--background"], "y").exits(4);
+    assert!(refused.stdout.contains("background") && refused.stdout.contains("--yes"), "{refused}");
+    assert_eq!(proxy.writes(), [""; 0]);
+    delete_first(&bucket, &proxy, "--yes").on_terminal_with(&["--background"], "n").ok();
+    assert_eq!(bucket.keys(), ["second-key"]);
+}
+
+#[test]
+fn a_run_that_is_ended_at_the_question_has_sent_nothing() {
+    for (signal, code) in [("INT", 130), ("TERM", 130), ("HUP", 130), ("KILL", 137)] {
+        let (bucket, proxy) = two_keys();
+        delete_first(&bucket, &proxy, "").on_terminal_with(&["--signal", signal, "[y/N]"], "").exits(code);
+        assert_eq!(proxy.writes(), [""; 0], "SIG{signal}");
+        assert_eq!(bucket.keys(), ["first-key", "second-key"]);
+    }
+}
+
+#[test]
+fn the_question_says_whose_and_where() {
+    let (bucket, proxy) = two_keys();
+    let asked = delete_first(&bucket, &proxy, "").on_terminal("n").exits(4);
+    for words in ["account 123456789012", "AWS_ACCESS_KEY_ID", "region us-east-1", &proxy.url, &bucket.to_string(), "first-key", "1 item"] {
+        assert!(asked.stdout.contains(words), "{words} is not in {asked}");
+    }
+    let sandbox = directory();
+    let asked = aaws("s3 delete_objects --bucket example-bucket --objects a b").sandbox(sandbox.path()).on_terminal("n").exits(4);
+    assert!(asked.stdout.contains("the sandbox") && asked.stdout.contains("2 items"), "{asked}");
+}
+
+#[test]
+fn consent_that_was_given_beforehand_is_logged() {
+    let (bucket, proxy) = two_keys();
+    delete_first(&bucket, &proxy, "").env("AAWS_YES", "1").run().ok().logs("AAWS_YES").logs(&bucket.to_string()).logs("us-east-1");
+    delete_first(&bucket, &proxy, "--yes").run().ok().logs("--yes");
+    let shown = delete_first(&bucket, &proxy, "").env("AAWS_YES", "1").on_terminal("n").ok();
+    assert!(shown.stdout.contains("AAWS_YES") && !shown.stdout.contains("[y/N]"), "{shown}");
+    // What is no yes is none.
+    delete_first(&bucket, &proxy, "").env("AAWS_YES", "0").on_terminal("n").exits(4);
+}
+
+// --- The progress line ---
+
+/// What a terminal of 120 columns shows in the end: all lines, those that have scrolled away too.
+fn screen(shown: &str) -> Vec<String> {
+    let mut lines: Vec<Vec<char>> = vec![Vec::new()];
+    let (mut row, mut column) = (0_usize, 0_usize);
+    let mut characters = shown.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\r' => column = 0,
+            '\n' => row += 1,
+            '\u{1b}' => {
+                assert_eq!(characters.next(), Some('['), "a sequence that this terminal does not know");
+                let mut number = String::new();
+                while let Some(digit) = characters.next_if(|c| c.is_ascii_digit() || ";?".contains(*c)) {
+                    number.push(digit);
+                }
+                let count: usize = number.parse().unwrap_or(1);
+                match characters.next() {
+                    Some('A') => row = row.saturating_sub(count),
+                    Some('B') => row += count,
+                    Some('K') => lines[row] = if number == "2" { Vec::new() } else { lines[row][..column.min(lines[row].len())].to_vec() },
+                    // Colours, and whether the cursor is seen.
+                    Some('m' | 'h' | 'l') => {}
+                    other => panic!("a sequence that this terminal does not know: {number}{other:?}"),
+                }
+            }
+            c => {
+                if column == 120 {
+                    (row, column) = (row + 1, 0);
+                    lines.resize(lines.len().max(row + 1), Vec::new());
+                }
+                let missing = (column + 1).saturating_sub(lines[row].len());
+                lines[row].extend(std::iter::repeat_n(' ', missing));
+                lines[row][column] = c;
+                column += 1;
+            }
+        }
+        lines.resize(lines.len().max(row + 1), Vec::new());
+    }
+    lines.into_iter().map(|line| line.into_iter().collect()).collect()
+}
+
+#[test]
+fn no_failed_key_is_drawn_over() {
+    for format in ["json", "jsonl", "text", "table"] {
+        let server = Server::start(|operation, _, request| match operation {
+            "DeleteObjects" => {
+                thread::sleep(Duration::from_millis(150));
+                let keys = keys_of(&request);
+                let outcome = |(n, key)| (key, (n == 0).then_some("AccessDenied"));
+                delete_result(&keys.iter().map(String::as_str).enumerate().map(outcome).collect::<Vec<_>>())
+            }
+            _ => Response::error(501, "NotImplemented"),
+        });
+        let home = directory();
+        fs::write(home.path().join("keys.txt"), (0..8_000).map(|n| VastBucket::key(n) + "\n").collect::<String>()).expect("a list");
+        let line = format!("s3 delete_objects --bucket b --objects @keys.txt --concurrency 1 --yes --output {format}");
+        let shown = aaws(line).endpoint(&server.url).within(home.path()).on_terminal("").exits(3).stdout;
+        assert!(shown.contains("/8,000"), "no progress line: {shown}");
+        let screen = screen(&shown);
+        let rows: Vec<_> = screen.iter().filter(|line| !line.contains("error:")).collect();
+        for failed in (0..8).map(|n| VastBucket::key(n * 1000)) {
+            assert!(rows.iter().any(|line| line.contains(&failed)), "{failed} was drawn over:\n{}", screen.join("\n"));
+        }
+        assert!(!screen.iter().any(|line| line.contains("/8,000")), "the line is gone in the end:\n{}", screen.join("\n"));
+    }
+}
+
+#[test]
+fn there_is_a_progress_line_after_the_answer() {
+    let vast = VastBucket::new(5_000, Duration::from_millis(200));
+    let home = directory();
+    fs::write(home.path().join("keys.txt"), (0..5_000).map(|n| VastBucket::key(n) + "\n").collect::<String>()).expect("a list");
+    let line = "s3 delete_objects --bucket b --objects @keys.txt --concurrency 1";
+    let shown = aaws(line).endpoint(&vast.server.url).within(home.path()).on_terminal("y").ok().stdout;
+    let (before, after) = shown.split_once("[y/N]").expect("a question");
+    assert!(!before.contains("/5,000") && after.contains("/5,000"), "{shown}");
+}
+
+#[test]
+fn nothing_to_do_is_nothing_to_draw() {
+    let (bucket, proxy) = two_keys();
+    let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects")).endpoint(&proxy.url).on_terminal("n").ok();
+    assert_eq!(run.stdout, "[]\r\n");
+    assert_eq!(proxy.operations(), [""; 0]);
+    let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects")).endpoint(&proxy.url).run().ok();
+    assert_eq!(run.json(), json!([]));
+}
