@@ -33,6 +33,11 @@ pub(super) fn is_missing(error: &Error) -> bool {
     error.code() == Some("NoSuchEntity")
 }
 
+/// Whether IAM says that the caller may not do this.
+pub(super) fn is_denied(error: &Error) -> bool {
+    matches!(error.code(), Some("AccessDenied" | "AccessDeniedException"))
+}
+
 /// An error as an item's. IAM cannot change for a while what was created or changed just now (EntityTemporarilyUnmodifiable): that is worth
 /// another try, and the SDK makes none; so is what it did not send again because it was told not to.
 pub(super) fn failure(error: &Error) -> Failure {

@@ -16,10 +16,10 @@ use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTR
 pub struct DiscoverPermissiveInlinePolicies {
     /// Report a permissive action or a permissive resource; without this a statement must allow both.
     #[serde(default)]
-    strict: bool,
+    pub strict: bool,
     /// Whose policies to look at. An empty list looks at nothing.
     #[serde(default = "everyone")]
-    focus: Vec<Focus>,
+    pub focus: Vec<Focus>,
 }
 
 /// Who has inline policies.
@@ -32,6 +32,12 @@ pub enum Focus {
     Group,
     /// Roles.
     Role,
+}
+
+impl Default for DiscoverPermissiveInlinePolicies {
+    fn default() -> Self {
+        DiscoverPermissiveInlinePolicies { strict: false, focus: everyone() }
+    }
 }
 
 fn everyone() -> Vec<Focus> {

@@ -13,18 +13,18 @@ use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTR
 ///
 /// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. The version in force is
 /// judged, attached or not. Policies are printed by name.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverPermissivePolicies {
     /// Report a permissive action or a permissive resource; without this a statement must allow both.
     #[serde(default)]
-    strict: bool,
+    pub strict: bool,
     /// Print of each policy its ARN, where it is attached, how much it allows, and the statements.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
     /// Also AWS managed policies that are attached, such as `AdministratorAccess`.
     #[serde(default)]
-    aws_managed: bool,
+    pub aws_managed: bool,
 }
 
 /// A permissive policy: its name, or with `details` what is known of it.

@@ -44,3 +44,5 @@ pub use discover_unused_roles::DiscoverUnusedRoles;
 pub use modify_access_keys::ModifyAccessKeys;
 pub use modify_users_console_access::ModifyUsersConsoleAccess;
 pub use quarantine_user::QuarantineUser;
+pub use report::Source;
+pub use threshold::ThresholdDays;

@@ -415,7 +415,7 @@ fn old_keys_are_piped_in_as_they_are_found() {
         Some(reply)
     });
     let proxy = proxy.start();
-    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 --source live | aaws iam modify_access_keys --keys - --disable";
     assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     assert_eq!(keys(&account, "alice"), old.map(|id| (id, "Inactive".to_owned())).into());
     assert_eq!(keys(&account, "bob")[&new], "Active");
