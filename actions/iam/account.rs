@@ -240,6 +240,21 @@ pub async fn access_keys(client: &Client, user: &str) -> Result<Vec<AccessKeyMet
     keys.boxed().try_collect().await
 }
 
+/// The ARNs of the managed policies that are attached to a user.
+pub async fn attached_policies(client: &Client, user: &str) -> Result<Vec<String>> {
+    let (client, name) = (client.clone(), user.to_owned());
+    let policies = paged(format!("the policies of the user `{user}`"), move |marker: Option<String>| {
+        let attempted = format!("list the policies of the user `{name}`");
+        let request = client.list_attached_user_policies().user_name(&name).set_marker(marker);
+        async move {
+            let answer = request.send().await.context(|| attempted)?;
+            let arns = answer.attached_policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect();
+            Ok(Page { items: arns, next: Next::truncated(Some(answer.is_truncated), answer.marker) })
+        }
+    });
+    policies.boxed().try_collect().await
+}
+
 /// Whether a key can be used as it is. It can also be inactive or expired.
 pub fn is_active(key: &AccessKeyMetadata) -> bool {
     key.status() == Some(&StatusType::Active)

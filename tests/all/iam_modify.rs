@@ -453,7 +453,7 @@ fn one_bad_key_does_not_sink_the_others() {
     assert_eq!((&keys(&account, "bob")[&denied][..], &keys(&account, "carol")[&unread][..]), ("Active", "Active"));
     let none = "AKIANOSUCHKEYATALL00";
     let denied = [(denied.as_str(), "AccessDenied"), (&unread, "AccessDenied")];
-    let missing = [(none, "NoSuchEntity"), (none, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "")];
+    let missing = [(none, "NotFound"), (none, "NotFound"), (&good, "NotFound"), (&good, "NotFound"), (&good, "")];
     let mut expected = [&denied[..], &missing].concat();
     expected.sort_unstable();
     let lines = report(&directory);
@@ -462,11 +462,77 @@ fn one_bad_key_does_not_sink_the_others() {
 }
 
 #[test]
+fn keys_that_do_not_exist_are_failures_unless_they_are_to_be_ignored() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let line = format!(
+        "iam modify_access_keys --key AKIANOSUCHKEYATALL00 --key AKIANOSUCHKEYATALL01 alice --key {id} nobody --key {id} alice --disable"
+    );
+    let proxy = plain().start();
+    let directory = directory();
+    let run = |flags: &str| {
+        let aaws = account.aaws(format!("{line} {flags} --report report.jsonl")).within(directory.path());
+        aaws.endpoint(&proxy.url).run()
+    };
+    assert_eq!(run("").exits(3).json(), json!(["AKIANOSUCHKEYATALL00", "AKIANOSUCHKEYATALL01", id]));
+    assert_eq!(report(&directory).iter().filter(|line| line["code"] == "NotFound").count(), 3);
+    assert_eq!(keys(&account, "alice")[&id], "Inactive");
+    assert_eq!(run("--ignore_not_found").ok().json(), json!([]));
+    assert!(report(&directory).iter().all(|line| line["status"] == "unchanged"));
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_changed_once() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let proxy = plain().start();
+    let line = format!("iam modify_access_keys --key {id} alice --key {id} --key {id} alice --disable");
+    assert_eq!(account.aaws(line).endpoint(&proxy.url).run().ok().logs("duplicate id").json(), json!([]));
+    assert_eq!(proxy.count("UpdateAccessKey"), 1);
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_key_or_a_user_is_not_quoted() {
+    const SECRET: &str = "wJalrXUtnFEMI-secret";
+    let account = Account::fresh();
+    let proxy = plain().start();
+    let lists = [
+        format!(r#"["bob:{SECRET}"]"#),
+        format!(r#""{SECRET}""#),
+        format!(r#"[{{"UserName": ["{SECRET}"], "AccessKeyId": ["{SECRET}"]}}]"#),
+        format!(r#"[{{"UserName": "bob", "Password": {{"{SECRET}": "{SECRET}"}}, "AccessKeyId": {{"{SECRET}": 1}}}}]"#),
+    ];
+    for (action, flag) in [("modify_access_keys --disable", "keys"), ("modify_users_console_access --enable", "users")] {
+        for list in &lists {
+            let input = format!(r#"{{"{flag}": {list}}}"#);
+            let line = format!("iam {action}");
+            let aaws = || account.aaws(&line).endpoint(&proxy.url);
+            let runs = [
+                aaws().arg(format!("--{flag}")).arg(list).run(),
+                aaws().arg(format!("--{flag}")).arg("-").stdin(list).run(),
+                aaws().arg("--input").arg(&input).run(),
+                aaws().arg("--input").arg("-").stdin(&input).run(),
+            ];
+            for run in runs {
+                let run = run.exits(2).silent();
+                assert!(!run.stderr.contains("secret"), "{run}");
+            }
+        }
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
 fn an_item_without_its_id_stops_all_before_anything_is_sent() {
     let account = Account::fresh();
     user(&account, "alice");
     let id = key(&account, "alice");
     let proxy = plain().start();
+    let empty = json!([{"AccessKeyId": id, "UserName": "alice"}, {"AccessKeyId": "", "UserName": "alice"}]).to_string();
+    let run = account.aaws("iam modify_access_keys --disable --keys").arg(&empty).endpoint(&proxy.url).run().exits(2);
+    run.silent().logs("keys[1]").logs("`AccessKeyId` is empty");
     let list = json!([{"AccessKeyId": id, "UserName": "alice"}, {"UserName": "alice"}]).to_string();
     let run = account.aaws("iam modify_access_keys --disable --keys").arg(&list).endpoint(&proxy.url).run().exits(2);
     run.silent().logs("keys[1].AccessKeyId");
@@ -703,7 +769,7 @@ fn one_bad_user_does_not_sink_the_others() {
         ("<root_account>", "InvalidUserName"),
         ("denied", "AccessDenied"),
         ("good", ""),
-        ("nobody", "NoSuchEntity"),
+        ("nobody", "NotFound"),
         ("unread", "AccessDenied"),
         ("weak", "PasswordPolicyViolation"),
     ];
@@ -720,7 +786,7 @@ fn a_password_is_deleted_and_its_policy_detached() {
     let proxy = console(plain(), &account);
     ["alice", "left"].iter().for_each(|name| attach(&account, name, "IAMUserChangePassword"));
     let line = "iam modify_users_console_access --user alice --user bob --user none --user left --user nobody --disable";
-    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("`none` unchanged").logs("`nobody`: NoSuchEntity");
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("`none` unchanged").logs("`nobody`: NotFound");
     assert_eq!(run.json(), json!(["nobody"]), "a user without a password is no failure, one that there is not is");
     for name in ["alice", "bob", "none", "left"] {
         assert!(!has_password(&account, name), "{name}");
@@ -805,6 +871,37 @@ fn a_dry_run_of_console_access_says_what_would_change_and_writes_nothing() {
 }
 
 #[test]
+fn users_who_do_not_exist_are_failures_unless_they_are_to_be_ignored() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    let proxy = console(plain(), &account);
+    let line = "iam modify_users_console_access --user nobody --user alice --user alice --disable";
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("NotFound").logs("duplicate id");
+    assert_eq!(run.json(), json!(["nobody"]));
+    assert_eq!(proxy.count("DeleteLoginProfile"), 1);
+    let again = account.aaws(format!("{line} --ignore_not_found")).endpoint(&proxy.url).run().ok().logs("`nobody` unchanged");
+    assert_eq!(again.json(), json!([]));
+    let line = "iam modify_users_console_access --user nobody env:S --enable --ignore_not_found";
+    account.aaws(line).env("S", "sesame-1").endpoint(&proxy.url).run().ok().logs("`nobody` unchanged");
+}
+
+#[test]
+fn a_person_is_asked_before_a_password_is_destroyed_and_not_before_one_is_made() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    user(&account, "bob");
+    let proxy = console(plain(), &account);
+    let run = |line: &str| account.aaws(format!("iam modify_users_console_access {line}")).env("S", "sesame-1").endpoint(&proxy.url);
+    run("--user alice --disable").on_terminal("n").exits(4);
+    run("--user alice env:S --enable --replace_password").on_terminal("n").exits(4);
+    assert_eq!(writes(&proxy), [""; 0]);
+    run("--user bob env:S --enable").on_terminal("n").ok();
+    assert!(has_password(&account, "bob"));
+    run("--user alice --disable").on_terminal("y").ok();
+    assert!(!has_password(&account, "alice"));
+}
+
+#[test]
 fn no_users_are_no_users() {
     let account = Account::fresh();
     let proxy = plain().start();
@@ -823,7 +920,7 @@ fn a_user_without_a_name_stops_all_before_anything_is_sent() {
     let run = account.aaws("iam modify_users_console_access --disable --users").arg(list).endpoint(&proxy.url).run().exits(2);
     run.silent().logs("users[1].UserName");
     let run = account.aaws("iam modify_users_console_access --disable --users").arg(r#"[{"UserName": ""}]"#);
-    run.endpoint(&proxy.url).run().exits(3).logs("InvalidUserName");
+    run.endpoint(&proxy.url).run().exits(2).silent().logs("`UserName` is empty");
     assert_eq!(proxy.operations(), [""; 0]);
 }
 
