@@ -95,7 +95,7 @@ pub fn principals(encoded: &str) -> Vec<String> {
 }
 
 /// A document as the IAM API gives it: percent-encoded (RFC 3986), where a plus sign is a plus sign.
-fn parse(encoded: &str) -> Result<Value, String> {
+pub fn parse(encoded: &str) -> Result<Value, String> {
     // No encoded document begins so: what stands in for IAM may give documents as they are.
     if encoded.trim_start().starts_with('{') {
         return serde_json::from_str(encoded).map_err(|e| format!("the document is not JSON: {e}"));

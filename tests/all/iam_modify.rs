@@ -500,7 +500,6 @@ fn what_stands_in_the_place_of_a_key_or_a_user_is_not_quoted() {
     let proxy = plain().start();
     let lists = [
         format!(r#"["bob:{SECRET}"]"#),
-        format!(r#""{SECRET}""#),
         format!(r#"[{{"UserName": ["{SECRET}"], "AccessKeyId": ["{SECRET}"]}}]"#),
         format!(r#"[{{"UserName": "bob", "Password": {{"{SECRET}": "{SECRET}"}}, "AccessKeyId": {{"{SECRET}": 1}}}}]"#),
     ];
