@@ -1,12 +1,13 @@
 //! Reading the account: its users one page after another, what each of them signs in with, and what IAM tells of everything at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aaws::{Call, Context, Error, ErrorContext, Grant, Next, Out, Page, Result, When, async_trait, paged};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
 use aws_sdk_iam::primitives::DateTime;
-use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User};
+use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User, UserDetail};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
@@ -253,6 +254,24 @@ pub async fn attached_policies(client: &Client, user: &str) -> Result<Vec<String
         }
     });
     policies.boxed().try_collect().await
+}
+
+/// Who is in which group, as far as users were read.
+#[derive(Default)]
+pub struct Groups(HashMap<String, Vec<String>>);
+
+impl Groups {
+    /// One more user.
+    pub fn add(&mut self, user: &UserDetail) {
+        for group in user.group_list() {
+            self.0.entry(group.clone()).or_default().extend(user.user_name().map(str::to_owned));
+        }
+    }
+
+    /// The users of a group.
+    pub fn users(&self, group: &str) -> &[String] {
+        self.0.get(group).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// Whether a key can be used as it is. It can also be inactive or expired.

@@ -26,6 +26,7 @@ pub mod discover_permissive_inline_policies;
 pub mod discover_permissive_policies;
 pub mod discover_unused_access_keys;
 pub mod discover_unused_roles;
+mod escalations;
 mod lift;
 mod lockout;
 pub mod modify_access_keys;

@@ -817,6 +817,68 @@ fn details_tell_where_a_policy_is_attached_and_under_which_conditions() {
     assert_eq!(found(&server, "discover_permissive_policies"), json!(["Free", "Guarded"]), "a condition does not hide a policy");
 }
 
+/// The ways to become an administrator that are written with no wildcard among the actions.
+const ADMIN_PATHS: [(&str, &str); 5] = [
+    ("AttachUserPolicy", r#"{"Statement":{"Effect":"Allow","Action":"iam:AttachUserPolicy","Resource":"*"}}"#),
+    (
+        "CreatePolicyVersion",
+        r#"{"Statement":{"Effect":"Allow","Action":"iam:CreatePolicyVersion","Resource":"arn:aws:iam::123456789012:policy/*"}}"#,
+    ),
+    ("PassRole+CreateFunction", r#"{"Statement":{"Effect":"Allow","Action":["iam:PassRole","lambda:CreateFunction"],"Resource":"*"}}"#),
+    ("AssumeRole", r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}"#),
+    ("PutRolePolicy", r#"{"Statement":{"Effect":"Allow","Action":"iam:PutRolePolicy","Resource":"arn:aws:iam::*:role/*"}}"#),
+];
+
+#[test]
+fn ways_to_become_an_administrator_are_found_and_named_with_their_source() {
+    let account = ADMIN_PATHS.iter().fold(Iam::of([]), |iam, (name, document)| iam.policy(&name.replace('+', "-"), document));
+    let all_of_iam = r#"{"Statement":{"Effect":"Allow","Action":"iam:*","Resource":["arn:aws:iam::123456789012:role/*","arn:aws:iam::123456789012:user/*","arn:aws:iam::123456789012:policy/*"]}}"#;
+    let put_objects = r#"{"Statement":{"Effect":"Allow","Action":"s3:PutObjec*","Resource":"*"}}"#;
+    let only_pass = r#"{"Statement":{"Effect":"Allow","Action":"iam:PassRole","Resource":"*"}}"#;
+    let server = account.policy("Iam", all_of_iam).policy("Put", put_objects).policy("Pass", only_pass).start();
+    let list = found(&server, "discover_permissive_policies --details");
+    let policy = |name: &str| list.as_array().unwrap().iter().find(|p| p["PolicyName"] == name).unwrap_or_else(|| panic!("{name}: {list}"));
+    for (name, _) in ADMIN_PATHS {
+        let found = policy(&name.replace('+', "-"));
+        assert_eq!(found["Risk"], "escalation", "{found}");
+        assert_eq!(members(&found["Escalations"], "Name"), [name]);
+        assert!(found["Escalations"][0]["Source"].as_str().is_some_and(|source| source.contains("https://")), "{found}");
+    }
+    assert_eq!((&policy("Iam")["Risk"], &policy("Put")["Risk"]), (&json!("admin"), &json!("write")), "the one is far above the other");
+    assert!(!members(&list, "PolicyName").contains(&"Pass".to_owned()), "a role that can be handed to nothing");
+}
+
+#[test]
+fn who_has_an_admin_policy_is_named_through_groups_too() {
+    let server = Iam::of([])
+        .policy("Free", ALL)
+        .policy("Wide", r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#)
+        .inline("User", "ann", "p", HARMLESS, "Free")
+        .inline("Group", "admins", "p", ALL, "Free")
+        .inline("Role", "worker", "p", HARMLESS, "Wide")
+        .member_of("admins", "bob")
+        .pages_of(1)
+        .start();
+    let list = found(&server, "discover_permissive_policies --details");
+    assert_eq!(members(&list, "PolicyName"), ["Free", "Wide"]);
+    assert_eq!(list[0]["EffectiveAdmins"], json!(["user/ann", "user/bob"]));
+    assert_eq!(list[1].get("EffectiveAdmins"), None, "it makes nobody an administrator");
+    let inline = found(&server, "discover_permissive_inline_policies");
+    assert_eq!((&inline[0]["Entity"], &inline[0]["EffectiveAdmins"]), (&json!("admins"), &json!(["user/bob"])));
+    let groups_only = found(&server, "discover_permissive_inline_policies --focus group");
+    assert_eq!(groups_only[0].get("EffectiveAdmins"), None, "users were not read");
+}
+
+#[test]
+fn what_a_deny_leaves_is_worked_out() {
+    let document = |deny: &str| format!(r#"{{"Statement":[{{"Effect":"Allow","Action":"*","Resource":"*"}},{deny}]}}"#);
+    let only_one_bucket = document(r#"{"Effect":"Deny","Action":"*","NotResource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}"#);
+    let only_reading = document(r#"{"Effect":"Deny","NotAction":["s3:Get*","s3:List*"],"Resource":"*"}"#);
+    let server = Iam::of([]).policy("OneBucket", &only_one_bucket).policy("Reading", &only_reading).start();
+    let list = found(&server, "discover_permissive_policies --details");
+    assert_eq!((members(&list, "PolicyName"), &list[0]["Risk"]), (vec!["Reading".to_owned()], &json!("read")));
+}
+
 #[test]
 fn boundaries_grant_nothing() {
     let server = Iam::of([]).policy_with("Boundary", ALL, 0, 2).policy_with("Both", ALL, 1, 2).policy_with("Idle", ALL, 0, 0).start();
@@ -887,8 +949,11 @@ fn inline_policies_on_moto() {
     account.give(&[&format!("inline:user:alice:bad={not_action}"), &format!("inline:user:alice:good={HARMLESS}")]);
     let output = account.aaws("iam discover_permissive_inline_policies").run().ok();
     let statement: Value = serde_json::from_str(not_action).unwrap();
+    let found = output.json();
     let expected = json!([{
-        "Type": "User", "Entity": "alice", "Policy": "bad", "Risk": "full", "Conditional": false, "Statements": [statement["Statement"]],
+        "Type": "User", "Entity": "alice", "Policy": "bad", "EffectiveAdmins": ["user/alice"], "Risk": "escalation", "Conditional": false,
+        "Escalations": found[0]["Escalations"], "Statements": [statement["Statement"]],
     }]);
-    assert_eq!(output.json(), expected);
+    assert_eq!(found, expected);
+    assert!(members(&found[0]["Escalations"], "Name").contains(&"AssumeRole".to_owned()), "{found}");
 }

@@ -195,6 +195,13 @@ impl Iam {
         self
     }
 
+    /// A user who is in a group.
+    pub fn member_of(mut self, group: &str, user: &str) -> Self {
+        let member = format!("<member>{}<GroupList><member>{group}</member></GroupList></member>", entity("User", user, "/", 1));
+        self.details.push(("User", member));
+        self
+    }
+
     /// GetCredentialReport fails with these codes, one after another, before it gives the report.
     pub fn report_comes_after(mut self, codes: impl IntoIterator<Item = &'static str>) -> Self {
         self.not_yet = codes.into_iter().collect();
