@@ -65,9 +65,10 @@ pub(super) fn of_item<T>(result: Result<T>) -> Result<Result<T, Failure>> {
 
 /// What a failure comes to when what it is about may not exist: `NotFound`, or with `ignored` nothing to do.
 pub(super) fn not_found_or<D>(failure: Failure, ignored: bool, what: impl Into<String>) -> Outcome<D> {
-    match failure.code.as_str() {
-        code if code == NO_SUCH_ENTITY || code == Code::NotFound.as_str() => Outcome::not_found(ignored, what),
-        _ => Outcome::Failed(failure),
+    if failure.code == NO_SUCH_ENTITY || failure.code == Code::NotFound.as_str() {
+        Outcome::not_found(ignored, what)
+    } else {
+        Outcome::Failed(failure)
     }
 }
 

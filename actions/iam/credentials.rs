@@ -16,7 +16,7 @@ use super::account::access_keys;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The user exists.
+    /// Whether there is such a user.
     User,
     /// Everything is denied.
     Deny,

@@ -122,7 +122,7 @@ impl Step {
         match self {
             Step::NoUser { .. } => Done::of(Part::User),
             Step::Deny { in_place } => in_place.clone().unwrap_or_else(|| Done::of(Part::Deny)),
-            Step::Sessions { .. } => Done { id: Some(END_SESSIONS.into()), ..Done::of(Part::Sessions) },
+            Step::Sessions { in_place } => Done { id: Some(END_SESSIONS.into()), now: in_place.clone(), ..Done::of(Part::Sessions) },
             Step::Credential { kind, id, before } => {
                 let status = Some(before.to_string());
                 Done { id: Some(id.clone()), before: status.clone(), now: status, ..Done::of(*kind) }
