@@ -83,6 +83,8 @@ fn timed(concurrency: usize) -> io::Result<(Duration, BTreeMap<String, usize>)> 
         .args([
             "iam",
             "discover_unused_access_keys",
+            "--source",
+            "live",
             "--threshold_days",
             "90",
             "--query",

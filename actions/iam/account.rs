@@ -1,16 +1,17 @@
 //! Reading the account: its users one page after another, what each of them signs in with, and what IAM tells of everything at once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use aaws::{Call, Context, Error, ErrorContext, Grant, Out, Result, async_trait};
+use aaws::{Call, Context, Error, ErrorContext, Grant, Next, Out, Page, Result, When, async_trait, paged};
 use aws_sdk_iam::Client;
-use aws_sdk_iam::error::ProvideErrorMetadata;
 use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
 use aws_sdk_iam::primitives::DateTime;
-use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User};
+use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User, UserDetail};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
+use super::changes::{is_denied, is_missing};
 use super::report::{CredentialReport, Row, Source};
 
 /// The most items of one page (IAM API reference); IAM may give fewer and say that there are more.
@@ -19,20 +20,24 @@ const PAGE: i32 = 1000;
 /// Every user of the account, whatever the path.
 const USERS: &[&str] = &["arn:${Partition}:iam::${Account}:user/*"];
 
+/// What the credential report clears is not looked at.
+const SUSPECTED: When = When::Likely("the credential report leaves a user to look at, or there is none");
+
 /// All users, with the last use of their passwords.
 pub const LIST_USERS: Call = Call::read("iam:ListUsers", &[Grant::new("iam:ListUsers", &["*"])]);
 
 /// Whether a user has a console password, and since when.
-pub const GET_LOGIN_PROFILE: Call = Call::read("iam:GetLoginProfile", &[Grant::new("iam:GetLoginProfile", USERS)]);
+pub const GET_LOGIN_PROFILE: Call = Call::read("iam:GetLoginProfile", &[Grant::new("iam:GetLoginProfile", USERS)]).when(SUSPECTED);
 
 /// A user's MFA devices.
-pub const LIST_MFA_DEVICES: Call = Call::read("iam:ListMFADevices", &[Grant::new("iam:ListMFADevices", USERS)]);
+pub const LIST_MFA_DEVICES: Call = Call::read("iam:ListMFADevices", &[Grant::new("iam:ListMFADevices", USERS)]).when(SUSPECTED);
 
 /// A user's access keys.
-pub const LIST_ACCESS_KEYS: Call = Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", USERS)]);
+pub const LIST_ACCESS_KEYS: Call = Call::read("iam:ListAccessKeys", &[Grant::new("iam:ListAccessKeys", USERS)]).when(SUSPECTED);
 
 /// When and where a key was used last.
-pub const GET_ACCESS_KEY_LAST_USED: Call = Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", USERS)]);
+pub const GET_ACCESS_KEY_LAST_USED: Call =
+    Call::read("iam:GetAccessKeyLastUsed", &[Grant::new("iam:GetAccessKeyLastUsed", USERS)]).when(SUSPECTED);
 
 /// Users, groups, roles and policies with their documents, a thousand a call.
 pub const GET_ACCOUNT_AUTHORIZATION_DETAILS: Call =
@@ -128,100 +133,144 @@ impl Iam {
         self.cx.now()
     }
 
-    /// The credential report, when the action is to begin with it.
+    /// The credential report, when the action is to begin with it. Who may not read it looks at every user instead.
     pub async fn report(&self, source: Source) -> Result<Option<CredentialReport>> {
-        match source {
-            Source::Live => Ok(None),
-            Source::Report => CredentialReport::get(&self.cx, &self.client).await.map(Some),
+        if source == Source::Live {
+            return Ok(None);
+        }
+        match CredentialReport::get(&self.cx, &self.client).await {
+            Err(e) if is_denied(&e) => {
+                tracing::warn!("{e}; every user is looked at instead, as with `source` `live`");
+                Ok(None)
+            }
+            report => report.map(Some),
         }
     }
 
     /// All users, a page at a time as they are read.
     pub fn users(&self) -> BoxStream<'static, Result<User>> {
         let client = self.client.clone();
-        let pages = stream::try_unfold(Marker::first(), move |marker| {
-            let client = client.clone();
+        let users = paged("the users of the account", move |marker: Option<String>| {
+            let request = client.list_users().max_items(PAGE).set_marker(marker);
             async move {
-                let Some(marker) = marker else { return Ok(None) };
-                let request = client.list_users().max_items(PAGE).set_marker(marker.text());
                 let answer = request.send().await.context(|| "list the users of the account")?;
-                let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
-                Ok(Some((stream::iter(answer.users).map(Ok), next)))
+                Ok(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker), items: answer.users })
             }
         });
-        pages.try_flatten().boxed()
+        users.boxed()
     }
 
     /// What IAM tells of all entities of these kinds, a page at a time as they are read. Without kinds nothing is asked: IAM would take
     /// that for all of them.
     pub fn details(&self, kinds: Vec<EntityType>) -> BoxStream<'static, Result<GetAccountAuthorizationDetailsOutput>> {
+        if kinds.is_empty() {
+            return stream::empty().boxed();
+        }
         let client = self.client.clone();
-        let first = if kinds.is_empty() { None } else { Marker::first() };
-        let pages = stream::try_unfold(first, move |marker| {
-            let (client, kinds) = (client.clone(), kinds.clone());
+        let answers = paged("the account's authorization details", move |marker: Option<String>| {
+            let request = client.get_account_authorization_details().max_items(PAGE).set_filter(Some(kinds.clone())).set_marker(marker);
             async move {
-                let Some(marker) = marker else { return Ok(None) };
-                let request = client.get_account_authorization_details().max_items(PAGE).set_filter(Some(kinds));
-                let answer = request.set_marker(marker.text()).send().await.context(|| "read the account's authorization details")?;
-                let next = marker.next(answer.is_truncated(), answer.marker.clone())?;
-                Ok(Some((answer, next)))
+                let answer = request.send().await.context(|| "read the account's authorization details")?;
+                Ok(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker.clone()), items: vec![answer] })
             }
         });
-        pages.boxed()
+        answers.boxed()
     }
 
     /// Since when a user has a console password; none who has none, or who is gone.
     pub async fn login_profile(&self, user: &str) -> Result<Option<LoginProfile>> {
         let answer = self.client.get_login_profile().user_name(user).send().await;
-        if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
-            return Ok(None);
+        match answer.context(|| format!("read the login profile of the user `{user}`")) {
+            Ok(answer) => Ok(answer.login_profile),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(e),
         }
-        Ok(answer.context(|| format!("read the login profile of the user `{user}`"))?.login_profile)
     }
 
     /// Whether a user has an MFA device; `None` for a user who is gone.
     pub async fn has_mfa(&self, user: &str) -> Result<Option<bool>> {
-        let mut marker = Marker::first();
-        while let Some(this) = marker {
-            let answer = self.client.list_mfa_devices().user_name(user).set_marker(this.text()).send().await;
-            if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
-                return Ok(None);
+        let (client, name) = (self.client.clone(), user.to_owned());
+        let devices = paged(format!("the MFA devices of the user `{user}`"), move |marker: Option<String>| {
+            let attempted = format!("list the MFA devices of the user `{name}`");
+            let request = client.list_mfa_devices().user_name(&name).set_marker(marker);
+            async move {
+                let answer = request.send().await.context(|| attempted)?;
+                Ok(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker), items: answer.mfa_devices })
             }
-            let answer = answer.context(|| format!("list the MFA devices of the user `{user}`"))?;
-            if !answer.mfa_devices.is_empty() {
-                return Ok(Some(true));
-            }
-            marker = this.next(answer.is_truncated(), answer.marker)?;
+        });
+        match devices.boxed().try_next().await {
+            Ok(device) => Ok(Some(device.is_some())),
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(e),
         }
-        Ok(Some(false))
     }
 
     /// A user's access keys; none of a user who is gone.
     pub async fn access_keys(&self, user: &str) -> Result<Vec<AccessKeyMetadata>> {
-        let mut keys = Vec::new();
-        let mut marker = Marker::first();
-        while let Some(this) = marker {
-            let answer = self.client.list_access_keys().user_name(user).set_marker(this.text()).send().await;
-            if answer.as_ref().is_err_and(|e| e.as_service_error().is_some_and(|e| e.is_no_such_entity_exception())) {
-                return Ok(Vec::new());
-            }
-            let answer = answer.context(|| format!("list the access keys of the user `{user}`"))?;
-            keys.extend(answer.access_key_metadata);
-            marker = this.next(answer.is_truncated, answer.marker)?;
+        match access_keys(&self.client, user).await {
+            Err(e) if is_missing(&e) => Ok(Vec::new()),
+            keys => keys,
         }
-        Ok(keys)
     }
 
     /// When and where a key was used last, without a date when it never was; none of a key that is gone.
     pub async fn last_used(&self, key: &AccessKeyMetadata) -> Result<Option<AccessKeyLastUsed>> {
         let id = key.access_key_id().unwrap_or_default();
         let answer = self.client.get_access_key_last_used().access_key_id(id).send().await;
-        if answer.as_ref().is_err_and(|e| e.as_service_error().and_then(|e| e.code()) == Some("NoSuchEntity")) {
-            return Ok(None);
-        }
-        let answer = answer.context(|| format!("read the last use of the access key `{id}`"))?;
+        let answer = match answer.context(|| format!("read the last use of the access key `{id}`")) {
+            Ok(answer) => answer,
+            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) => return Err(e),
+        };
         let silent = || Error::Failed(format!("IAM says nothing of the last use of the access key `{id}`"));
         answer.access_key_last_used.ok_or_else(silent).map(Some)
+    }
+}
+
+/// A user's access keys, all pages of them.
+pub async fn access_keys(client: &Client, user: &str) -> Result<Vec<AccessKeyMetadata>> {
+    let (client, name) = (client.clone(), user.to_owned());
+    let keys = paged(format!("the access keys of the user `{user}`"), move |marker: Option<String>| {
+        let attempted = format!("list the access keys of the user `{name}`");
+        let request = client.list_access_keys().user_name(&name).set_marker(marker);
+        async move {
+            let answer = request.send().await.context(|| attempted)?;
+            Ok(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker), items: answer.access_key_metadata })
+        }
+    });
+    keys.boxed().try_collect().await
+}
+
+/// The ARNs of the managed policies that are attached to a user.
+pub async fn attached_policies(client: &Client, user: &str) -> Result<Vec<String>> {
+    let (client, name) = (client.clone(), user.to_owned());
+    let policies = paged(format!("the policies of the user `{user}`"), move |marker: Option<String>| {
+        let attempted = format!("list the policies of the user `{name}`");
+        let request = client.list_attached_user_policies().user_name(&name).set_marker(marker);
+        async move {
+            let answer = request.send().await.context(|| attempted)?;
+            let arns = answer.attached_policies.unwrap_or_default().into_iter().filter_map(|policy| policy.policy_arn).collect();
+            Ok(Page { items: arns, next: Next::truncated(Some(answer.is_truncated), answer.marker) })
+        }
+    });
+    policies.boxed().try_collect().await
+}
+
+/// Who is in which group, as far as users were read.
+#[derive(Default)]
+pub struct Groups(HashMap<String, Vec<String>>);
+
+impl Groups {
+    /// One more user.
+    pub fn add(&mut self, user: &UserDetail) {
+        for group in user.group_list() {
+            self.0.entry(group.clone()).or_default().extend(user.user_name().map(str::to_owned));
+        }
+    }
+
+    /// The users of a group.
+    pub fn users(&self, group: &str) -> &[String] {
+        self.0.get(group).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -234,42 +283,4 @@ pub fn is_active(key: &AccessKeyMetadata) -> bool {
 pub fn created(key: &AccessKeyMetadata) -> Result<DateTime> {
     let none = || Error::Failed(format!("IAM gives no creation date for the access key `{}`", key.access_key_id().unwrap_or_default()));
     key.create_date().copied().ok_or_else(none)
-}
-
-/// Where a listing goes on.
-struct Marker(Option<String>);
-
-impl Marker {
-    fn first() -> Option<Self> {
-        Some(Marker(None))
-    }
-
-    fn text(&self) -> Option<String> {
-        self.0.clone()
-    }
-
-    /// A page that says that there is more must say where: half a listing must not pass for a whole one.
-    fn next(&self, truncated: bool, marker: Option<String>) -> Result<Option<Self>> {
-        if !truncated {
-            return Ok(None);
-        }
-        match marker {
-            Some(marker) if self.0.as_ref() != Some(&marker) => Ok(Some(Marker(Some(marker)))),
-            _ => Err(Error::Failed("IAM says that its listing goes on, and not where".into())),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listing_ends_or_goes_on_elsewhere() {
-        let first = Marker(None);
-        assert!(matches!(first.next(false, Some("a".into())), Ok(None)));
-        let Ok(Some(second)) = first.next(true, Some("a".into())) else { panic!("there is more") };
-        assert!(second.next(true, Some("a".into())).is_err());
-        assert!(first.next(true, None).is_err());
-    }
 }

@@ -3,8 +3,10 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aaws::{Context, Error, Failure, Result, Secret};
+use aaws::{Code, Context, Error, Failure, Outcome, Result, Secret};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 /// How often an undoing step is tried that IAM asks to try later.
 const TRIES: u32 = 6;
@@ -28,9 +30,17 @@ pub(super) fn aws_policy(cx: &Context, name: &str) -> String {
     format!("arn:{}:iam::aws:policy/{name}", aaws::partition(cx.region()))
 }
 
+/// IAM's code for what does not exist.
+pub(super) const NO_SUCH_ENTITY: &str = "NoSuchEntity";
+
 /// Whether IAM says that there is no such thing.
 pub(super) fn is_missing(error: &Error) -> bool {
-    error.code() == Some("NoSuchEntity")
+    error.code() == Some(NO_SUCH_ENTITY)
+}
+
+/// Whether IAM says that the caller may not do this.
+pub(super) fn is_denied(error: &Error) -> bool {
+    matches!(error.code(), Some("AccessDenied" | "AccessDeniedException"))
 }
 
 /// An error as an item's. IAM cannot change for a while what was created or changed just now (EntityTemporarilyUnmodifiable): that is worth
@@ -50,6 +60,51 @@ pub(super) fn of_item<T>(result: Result<T>) -> Result<Result<T, Failure>> {
         Ok(value) => Ok(Ok(value)),
         Err(e) if e.is_fatal() => Err(e),
         Err(e) => Ok(Err(failure(&e))),
+    }
+}
+
+/// What a failure comes to when what it is about may not exist: `NotFound`, or with `ignored` nothing to do.
+pub(super) fn not_found_or<D>(failure: Failure, ignored: bool, what: impl Into<String>) -> Outcome<D> {
+    if failure.code == NO_SUCH_ENTITY || failure.code == Code::NotFound.as_str() {
+        Outcome::not_found(ignored, what)
+    } else {
+        Outcome::Failed(failure)
+    }
+}
+
+/// One element of a list that has to be an object. No error quotes what was given: it may be a secret in the wrong place.
+pub(super) struct Members(Map<String, Value>);
+
+impl Members {
+    /// `named` is the member that it has to have.
+    pub fn read<'de, D: Deserializer<'de>>(deserializer: D, named: &str) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Object(members) => Ok(Members(members)),
+            _ => Err(de::Error::custom(format!("expected an object with the member `{named}`, and something else was given"))),
+        }
+    }
+
+    /// Text that has to be there, and not empty.
+    pub fn required<E: de::Error>(&mut self, name: &'static str, alias: &str) -> Result<String, E> {
+        match self.take(name, alias) {
+            None => Err(E::missing_field(name)),
+            Some(Value::String(text)) if text.is_empty() => Err(E::custom(format!("`{name}` is empty"))),
+            Some(Value::String(text)) => Ok(text),
+            Some(_) => Err(E::custom(format!("`{name}` is no string"))),
+        }
+    }
+
+    /// Text that may be missing, or null.
+    pub fn optional<E: de::Error>(&mut self, name: &'static str, alias: &str) -> Result<Option<String>, E> {
+        match self.take(name, alias) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(E::custom(format!("`{name}` is no string"))),
+        }
+    }
+
+    fn take(&mut self, name: &str, alias: &str) -> Option<Value> {
+        self.0.remove(name).or_else(|| self.0.remove(alias))
     }
 }
 

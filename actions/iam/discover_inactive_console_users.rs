@@ -12,14 +12,14 @@ use super::threshold::{STRICTLY, ThresholdDays, age_days, later, text};
 ///
 /// A password that was never used counts from the day it was set, so a user of today is not reported. Users without a console password are not
 /// reported, whatever they did with one they had before.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverInactiveConsoleUsers {
     /// Report passwords not used for strictly more than this many whole days.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Where to begin.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// A user with a console password that is not used.

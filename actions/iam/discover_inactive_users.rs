@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use super::account::{
     Findings, GET_ACCESS_KEY_LAST_USED, GET_LOGIN_PROFILE, Iam, Inspect, LIST_ACCESS_KEYS, LIST_USERS, created, inspect_users, is_active,
 };
-use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, Row, Source};
+use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, LAST_ROTATED, Row, Source};
 use super::threshold::{STRICTLY, ThresholdDays, age_days, later, text};
 
 /// Find users who used neither their console password nor an access key for a number of days.
 ///
 /// Only what a user can sign in with now counts: the console password, and access keys that are active. What was never used counts from its
 /// creation, so a user of today is not reported. A user with neither is not inactive but has no credentials: reported only on request.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverInactiveUsers {
     /// Report users who used nothing for strictly more than this many whole days.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Also users created longer ago than that who have neither a console password nor an active access key.
     #[serde(default)]
-    no_credentials: bool,
+    pub no_credentials: bool,
     /// Where to begin.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// A user who does nothing.
@@ -80,6 +80,7 @@ impl Action for DiscoverInactiveUsers {
             super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
+            LAST_ROTATED,
             "IAM learns of the use of an access key within some hours.",
             "SSH keys, signing certificates and credentials of single services are not looked at.",
             "The root user is not looked at.",
@@ -111,7 +112,7 @@ impl Inspect for DiscoverInactiveUsers {
         let fresh = |used: Option<DateTime>| used.is_some_and(|used| !self.threshold_days.passed(now, &used));
         let has_none = row.password_enabled == Some(false) && !row.may_have_keys();
         let active = row.password_enabled == Some(true) && fresh(row.password_last_used)
-            || row.keys.iter().any(|key| key.active == Some(true) && fresh(key.last_used));
+            || row.keys.iter().any(|key| key.active == Some(true) && fresh(later(key.last_used.as_ref(), key.last_rotated.as_ref())));
         !active && (self.no_credentials || !has_none)
     }
 

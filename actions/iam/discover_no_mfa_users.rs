@@ -14,22 +14,22 @@ const GET_LOGIN_PROFILE_OF_SOME: Call = GET_LOGIN_PROFILE.when(When::Without(&["
 /// Find users who can sign in to the console without an MFA device.
 ///
 /// Users without a console password are left out, as MFA would not protect their keys; `all_users` reports them too.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverNoMfaUsers {
     /// Also users without a console password.
     #[serde(default)]
-    all_users: bool,
+    pub all_users: bool,
     /// Where to begin. Only the report tells of the root user.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// A user without an MFA device.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct NoMfaUser {
-    /// Name of the user; `<root_account>` for the root user, who is found with `source` `report` only.
+    /// Name of the user; `<root_account>` for the root user, who is found by the report only.
     user_name: String,
     /// When the user last signed in with a password, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +60,7 @@ impl Action for DiscoverNoMfaUsers {
         notes: &[
             super::GLOBAL,
             HOURS_OLD,
-            "The root user is no IAM user: only the credential report tells of its MFA, and other actions do not take the name `<root_account>`.",
+            "The root user is no IAM user: only the credential report tells of its MFA, and other actions fail for the name `<root_account>`, which they cannot change.",
             "Users who come in through a role or an identity provider are not IAM users, and not looked at.",
         ],
     };

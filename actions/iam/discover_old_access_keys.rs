@@ -5,23 +5,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Findings, Iam, Inspect, LIST_ACCESS_KEYS, LIST_USERS, created, inspect_users, is_active};
-use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, Row, Source};
+use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, LAST_ROTATED, Row, Source};
 use super::threshold::{STRICTLY, ThresholdDays, age_days, text};
 
 /// Find active access keys older than a number of days.
 ///
 /// Each key is judged on its own. What is printed can be piped into `modify_access_keys`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverOldAccessKeys {
     /// Report keys created strictly more than this many whole days ago.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Also keys that are not active.
     #[serde(default)]
-    inactive: bool,
-    /// Where to begin.
+    pub inactive: bool,
+    /// Where to begin. Of keys that are not active the report says nothing: with `inactive` every user is looked at.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// An old access key.
@@ -57,6 +57,7 @@ impl Action for DiscoverOldAccessKeys {
             super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
+            LAST_ROTATED,
             "The root user's keys cannot be listed, and are not looked at.",
             "A user has two access keys at most.",
         ],
@@ -66,7 +67,7 @@ impl Action for DiscoverOldAccessKeys {
 
     async fn run(self, cx: &Context) -> Result<Listing<OldAccessKey>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
+        let report = iam.report(if self.inactive { Source::Live } else { self.source }).await?;
         Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
     }
 }
@@ -77,9 +78,9 @@ aaws::register!(DiscoverOldAccessKeys);
 impl Inspect for DiscoverOldAccessKeys {
     type Found = OldAccessKey;
 
-    fn worth(&self, _: Timestamp, row: &Row) -> bool {
-        // The report knows active keys only, and no dates of their creation.
-        self.inactive || row.may_have_keys()
+    fn worth(&self, now: Timestamp, row: &Row) -> bool {
+        let old = |since: Option<_>| since.as_ref().is_none_or(|since| self.threshold_days.passed(now, since));
+        row.keys.iter().any(|key| key.active != Some(false) && old(key.last_rotated))
     }
 
     async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<OldAccessKey>) -> Result<()> {

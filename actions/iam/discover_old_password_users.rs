@@ -10,16 +10,16 @@ use super::threshold::{STRICTLY, ThresholdDays, age_days, later, text};
 
 /// Find users whose console password is older than a number of days.
 ///
-/// With `source` `report` the age counts from the last change of the password. Live, IAM tells only when the console password was created: a
-/// password that was changed since may be reported although it is younger.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// The age counts from the last change of the password, which the credential report tells. Live, IAM tells only when the console password was
+/// created: a password that was changed since may be reported although it is younger.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverOldPasswordUsers {
     /// Report passwords set strictly more than this many whole days ago.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Where to begin. Only the report tells when a password was last changed.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// A user with an old console password.

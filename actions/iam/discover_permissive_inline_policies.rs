@@ -4,22 +4,23 @@ use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Iam, unreadable};
-use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTRACTED};
+use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Groups, Iam, unreadable};
+use super::statements::{COMBINATIONS, Document, PERMISSIVE, Permissive, Risk, SUBTRACTED};
 
-/// Find inline policies of users, roles and groups with wildcard actions, resources or both.
+/// Find inline policies of users, roles and groups with wildcard actions, resources or both, or with known ways to more.
 ///
-/// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. Users come first, then roles,
+/// Reports policies that allow permissive actions on permissive resources, and those with which a principal can give itself more; with
+/// `strict`, those that allow either. Users come first, then roles,
 /// then groups, each by name.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverPermissiveInlinePolicies {
     /// Report a permissive action or a permissive resource; without this a statement must allow both.
     #[serde(default)]
-    strict: bool,
+    pub strict: bool,
     /// Whose policies to look at. An empty list looks at nothing.
     #[serde(default = "everyone")]
-    focus: Vec<Focus>,
+    pub focus: Vec<Focus>,
 }
 
 /// Who has inline policies.
@@ -32,6 +33,12 @@ pub enum Focus {
     Group,
     /// Roles.
     Role,
+}
+
+impl Default for DiscoverPermissiveInlinePolicies {
+    fn default() -> Self {
+        DiscoverPermissiveInlinePolicies { strict: false, focus: everyone() }
+    }
 }
 
 fn everyone() -> Vec<Focus> {
@@ -48,9 +55,23 @@ pub struct PermissiveInlinePolicy {
     entity: String,
     /// Name of the policy.
     policy: String,
+    /// Who is an administrator by it, or can become one: `user/ann`, `role/worker`. Of a group its users, where users are in `focus`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    effective_admins: Vec<String>,
     /// What is permissive in it.
     #[serde(flatten)]
     permissive: Permissive,
+}
+
+impl PermissiveInlinePolicy {
+    /// Everybody who has it.
+    fn principals(&self, groups: &Groups) -> Vec<String> {
+        match self.r#type {
+            Type::User => vec![format!("user/{}", self.entity)],
+            Type::Role => vec![format!("role/{}", self.entity)],
+            Type::Group => groups.users(&self.entity).iter().map(|user| format!("user/{user}")).collect(),
+        }
+    }
 }
 
 /// What an inline policy belongs to.
@@ -75,7 +96,7 @@ impl Action for DiscoverPermissiveInlinePolicies {
             Example {
                 title: "Find the inline policies that allow many actions on everything",
                 input: "{}",
-                output: r#"[{"Type": "User", "Entity": "alice", "Policy": "inline-1", "Risk": "full", "Conditional": false, "Statements": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}]"#,
+                output: r#"[{"Type": "User", "Entity": "alice", "Policy": "inline-1", "EffectiveAdmins": ["user/alice"], "Risk": "admin", "Conditional": false, "Statements": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}]"#,
                 given: &[
                     r#"inline:user:alice:inline-1={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
                     r#"inline:group:readers:inline-2={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "arn:aws:s3:::example-bucket/*"}]}"#,
@@ -95,7 +116,7 @@ impl Action for DiscoverPermissiveInlinePolicies {
             super::GLOBAL,
             PERMISSIVE,
             SUBTRACTED,
-            NO_COMBINATIONS,
+            COMBINATIONS,
             "Roles that belong to services are looked at too.",
             "A policy whose document cannot be read is reported as failed (exit code 3), and the others are judged.",
         ],
@@ -120,8 +141,10 @@ impl DiscoverPermissiveInlinePolicies {
         };
         let kinds = everyone().iter().filter(|focus| self.focus.contains(focus)).map(kind).collect();
         let mut found = Vec::new();
+        let mut groups = Groups::default();
         let mut pages = Iam::new(cx).details(kinds);
         while let Some(page) = pages.try_next().await? {
+            page.user_detail_list().iter().for_each(|user| groups.add(user));
             let users = page.user_detail_list().iter().map(|user| (Type::User, user.user_name(), user.user_policy_list()));
             let roles = page.role_detail_list().iter().map(|role| (Type::Role, role.role_name(), role.role_policy_list()));
             let groups = page.group_detail_list().iter().map(|group| (Type::Group, group.group_name(), group.group_policy_list()));
@@ -136,7 +159,10 @@ impl DiscoverPermissiveInlinePolicies {
             }
         }
         found.sort_by(|a, b| (a.r#type, &a.entity, &a.policy).cmp(&(b.r#type, &b.entity, &b.policy)));
-        for permissive in found {
+        for mut permissive in found {
+            if permissive.permissive.risk >= Risk::Escalation {
+                permissive.effective_admins = permissive.principals(&groups);
+            }
             out.send(permissive).await?;
         }
         Ok(())
@@ -150,6 +176,7 @@ impl DiscoverPermissiveInlinePolicies {
             r#type,
             entity: entity.to_owned(),
             policy: name.to_owned(),
+            effective_admins: Vec::new(),
             permissive,
         }))
     }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_iam::types::{AttachedPolicy, EntityType, ManagedPolicyDetail};
@@ -6,25 +6,26 @@ use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Iam, unreadable};
-use super::statements::{Document, NO_COMBINATIONS, PERMISSIVE, Permissive, SUBTRACTED};
+use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Groups, Iam, unreadable};
+use super::statements::{COMBINATIONS, Document, PERMISSIVE, Permissive, Risk, SUBTRACTED};
 
-/// Find customer managed policies with wildcard actions, resources or both.
+/// Find customer managed policies with wildcard actions, resources or both, or with known ways to more.
 ///
-/// Reports policies that allow permissive actions on permissive resources; with `strict`, those that allow either. The version in force is
+/// Reports policies that allow permissive actions on permissive resources, and those with which a principal can give itself more; with
+/// `strict`, those that allow either. The version in force is
 /// judged, attached or not. Policies are printed by name.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverPermissivePolicies {
     /// Report a permissive action or a permissive resource; without this a statement must allow both.
     #[serde(default)]
-    strict: bool,
+    pub strict: bool,
     /// Print of each policy its ARN, where it is attached, how much it allows, and the statements.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
     /// Also AWS managed policies that are attached, such as `AdministratorAccess`.
     #[serde(default)]
-    aws_managed: bool,
+    pub aws_managed: bool,
 }
 
 /// A permissive policy: its name, or with `details` what is known of it.
@@ -51,6 +52,9 @@ pub struct Details {
     version: Option<String>,
     /// Where it is attached.
     attached_to: Attachments,
+    /// Who is an administrator by it, or can become one: `user/ann`, `role/worker`. Users have it themselves or through a group.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    effective_admins: BTreeSet<String>,
     /// What is permissive in it.
     #[serde(flatten)]
     permissive: Permissive,
@@ -66,6 +70,15 @@ pub struct Attachments {
     groups: Vec<String>,
     /// Roles.
     roles: Vec<String>,
+}
+
+impl Attachments {
+    /// Everybody who has it.
+    fn principals(&self, groups: &Groups) -> BTreeSet<String> {
+        let members = self.groups.iter().flat_map(|group| groups.users(group));
+        let users = self.users.iter().chain(members).map(|user| format!("user/{user}"));
+        users.chain(self.roles.iter().map(|role| format!("role/{role}"))).collect()
+    }
 }
 
 #[async_trait]
@@ -99,7 +112,7 @@ impl Action for DiscoverPermissivePolicies {
             super::GLOBAL,
             PERMISSIVE,
             SUBTRACTED,
-            NO_COMBINATIONS,
+            COMBINATIONS,
             "Policies that serve only as a permissions boundary are left out: they grant nothing.",
             "A policy whose document cannot be read is reported as failed (exit code 3), and the others are judged.",
         ],
@@ -124,6 +137,7 @@ impl DiscoverPermissivePolicies {
             kinds.extend([EntityType::User, EntityType::Group, EntityType::Role]);
         }
         let mut attached = Attached::default();
+        let mut groups = Groups::default();
         // Where a policy is attached is known when all pages are read. IAM gives policies in no order.
         let mut found = Vec::new();
         let mut pages = Iam::new(cx).details(kinds);
@@ -135,6 +149,7 @@ impl DiscoverPermissivePolicies {
                 }
             }
             for user in page.user_detail_list() {
+                groups.add(user);
                 attached.add(user.attached_managed_policies(), user.user_name(), |a| &mut a.users);
             }
             for group in page.group_detail_list() {
@@ -147,6 +162,9 @@ impl DiscoverPermissivePolicies {
         found.sort_by(|a, b| (&a.policy_name, &a.arn).cmp(&(&b.policy_name, &b.arn)));
         for mut details in found {
             details.attached_to = attached.0.remove(&details.arn).unwrap_or_default();
+            if details.permissive.risk >= Risk::Escalation {
+                details.effective_admins = details.attached_to.principals(&groups);
+            }
             out.send(if self.details { PermissivePolicy::Details(details) } else { PermissivePolicy::Name(details.policy_name) }).await?;
         }
         Ok(())
@@ -164,6 +182,7 @@ impl DiscoverPermissivePolicies {
             path: policy.path().map(str::to_owned),
             version: version.version_id().map(str::to_owned),
             attached_to: Attachments::default(),
+            effective_admins: BTreeSet::new(),
             permissive,
         }))
     }

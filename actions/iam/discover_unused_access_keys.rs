@@ -6,23 +6,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::account::{Findings, GET_ACCESS_KEY_LAST_USED, Iam, Inspect, LIST_ACCESS_KEYS, LIST_USERS, created, inspect_users, is_active};
-use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, Row, Source};
+use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, KeyRow, LAST_ROTATED, Row, Source};
 use super::threshold::{STRICTLY, ThresholdDays, age_days, later, text};
 
 /// Find active access keys that were not used for a number of days.
 ///
 /// A key that was never used counts from its creation. Each key is judged on its own. What is printed can be piped into `modify_access_keys`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverUnusedAccessKeys {
     /// Report keys not used for strictly more than this many whole days.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Also keys that are not active.
     #[serde(default)]
-    inactive: bool,
-    /// Where to begin.
+    pub inactive: bool,
+    /// Where to begin. Of keys that are not active the report says nothing: with `inactive` every user is looked at.
     #[serde(default)]
-    source: Source,
+    pub source: Source,
 }
 
 /// An access key that is not used.
@@ -76,6 +76,7 @@ impl Action for DiscoverUnusedAccessKeys {
             super::GLOBAL,
             STRICTLY,
             HOURS_OLD,
+            LAST_ROTATED,
             "IAM learns of the use of an access key within some hours, and keeps no use before 22 April 2015.",
             "The root user's keys cannot be listed, and are not looked at.",
         ],
@@ -85,7 +86,7 @@ impl Action for DiscoverUnusedAccessKeys {
 
     async fn run(self, cx: &Context) -> Result<Listing<UnusedAccessKey>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
+        let report = iam.report(if self.inactive { Source::Live } else { self.source }).await?;
         Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
     }
 }
@@ -97,8 +98,12 @@ impl Inspect for DiscoverUnusedAccessKeys {
     type Found = UnusedAccessKey;
 
     fn worth(&self, now: Timestamp, row: &Row) -> bool {
-        let stale = |used: Option<_>| used.as_ref().is_none_or(|used| self.threshold_days.passed(now, used));
-        self.inactive || row.keys.iter().any(|key| key.active != Some(false) && stale(key.last_used))
+        // Never used, it counts from its creation.
+        let stale = |key: &KeyRow| {
+            let since = later(key.last_used.as_ref(), key.last_rotated.as_ref());
+            since.is_none_or(|since| self.threshold_days.passed(now, &since))
+        };
+        row.keys.iter().any(|key| key.active != Some(false) && stale(key))
     }
 
     async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<UnusedAccessKey>) -> Result<()> {

@@ -19,14 +19,14 @@ const RESERVED: &str = "/aws-reserved/";
 ///
 /// A role that was never used counts from its creation. Service-linked roles are left out: only their services can delete them. All roles are
 /// read a thousand a call, with their last use.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverUnusedRoles {
     /// Report roles not used for strictly more than this many whole days.
-    threshold_days: ThresholdDays,
+    pub threshold_days: ThresholdDays,
     /// Print of each role its last use, and who may use it.
     #[serde(default)]
-    details: bool,
+    pub details: bool,
 }
 
 /// A role that is not used: its name, or with `details` what is known of it.

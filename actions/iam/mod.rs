@@ -16,6 +16,7 @@ const GLOBAL: &str = "IAM is the same in all regions of a partition: the region 
 
 mod account;
 mod changes;
+mod credentials;
 pub mod discover_inactive_console_users;
 pub mod discover_inactive_users;
 pub mod discover_no_mfa_users;
@@ -25,6 +26,9 @@ pub mod discover_permissive_inline_policies;
 pub mod discover_permissive_policies;
 pub mod discover_unused_access_keys;
 pub mod discover_unused_roles;
+mod escalations;
+mod lift;
+mod lockout;
 pub mod modify_access_keys;
 pub mod modify_users_console_access;
 pub mod quarantine_user;
@@ -32,6 +36,7 @@ mod report;
 mod statements;
 mod threshold;
 
+pub use credentials::Part;
 pub use discover_inactive_console_users::DiscoverInactiveConsoleUsers;
 pub use discover_inactive_users::DiscoverInactiveUsers;
 pub use discover_no_mfa_users::DiscoverNoMfaUsers;
@@ -43,4 +48,6 @@ pub use discover_unused_access_keys::DiscoverUnusedAccessKeys;
 pub use discover_unused_roles::DiscoverUnusedRoles;
 pub use modify_access_keys::ModifyAccessKeys;
 pub use modify_users_console_access::ModifyUsersConsoleAccess;
-pub use quarantine_user::QuarantineUser;
+pub use quarantine_user::{QuarantineStep, QuarantineUser};
+pub use report::Source;
+pub use threshold::ThresholdDays;

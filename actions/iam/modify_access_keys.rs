@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
@@ -9,15 +9,16 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
 use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::watch;
 
-use super::changes::{look_up, not_a_user, of_item, users};
+use super::account;
+use super::changes::{Members, look_up, not_a_user, not_found_or, of_item, users};
 
 /// Enable or disable access keys of IAM users.
 ///
 /// A disabled key is refused by AWS until it is enabled again. Whose key it is may be left out; then IAM is asked. A key that already is as
-/// asked is left alone. The ids of the keys that were not changed because something failed are printed.
+/// asked is left alone. One that does not exist is a failure, unless `ignore_not_found` is given. The ids of the keys that were not changed because something failed are printed.
 ///
 /// What `discover_old_access_keys` and `discover_unused_access_keys` print can be piped in: `--keys -`.
 ///
@@ -27,29 +28,47 @@ use super::changes::{look_up, not_a_user, of_item, users};
 #[serde(deny_unknown_fields)]
 pub struct ModifyAccessKeys {
     /// Access keys to change. An empty list changes nothing.
-    keys: Items<KeyOfUser>,
+    pub keys: Items<KeyOfUser>,
     /// Make the keys usable: status `Active`.
     #[serde(default)]
-    enable: bool,
+    pub enable: bool,
     /// Make the keys unusable: status `Inactive`.
     #[serde(default)]
-    disable: bool,
+    pub disable: bool,
     /// Disable also the key that this command is signed with, last of all.
     #[serde(default)]
-    include_own_key: bool,
+    pub include_own_key: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
+}
+
+impl Default for ModifyAccessKeys {
+    fn default() -> Self {
+        let keys = Vec::new().into();
+        ModifyAccessKeys { keys, enable: false, disable: false, include_own_key: false, ignore_not_found: false }
+    }
 }
 
 /// An access key and whose it is.
-// Unknown members are let pass: what discovers keys puts dates and more beside the two, and is piped in as it stands.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct KeyOfUser {
+pub struct KeyOfUser {
     /// Id of the access key.
-    #[serde(alias = "access_key_id")]
-    access_key_id: String,
+    pub access_key_id: String,
     /// Name of the user whose key it is; IAM is asked when it is not given.
-    #[serde(alias = "user_name")]
-    user_name: Option<String>,
+    pub user_name: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for KeyOfUser {
+    /// Unknown members are let pass: what discovers keys puts dates and more beside the two, and is piped in as it stands.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = Members::read(deserializer, "AccessKeyId")?;
+        Ok(KeyOfUser {
+            access_key_id: members.required::<D::Error>("AccessKeyId", "access_key_id")?,
+            user_name: members.optional::<D::Error>("UserName", "user_name")?,
+        })
+    }
 }
 
 const OWNERS: &[&str] = users!("keys.UserName");
@@ -106,8 +125,10 @@ impl Action for ModifyAccessKeys {
         let status = if self.enable && !self.disable { StatusType::Active } else { StatusType::Inactive };
         // IAM has 5,000 users with two keys each by default: all of them fit in memory, and each user is read once.
         let given: Vec<KeyOfUser> = self.keys.stream().try_collect().await?;
+        let ignore_not_found = self.ignore_not_found;
         if given.is_empty() {
-            return Ok(cx.change(stream::empty(), SetStatus { iam: aaws::client!(cx, aws_sdk_iam), status }).await?.failed());
+            let change = SetStatus { iam: aaws::client!(cx, aws_sdk_iam), status, ignore_not_found };
+            return Ok(cx.change(stream::empty(), change).await?.failed());
         }
         let iam = aaws::client!(cx, aws_sdk_iam);
         let own = match status {
@@ -123,16 +144,23 @@ impl Action for ModifyAccessKeys {
         // Each key but the last holds the sender, and the last waits until all of them are gone.
         let (others, settled) = watch::channel(());
         let others = Arc::new(others);
+        let mut seen = HashSet::new();
         let mut keys: Vec<_> = with_owner
             .into_iter()
             .map(|(id, user)| {
-                let precheck = if spared.as_ref() == Some(&id) { Some(own_key()) } else { precheck(&id, &user, &known, &status) };
+                let precheck = if !seen.insert((id.clone(), user.clone().unwrap_or_default())) {
+                    Some(Outcome::Unchanged("duplicate id".into()))
+                } else if spared.as_ref() == Some(&id) {
+                    Some(own_key())
+                } else {
+                    precheck(&id, &user, &known, &status, ignore_not_found)
+                };
                 let turn = if own.as_ref() == Some(&id) { Turn::Last(settled.clone()) } else { Turn::Any(Arc::clone(&others)) };
                 Key { id, user: user.unwrap_or_default(), precheck, turn }
             })
             .collect();
         keys.sort_by_key(|key| matches!(key.turn, Turn::Last(_)) && key.precheck.is_none());
-        Ok(cx.change(stream::iter(keys.into_iter().map(Ok)), SetStatus { iam, status }).await?.failed())
+        Ok(cx.change(stream::iter(keys.into_iter().map(Ok)), SetStatus { iam, status, ignore_not_found }).await?.failed())
     }
 }
 
@@ -155,15 +183,8 @@ async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String, Fa
 type Statuses = HashMap<String, StatusType>;
 
 async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Statuses, Failure>)> {
-    let mut pages = iam.list_access_keys().user_name(&user).into_paginator().items().send();
-    let mut keys = Statuses::new();
-    while let Some(key) = pages.next().await {
-        match of_item(key.context(|| format!("list the access keys of the user `{user}`")))? {
-            Ok(key) => keys.extend(key.access_key_id.zip(key.status)),
-            Err(failure) => return Ok((user, Err(failure))),
-        }
-    }
-    Ok((user, Ok(keys)))
+    let keys = of_item(account::access_keys(&iam, &user).await)?;
+    Ok((user, keys.map(|keys| keys.into_iter().filter_map(|key| key.access_key_id.zip(key.status)).collect())))
 }
 
 fn own_key() -> Outcome {
@@ -177,17 +198,18 @@ fn precheck(
     user: &Result<String, Failure>,
     known: &HashMap<String, Result<Statuses, Failure>>,
     status: &StatusType,
+    ignore_not_found: bool,
 ) -> Option<Outcome> {
     let user = match user {
         Ok(user) => user,
-        Err(failure) => return Some(Outcome::Failed(failure.clone())),
+        Err(failure) => return Some(not_found_or(failure.clone(), ignore_not_found, "there is no such access key")),
     };
     match known.get(user) {
-        Some(Err(failure)) => Some(Outcome::Failed(failure.clone())),
+        Some(Err(failure)) => Some(not_found_or(failure.clone(), ignore_not_found, format!("there is no user `{user}`"))),
         Some(Ok(keys)) => match keys.get(id) {
             Some(now) if now == status => Some(Outcome::Unchanged(format!("it is {now} already"))),
             Some(_) => None,
-            None => Some(Outcome::Failed(Failure::permanent("NoSuchEntity", format!("the user `{user}` has no such access key")))),
+            None => Some(Outcome::not_found(ignore_not_found, format!("the user `{user}` has no such access key"))),
         },
         None => Some(Outcome::Failed(Failure::permanent("NotRead", format!("the keys of the user `{user}` were not read")))),
     }
@@ -222,6 +244,7 @@ impl Turn {
 struct SetStatus {
     iam: Client,
     status: StatusType,
+    ignore_not_found: bool,
 }
 
 impl SetStatus {
@@ -262,7 +285,7 @@ impl Change for SetStatus {
             let answer = request.send().await.context(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
             outcomes.push(match of_item(answer)? {
                 Ok(_) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
-                Err(failure) => Outcome::Failed(failure),
+                Err(failure) => not_found_or(failure, self.ignore_not_found, format!("the user `{}` has no such access key", key.user)),
             });
         }
         Ok(outcomes)

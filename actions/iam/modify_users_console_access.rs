@@ -1,17 +1,24 @@
+use std::collections::HashSet;
 use std::fmt;
 
 use aaws::InputError;
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, Secret,
-    Step, Steps, Undo, When, async_trait,
+    Action, Call, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    Secret, Step, Steps, Undo, When, async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::config::retry::RetryConfig;
 use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::changes::{aws_policy, is_missing, look_up, not_a_user, of_item, patiently, users, veiled};
+use super::account::attached_policies;
+use super::changes::{
+    Members, NO_SUCH_ENTITY, aws_policy, is_missing, look_up, not_a_user, not_found_or, of_item, patiently, users, veiled,
+};
+
+/// Why nothing is done for a user who does not exist.
+const NO_USER: &str = "there is no such user";
 
 /// Lets a user change the own password, and nothing else.
 const MAY_CHANGE: &str = "IAMUserChangePassword";
@@ -23,8 +30,9 @@ const MAY_CHANGE: &str = "IAMUserChangePassword";
 /// `--user NAME env:VARIABLE` read it from elsewhere, and on a terminal a password that is not given is asked for. If the policy cannot be
 /// attached, the password is deleted again.
 ///
-/// With `disable`, the password is deleted, and the policy detached. A deleted password cannot be restored. Users without a password are left
-/// alone.
+/// With `disable`, the password is deleted, and the policy detached. A deleted password cannot be restored, nor can one that is replaced: on a
+/// terminal somebody is asked first. Users without a password are left alone. A user who does not exist is a failure, unless
+/// `ignore_not_found` is given.
 ///
 /// The names of the users that were not changed because something failed are printed. What `discover_no_mfa_users` and the like print can be
 /// piped in: `--users - --disable`.
@@ -32,19 +40,36 @@ const MAY_CHANGE: &str = "IAMUserChangePassword";
 #[serde(deny_unknown_fields)]
 pub struct ModifyUsersConsoleAccess {
     /// Users to change. An empty list changes nothing.
-    users: Items<ConsoleUser>,
+    pub users: Items<ConsoleUser>,
     /// Create a console password for each user.
     #[serde(default)]
-    enable: bool,
+    pub enable: bool,
     /// Delete the console password of each user.
     #[serde(default)]
-    disable: bool,
+    pub disable: bool,
     /// Make each user change the password at the next sign-in; `false` lets them keep it.
     #[serde(default = "yes")]
-    require_reset: bool,
+    pub require_reset: bool,
     /// Give the password also to users that have one, whose old password is lost, rather than fail for them.
     #[serde(default)]
-    replace_password: bool,
+    pub replace_password: bool,
+    /// Take an id that does not exist for unchanged rather than for a failure.
+    #[serde(default)]
+    pub ignore_not_found: bool,
+}
+
+impl Default for ModifyUsersConsoleAccess {
+    fn default() -> Self {
+        let users = Vec::new().into();
+        ModifyUsersConsoleAccess {
+            users,
+            enable: false,
+            disable: false,
+            require_reset: true,
+            replace_password: false,
+            ignore_not_found: false,
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -52,16 +77,24 @@ fn yes() -> bool {
 }
 
 /// A user, and the password that the user gets.
-// Unknown members are let pass: what discovers users puts dates and more beside the name, and is piped in as it stands.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
-struct ConsoleUser {
+pub struct ConsoleUser {
     /// Name of the user.
-    #[serde(alias = "user_name")]
-    user_name: String,
+    pub user_name: String,
     /// Password for the console, for `enable`.
-    #[serde(alias = "password")]
-    password: Option<Secret>,
+    pub password: Option<Secret>,
+}
+
+impl<'de> Deserialize<'de> for ConsoleUser {
+    /// Unknown members are let pass: what discovers users puts dates and more beside the name, and is piped in as it stands.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut members = Members::read(deserializer, "UserName")?;
+        Ok(ConsoleUser {
+            user_name: members.required::<D::Error>("UserName", "user_name")?,
+            password: members.optional::<D::Error>("Password", "password")?.map(Secret::new),
+        })
+    }
 }
 
 const USERS: &[&str] = users!("users.UserName");
@@ -131,10 +164,22 @@ impl Action for ModifyUsersConsoleAccess {
         let wished = if enable { with_passwords(cx, given).await? } else { given.into_iter().map(|u| (u.user_name, None)).collect() };
         let users = look_up(cx, wished, |(name, password)| {
             let (iam, policy) = (iam.clone(), policy.clone());
-            async move { Ok(User { now: of_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now), name, password }) }
+            async move {
+                let now = of_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now);
+                Ok(User { now, name, password, duplicate: false })
+            }
         });
-        let users = users.await?;
-        let access = ConsoleAccess { iam, policy, enable, require_reset: self.require_reset, replace_password: self.replace_password };
+        let mut users = users.await?;
+        let mut seen = HashSet::new();
+        users.iter_mut().for_each(|user| user.duplicate = !seen.insert(user.name.clone()));
+        let access = ConsoleAccess {
+            iam,
+            policy,
+            enable,
+            require_reset: self.require_reset,
+            replace_password: self.replace_password,
+            ignore_not_found: self.ignore_not_found,
+        };
         Ok(cx.change_in_steps(stream::iter(users.into_iter().map(Ok)), access).await?.failed())
     }
 }
@@ -168,6 +213,8 @@ struct User {
     name: String,
     password: Option<Secret>,
     now: Result<Now, Failure>,
+    /// Whether the same user stands before it in the list.
+    duplicate: bool,
 }
 
 /// What a user has.
@@ -183,12 +230,7 @@ impl Now {
             return Ok(Err(failure));
         }
         // Asked first, because it fails for a user that there is not; a login profile is also missing when only the password is.
-        let mut pages = iam.list_attached_user_policies().user_name(name).into_paginator().items().send();
-        let mut attached = false;
-        while let Some(found) = pages.next().await {
-            let found = found.context(|| format!("list the policies of the user `{name}`"))?;
-            attached |= found.policy_arn() == Some(policy);
-        }
+        let attached = attached_policies(iam, name).await?.iter().any(|arn| arn == policy);
         let answer = iam.get_login_profile().user_name(name).send().await;
         match answer.context(|| format!("look for a console password of the user `{name}`")) {
             Ok(_) => Ok(Ok(Now { password: true, policy: attached })),
@@ -205,6 +247,7 @@ struct ConsoleAccess {
     enable: bool,
     require_reset: bool,
     replace_password: bool,
+    ignore_not_found: bool,
 }
 
 /// What is undone when a later step fails.
@@ -254,7 +297,8 @@ impl Steps for ConsoleAccess {
 
     fn precheck(&self, user: &User) -> Option<Outcome> {
         match &user.now {
-            Err(failure) => Some(Outcome::Failed(failure.clone())),
+            _ if user.duplicate => Some(Outcome::Unchanged("duplicate id".into())),
+            Err(failure) => Some(not_found_or(failure.clone(), self.ignore_not_found, NO_USER)),
             Ok(now) if self.enable && now.password && !self.replace_password => Some(Outcome::Failed(Failure::permanent(
                 "EntityAlreadyExists",
                 "the user has a console password, which was left as it is; `replace_password` sets the one given",
@@ -272,7 +316,12 @@ impl Steps for ConsoleAccess {
             (Some(password), true) => {
                 let done =
                     if now.password { self.replace(name, password, now, undo).await } else { self.create(name, password, now, undo).await };
-                done_with(done.map_err(|e| veiled(e, password)))
+                Ok(match of_item(done.map_err(|e| veiled(e, password)))? {
+                    Ok(note) => Outcome::Done((), Some(note)),
+                    // It failed, even where that is no matter: what was done has to be undone.
+                    Err(failure) if failure.code == NO_SUCH_ENTITY => Outcome::Failed(Failure { code: Code::NotFound.into(), ..failure }),
+                    Err(failure) => Outcome::Failed(failure),
+                })
             }
             (None, true) => Ok(Outcome::skipped("there is no password for the user")),
             (_, false) => self.remove(name, now).await,
@@ -302,13 +351,6 @@ impl Step for ConsoleStep {
             other => other,
         }
     }
-}
-
-fn done_with(result: Result<String>) -> Result<Outcome> {
-    Ok(match of_item(result)? {
-        Ok(note) => Outcome::Done((), Some(note)),
-        Err(failure) => Outcome::Failed(failure),
-    })
 }
 
 impl ConsoleAccess {
@@ -359,14 +401,14 @@ impl ConsoleAccess {
             match of_item(delete(&self.iam, name).await)? {
                 Ok(()) => told.push("console password deleted"),
                 // It went since it was looked for; or the answer to a first try was lost.
-                Err(failure) if failure.code == "NoSuchEntity" => told.push("console password gone"),
+                Err(failure) if failure.code == NO_SUCH_ENTITY => told.push("console password gone"),
                 Err(failure) => return Ok(Outcome::Failed(failure)),
             }
         }
         if now.policy {
             match of_item(detach(&self.iam, &self.policy, name).await)? {
                 Ok(()) => told.push("IAMUserChangePassword detached"),
-                Err(failure) if failure.code == "NoSuchEntity" => {}
+                Err(failure) if failure.code == NO_SUCH_ENTITY => {}
                 Err(failure) => {
                     let done = if now.password { "the console password is deleted, but " } else { "" };
                     let message = format!("{done}the policy {MAY_CHANGE} could not be detached: {}", failure.message);

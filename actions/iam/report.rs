@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aaws::{Call, Context, Error, ErrorContext, Grant, Result, When};
+use aaws::{Backoff, Call, Context, Error, ErrorContext, Grant, Policy, Result, When};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::error::SdkError;
 use aws_sdk_iam::primitives::{DateTime, DateTimeFormat};
@@ -14,16 +14,18 @@ use serde::{Deserialize, Serialize};
 
 use super::threshold;
 
-/// The sentence for the pages.
-pub const HOURS_OLD: &str = "IAM makes a credential report at most every four hours. With `source` `report` it chooses which users are looked at \
-     one by one, and what it leads to is checked live: nothing is reported that is no longer so, but what changed since the \
-     report was made may be missed. Its age is logged.";
+/// The sentences for the pages.
+pub const HOURS_OLD: &str = "By default the account's credential report chooses which users are looked at one by one. IAM makes one at most every \
+     four hours; its age is logged. What it leads to is checked live, and users who are not in it are looked at live: nothing is \
+     reported that is no longer so, but what changed since the report was made may be missed. `source` `live` looks at every \
+     user, and so does a run that may not read the report, which says so.";
 
-/// The first wait for the report; waits double from there, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Of keys, for the pages.
+pub const LAST_ROTATED: &str = "The report's date of a key is that of its creation or of the last change of its status. A key that was switched off and on \
+     again lately looks young in it: `source` `live` finds that one too.";
 
-/// The longest wait between two looks.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// How long to wait for the report: a small account's is made in a second.
+const WAITS: Policy = Policy { first: Duration::from_millis(250), longest: Duration::from_secs(10), factor: 2.0, jitter: 0.0 };
 
 /// The row of the root user.
 pub const ROOT: &str = "<root_account>";
@@ -40,11 +42,11 @@ pub const GET_CREDENTIAL_REPORT: Call =
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// Look at every user, one by one and many at once.
-    #[default]
-    Live,
     /// Let the account's credential report, which may be four hours old, choose the users to look at: far fewer calls in a large account.
+    #[default]
     Report,
+    /// Look at every user, one by one and many at once.
+    Live,
 }
 
 /// The report of an account.
@@ -74,6 +76,8 @@ pub struct Row {
 pub struct KeyRow {
     /// Whether there is one, and it can be used.
     pub active: Option<bool>,
+    /// When it was created, or its status was changed last.
+    pub last_rotated: Option<DateTime>,
     /// Its last use.
     pub last_used: Option<DateTime>,
 }
@@ -88,7 +92,7 @@ impl Row {
 impl CredentialReport {
     /// Has it made when there is none or an old one, and waits for it.
     pub async fn get(cx: &Context, client: &Client) -> Result<Self> {
-        let mut wait = FIRST_WAIT;
+        let mut backoff = Backoff::with(WAITS);
         let mut asked = false;
         loop {
             if !asked {
@@ -98,10 +102,9 @@ impl CredentialReport {
                 return Ok(report);
             }
             tracing::info!("waiting for the credential report");
-            if !cx.cancellation().sleep(wait).await {
+            if !backoff.wait(cx).await {
                 return Err(cx.cancellation().error().unwrap_or(Error::Interrupted));
             }
-            wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
 
@@ -130,6 +133,7 @@ impl CredentialReport {
             let field = |name: &str| columns.get(name).and_then(|index| record.get(*index)).unwrap_or_default();
             let key = |number: u8| KeyRow {
                 active: flag(field(&format!("access_key_{number}_active"))),
+                last_rotated: date(field(&format!("access_key_{number}_last_rotated"))),
                 last_used: date(field(&format!("access_key_{number}_last_used_date"))),
             };
             let row = Row {
@@ -199,9 +203,9 @@ mod tests {
     #[test]
     fn what_the_report_does_not_say_is_none() {
         let csv = "user,user_creation_time,password_enabled,password_last_used,password_last_changed,mfa_active,access_key_1_active,\
-                   access_key_1_last_used_date,access_key_2_active,access_key_2_last_used_date\n\
-                   <root_account>,2020-01-01T00:00:00+00:00,not_supported,2024-05-06T07:08:09Z,not_supported,true,false,N/A,false,N/A\n\
-                   alice,2021-01-01T00:00:00+00:00,TRUE,no_information,2021-02-03T04:05:06+00:00,false,true,N/A,false,N/A\n\
+                   access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active,access_key_2_last_used_date\n\
+                   <root_account>,2020-01-01T00:00:00+00:00,not_supported,2024-05-06T07:08:09Z,not_supported,true,false,N/A,N/A,false,N/A\n\
+                   alice,2021-01-01T00:00:00+00:00,TRUE,no_information,2021-02-03T04:05:06+00:00,false,true,2021-02-03T04:05:06+00:00,N/A,false,N/A\n\
                    bob,2021-01-01T00:00:00+00:00\n";
         let report = CredentialReport::parse(csv.as_bytes()).expect("a report");
         let root = report.root().expect("the root user");
@@ -211,7 +215,9 @@ mod tests {
         let alice = &report.rows["alice"];
         assert_eq!((alice.password_enabled, alice.password_last_used, alice.mfa_active), (Some(true), None, Some(false)));
         assert_eq!(alice.password_last_changed.map(|d| d.secs()), Some(1_612_325_106));
-        assert_eq!(alice.keys[0], KeyRow { active: Some(true), last_used: None });
+        assert_eq!((alice.keys[0].active, alice.keys[0].last_used), (Some(true), None));
+        assert_eq!(alice.keys[0].last_rotated, alice.password_last_changed);
+        assert_eq!(alice.keys[1], KeyRow { active: Some(false), ..KeyRow::default() });
         assert!(report.rows["bob"].may_have_keys(), "what is not told is open");
     }
 

@@ -1,9 +1,13 @@
 //! Policy documents, and what in them is permissive.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
+
+use super::escalations::{ESCALATIONS, Need, PRINCIPALS};
 
 /// The sentences for the pages.
 pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A \
@@ -11,13 +15,18 @@ pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) an
      one statement must allow both together; with `strict` either is enough.";
 
 /// The sentences for the pages.
-pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a condition covers does not count as allowed. A `Deny` with a condition, or \
-     in another policy, a permissions boundary or an organization's policies subtracts nothing. An `Allow` with a condition \
-     is reported, and marked `Conditional` where nothing is allowed without one.";
+pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a condition covers does not count as allowed; `NotAction` and `NotResource` of it \
+     are worked out. A `Deny` with a condition, or in another policy, a permissions boundary or an organization's policies \
+     subtracts nothing. An `Allow` with a condition is reported, and marked `Conditional` where nothing is allowed without one.";
 
-/// The sentence for the pages.
-pub const NO_COMBINATIONS: &str = "It looks for wildcards. Narrow actions that together lead to more, such as `iam:PassRole` with the right to start \
-     something, are not looked for.";
+/// The sentences for the pages.
+pub const COMBINATIONS: &str = "Actions that are known to lead to more are looked for too, alone and together, as `iam:CreatePolicyVersion` is, or \
+     `iam:PassRole` with `lambda:CreateFunction`: each that is found is named in `Escalations`, with who published it. Without \
+     `strict` they count where they are allowed on all resources of a kind, or on the user itself (`${aws:username}`). Which \
+     roles there are to pass or assume, and how much those may do, is not looked at; nor are combinations over several policies.";
+
+/// The most pairs of actions and resources that denies are subtracted from; beyond, what is left over counts as allowed.
+const MOST_PAIRS: usize = 1000;
 
 /// How much the permissive statements allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -27,8 +36,10 @@ pub enum Risk {
     Read,
     /// Actions that may change something.
     Write,
-    /// Every action, or all but some, on every resource.
-    Full,
+    /// Actions with which whoever has the policy can get more than it allows, up to everything.
+    Escalation,
+    /// Every action, or all but some, on every resource; or every action of IAM on all users, groups or roles.
+    Admin,
 }
 
 /// What is permissive in a policy.
@@ -39,8 +50,23 @@ pub struct Permissive {
     pub risk: Risk,
     /// Whether each of the statements has a condition.
     pub conditional: bool,
+    /// How whoever has the policy can get more than it allows. Not told of one that allows everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub escalations: Vec<Path>,
     /// The statements, as the policy has them, conditions and all.
     pub statements: Vec<Map<String, Value>>,
+}
+
+/// A known way to more.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "PascalCase")]
+pub struct Path {
+    /// What it is known by.
+    pub name: &'static str,
+    /// The actions that lead there together.
+    pub actions: Vec<&'static str>,
+    /// Who published it.
+    pub source: &'static str,
 }
 
 /// A policy document that was read.
@@ -95,7 +121,7 @@ pub fn principals(encoded: &str) -> Vec<String> {
 }
 
 /// A document as the IAM API gives it: percent-encoded (RFC 3986), where a plus sign is a plus sign.
-fn parse(encoded: &str) -> Result<Value, String> {
+pub fn parse(encoded: &str) -> Result<Value, String> {
     // No encoded document begins so: what stands in for IAM may give documents as they are.
     if encoded.trim_start().starts_with('{') {
         return serde_json::from_str(encoded).map_err(|e| format!("the document is not JSON: {e}"));
@@ -116,25 +142,80 @@ impl Document {
         Ok(Document { statements })
     }
 
-    /// What is permissive in it, if anything: both kinds of wildcard together or, with `strict`, either.
+    /// What is permissive in it, if anything: both kinds of wildcard together or, with `strict`, either; and known ways to more.
     pub fn permissive(&self, strict: bool) -> Option<Permissive> {
-        let denied: Vec<_> = self.statements.iter().filter(|s| !s.allow && !s.conditional).collect();
-        let mut risk = None;
-        let mut conditional = true;
-        let mut statements = Vec::new();
-        for statement in self.statements.iter().filter(|s| s.allow) {
-            let pairs = statement.pairs().filter(|(action, resource)| !denied.iter().any(|d| d.covers(action, resource)));
-            let found = pairs.filter(|(action, resource)| match (is_wild(action), is_wide(resource)) {
-                (true, true) => true,
-                (action, resource) => strict && (action || resource),
-            });
-            if let Some(most) = found.map(|(action, resource)| risk_of(&action, &resource)).max() {
-                risk = risk.max(Some(most));
-                conditional &= statement.conditional;
-                statements.push(statement.source.clone());
+        // By statement.
+        let mut risks: BTreeMap<usize, Risk> = BTreeMap::new();
+        let mut raise = |index: usize, risk: Risk| {
+            let most = risks.entry(index).or_insert(risk);
+            *most = risk.max(*most);
+        };
+        let mut admin = false;
+        for (index, statement) in self.allowing() {
+            for (action, resource) in statement.pairs().flat_map(|(action, resource)| self.left(action, resource)) {
+                let all = is_admin(&action, &resource) && !statement.actions.leave_out("iam:*");
+                admin |= all;
+                let reported = match (is_wild(&action), is_wide(&resource)) {
+                    (true, true) => true,
+                    (action, resource) => all || strict && (action || resource),
+                };
+                if reported {
+                    raise(index, if all { Risk::Admin } else { risk_of(&action) });
+                }
             }
         }
-        risk.map(|risk| Permissive { risk, conditional, statements })
+        let mut escalations = Vec::new();
+        for escalation in ESCALATIONS.iter().filter(|_| !admin) {
+            let granted: Vec<Vec<usize>> = escalation.needs.iter().map(|need| self.granting(need, strict)).collect();
+            if granted.iter().any(Vec::is_empty) {
+                continue;
+            }
+            granted.into_iter().flatten().for_each(|index| raise(index, Risk::Escalation));
+            let actions = escalation.needs.iter().map(|need| need.action).collect();
+            escalations.push(Path { name: escalation.name, actions, source: escalation.source });
+        }
+        let risk = risks.values().max().copied()?;
+        let reported: Vec<&Statement> = risks.keys().filter_map(|index| self.statements.get(*index)).collect();
+        Some(Permissive {
+            risk,
+            conditional: reported.iter().all(|statement| statement.conditional),
+            escalations,
+            statements: reported.iter().map(|statement| statement.source.clone()).collect(),
+        })
+    }
+
+    /// The statements that allow something, and their places.
+    fn allowing(&self) -> impl Iterator<Item = (usize, &Statement)> {
+        self.statements.iter().enumerate().filter(|(_, statement)| statement.allow)
+    }
+
+    /// The statements that allow an action on what it leads to more with: on all of it or, with `strict`, on any.
+    fn granting(&self, need: &Need, strict: bool) -> Vec<usize> {
+        let action = need.action.to_ascii_lowercase();
+        let service = action.split(':').next().unwrap_or_default();
+        let on = need.on.map_or_else(|| format!("arn:*:{service}:*:*:*"), str::to_owned);
+        let enough = |resource: &str| {
+            let resource = without_variables(resource);
+            may_be(&resource, &on) && (strict || is_all_of_a_kind(&resource))
+        };
+        let grants = |statement: &Statement| {
+            let resources = statement.resources.patterns().into_iter();
+            statement.actions.include(&action)
+                && resources.flat_map(|resource| self.left(action.clone(), resource)).any(|(_, resource)| enough(&resource))
+        };
+        self.allowing().filter(|(_, statement)| grants(statement)).map(|(index, _)| index).collect()
+    }
+
+    /// What of a pair is left by the denies that hold always. A cautious answer: rather too much is left.
+    fn left(&self, action: String, resource: String) -> Vec<(String, String)> {
+        let mut pairs = BTreeSet::from([(action, resource)]);
+        for deny in self.statements.iter().filter(|statement| !statement.allow && !statement.conditional) {
+            if pairs.len() > MOST_PAIRS {
+                break;
+            }
+            pairs = pairs.into_iter().flat_map(|(action, resource)| deny.take_from(action, resource)).collect();
+        }
+        pairs.into_iter().collect()
     }
 }
 
@@ -162,9 +243,14 @@ impl Statement {
         self.actions.patterns().into_iter().flat_map(move |a| resources.clone().into_iter().map(move |r| (a.clone(), r)))
     }
 
-    /// Whether all that these patterns match is matched by this statement. A cautious answer: `false` when that is not sure.
-    fn covers(&self, action: &str, resource: &str) -> bool {
-        self.actions.cover(action) && self.resources.cover(resource)
+    /// What of a pair this deny leaves: the other actions on the resource, and the action on other resources.
+    fn take_from(&self, action: String, resource: String) -> Vec<(String, String)> {
+        let (actions, resources) = (self.actions.outside(&action), self.resources.outside(&resource));
+        if actions.contains(&action) || resources.contains(&resource) {
+            return vec![(action, resource)];
+        }
+        let other_actions = actions.into_iter().map(|action| (action, resource.clone()));
+        other_actions.chain(resources.into_iter().map(|resource| (action.clone(), resource))).collect()
     }
 }
 
@@ -194,11 +280,34 @@ impl Names {
         }
     }
 
-    fn cover(&self, pattern: &str) -> bool {
+    /// What of all that a pattern matches is not named here, as patterns. Where that cannot be said, the pattern itself.
+    fn outside(&self, pattern: &str) -> Vec<String> {
         match self {
-            Names::These(names) => names.iter().any(|name| is_everything(name) || covers(name.as_bytes(), pattern.as_bytes())),
-            Names::AllBut(names) => names.is_empty(),
+            Names::These(names) if names.iter().any(|name| holds(name, pattern)) => Vec::new(),
+            Names::These(_) => vec![pattern.to_owned()],
+            Names::AllBut(names) => {
+                let common = |name: &String| match () {
+                    () if holds(name, pattern) => Some(pattern.to_owned()),
+                    () if holds(pattern, name) => Some(name.clone()),
+                    () => intersect(name.as_bytes(), pattern.as_bytes()).then(|| pattern.to_owned()),
+                };
+                names.iter().filter_map(common).collect()
+            }
         }
+    }
+
+    /// Whether one action, without wildcards, is named here.
+    fn include(&self, action: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| holds(name, action));
+        match self {
+            Names::These(names) => named(names),
+            Names::AllBut(names) => !named(names),
+        }
+    }
+
+    /// Whether it is all but what this pattern matches, and maybe more.
+    fn leave_out(&self, pattern: &str) -> bool {
+        matches!(self, Names::AllBut(names) if names.iter().any(|name| holds(name, pattern)))
     }
 }
 
@@ -226,6 +335,68 @@ fn is_wide(resource: &str) -> bool {
         [_, _, _, _, _, last] => last.contains('*') && last.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':')),
         _ => resource.ends_with('*'),
     }
+}
+
+/// Everything of IAM on all users, groups or roles; so everything on everything, too.
+fn is_admin(action: &str, resource: &str) -> bool {
+    let resource = without_variables(resource);
+    holds(action, "iam:*") && is_all_of_a_kind(&resource) && PRINCIPALS.iter().any(|kind| may_be(&resource, kind))
+}
+
+/// Whether a resource of a statement matches any ARN of a form, compared part by part: a wildcard in the form stands for one part.
+fn may_be(resource: &str, form: &str) -> bool {
+    let parts: Vec<&str> = resource.splitn(6, ':').collect();
+    let of_form: Vec<&str> = form.splitn(parts.len(), ':').collect();
+    parts.len() == of_form.len() && parts.iter().zip(of_form).all(|(part, form)| intersect(part.as_bytes(), form.as_bytes()))
+}
+
+/// Everything, all that a service has, or all of one kind: `arn:aws:iam::123456789012:role/*`.
+fn is_all_of_a_kind(resource: &str) -> bool {
+    let of_kind = || resource.splitn(6, ':').nth(5)?.split_once(['/', ':']).map(|(_, name)| name);
+    let everything = |name: &str| name.contains('*') && name.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':'));
+    is_wide(resource) || of_kind().is_some_and(everything)
+}
+
+/// A resource with what its variables may stand for: `${aws:username}` is whoever it is. `${*}` is the letter.
+fn without_variables(resource: &str) -> String {
+    let mut text = String::with_capacity(resource.len());
+    let mut rest = resource;
+    while let Some((before, name, after)) = rest.split_once("${").and_then(|(b, r)| r.split_once('}').map(|(name, after)| (b, name, after)))
+    {
+        text.push_str(before);
+        text.push(if matches!(name, "*" | "?" | "$") { '_' } else { '*' });
+        rest = after;
+    }
+    text + rest
+}
+
+/// Whether a pattern of names matches all that another does.
+fn holds(pattern: &str, other: &str) -> bool {
+    is_everything(pattern) || covers(pattern.as_bytes(), other.as_bytes())
+}
+
+/// Whether two patterns match anything in common.
+fn intersect(one: &[u8], other: &[u8]) -> bool {
+    // Whether the first so many letters of the one can match the same as the first so many of the other; a row for each letter of the one.
+    let mut row = vec![false; other.len() + 1];
+    for i in 0..=one.len() {
+        let last = i.checked_sub(1).map(|at| one[at]);
+        let mut next = vec![false; other.len() + 1];
+        for j in 0..=other.len() {
+            let letter = j.checked_sub(1).map(|at| other[at]);
+            let before = j.checked_sub(1).is_some_and(|at| next[at]);
+            let both = j.checked_sub(1).is_some_and(|at| row[at]);
+            next[j] = match (last, letter) {
+                (None, None) => true,
+                (Some(b'*'), _) if row[j] || before => true,
+                (_, Some(b'*')) if before || row[j] => true,
+                (Some(a), Some(b)) => both && (a == b || a == b'?' || b == b'?'),
+                _ => false,
+            };
+        }
+        row = next;
+    }
+    row[other.len()]
 }
 
 /// Whether `pattern` matches all that `other`, which may have wildcards too, matches. A wildcard of `other` is matched by `*` only.
@@ -257,10 +428,7 @@ fn covers(pattern: &[u8], other: &[u8]) -> bool {
 const READS: [&str; 12] =
     ["get", "list", "describe", "batchget", "view", "search", "lookup", "head", "query", "scan", "select", "simulate"];
 
-fn risk_of(action: &str, resource: &str) -> Risk {
-    if is_everything(action) && is_everything(resource) {
-        return Risk::Full;
-    }
+fn risk_of(action: &str) -> Risk {
     let reads = action.split_once(':').is_some_and(|(service, name)| !is_wild(service) && READS.iter().any(|read| name.starts_with(read)));
     if reads { Risk::Read } else { Risk::Write }
 }
@@ -289,8 +457,8 @@ mod tests {
 
     #[test]
     fn the_two_modes() {
-        assert_eq!(allow(json!("*"), json!("*")), both(Risk::Full));
-        assert_eq!(allow(json!("*:*"), json!(["arn:aws:s3:::b", "*"])), both(Risk::Full));
+        assert_eq!(allow(json!("*"), json!("*")), both(Risk::Admin));
+        assert_eq!(allow(json!("*:*"), json!(["arn:aws:s3:::b", "*"])), both(Risk::Admin));
         assert_eq!(allow(json!(["S3:Get*"]), json!("*")), both(Risk::Read));
         assert_eq!(allow(json!("s3:PutObjec?"), json!("*")), both(Risk::Write));
         assert_eq!(allow(json!("s3:*"), json!("arn:aws:s3:::b/*")), (None, Some(Risk::Write)));
@@ -316,8 +484,9 @@ mod tests {
 
     #[test]
     fn all_but_some_is_nearly_all() {
-        assert_eq!(risks(json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"})), both(Risk::Full));
-        assert_eq!(risks(json!({"Effect": "Allow", "NotAction": "nosuch:Action", "Resource": "*"})), both(Risk::Full));
+        let power_user = json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"});
+        assert_eq!(risks(power_user), both(Risk::Escalation), "no IAM, and any role to assume");
+        assert_eq!(risks(json!({"Effect": "Allow", "NotAction": "nosuch:Action", "Resource": "*"})), both(Risk::Admin));
         assert_eq!(risks(json!({"Effect": "Allow", "NotAction": ["*"], "Resource": "*"})), NO, "all but everything is nothing");
         assert_eq!(risks(json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "arn:aws:s3:::b"})), (None, Some(Risk::Write)));
         assert_eq!(risks(json!([{"Effect": "Allow", "Action": "s3:*", "NotResource": "arn:aws:s3:::b"}])), both(Risk::Write));
@@ -333,9 +502,106 @@ mod tests {
             json!({"Effect": "Deny", "Action": "s3:Delete*", "Resource": "*"}),
             json!({"Effect": "Deny", "Action": "*", "Resource": "arn:aws:s3:::b"}),
             json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}),
-            json!({"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"}),
+            json!({"Effect": "Deny", "NotAction": "s3:Get*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}),
         ] {
             assert_eq!(with(short.clone()), both(Risk::Write), "{short}");
+        }
+    }
+
+    #[test]
+    fn all_but_what_a_deny_names_is_worked_out() {
+        let with = |deny: Value| risks(json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}, deny]));
+        assert_eq!(
+            with(json!({"Effect": "Deny", "Action": "*", "NotResource": "arn:aws:s3:::b/*"})),
+            (None, Some(Risk::Write)),
+            "only b is left"
+        );
+        assert_eq!(with(json!({"Effect": "Deny", "Action": "s3:*", "NotResource": ["arn:aws:s3:::*"]})), both(Risk::Write));
+        assert_eq!(with(json!({"Effect": "Deny", "Action": "ec2:*", "NotResource": "arn:aws:s3:::b"})), both(Risk::Write));
+        assert_eq!(
+            with(json!({"Effect": "Deny", "NotAction": "iam:*", "Resource": "*"})),
+            NO,
+            "nothing but IAM, of which nothing is allowed"
+        );
+        assert_eq!(with(json!({"Effect": "Deny", "NotAction": "s3:Get*", "Resource": "*"})), both(Risk::Read));
+        assert_eq!(
+            with(json!({"Effect": "Deny", "NotAction": "s3:GetObject", "NotResource": "arn:aws:s3:::b"})),
+            (None, Some(Risk::Write))
+        );
+        let admin =
+            json!([{"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "NotAction": "s3:Get*", "NotResource": []}]);
+        assert_eq!(risks(admin), both(Risk::Read));
+    }
+
+    #[test]
+    fn each_known_way_to_more_is_found_and_takes_all_its_actions() {
+        let found = |actions: &[&str], resource: &str| -> Vec<&'static str> {
+            let document = json!({"Statement": {"Effect": "Allow", "Action": actions, "Resource": resource}}).to_string();
+            let found = Document::read(&document).expect("a document").permissive(false);
+            found.map(|f| f.escalations.iter().map(|e| e.name).collect()).unwrap_or_default()
+        };
+        for escalation in ESCALATIONS {
+            let actions: Vec<&str> = escalation.needs.iter().map(|need| need.action).collect();
+            assert!(found(&actions, "*").contains(&escalation.name), "{}", escalation.name);
+            assert!(escalation.source.contains("https://"), "{}", escalation.name);
+            for left_out in &actions {
+                let fewer: Vec<&str> = actions.iter().copied().filter(|action| action != left_out).collect();
+                assert!(!found(&fewer, "*").contains(&escalation.name), "{} without {left_out}", escalation.name);
+            }
+            let others = ESCALATIONS.iter().filter(|other| other.name == escalation.name).count();
+            assert_eq!(others, 1, "{} is there once", escalation.name);
+        }
+        assert_eq!(found(&["IAM:createPOLICYversion"], "*"), ["CreatePolicyVersion"], "actions have no case");
+    }
+
+    #[test]
+    fn ways_to_more_are_an_escalation_and_all_of_iam_makes_an_administrator() {
+        let everywhere = |action: &str| allow(json!(action), json!("*"));
+        for action in ["iam:AttachUserPolicy", "iam:CreatePolicyVersion", "sts:AssumeRole", "lambda:UpdateFunctionCode", "iam:Put*"] {
+            assert_eq!(everywhere(action), both(Risk::Escalation), "{action}");
+        }
+        assert_eq!(everywhere("iam:PassRole"), (None, Some(Risk::Write)), "nothing to pass it to");
+        assert_eq!(allow(json!(["iam:PassRole", "lambda:CreateFunction"]), json!("*")), both(Risk::Escalation));
+        for all in [json!("*"), json!("arn:aws:iam::*:*"), json!(["arn:aws:iam::123456789012:role/*", "arn:aws:iam::123456789012:user/*"])]
+        {
+            assert_eq!(allow(json!("iam:*"), all.clone()), both(Risk::Admin), "{all}");
+        }
+        assert_eq!(allow(json!("iam:*"), json!("arn:aws:iam::123456789012:policy/*")), both(Risk::Escalation));
+        assert_eq!(allow(json!("iam:*"), json!("arn:aws:iam::123456789012:mfa/*")), (None, Some(Risk::Write)));
+        // Across statements, and on oneself.
+        let apart = json!([
+            {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::123456789012:role/*"},
+            {"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": "*"},
+        ]);
+        assert_eq!(risks(apart), both(Risk::Escalation));
+        assert_eq!(allow(json!("iam:PutUserPolicy"), json!("arn:aws:iam::123456789012:user/${aws:username}")), both(Risk::Escalation));
+        assert_eq!(allow(json!("iam:PutUserPolicy"), json!("arn:aws:iam::123456789012:user/bob")), (None, Some(Risk::Escalation)));
+        assert_eq!(allow(json!("iam:PutUserPolicy"), json!("arn:aws:s3:::*")), (None, Some(Risk::Write)), "not what it applies to");
+        assert_eq!(allow(json!(["iam:PassRole", "lambda:CreateFunction"]), json!("arn:aws:s3:::*")), (None, Some(Risk::Write)));
+        assert!(Risk::Read < Risk::Write && Risk::Write < Risk::Escalation && Risk::Escalation < Risk::Admin);
+    }
+
+    #[test]
+    fn a_deny_closes_a_way_to_more() {
+        let with =
+            |deny: Value| risks(json!([{"Effect": "Allow", "Action": ["iam:PutUserPolicy", "s3:GetObject"], "Resource": "*"}, deny]));
+        assert_eq!(with(json!({"Effect": "Deny", "Action": "iam:*", "Resource": "*"})), (None, Some(Risk::Read)));
+        assert_eq!(
+            with(json!({"Effect": "Deny", "Action": "iam:*", "Resource": "arn:aws:iam::*:user/*"})),
+            both(Risk::Escalation),
+            "cautious"
+        );
+        assert_eq!(with(json!({"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"})), (None, Some(Risk::Read)));
+    }
+
+    #[test]
+    fn patterns_have_something_in_common_or_not() {
+        let intersect = |a: &str, b: &str| super::intersect(a.as_bytes(), b.as_bytes());
+        for (a, b) in [("", ""), ("*", ""), ("a*", "*b"), ("a?c", "ab*"), ("*a*", "b*"), ("s3:get*", "s3:*object"), ("?", "*")] {
+            assert!(intersect(a, b) && intersect(b, a), "{a} {b}");
+        }
+        for (a, b) in [("a", ""), ("a*", "b*"), ("s3:*", "ec2:*"), ("?", ""), ("*a", "*b"), ("a?", "a")] {
+            assert!(!intersect(a, b) && !intersect(b, a), "{a} {b}");
         }
     }
 

@@ -15,7 +15,7 @@ pub const STRICTLY: &str = "`threshold_days` means one thing in all actions: str
 const DAY: i128 = 86_400 * 1_000_000_000;
 
 /// A number of whole days, from 0. What it is compared with must be older than that: more whole days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "i64", into = "i64")]
 pub struct ThresholdDays(u32);
 

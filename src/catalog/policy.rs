@@ -96,8 +96,8 @@ impl Scope {
                 // Of a list, one of them.
                 Some(Value::Array(given)) => self.all || given.iter().any(|g| g.as_str() == Some(value)),
                 Some(given) => self.all || given.as_str() == Some(value),
-                // What has to be given, and is not known here, may be that.
-                None => self.all || is_required(entry, input),
+                // What has to be given, and is not known here, may be that; what need not be is what it is by default.
+                None => self.all || is_required(entry, input) || default(entry, input).as_ref().and_then(Value::as_str) == Some(value),
             },
             When::Rare(_) => self.all,
         }
@@ -193,6 +193,11 @@ fn is_required(entry: &Entry, input: &str) -> bool {
     let schema = entry.input_schema();
     let required = schema.get("required").and_then(Value::as_array);
     required.is_some_and(|names| names.iter().any(|n| n == input))
+}
+
+/// What an input is when it is not given.
+fn default(entry: &Entry, input: &str) -> Option<Value> {
+    entry.input_schema().get("properties")?.get(input)?.get("default").cloned()
 }
 
 enum Part<'a> {

@@ -1,25 +1,25 @@
 //! The input of an action on its way from a front end to the typed struct: lists longer than memory, dates, patterns, secrets, and reading them. Knows
 //! the model only.
 
-mod glob;
 mod checks;
 mod explain;
+mod glob;
 mod items;
 mod json;
 mod moment;
-mod path;
 mod naming;
+mod path;
 mod secret;
 mod source;
 mod spool;
 
-pub use glob::Glob;
 pub use checks::forbid_empty;
+pub use glob::Glob;
 pub use items::Items;
 pub use json::read as read_json;
 pub use moment::{Age, Moment};
-pub use path::PathOrText;
 pub use naming::Naming;
+pub use path::PathOrText;
 pub use secret::Secret;
 pub use source::{CSV_HEADER, Elements, Source, line_is_exact};
 pub use spool::Spool;

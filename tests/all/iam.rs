@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::support::fake_iam::{Iam, User, form};
+use crate::support::fake_iam::{Iam, User, base64, form};
 use crate::support::http::Request;
 use crate::support::proxy::Proxy;
 use crate::support::{Account, Output, Response, Server, aaws, directory, moto, report, shell, xml};
@@ -120,7 +120,7 @@ fn what_is_new_today_is_never_found_on_moto() {
 #[test]
 fn each_makes_exactly_the_calls_that_it_declares() {
     for line in DISCOVER {
-        for more in ["", " --source report"] {
+        for more in ["", " --source live"] {
             let action = line.split(' ').next().unwrap();
             let reports = BY_USER.iter().any(|(with, _)| *with == line);
             if !more.is_empty() && !reports {
@@ -131,7 +131,7 @@ fn each_makes_exactly_the_calls_that_it_declares() {
             let described = aaws(format!("describe iam {action}")).run().ok().json();
             let calls = described["calls"].as_array().expect("calls").iter();
             let declared: BTreeSet<String> = calls
-                .filter(|call| call["when"] != "with `source` as `report`" || !more.is_empty())
+                .filter(|call| call["when"] != "with `source` as `report`" || more.is_empty())
                 .map(|call| call["call"].as_str().unwrap().trim_start_matches("iam:").to_owned())
                 .collect();
             let made: BTreeSet<String> = server.operations().into_iter().collect();
@@ -192,7 +192,7 @@ fn a_listing_that_goes_on_nowhere_is_not_taken_for_a_whole_one() {
     let endless = |_, text: String| text.replace("<IsTruncated>false", "<IsTruncated>true");
     for line in DISCOVER {
         let server = Proxy::to(&fake.url).rewrite("ListUsers", endless).rewrite("GetAccountAuthorizationDetails", endless).start();
-        iam(&server, line).exits(1).logs("its listing goes on");
+        iam(&server, line).exits(1).logs("the listing of the").logs("goes on");
     }
 }
 
@@ -294,38 +294,64 @@ fn a_key_that_is_deleted_meanwhile_is_no_finding_and_no_failure() {
 fn no_more_requests_are_under_way_than_was_said() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    let fake =
-        Iam::of((0..20).map(|n| User::new(&format!("user{n}"), 400).key(&format!("A{n}"), 400, 300).key(&format!("B{n}"), 400, 300)));
-    let fake = fake.start();
-    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let mut proxy = Proxy::to(&fake.url);
-    for operation in ["ListAccessKeys", "GetAccessKeyLastUsed"] {
-        let (begun, ended, most) = (Arc::clone(&now), Arc::clone(&now), Arc::clone(&most));
-        proxy = proxy
-            .rule(operation, move |_, _| {
-                most.fetch_max(begun.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                None
-            })
-            .delay(operation, std::time::Duration::from_millis(5))
-            .rewrite(operation, move |_, text| {
-                ended.fetch_sub(1, Ordering::SeqCst);
-                text
-            });
+    let two_keys = |n: usize| lazy(&format!("user{n}")).key(&format!("B{n}"), 400, 300);
+    let fake = Iam::of((0..20).map(two_keys)).start();
+    for (line, _) in BY_USER {
+        for source in ["report", "live"] {
+            let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let mut proxy = Proxy::to(&fake.url);
+            for operation in ["GetLoginProfile", "ListMFADevices", "ListAccessKeys", "GetAccessKeyLastUsed"] {
+                let (begun, ended, most) = (Arc::clone(&now), Arc::clone(&now), Arc::clone(&most));
+                proxy = proxy
+                    .rule(operation, move |_, _| {
+                        most.fetch_max(begun.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        None
+                    })
+                    .delay(operation, std::time::Duration::from_millis(5))
+                    .rewrite(operation, move |_, text| {
+                        ended.fetch_sub(1, Ordering::SeqCst);
+                        text
+                    });
+            }
+            let server = proxy.start();
+            let list = found(&server, &format!("{line} --source {source} --concurrency 3"));
+            assert_eq!(members(&list, "UserName").into_iter().collect::<BTreeSet<_>>().len(), 20, "{line}");
+            let most = most.load(Ordering::SeqCst);
+            assert!((2..=3).contains(&most), "{line} --source {source}: {most} at once");
+        }
     }
-    let server = proxy.start();
-    let list = found(&server, "discover_unused_access_keys --threshold_days 90 --concurrency 3");
-    assert_eq!(list.as_array().unwrap().len(), 40);
-    let most = most.load(Ordering::SeqCst);
-    assert!((2..=3).contains(&most), "{most} at once");
+}
+
+#[test]
+fn a_large_account_takes_few_calls() {
+    // A thousand users with a password and two keys; one in ten did nothing for long, and has no MFA.
+    let user = |n: usize| {
+        let (name, [one, two]) = (format!("user{n:04}"), ["A", "B"].map(|key| format!("{key}{n}")));
+        let user = User::new(&name, 800);
+        if n.is_multiple_of(10) {
+            user.password(400).signed_in(300).key(&one, 400, 300).key(&two, 400, None)
+        } else {
+            user.password(20).signed_in(1).mfa().key(&one, 20, 1).key(&two, 20, None)
+        }
+    };
+    for (line, _) in BY_USER {
+        let server = Iam::of((0..1000).map(user)).start();
+        let list = found(&server, line);
+        assert_eq!(members(&list, "UserName").into_iter().collect::<BTreeSet<_>>().len(), 100, "{line}");
+        let calls = server.operations().len();
+        assert!(calls <= 500, "{line}: {calls} calls");
+    }
 }
 
 // --- The credential report ---
 
 #[test]
-fn the_report_is_allowed_only_where_it_is_asked_for() {
+fn the_report_is_allowed_unless_it_is_not_asked_for() {
     let policy = |source: &str| aaws(format!("permissions iam discover_no_mfa_users --source {source}")).stranger().run().ok().stdout;
     assert!(policy("report").contains("iam:GetCredentialReport"));
     assert!(!policy("live").contains("CredentialReport"));
+    let by_default = aaws("permissions iam discover_no_mfa_users").stranger().run().ok().stdout;
+    assert!(by_default.contains("iam:GetCredentialReport"), "{by_default}");
 }
 
 #[test]
@@ -355,12 +381,23 @@ fn waiting_for_a_report_ends_with_the_time_that_was_given() {
 }
 
 #[test]
-fn a_report_that_is_denied_is_an_error() {
+fn who_may_not_read_the_report_looks_at_every_user_and_is_told() {
     let fake = account_with_everything().start();
-    for call in ["GenerateCredentialReport", "GetCredentialReport"] {
-        let server = Proxy::to(&fake.url).refuse(call, 403, "AccessDenied").start();
-        iam(&server, "discover_no_mfa_users --source report").exits(1).silent().logs("credential report").logs("AccessDenied");
+    for (line, looked_at) in BY_USER {
+        for call in ["GenerateCredentialReport", "GetCredentialReport"] {
+            let server = Proxy::to(&fake.url).refuse(call, 403, "AccessDenied").start();
+            let run = iam(&server, line).ok().logs("credential report").logs("AccessDenied").logs("every user is looked at");
+            assert_eq!(members(&run.json(), "UserName"), ["lena", "lars"], "{line}");
+            assert!(server.count(looked_at) >= 2, "{line}");
+        }
     }
+}
+
+#[test]
+fn a_report_that_cannot_be_had_is_an_error() {
+    let fake = account_with_everything().start();
+    let server = Proxy::to(&fake.url).refuse("GetCredentialReport", 400, "ValidationError").start();
+    iam(&server, "discover_no_mfa_users").exits(1).silent().logs("fetch the credential report");
 }
 
 #[test]
@@ -368,18 +405,13 @@ fn the_report_spares_the_calls_for_those_it_clears() {
     for (line, call) in BY_USER {
         let users: Vec<User> = (0..30).map(|n| busy(&format!("busy{n}"))).chain([lazy("lena")]).collect();
         let server = Iam::of(users).start();
-        let live = found(&server, line);
+        let live = found(&server, &format!("{line} --source live"));
         let calls = server.count(call);
-        let reported = found(&server, &format!("{line} --source report"));
+        let reported = found(&server, line);
         assert_eq!(members(&live, "UserName"), ["lena"], "{line}");
         assert_eq!(members(&reported, "UserName"), ["lena"], "{line}");
         let spared = server.count(call) - calls;
-        let knows_all = !line.starts_with("discover_old_access_keys") && !line.starts_with("discover_inactive_console");
-        if knows_all {
-            assert_eq!(spared, 1, "{line}: only who is suspect is looked at");
-        } else {
-            assert!(spared <= calls, "{line}");
-        }
+        assert_eq!(spared, 1, "{line}: only who is suspect is looked at");
     }
 }
 
@@ -389,6 +421,37 @@ fn a_stale_report_neither_shows_who_is_gone_nor_hides_who_is_new() {
         // `gone` was deleted since; `new` is not in the report; `again` is another user of the same name.
         let server = Iam::of([lazy("new"), lazy("again")]).report_of([lazy("gone"), User::new("again", 900)]).start();
         assert_eq!(members(&found(&server, &format!("{line} --source report")), "UserName"), ["new", "again"], "{line}");
+    }
+}
+
+#[test]
+fn a_key_that_was_never_used_counts_from_the_date_that_the_report_has() {
+    let server = Iam::of([User::new("new", 400).key("AKIA1", 10, None), User::new("old", 400).key("AKIA2", 200, None)]).start();
+    for action in ["discover_unused_access_keys", "discover_old_access_keys", "discover_inactive_users"] {
+        let asked = server.count("ListAccessKeys");
+        assert_eq!(members(&found(&server, &format!("{action} --threshold_days 90")), "UserName"), ["old"], "{action}");
+        assert_eq!(server.count("ListAccessKeys") - asked, 1, "{action}: the report tells of the other");
+    }
+}
+
+#[test]
+fn what_the_report_does_not_tell_is_looked_at() {
+    // `no_information` and `N/A` where a date should be.
+    let fake = Iam::of([lazy("lena"), busy("bea")]).start();
+    for (line, _) in BY_USER {
+        let vague = |_: usize, text: String| {
+            let (before, rest) = text.split_once("<Content>").expect("a report");
+            let (_, after) = rest.split_once("</Content>").expect("its end");
+            let header = "user,user_creation_time,password_enabled,password_last_used,password_last_changed,mfa_active,access_key_1_active,\
+                          access_key_1_last_rotated,access_key_1_last_used_date,access_key_2_active";
+            let rows: String = ["lena", "bea"]
+                .iter()
+                .map(|name| format!("{name},not_supported,not_supported,no_information,N/A,not_supported,true,N/A,no_information,N/A\n"))
+                .collect();
+            format!("{before}<Content>{}</Content>{after}", base64(&format!("{header}\n{rows}")))
+        };
+        let server = Proxy::to(&fake.url).rewrite("GetCredentialReport", vague).start();
+        assert_eq!(members(&found(&server, line), "UserName"), ["lena"], "{line}");
     }
 }
 
@@ -449,7 +512,7 @@ fn only_users_with_a_password_of_today_are_judged_by_it() {
 #[test]
 fn no_user_is_asked_for_what_the_listing_says() {
     let server = Iam::of([lazy("lena"), busy("bea")]).start();
-    found(&server, "discover_inactive_console_users --threshold_days 90");
+    found(&server, "discover_inactive_console_users --threshold_days 90 --source live");
     assert_eq!(server.operations(), ["ListUsers", "GetLoginProfile"], "no GetUser, and nothing of who signed in lately");
 }
 
@@ -532,8 +595,8 @@ fn users_without_a_password_only_on_request() {
 #[test]
 fn the_root_user_comes_with_the_report() {
     let without = Iam::of([lazy("lena")]).root(false).start();
-    assert_eq!(members(&found(&without, "discover_no_mfa_users --source report"), "UserName"), ["<root_account>", "lena"]);
-    assert_eq!(members(&found(&without, "discover_no_mfa_users"), "UserName"), ["lena"]);
+    assert_eq!(members(&found(&without, "discover_no_mfa_users"), "UserName"), ["<root_account>", "lena"]);
+    assert_eq!(members(&found(&without, "discover_no_mfa_users --source live"), "UserName"), ["lena"]);
     let with = Iam::of([lazy("lena")]).root(true).start();
     assert_eq!(members(&found(&with, "discover_no_mfa_users --source report"), "UserName"), ["lena"]);
     for (line, _) in BY_USER.iter().filter(|(line, _)| line.contains("threshold")) {
@@ -604,7 +667,8 @@ fn published_pipeline_old_keys_into_modify_access_keys() {
     let proxy = Proxy::to(moto::endpoint())
         .rewrite("ListAccessKeys", |n, text| if text.contains("<UserName>carol</UserName>") { text } else { long_ago(n, text) })
         .start();
-    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    // moto's report is of today, too.
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 --source live | aaws iam modify_access_keys --keys - --disable";
     assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     let statuses = |name: &str| xml::texts(&account.iam("ListAccessKeys", &[("UserName", name)]), "Status");
     assert_eq!(
@@ -618,7 +682,7 @@ fn unused_keys_go_into_the_same_pipeline() {
     let account = Account::fresh();
     account.give(&["key:alice"]);
     let proxy = Proxy::to(moto::endpoint()).rewrite("ListAccessKeys", long_ago).start();
-    let line = "aaws iam discover_unused_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    let line = "aaws iam discover_unused_access_keys --threshold_days 90 --source live | aaws iam modify_access_keys --keys - --disable";
     assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     assert_eq!(xml::texts(&account.iam("ListAccessKeys", &[("UserName", "alice")]), "Status"), ["Inactive"]);
 }
@@ -643,9 +707,9 @@ fn the_report_knows_when_a_password_was_changed() {
         User::new("none", 400),
     ])
     .start();
-    let live = found(&server, "discover_old_password_users --threshold_days 90");
+    let live = found(&server, "discover_old_password_users --threshold_days 90 --source live");
     assert_eq!(members(&live, "UserName"), ["kept", "changed", "changed_long_ago"], "live there is only the date of creation");
-    let reported = found(&server, "discover_old_password_users --threshold_days 90 --source report");
+    let reported = found(&server, "discover_old_password_users --threshold_days 90");
     assert_eq!(members(&reported, "UserName"), ["kept", "changed_long_ago"]);
     assert_eq!(reported[1]["AgeDays"], 200);
     assert!(reported[1]["PasswordLastChanged"].is_string(), "{reported}");
@@ -753,6 +817,68 @@ fn details_tell_where_a_policy_is_attached_and_under_which_conditions() {
     assert_eq!(found(&server, "discover_permissive_policies"), json!(["Free", "Guarded"]), "a condition does not hide a policy");
 }
 
+/// The ways to become an administrator that are written with no wildcard among the actions.
+const ADMIN_PATHS: [(&str, &str); 5] = [
+    ("AttachUserPolicy", r#"{"Statement":{"Effect":"Allow","Action":"iam:AttachUserPolicy","Resource":"*"}}"#),
+    (
+        "CreatePolicyVersion",
+        r#"{"Statement":{"Effect":"Allow","Action":"iam:CreatePolicyVersion","Resource":"arn:aws:iam::123456789012:policy/*"}}"#,
+    ),
+    ("PassRole+CreateFunction", r#"{"Statement":{"Effect":"Allow","Action":["iam:PassRole","lambda:CreateFunction"],"Resource":"*"}}"#),
+    ("AssumeRole", r#"{"Statement":{"Effect":"Allow","Action":"sts:AssumeRole","Resource":"*"}}"#),
+    ("PutRolePolicy", r#"{"Statement":{"Effect":"Allow","Action":"iam:PutRolePolicy","Resource":"arn:aws:iam::*:role/*"}}"#),
+];
+
+#[test]
+fn ways_to_become_an_administrator_are_found_and_named_with_their_source() {
+    let account = ADMIN_PATHS.iter().fold(Iam::of([]), |iam, (name, document)| iam.policy(&name.replace('+', "-"), document));
+    let all_of_iam = r#"{"Statement":{"Effect":"Allow","Action":"iam:*","Resource":["arn:aws:iam::123456789012:role/*","arn:aws:iam::123456789012:user/*","arn:aws:iam::123456789012:policy/*"]}}"#;
+    let put_objects = r#"{"Statement":{"Effect":"Allow","Action":"s3:PutObjec*","Resource":"*"}}"#;
+    let only_pass = r#"{"Statement":{"Effect":"Allow","Action":"iam:PassRole","Resource":"*"}}"#;
+    let server = account.policy("Iam", all_of_iam).policy("Put", put_objects).policy("Pass", only_pass).start();
+    let list = found(&server, "discover_permissive_policies --details");
+    let policy = |name: &str| list.as_array().unwrap().iter().find(|p| p["PolicyName"] == name).unwrap_or_else(|| panic!("{name}: {list}"));
+    for (name, _) in ADMIN_PATHS {
+        let found = policy(&name.replace('+', "-"));
+        assert_eq!(found["Risk"], "escalation", "{found}");
+        assert_eq!(members(&found["Escalations"], "Name"), [name]);
+        assert!(found["Escalations"][0]["Source"].as_str().is_some_and(|source| source.contains("https://")), "{found}");
+    }
+    assert_eq!((&policy("Iam")["Risk"], &policy("Put")["Risk"]), (&json!("admin"), &json!("write")), "the one is far above the other");
+    assert!(!members(&list, "PolicyName").contains(&"Pass".to_owned()), "a role that can be handed to nothing");
+}
+
+#[test]
+fn who_has_an_admin_policy_is_named_through_groups_too() {
+    let server = Iam::of([])
+        .policy("Free", ALL)
+        .policy("Wide", r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#)
+        .inline("User", "ann", "p", HARMLESS, "Free")
+        .inline("Group", "admins", "p", ALL, "Free")
+        .inline("Role", "worker", "p", HARMLESS, "Wide")
+        .member_of("admins", "bob")
+        .pages_of(1)
+        .start();
+    let list = found(&server, "discover_permissive_policies --details");
+    assert_eq!(members(&list, "PolicyName"), ["Free", "Wide"]);
+    assert_eq!(list[0]["EffectiveAdmins"], json!(["user/ann", "user/bob"]));
+    assert_eq!(list[1].get("EffectiveAdmins"), None, "it makes nobody an administrator");
+    let inline = found(&server, "discover_permissive_inline_policies");
+    assert_eq!((&inline[0]["Entity"], &inline[0]["EffectiveAdmins"]), (&json!("admins"), &json!(["user/bob"])));
+    let groups_only = found(&server, "discover_permissive_inline_policies --focus group");
+    assert_eq!(groups_only[0].get("EffectiveAdmins"), None, "users were not read");
+}
+
+#[test]
+fn what_a_deny_leaves_is_worked_out() {
+    let document = |deny: &str| format!(r#"{{"Statement":[{{"Effect":"Allow","Action":"*","Resource":"*"}},{deny}]}}"#);
+    let only_one_bucket = document(r#"{"Effect":"Deny","Action":"*","NotResource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}"#);
+    let only_reading = document(r#"{"Effect":"Deny","NotAction":["s3:Get*","s3:List*"],"Resource":"*"}"#);
+    let server = Iam::of([]).policy("OneBucket", &only_one_bucket).policy("Reading", &only_reading).start();
+    let list = found(&server, "discover_permissive_policies --details");
+    assert_eq!((members(&list, "PolicyName"), &list[0]["Risk"]), (vec!["Reading".to_owned()], &json!("read")));
+}
+
 #[test]
 fn boundaries_grant_nothing() {
     let server = Iam::of([]).policy_with("Boundary", ALL, 0, 2).policy_with("Both", ALL, 1, 2).policy_with("Idle", ALL, 0, 0).start();
@@ -823,8 +949,11 @@ fn inline_policies_on_moto() {
     account.give(&[&format!("inline:user:alice:bad={not_action}"), &format!("inline:user:alice:good={HARMLESS}")]);
     let output = account.aaws("iam discover_permissive_inline_policies").run().ok();
     let statement: Value = serde_json::from_str(not_action).unwrap();
+    let found = output.json();
     let expected = json!([{
-        "Type": "User", "Entity": "alice", "Policy": "bad", "Risk": "full", "Conditional": false, "Statements": [statement["Statement"]],
+        "Type": "User", "Entity": "alice", "Policy": "bad", "EffectiveAdmins": ["user/alice"], "Risk": "escalation", "Conditional": false,
+        "Escalations": found[0]["Escalations"], "Statements": [statement["Statement"]],
     }]);
-    assert_eq!(output.json(), expected);
+    assert_eq!(found, expected);
+    assert!(members(&found[0]["Escalations"], "Name").contains(&"AssumeRole".to_owned()), "{found}");
 }

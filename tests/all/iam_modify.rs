@@ -12,8 +12,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{Account, Output, Response, Server, directory, moto, report, xml};
 
 const CHANGE_PASSWORD: &str = "arn:aws:iam::aws:policy/IAMUserChangePassword";
-const V3: &str = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV3";
-const V2: &str = "arn:aws:iam::aws:policy/AWSCompromisedKeyQuarantineV2";
+const AWS_DENY_ALL: &str = "arn:aws:iam::aws:policy/AWSDenyAll";
 const DENY_ALL: &str = "aaws-quarantine-deny-all";
 const END_SESSIONS: &str = "aaws-quarantine-end-sessions";
 
@@ -167,6 +166,39 @@ fn with_service_credentials(proxy: Proxy, ids: &[&str]) -> (Proxy, ServiceCreden
         *updated.lock().unwrap().get_mut(&id).expect("an id that was listed") = status;
         Some(Response::xml(200, "<UpdateServiceSpecificCredentialResponse></UpdateServiceSpecificCredentialResponse>"))
     });
+    (proxy, state)
+}
+
+/// The permissions boundary of the one user, which moto lacks.
+type Boundary = Arc<Mutex<Option<String>>>;
+
+fn with_boundary(proxy: Proxy) -> (Proxy, Boundary) {
+    let state = Boundary::default();
+    let (put, deleted, told) = (Arc::clone(&state), Arc::clone(&state), Arc::clone(&state));
+    let empty = |operation: &str| Some(Response::xml(200, format!("<{operation}Response></{operation}Response>")));
+    let proxy = proxy
+        .rule("PutUserPermissionsBoundary", move |_, request| {
+            parameter(request, "UserName").expect("a user name");
+            *put.lock().unwrap() = Some(parameter(request, "PermissionsBoundary").expect("the ARN of a policy"));
+            empty("PutUserPermissionsBoundary")
+        })
+        .rule("DeleteUserPermissionsBoundary", move |_, request| {
+            parameter(request, "UserName").expect("a user name");
+            match deleted.lock().unwrap().take() {
+                Some(_) => empty("DeleteUserPermissionsBoundary"),
+                None => Some(error(404, "NoSuchEntity")),
+            }
+        })
+        .rule("GetUser", move |_, request| {
+            let mut reply = forward(request);
+            if let Some(arn) = told.lock().unwrap().as_ref() {
+                let kind = "<PermissionsBoundaryType>PermissionsBoundaryPolicy</PermissionsBoundaryType>";
+                let boundary =
+                    format!("<PermissionsBoundary>{kind}<PermissionsBoundaryArn>{arn}</PermissionsBoundaryArn></PermissionsBoundary>");
+                reply.body = reply.text().replace("</User>", &format!("{boundary}</User>")).into_bytes();
+            }
+            Some(reply)
+        });
     (proxy, state)
 }
 
@@ -415,7 +447,7 @@ fn old_keys_are_piped_in_as_they_are_found() {
         Some(reply)
     });
     let proxy = proxy.start();
-    let line = "aaws iam discover_old_access_keys --threshold_days 90 | aaws iam modify_access_keys --keys - --disable";
+    let line = "aaws iam discover_old_access_keys --threshold_days 90 --source live | aaws iam modify_access_keys --keys - --disable";
     assert_eq!(account.shell(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     assert_eq!(keys(&account, "alice"), old.map(|id| (id, "Inactive".to_owned())).into());
     assert_eq!(keys(&account, "bob")[&new], "Active");
@@ -453,7 +485,7 @@ fn one_bad_key_does_not_sink_the_others() {
     assert_eq!((&keys(&account, "bob")[&denied][..], &keys(&account, "carol")[&unread][..]), ("Active", "Active"));
     let none = "AKIANOSUCHKEYATALL00";
     let denied = [(denied.as_str(), "AccessDenied"), (&unread, "AccessDenied")];
-    let missing = [(none, "NoSuchEntity"), (none, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "NoSuchEntity"), (&good, "")];
+    let missing = [(none, "NotFound"), (none, "NotFound"), (&good, "NotFound"), (&good, "NotFound"), (&good, "")];
     let mut expected = [&denied[..], &missing].concat();
     expected.sort_unstable();
     let lines = report(&directory);
@@ -462,11 +494,76 @@ fn one_bad_key_does_not_sink_the_others() {
 }
 
 #[test]
+fn keys_that_do_not_exist_are_failures_unless_they_are_to_be_ignored() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let line = format!(
+        "iam modify_access_keys --key AKIANOSUCHKEYATALL00 --key AKIANOSUCHKEYATALL01 alice --key {id} nobody --key {id} alice --disable"
+    );
+    let proxy = plain().start();
+    let directory = directory();
+    let run = |flags: &str| {
+        let aaws = account.aaws(format!("{line} {flags} --report report.jsonl")).within(directory.path());
+        aaws.endpoint(&proxy.url).run()
+    };
+    assert_eq!(run("").exits(3).json(), json!(["AKIANOSUCHKEYATALL00", "AKIANOSUCHKEYATALL01", id]));
+    assert_eq!(report(&directory).iter().filter(|line| line["code"] == "NotFound").count(), 3);
+    assert_eq!(keys(&account, "alice")[&id], "Inactive");
+    assert_eq!(run("--ignore_not_found").ok().json(), json!([]));
+    assert!(report(&directory).iter().all(|line| line["status"] == "unchanged"));
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_changed_once() {
+    let account = Account::fresh();
+    user(&account, "alice");
+    let id = key(&account, "alice");
+    let proxy = plain().start();
+    let line = format!("iam modify_access_keys --key {id} alice --key {id} --key {id} alice --disable");
+    assert_eq!(account.aaws(line).endpoint(&proxy.url).run().ok().logs("duplicate id").json(), json!([]));
+    assert_eq!(proxy.count("UpdateAccessKey"), 1);
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_key_or_a_user_is_not_quoted() {
+    const SECRET: &str = "wJalrXUtnFEMI-secret";
+    let account = Account::fresh();
+    let proxy = plain().start();
+    let lists = [
+        format!(r#"["bob:{SECRET}"]"#),
+        format!(r#"[{{"UserName": ["{SECRET}"], "AccessKeyId": ["{SECRET}"]}}]"#),
+        format!(r#"[{{"UserName": "bob", "Password": {{"{SECRET}": "{SECRET}"}}, "AccessKeyId": {{"{SECRET}": 1}}}}]"#),
+    ];
+    for (action, flag) in [("modify_access_keys --disable", "keys"), ("modify_users_console_access --enable", "users")] {
+        for list in &lists {
+            let input = format!(r#"{{"{flag}": {list}}}"#);
+            let line = format!("iam {action}");
+            let aaws = || account.aaws(&line).endpoint(&proxy.url);
+            let runs = [
+                aaws().arg(format!("--{flag}")).arg(list).run(),
+                aaws().arg(format!("--{flag}")).arg("-").stdin(list).run(),
+                aaws().arg("--input").arg(&input).run(),
+                aaws().arg("--input").arg("-").stdin(&input).run(),
+            ];
+            for run in runs {
+                let run = run.exits(2).silent();
+                assert!(!run.stderr.contains("secret"), "{run}");
+            }
+        }
+    }
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
 fn an_item_without_its_id_stops_all_before_anything_is_sent() {
     let account = Account::fresh();
     user(&account, "alice");
     let id = key(&account, "alice");
     let proxy = plain().start();
+    let empty = json!([{"AccessKeyId": id, "UserName": "alice"}, {"AccessKeyId": "", "UserName": "alice"}]).to_string();
+    let run = account.aaws("iam modify_access_keys --disable --keys").arg(&empty).endpoint(&proxy.url).run().exits(2);
+    run.silent().logs("keys[1]").logs("`AccessKeyId` is empty");
     let list = json!([{"AccessKeyId": id, "UserName": "alice"}, {"UserName": "alice"}]).to_string();
     let run = account.aaws("iam modify_access_keys --disable --keys").arg(&list).endpoint(&proxy.url).run().exits(2);
     run.silent().logs("keys[1].AccessKeyId");
@@ -703,7 +800,7 @@ fn one_bad_user_does_not_sink_the_others() {
         ("<root_account>", "InvalidUserName"),
         ("denied", "AccessDenied"),
         ("good", ""),
-        ("nobody", "NoSuchEntity"),
+        ("nobody", "NotFound"),
         ("unread", "AccessDenied"),
         ("weak", "PasswordPolicyViolation"),
     ];
@@ -720,7 +817,7 @@ fn a_password_is_deleted_and_its_policy_detached() {
     let proxy = console(plain(), &account);
     ["alice", "left"].iter().for_each(|name| attach(&account, name, "IAMUserChangePassword"));
     let line = "iam modify_users_console_access --user alice --user bob --user none --user left --user nobody --disable";
-    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("`none` unchanged").logs("`nobody`: NoSuchEntity");
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("`none` unchanged").logs("`nobody`: NotFound");
     assert_eq!(run.json(), json!(["nobody"]), "a user without a password is no failure, one that there is not is");
     for name in ["alice", "bob", "none", "left"] {
         assert!(!has_password(&account, name), "{name}");
@@ -802,6 +899,37 @@ fn a_dry_run_of_console_access_says_what_would_change_and_writes_nothing() {
     assert_eq!(outcomes(&run.json()), [("bob", "planned")]);
     assert_eq!(writes(&proxy), [""; 0]);
     assert!(has_password(&account, "alice"));
+}
+
+#[test]
+fn users_who_do_not_exist_are_failures_unless_they_are_to_be_ignored() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    let proxy = console(plain(), &account);
+    let line = "iam modify_users_console_access --user nobody --user alice --user alice --disable";
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("NotFound").logs("duplicate id");
+    assert_eq!(run.json(), json!(["nobody"]));
+    assert_eq!(proxy.count("DeleteLoginProfile"), 1);
+    let again = account.aaws(format!("{line} --ignore_not_found")).endpoint(&proxy.url).run().ok().logs("`nobody` unchanged");
+    assert_eq!(again.json(), json!([]));
+    let line = "iam modify_users_console_access --user nobody env:S --enable --ignore_not_found";
+    account.aaws(line).env("S", "sesame-1").endpoint(&proxy.url).run().ok().logs("`nobody` unchanged");
+}
+
+#[test]
+fn a_person_is_asked_before_a_password_is_destroyed_and_not_before_one_is_made() {
+    let account = Account::fresh();
+    console_user(&account, "alice");
+    user(&account, "bob");
+    let proxy = console(plain(), &account);
+    let run = |line: &str| account.aaws(format!("iam modify_users_console_access {line}")).env("S", "sesame-1").endpoint(&proxy.url);
+    run("--user alice --disable").on_terminal("n").exits(4);
+    run("--user alice env:S --enable --replace_password").on_terminal("n").exits(4);
+    assert_eq!(writes(&proxy), [""; 0]);
+    run("--user bob env:S --enable").on_terminal("n").ok();
+    assert!(has_password(&account, "bob"));
+    run("--user alice --disable").on_terminal("y").ok();
+    assert!(!has_password(&account, "alice"));
 }
 
 #[test]
@@ -889,12 +1017,13 @@ fn passwords_are_seen_nowhere() {
     assert!(sent.iter().all(|request| parameter(request, "Password").as_deref() == Some(SECRET)), "IAM sees it as it is");
 }
 
-/// A server that says yes to everything, in no partition in particular.
+/// A server that says yes to nearly everything, in no partition in particular.
 fn agreeable() -> Server {
     Server::start(|operation, _, request| {
         let user = parameter(&request, "UserName").unwrap_or_default();
         let result = match operation {
-            "GetLoginProfile" => return error(404, "NoSuchEntity"),
+            "GetLoginProfile" | "GetUserPolicy" => return error(404, "NoSuchEntity"),
+            "PutUserPolicy" if parameter(&request, "PolicyName").as_deref() == Some(DENY_ALL) => return error(409, "LimitExceeded"),
             "GetUser" => format!(
                 "<User><Path>/</Path><UserName>{user}</UserName><UserId>AIDA1</UserId><Arn>arn:x:iam::1:user/{user}</Arn>\
                  <CreateDate>2026-01-01T00:00:00Z</CreateDate></User>"
@@ -916,9 +1045,9 @@ fn policies_are_those_of_the_partition() {
         let server = agreeable();
         let run = |line: &str| account.aaws(format!("iam {line} --region {region}")).env("S", "sesame-1").endpoint(&server.url).run().ok();
         run("modify_users_console_access --user alice env:S --enable");
-        run("quarantine_user --user alice");
+        run("quarantine_user --user full");
         let arns: Vec<_> = server.requests("AttachUserPolicy").iter().filter_map(|r| parameter(r, "PolicyArn")).collect();
-        let expected = [CHANGE_PASSWORD, V3].map(|arn| arn.replace("arn:aws:", &format!("arn:{partition}:")));
+        let expected = [CHANGE_PASSWORD, AWS_DENY_ALL].map(|arn| arn.replace("arn:aws:", &format!("arn:{partition}:")));
         assert_eq!(arns, expected, "in {region}");
     }
 }
@@ -933,9 +1062,10 @@ struct Suspect {
     ssh_key: String,
     certificate: String,
     service: ServiceCredentials,
+    boundary: Boundary,
 }
 
-const POLICIES: [&str; 2] = ["AWSCompromisedKeyQuarantineV3", "AWSCompromisedKeyQuarantineV2"];
+const POLICIES: [&str; 1] = ["AWSDenyAll"];
 
 impl Suspect {
     /// `mallory`, behind a proxy that is spoiled first, with these of AWS's policies.
@@ -947,8 +1077,10 @@ impl Suspect {
         let ssh = account.iam("UploadSSHPublicKey", &[("UserName", "mallory"), ("SSHPublicKeyBody", "ssh-rsa AAAA")]);
         let certificate = account.iam("UploadSigningCertificate", &[("UserName", "mallory"), ("CertificateBody", CERTIFICATE)]);
         let (proxy, service) = with_service_credentials(proxy, &["ACCAONE", "ACCATWO"]);
+        let (proxy, boundary) = with_boundary(proxy);
         let proxy = with_aws_policies(proxy, &account, policies).start();
-        Suspect { proxy, key, ssh_key: first(ssh, "SSHPublicKeyId"), certificate: first(certificate, "CertificateId"), service, account }
+        let (ssh_key, certificate) = (first(ssh, "SSHPublicKeyId"), first(certificate, "CertificateId"));
+        Suspect { proxy, key, ssh_key, certificate, service, boundary, account }
     }
 
     fn new() -> Self {
@@ -984,16 +1116,34 @@ impl Suspect {
     }
 }
 
+/// The row of a step in what a quarantine printed.
+#[track_caller]
+fn step<'a>(rows: &'a Value, name: &str) -> &'a Value {
+    let found = rows.as_array().expect("rows").iter().find(|row| row["Step"] == name);
+    found.unwrap_or_else(|| panic!("no row of {name} in {rows}"))
+}
+
+/// Step and status of each row.
+fn steps(rows: &Value) -> Vec<(&str, &str)> {
+    let rows = rows.as_array().expect("rows").iter();
+    rows.map(|row| (row["Step"].as_str().expect("a step"), row["Status"].as_str().expect("a status"))).collect()
+}
+
 #[test]
 fn the_deny_comes_first_and_nothing_stays_open() {
     let mallory = Suspect::new();
-    let state = mallory.quarantine("").ok().json();
+    let rows = mallory.quarantine("").ok().json();
     assert_eq!(mallory.open(), [""; 0]);
-    assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV3"]);
+    assert_eq!(inline(&mallory.account, "mallory"), [DENY_ALL, END_SESSIONS]);
+    let operations = mallory.proxy.operations();
+    let begin: Vec<_> = operations.iter().take(2).collect();
+    assert_eq!(begin, ["GetCallerIdentity", "GetUser"]);
+    // What denies already is looked for in two places at once.
+    let mut looks = operations[2..4].to_vec();
+    looks.sort();
+    assert_eq!(looks, ["GetUserPolicy", "ListAttachedUserPolicies"]);
     let order = [
-        "GetCallerIdentity",
-        "GetUser",
-        "AttachUserPolicy",
+        "PutUserPolicy",
         "PutUserPolicy",
         "ListAccessKeys",
         "UpdateAccessKey",
@@ -1008,50 +1158,47 @@ fn the_deny_comes_first_and_nothing_stays_open() {
         "ListSigningCertificates",
         "UpdateSigningCertificate",
     ];
-    assert_eq!(mallory.proxy.operations(), order, "the keys are listed after the deny: none can be made in between");
+    assert_eq!(operations[4..], order, "the keys are listed after the deny: none can be made in between");
     all_name_a_user(&mallory.proxy);
+    let put = &mallory.proxy.requests("PutUserPolicy")[0];
+    assert_eq!(parameter(put, "PolicyName").as_deref(), Some(DENY_ALL));
+    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
+    assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}));
 
-    let arn = format!("arn:aws:iam::{}:user/mallory", mallory.account.id);
-    let off = |id: &str| json!({"Id": id, "Before": "Active", "Status": "Inactive"});
-    assert_eq!(
-        state,
+    let off = |step: &str, id: &str| {
         json!({
-            "UserName": "mallory",
-            "Arn": arn,
-            "Complete": true,
-            "DeniedBy": V3,
-            "SessionsEndBefore": state["SessionsEndBefore"],
-            "AccessKeys": [off(&mallory.key)],
-            "ConsolePassword": "deleted",
-            "ServiceCredentials": [off("ACCAONE"), off("ACCATWO")],
-            "SshKeys": [off(&mallory.ssh_key)],
-            "SigningCertificates": [off(&mallory.certificate)],
-            "Steps": state["Steps"],
+            "UserName": "mallory", "Step": step, "Id": id, "Status": "done",
+            "Before": "Active", "Now": "Inactive", "Message": "Inactive",
         })
-    );
-    let steps = outcomes(&state["Steps"]);
-    let named = |what: &str, id: &str| format!("mallory: {what} {id}");
-    let items = [
-        "mallory: deny".to_owned(),
-        "mallory: sessions".to_owned(),
-        named("access key", &mallory.key),
-        "mallory: console password".to_owned(),
-        named("service credential", "ACCAONE"),
-        named("service credential", "ACCATWO"),
-        named("SSH key", &mallory.ssh_key),
-        named("signing certificate", &mallory.certificate),
-    ];
-    assert_eq!(steps, items.iter().map(|item| (item.as_str(), "done")).collect::<Vec<_>>());
+    };
+    let until = &step(&rows, "sessions")["Now"];
+    let expected = json!([
+        {
+            "UserName": "mallory", "Step": "deny", "Id": DENY_ALL, "Status": "done",
+            "Now": "inline_policy", "Message": format!("the inline policy {DENY_ALL} denies everything"),
+        },
+        {
+            "UserName": "mallory", "Step": "sessions", "Id": END_SESSIONS, "Status": "done",
+            "Now": until, "Message": step(&rows, "sessions")["Message"],
+        },
+        off("access_key", &mallory.key),
+        {"UserName": "mallory", "Step": "console_password", "Status": "done", "Now": "deleted", "Message": "deleted"},
+        off("service_credential", "ACCAONE"),
+        off("service_credential", "ACCATWO"),
+        off("ssh_key", &mallory.ssh_key),
+        off("signing_certificate", &mallory.certificate),
+    ]);
+    assert_eq!(rows, expected);
 }
 
 #[test]
 fn running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
     let mallory = Suspect::new();
-    let state = mallory.quarantine("").ok().json();
-    let put = &mallory.proxy.requests("PutUserPolicy")[0];
+    let rows = mallory.quarantine("").ok().json();
+    let put = &mallory.proxy.requests("PutUserPolicy")[1];
     assert_eq!(parameter(put, "PolicyName").as_deref(), Some(END_SESSIONS));
     let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
-    let until = state["SessionsEndBefore"].as_str().expect("an instant");
+    let until = step(&rows, "sessions")["Now"].as_str().expect("an instant");
     let denied = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {"aws:TokenIssueTime": until}}});
     assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [denied]}));
     // Later than now: sessions that are opened until all of AWS knows the policy are ended too.
@@ -1063,87 +1210,106 @@ fn running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
 
 #[test]
 fn each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
-    let key = ("access key", "UpdateAccessKey");
     let failures = [
-        ("sessions", "PutUserPolicy"),
-        ("access key", "ListAccessKeys"),
-        key,
-        ("console password", "DeleteLoginProfile"),
-        ("service credential", "ListServiceSpecificCredentials"),
-        ("service credential", "UpdateServiceSpecificCredential"),
-        ("SSH key", "ListSSHPublicKeys"),
-        ("SSH key", "UpdateSSHPublicKey"),
-        ("signing certificate", "ListSigningCertificates"),
-        ("signing certificate", "UpdateSigningCertificate"),
+        ("access key", "access_key", "ListAccessKeys"),
+        ("access key", "access_key", "UpdateAccessKey"),
+        ("console password", "console_password", "DeleteLoginProfile"),
+        ("service credential", "service_credential", "ListServiceSpecificCredentials"),
+        ("service credential", "service_credential", "UpdateServiceSpecificCredential"),
+        ("SSH key", "ssh_key", "ListSSHPublicKeys"),
+        ("SSH key", "ssh_key", "UpdateSSHPublicKey"),
+        ("signing certificate", "signing_certificate", "ListSigningCertificates"),
+        ("signing certificate", "signing_certificate", "UpdateSigningCertificate"),
     ];
-    for (open, operation) in failures {
+    for (open, name, operation) in failures {
         let mallory = Suspect::behind(plain().refusing(operation, "AccessDenied"), &POLICIES);
-        let state = mallory.quarantine("").exits(3).logs("AccessDenied").json();
+        let rows = mallory.quarantine("").exits(3).logs("AccessDenied").json();
         assert_eq!(mallory.open(), [open], "when {operation} fails");
-        assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV3"]);
-        assert_eq!((&state["Complete"], &state["DeniedBy"]), (&json!(false), &json!(V3)), "when {operation} fails");
-        let failed: Vec<_> = outcomes(&state["Steps"]).into_iter().filter(|(_, status)| *status == "failed").collect();
-        assert!(!failed.is_empty() && failed.iter().all(|(item, _)| item.contains(open)), "{failed:?}");
+        assert_eq!(step(&rows, "deny")["Status"], "done", "when {operation} fails");
+        let failed: Vec<_> = steps(&rows).into_iter().filter(|(_, status)| *status == "failed").collect();
+        assert!(!failed.is_empty() && failed.iter().all(|(step, _)| *step == name), "{failed:?}");
+        assert_eq!(step(&rows, name)["Code"], "AccessDenied");
         let lifted = ["DetachUserPolicy", "DeleteUserPolicy", "CreateLoginProfile"];
         assert!(mallory.proxy.operations().iter().all(|name| !lifted.contains(&name.as_str())), "nothing is undone");
-        match operation {
-            "ListAccessKeys" => assert_eq!(state["AccessKeys"], Value::Null),
-            "UpdateAccessKey" => assert_eq!(state["AccessKeys"][0]["Status"], "Active"),
-            "PutUserPolicy" => assert_eq!(state["SessionsEndBefore"], Value::Null),
-            "DeleteLoginProfile" => assert_eq!(state["ConsolePassword"], "not_deleted"),
-            _ => {}
+        if operation == "UpdateAccessKey" {
+            assert_eq!((&step(&rows, name)["Before"], &step(&rows, name)["Now"]), (&json!("Active"), &json!("Active")));
         }
     }
 }
 
 #[test]
-fn a_deny_that_fails_in_every_way_stops_no_other_step() {
-    let refused = plain().refusing("AttachUserPolicy", "AccessDenied").refusing("PutUserPolicy", "AccessDenied");
-    let mallory = Suspect::behind(refused, &POLICIES);
-    let state = mallory.quarantine("").exits(3).json();
+fn a_deny_that_fails_in_every_way_stops_no_other_step_and_says_all_that_was_refused() {
+    let refused = ["PutUserPolicy", "AttachUserPolicy", "PutUserPermissionsBoundary"];
+    let proxy = refused.iter().fold(plain(), |proxy, &operation| proxy.refusing(operation, "AccessDenied"));
+    let mallory = Suspect::behind(proxy, &POLICIES);
+    let rows = mallory.quarantine("").exits(3).json();
     assert_eq!(mallory.open(), ["no deny", "sessions"]);
-    assert_eq!((&state["DeniedBy"], &state["SessionsEndBefore"]), (&Value::Null, &Value::Null));
-    let first = mallory.proxy.operations();
-    assert_eq!(first[2..5], ["AttachUserPolicy", "AttachUserPolicy", "PutUserPolicy"], "newest first, then inline");
+    let deny = step(&rows, "deny");
+    assert_eq!((&deny["Status"], &deny["Code"]), (&json!("failed"), &json!("AccessDenied")));
+    let message = deny["Message"].as_str().expect("a message");
+    assert!(message.contains("PutUserPolicy was refused") && message.contains("AttachUserPolicy was refused"), "{message}");
+    assert_eq!(mallory.proxy.operations()[4..7], refused);
+}
+
+/// Fills the user's inline policies, so that no more can be put.
+fn full() -> Proxy {
+    plain().refusing("PutUserPolicy", "LimitExceeded")
 }
 
 #[test]
-fn where_there_is_no_v3_there_may_be_v2() {
-    let mallory = Suspect::behind(plain(), &POLICIES[1..]);
-    let state = mallory.quarantine("").ok().json();
-    assert_eq!(state["DeniedBy"], V2);
-    assert_eq!(attached(&mallory.account, "mallory"), ["AWSCompromisedKeyQuarantineV2"]);
-    assert_eq!(mallory.open(), [""; 0]);
+fn a_user_whose_inline_policies_are_full_is_denied_by_a_policy_of_aws() {
+    let mallory = Suspect::behind(full(), &POLICIES);
+    let rows = mallory.quarantine("").exits(3).logs("PutUserPolicy was refused").json();
+    let deny = step(&rows, "deny");
+    assert_eq!((&deny["Status"], &deny["Id"], &deny["Now"]), (&json!("done"), &json!(AWS_DENY_ALL), &json!("attached_policy")));
+    assert!(deny["Message"].as_str().is_some_and(|m| m.contains("PutUserPolicy was refused: LimitExceeded")), "{deny}");
+    assert_eq!(attached(&mallory.account, "mallory"), POLICIES);
+    assert_eq!(mallory.open(), ["sessions"], "which is said: the exit code is 3");
+    assert_eq!(step(&rows, "sessions")["Code"], "LimitExceeded");
+
+    let again = mallory.quarantine("").exits(3).json();
+    assert_eq!(step(&again, "deny")["Status"], "unchanged");
+    assert_eq!(mallory.proxy.count("AttachUserPolicy"), 1);
 }
 
 #[test]
-fn a_user_with_as_many_policies_as_there_may_be_is_denied_inline() {
-    let mallory = Suspect::behind(plain().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
-    let state = mallory.quarantine("").ok().json();
-    assert_eq!((&state["DeniedBy"], &state["Complete"]), (&json!(DENY_ALL), &json!(true)));
-    assert!(state["Steps"][0]["message"].as_str().is_some_and(|m| m.contains("LimitExceeded")), "{state}");
-    assert_eq!(inline(&mallory.account, "mallory"), [DENY_ALL, END_SESSIONS]);
-    assert_eq!(mallory.open(), [""; 0]);
+fn where_no_policy_can_be_attached_there_is_the_permissions_boundary() {
+    let mallory = Suspect::behind(full().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
+    let rows = mallory.quarantine("").exits(3).json();
+    let deny = step(&rows, "deny");
+    assert_eq!((&deny["Status"], &deny["Now"], &deny["Before"]), (&json!("done"), &json!("permissions_boundary"), &json!("none")));
+    assert!(deny["Message"].as_str().is_some_and(|m| m.contains("AttachUserPolicy was refused: LimitExceeded")), "{deny}");
+    assert_eq!(mallory.boundary.lock().unwrap().as_deref(), Some(AWS_DENY_ALL));
+    let again = mallory.quarantine("").exits(3).json();
+    assert_eq!(step(&again, "deny")["Status"], "unchanged");
+
+    let mallory = Suspect::behind(full().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
+    *mallory.boundary.lock().unwrap() = Some("arn:aws:iam::aws:policy/ReadOnlyAccess".into());
+    let rows = mallory.quarantine("").exits(3).json();
+    assert_eq!(step(&rows, "deny")["Before"], "arn:aws:iam::aws:policy/ReadOnlyAccess", "what to go back to");
+    mallory.lift(&rows, "").exits(3);
+    assert_eq!(mallory.boundary.lock().unwrap().as_deref(), Some("arn:aws:iam::aws:policy/ReadOnlyAccess"));
 }
 
 #[test]
-fn everything_can_be_denied() {
-    let mallory = Suspect::new();
-    let state = mallory.quarantine("--deny_all").ok().json();
-    assert_eq!(state["DeniedBy"], DENY_ALL);
-    assert_eq!(mallory.proxy.count("AttachUserPolicy"), 0);
-    let put = &mallory.proxy.requests("PutUserPolicy")[0];
-    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
-    assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}));
-    assert_eq!(mallory.open(), [""; 0]);
+fn credentials_that_die_half_way_lose_nothing_of_what_was_done() {
+    let mallory = Suspect::behind(plain().refusing("UpdateAccessKey", "ExpiredToken"), &POLICIES);
+    let run = mallory.quarantine("").exits(5).logs("ExpiredToken");
+    let rows = run.json();
+    assert_eq!(steps(&rows), [("deny", "done"), ("sessions", "done"), ("access_key", "failed")]);
+    assert_eq!(step(&rows, "access_key")["Before"], "Active");
+    let mallory = Suspect::behind(plain().refusing("ListSSHPublicKeys", "ExpiredToken"), &POLICIES);
+    let rows = mallory.quarantine("").exits(5).json();
+    assert_eq!(steps(&rows).len(), 6, "all that came before: {rows}");
+    assert_eq!(step(&rows, "console_password")["Status"], "done");
 }
 
 #[test]
 fn nobody_quarantines_themselves() {
     let mallory = Suspect::new();
     let (key, secret) = whole_key(&mallory.account, "mallory");
-    for flags in ["", "--dry_run"] {
-        let run = mallory.account.aaws(format!("iam quarantine_user --user mallory {flags}")).endpoint(&mallory.proxy.url);
+    for (name, flags) in [("mallory", ""), ("mallory", "--dry_run"), ("MALLORY", "")] {
+        let run = mallory.account.aaws(format!("iam quarantine_user --user {name} {flags}")).endpoint(&mallory.proxy.url);
         let run = run.env("AWS_ACCESS_KEY_ID", &key).env("AWS_SECRET_ACCESS_KEY", &secret).without("AWS_SESSION_TOKEN").run();
         run.exits(4).silent().logs("lock out yourself");
     }
@@ -1153,23 +1319,43 @@ fn nobody_quarantines_themselves() {
 #[test]
 fn a_misspelt_user_is_noticed_before_anything_is_done() {
     let mallory = Suspect::new();
-    for (name, code) in [("malory", 1), ("<root_account>", 2)] {
-        let run = mallory.account.aaws("iam quarantine_user --user").arg(name).endpoint(&mallory.proxy.url).run();
-        run.exits(code).silent();
-    }
+    let run = |flags: &str| mallory.account.aaws(format!("iam quarantine_user --user malory {flags}")).endpoint(&mallory.proxy.url).run();
+    let rows = run("").exits(3).logs("NotFound").json();
+    assert_eq!((steps(&rows), &rows[0]["Code"]), (vec![("user", "failed")], &json!("NotFound")));
+    assert_eq!(steps(&run("--ignore_not_found").ok().json()), [("user", "unchanged")]);
+    mallory.account.aaws("iam quarantine_user --user").arg("<root_account>").endpoint(&mallory.proxy.url).run().exits(2).silent();
     mallory.account.aaws("iam quarantine_user --user").arg("").endpoint(&mallory.proxy.url).run().exits(2).silent();
     mallory.account.aaws("iam quarantine_user").endpoint(&mallory.proxy.url).run().exits(2).silent().logs("user");
     assert_eq!(writes(&mallory.proxy), [""; 0]);
-    assert_eq!(mallory.proxy.operations(), ["GetCallerIdentity", "GetUser"]);
+    assert_eq!(mallory.proxy.operations(), ["GetCallerIdentity", "GetUser"].repeat(2));
 }
 
 #[test]
-fn whoever_cannot_be_told_apart_from_the_user_does_nothing() {
-    for operation in ["GetCallerIdentity", "GetUser"] {
-        let mallory = Suspect::behind(plain().refusing(operation, "AccessDenied"), &POLICIES);
-        mallory.quarantine("").exits(1).silent().logs("AccessDenied");
-        assert_eq!(writes(&mallory.proxy), [""; 0]);
-    }
+fn whoever_cannot_be_asked_who_they_are_does_nothing() {
+    let mallory = Suspect::behind(plain().refusing("GetCallerIdentity", "AccessDenied"), &POLICIES);
+    mallory.quarantine("").exits(1).silent().logs("AccessDenied");
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+}
+
+#[test]
+fn a_user_who_may_not_be_read_is_locked_out_all_the_same() {
+    let mallory = Suspect::behind(plain().refusing("GetUser", "AccessDenied"), &POLICIES);
+    mallory.quarantine("").ok().logs("locked out all the same");
+    assert_eq!(mallory.open(), [""; 0]);
+    // And whoever that is by the name of the caller is refused.
+    let (key, secret) = whole_key(&mallory.account, "mallory");
+    let run = mallory.account.aaws("iam quarantine_user --user mallory").endpoint(&mallory.proxy.url);
+    run.env("AWS_ACCESS_KEY_ID", &key).env("AWS_SECRET_ACCESS_KEY", &secret).without("AWS_SESSION_TOKEN").run().exits(4).silent();
+}
+
+#[test]
+fn a_person_is_asked_once_before_somebody_is_locked_out() {
+    let mallory = Suspect::new();
+    let run = || mallory.account.aaws("iam quarantine_user --user mallory").endpoint(&mallory.proxy.url);
+    run().on_terminal("n").exits(4);
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+    run().on_terminal("y").ok();
+    assert_eq!(mallory.open(), [""; 0]);
 }
 
 #[test]
@@ -1178,28 +1364,30 @@ fn a_dry_run_of_a_quarantine_lists_every_step_and_writes_nothing() {
     let idle = key(&mallory.account, "mallory");
     mallory.account.iam("UpdateAccessKey", &[("UserName", "mallory"), ("AccessKeyId", &idle), ("Status", "Inactive")]);
     let plan = mallory.quarantine("--dry_run").ok().json();
-    let steps = outcomes(&plan);
-    assert_eq!(steps.iter().filter(|(_, status)| *status == "planned").count(), 8, "{plan}");
-    assert!(steps.contains(&(format!("mallory: access key {idle}").as_str(), "unchanged")), "{plan}");
-    assert_eq!(steps[0], ("mallory: deny", "planned"));
-    let password = plan.as_array().unwrap().iter().find(|step| step["item"] == "mallory: console password").expect("the password");
-    assert!(password["message"].as_str().is_some_and(|m| m.contains("cannot be restored")), "{password}");
+    let planned = steps(&plan);
+    assert_eq!(planned.iter().filter(|(_, status)| *status == "planned").count(), 8, "{plan}");
+    assert_eq!(planned[0], ("deny", "planned"));
+    assert!(plan.as_array().unwrap().iter().any(|row| row["Id"] == idle.as_str() && row["Status"] == "unchanged"), "{plan}");
+    let password = step(&plan, "console_password");
+    assert!(password["Message"].as_str().is_some_and(|m| m.contains("cannot be restored")), "{password}");
     assert_eq!(writes(&mallory.proxy), [""; 0]);
     assert_eq!(mallory.open().len(), 7);
 }
 
 #[test]
-fn a_quarantine_is_repeated_without_harm_and_finds_what_is_new() {
+fn a_second_quarantine_changes_nothing_but_what_is_new() {
     let mallory = Suspect::new();
     mallory.quarantine("").ok();
+    let written = writes(&mallory.proxy).len();
+    let again = mallory.quarantine("").ok().json();
+    assert!(steps(&again).iter().all(|(_, status)| *status == "unchanged"), "{again}");
+    assert_eq!(writes(&mallory.proxy).len(), written);
+    assert!(steps(&mallory.quarantine("--dry_run").ok().json()).iter().all(|(_, status)| *status == "unchanged"));
+
     let fresh = key(&mallory.account, "mallory");
-    let state = mallory.quarantine("").ok().json();
-    let statuses: BTreeMap<_, _> = outcomes(&state["Steps"]).into_iter().collect();
-    assert_eq!(statuses[format!("mallory: access key {}", mallory.key).as_str()], "unchanged");
-    assert_eq!(statuses[format!("mallory: access key {fresh}").as_str()], "done");
-    assert_eq!((statuses["mallory: console password"], &state["ConsolePassword"]), ("unchanged", &json!("none")));
-    assert_eq!(state["Complete"], true);
-    assert_eq!(mallory.proxy.count("DeleteLoginProfile"), 1);
+    let rows = mallory.quarantine("").ok().json();
+    let changed: Vec<_> = rows.as_array().unwrap().iter().filter(|row| row["Status"] == "done").map(|row| &row["Id"]).collect();
+    assert_eq!(changed, [&json!(fresh)]);
 }
 
 #[test]
@@ -1208,9 +1396,9 @@ fn a_user_who_has_nothing_is_denied_all_the_same() {
     user(&account, "empty");
     let (proxy, _) = with_service_credentials(plain(), &[]);
     let proxy = with_aws_policies(proxy, &account, &POLICIES).start();
-    let state = account.aaws("iam quarantine_user --user empty").endpoint(&proxy.url).run().ok().json();
-    assert_eq!((&state["Complete"], &state["ConsolePassword"], &state["AccessKeys"]), (&json!(true), &json!("none"), &json!([])));
-    assert_eq!(writes(&proxy), ["AttachUserPolicy", "PutUserPolicy"]);
+    let rows = account.aaws("iam quarantine_user --user empty").endpoint(&proxy.url).run().ok().json();
+    assert_eq!(steps(&rows), [("deny", "done"), ("sessions", "done"), ("console_password", "unchanged")]);
+    assert_eq!(writes(&proxy), ["PutUserPolicy", "PutUserPolicy"]);
 }
 
 #[test]
@@ -1223,8 +1411,8 @@ fn a_password_under_quarantine_is_tried_again_when_it_cannot_be_deleted_yet() {
 #[test]
 fn a_password_that_cannot_be_looked_for_is_deleted_all_the_same() {
     let mallory = Suspect::behind(plain().refusing("GetLoginProfile", "AccessDenied"), &POLICIES);
-    let state = mallory.quarantine("").ok().json();
-    assert_eq!((&state["ConsolePassword"], &state["Complete"]), (&json!("deleted"), &json!(true)));
+    let rows = mallory.quarantine("").ok().json();
+    assert_eq!(step(&rows, "console_password")["Now"], "deleted");
     assert_eq!(mallory.open(), [""; 0]);
 }
 
@@ -1234,23 +1422,23 @@ fn credentials_on_later_pages_are_made_inactive_too() {
     let mallory = Suspect::behind(paged, &POLICIES);
     key(&mallory.account, "mallory");
     mallory.account.iam("UploadSSHPublicKey", &[("UserName", "mallory"), ("SSHPublicKeyBody", "ssh-rsa BBBB")]);
-    let state = mallory.quarantine("").ok().json();
-    for (list, operation) in [("AccessKeys", "ListAccessKeys"), ("SshKeys", "ListSSHPublicKeys")] {
-        assert_eq!(state[list].as_array().map(Vec::len), Some(2), "{list}");
+    let rows = mallory.quarantine("").ok().json();
+    for (name, operation) in [("access_key", "ListAccessKeys"), ("ssh_key", "ListSSHPublicKeys")] {
+        assert_eq!(steps(&rows).iter().filter(|(step, _)| *step == name).count(), 2, "{name}");
         assert_eq!(mallory.status(operation), "Inactive Inactive");
         assert_eq!(mallory.proxy.count(operation), 2);
     }
-    assert_eq!(state["ServiceCredentials"].as_array().map(Vec::len), Some(2));
+    assert_eq!(steps(&rows).iter().filter(|(step, _)| *step == "service_credential").count(), 2);
 }
 
 #[test]
 fn what_is_to_be_kept_is_not_even_listed() {
     let mallory = Suspect::new();
-    let state = mallory.quarantine("--keep_service_credentials --keep_ssh_keys --keep_signing_certificates").ok().json();
+    let rows = mallory.quarantine("--keep_service_credentials --keep_ssh_keys --keep_signing_certificates").ok().json();
     assert_eq!(mallory.open(), ["service credential", "SSH key", "signing certificate"]);
-    assert_eq!((&state["SshKeys"], &state["Complete"]), (&Value::Null, &json!(true)));
-    let order = ["GetCallerIdentity", "GetUser", "AttachUserPolicy", "PutUserPolicy", "ListAccessKeys", "UpdateAccessKey"];
-    assert_eq!(mallory.proxy.operations(), [&order[..], &["GetLoginProfile", "DeleteLoginProfile"]].concat());
+    assert_eq!(steps(&rows).len(), 4);
+    let operations = mallory.proxy.operations();
+    assert!(!operations.iter().any(|name| name.contains("SSH") || name.contains("Signing") || name.contains("Service")), "{operations:?}");
 }
 
 #[test]
@@ -1258,14 +1446,133 @@ fn every_step_of_a_quarantine_is_in_the_report() {
     let mallory = Suspect::behind(plain().refusing("UpdateAccessKey", "AccessDenied"), &POLICIES);
     let directory = directory();
     let run = mallory.account.aaws("iam quarantine_user --user mallory --report report.jsonl").within(directory.path());
-    let state = run.endpoint(&mallory.proxy.url).run().exits(3).json();
+    let rows = run.endpoint(&mallory.proxy.url).run().exits(3).json();
     let lines = report(&directory);
-    let reported: Vec<_> = lines.iter().map(|line| (line["item"].as_str().unwrap(), line["status"].as_str().unwrap())).collect();
-    // Steps that may go side by side are reported as they are settled; what is printed has them in order.
-    let sorted = |mut steps: Vec<(&str, &str)>| {
-        steps.sort_unstable();
-        steps.into_iter().map(|(item, status)| (item.to_owned(), status.to_owned())).collect::<Vec<_>>()
-    };
-    assert_eq!(sorted(reported), sorted(outcomes(&state["Steps"])));
+    let mut reported: Vec<_> = lines.iter().map(|line| line["status"].as_str().unwrap()).collect();
+    let mut printed: Vec<_> = steps(&rows).into_iter().map(|(_, status)| status).collect();
+    reported.sort_unstable();
+    printed.sort_unstable();
+    assert_eq!(reported, printed);
+    let items: std::collections::BTreeSet<_> = lines.iter().map(|line| line["item"].as_str().unwrap()).collect();
+    assert_eq!(items.len(), lines.len(), "each step is an item of its own");
     assert_eq!(lines.iter().filter(|line| line["code"] == "AccessDenied").count(), 1);
+}
+
+// --- Lifting a quarantine ---
+
+impl Suspect {
+    /// Lifts what these rows say was done.
+    fn lift(&self, rows: &Value, flags: &str) -> Output {
+        let run = self.account.aaws(format!("iam quarantine_user --lift - {flags}")).stdin(rows.to_string());
+        run.endpoint(&self.proxy.url).run()
+    }
+}
+
+#[test]
+fn a_quarantine_is_lifted_from_its_own_output() {
+    let mallory = Suspect::new();
+    let idle = key(&mallory.account, "mallory");
+    mallory.account.iam("UpdateAccessKey", &[("UserName", "mallory"), ("AccessKeyId", &idle), ("Status", "Inactive")]);
+    let done = mallory.quarantine("").ok().json();
+    let before = writes(&mallory.proxy).len();
+
+    let plan = mallory.lift(&done, "--dry_run").exits(3).json();
+    assert_eq!(steps(&plan).iter().filter(|(_, status)| *status == "planned").count(), 7, "{plan}");
+    assert_eq!(writes(&mallory.proxy).len(), before);
+
+    let lifted = mallory.lift(&done, "").exits(3).logs("cannot be brought back").json();
+    let not_done: Vec<_> = steps(&lifted).into_iter().filter(|(_, status)| *status != "done").collect();
+    assert_eq!(not_done, [("console_password", "skipped")]);
+    assert_eq!(inline(&mallory.account, "mallory"), [""; 0]);
+    let statuses = keys(&mallory.account, "mallory");
+    assert_eq!((&statuses[&mallory.key][..], &statuses[&idle][..]), ("Active", "Inactive"), "what was inactive before stays so");
+    for operation in ["ListSSHPublicKeys", "ListSigningCertificates"] {
+        assert_eq!(mallory.status(operation), "Active");
+    }
+    assert!(mallory.service.lock().unwrap().values().all(|status| status == "Active"));
+    let writes = writes(&mallory.proxy);
+    assert_eq!(writes[writes.len() - 2..], ["DeleteUserPolicy", "DeleteUserPolicy"], "the deny goes last");
+    let last = mallory.proxy.requests("DeleteUserPolicy");
+    assert_eq!(last.last().and_then(|r| parameter(r, "PolicyName")).as_deref(), Some(DENY_ALL));
+    all_name_a_user(&mallory.proxy);
+
+    let again = mallory.lift(&done, "").exits(3).json();
+    assert!(steps(&again).iter().all(|(step, status)| *status == "unchanged" || *step == "console_password"), "{again}");
+}
+
+#[test]
+fn only_what_was_done_is_lifted() {
+    let mallory = Suspect::new();
+    mallory.quarantine("").ok();
+    let nothing_done = mallory.quarantine("").ok().json();
+    let before = writes(&mallory.proxy).len();
+    assert_eq!(mallory.lift(&nothing_done, "").ok().json(), json!([]));
+    assert_eq!(mallory.lift(&json!([]), "").ok().json(), json!([]));
+    assert_eq!(writes(&mallory.proxy).len(), before);
+    assert_eq!(mallory.open(), [""; 0]);
+}
+
+#[test]
+fn an_attached_deny_and_a_boundary_are_lifted_as_well() {
+    let mallory = Suspect::behind(full(), &POLICIES);
+    let flags = "--keep_service_credentials --keep_ssh_keys --keep_signing_certificates";
+    let done = mallory.quarantine(flags).exits(3).json();
+    mallory.lift(&done, "").exits(3);
+    assert_eq!(attached(&mallory.account, "mallory"), [""; 0]);
+
+    let mallory = Suspect::behind(full().refusing("AttachUserPolicy", "LimitExceeded"), &POLICIES);
+    let done = mallory.quarantine(flags).exits(3).json();
+    let lifted = mallory.lift(&done, "").exits(3).json();
+    assert_eq!(step(&lifted, "deny")["Status"], "done", "{lifted}");
+    assert_eq!(*mallory.boundary.lock().unwrap(), None);
+}
+
+#[test]
+fn a_boundary_that_is_not_known_is_not_taken_away() {
+    let mallory = Suspect::new();
+    let row = json!([{"UserName": "mallory", "Step": "deny", "Id": AWS_DENY_ALL, "Status": "done", "Now": "permissions_boundary"}]);
+    // Somebody else's boundary, or none, stays.
+    assert_eq!(steps(&mallory.lift(&row, "").ok().json()), [("deny", "unchanged")]);
+    *mallory.boundary.lock().unwrap() = Some(AWS_DENY_ALL.into());
+    let rows = mallory.lift(&row, "").exits(3).json();
+    assert_eq!(rows[0]["Code"], "Unchecked");
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+}
+
+#[test]
+fn who_is_gone_cannot_be_let_in_again() {
+    let mallory = Suspect::new();
+    let row = json!([{"UserName": "nobody", "Step": "deny", "Id": DENY_ALL, "Status": "done", "Now": "inline_policy"}]);
+    assert_eq!(mallory.lift(&row, "").exits(3).json()[0]["Code"], "NotFound");
+    assert_eq!(steps(&mallory.lift(&row, "--ignore_not_found").ok().json()), [("deny", "unchanged")]);
+    let key = json!([
+        {"UserName": "mallory", "Step": "access_key", "Id": "AKIANOSUCHKEYATALL00", "Status": "done", "Before": "Active", "Now": "Inactive"},
+    ]);
+    assert_eq!(mallory.lift(&key, "").exits(3).json()[0]["Code"], "NotFound");
+    assert_eq!(writes(&mallory.proxy), [""; 0]);
+}
+
+#[test]
+fn a_step_that_cannot_be_lifted_stops_no_other() {
+    let mallory = Suspect::behind(plain().refusing("UpdateSSHPublicKey", "AccessDenied"), &POLICIES);
+    let done = mallory.quarantine("").exits(3).json();
+    mallory.account.iam("UpdateSSHPublicKey", &[("UserName", "mallory"), ("SSHPublicKeyId", &mallory.ssh_key), ("Status", "Inactive")]);
+    let rows = done.as_array().expect("rows").iter().map(|row| {
+        let mut row = row.clone();
+        row["Status"] = json!("done");
+        row
+    });
+    let lifted = mallory.lift(&rows.collect(), "").exits(3).json();
+    assert_eq!(step(&lifted, "ssh_key")["Code"], "AccessDenied");
+    assert_eq!((step(&lifted, "deny")["Status"].clone(), step(&lifted, "access_key")["Status"].clone()), (json!("done"), json!("done")));
+}
+
+#[test]
+fn a_quarantine_and_its_lifting_are_two_things() {
+    let mallory = Suspect::new();
+    let both = mallory.account.aaws("iam quarantine_user --user mallory --lift -").stdin("[]").endpoint(&mallory.proxy.url).run();
+    both.exits(2).silent().logs("only one of");
+    let wrong = json!([{"UserName": "", "Step": "deny", "Status": "done"}]);
+    mallory.lift(&wrong, "").exits(2).silent().logs("lift[0].UserName");
+    assert_eq!(mallory.proxy.operations(), [""; 0]);
 }

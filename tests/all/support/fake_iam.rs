@@ -8,6 +8,10 @@ use super::http::{Request, Response, Server};
 use super::proxy::error;
 use super::xml;
 
+/// The most members of a page, and how many it has when none is asked for (IAM API reference).
+const MOST: usize = 1000;
+const USUAL: usize = 100;
+
 /// The account's number.
 pub const ACCOUNT: &str = "123456789012";
 
@@ -191,6 +195,13 @@ impl Iam {
         self
     }
 
+    /// A user who is in a group.
+    pub fn member_of(mut self, group: &str, user: &str) -> Self {
+        let member = format!("<member>{}<GroupList><member>{group}</member></GroupList></member>", entity("User", user, "/", 1));
+        self.details.push(("User", member));
+        self
+    }
+
     /// GetCredentialReport fails with these codes, one after another, before it gives the report.
     pub fn report_comes_after(mut self, codes: impl IntoIterator<Item = &'static str>) -> Self {
         self.not_yet = codes.into_iter().collect();
@@ -316,7 +327,10 @@ impl Iam {
     fn paged<'a>(&self, request: &Request, members: impl Iterator<Item = (&'static str, &'a str)>, lists: &[&str]) -> String {
         let members: Vec<_> = members.collect();
         let start: usize = form(request, "Marker").first().and_then(|marker| marker.parse().ok()).unwrap_or(0);
-        let end = if self.page == 0 { members.len() } else { members.len().min(start + self.page) };
+        let asked = form(request, "MaxItems").first().map_or(USUAL, |most| most.parse().expect("a number of members"));
+        assert!((1..=MOST).contains(&asked), "IAM takes no MaxItems of {asked}");
+        let page = if self.page == 0 { asked } else { asked.min(self.page) };
+        let end = members.len().min(start + page);
         let mut text = String::new();
         for list in lists {
             let of_list: String = members[start..end].iter().filter(|(name, _)| name == list).map(|(_, member)| *member).collect();
@@ -341,7 +355,7 @@ fn encode(document: &str) -> String {
     xml::percent_encode(document).replace('/', "%2F")
 }
 
-fn base64(text: &str) -> String {
+pub fn base64(text: &str) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut encoded = String::new();
     for three in text.as_bytes().chunks(3) {

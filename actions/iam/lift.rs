@@ -1,0 +1,272 @@
+//! Undoing what an earlier run of a quarantine says that it did.
+
+use std::collections::{HashMap, HashSet};
+
+use aaws::{Change, Code, Context, Error, ErrorContext, Failure, Outcome, Result, async_trait};
+use aws_sdk_iam::Client;
+use aws_sdk_iam::types::StatusType;
+
+use super::changes::{is_missing, not_found_or, of_item};
+use super::credentials::{Part, boundary, list, set_status};
+use super::lockout::{ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, Settled, settle};
+use super::quarantine_user::QuarantineStep;
+
+/// What is undone together: the steps of one user that may go side by side.
+pub type Stage = Vec<QuarantineStep>;
+
+/// The steps that were done, user by user, the last first: the deny goes when all else is as it was. A step that is given twice is undone once.
+pub fn stages(rows: Vec<QuarantineStep>) -> Vec<Stage> {
+    let mut seen = HashSet::new();
+    let same = |row: &QuarantineStep| (row.user_name.clone(), row.step.to_string(), row.id.clone());
+    let done: Vec<_> = rows.into_iter().filter(|row| row.was_done() && seen.insert(same(row))).collect();
+    let mut users: Vec<&str> = Vec::new();
+    for row in &done {
+        if !users.contains(&row.user_name.as_str()) {
+            users.push(&row.user_name);
+        }
+    }
+    let of = |user: &str, fits: fn(Part) -> bool| -> Stage {
+        done.iter().rev().filter(|row| row.user_name == user && fits(row.step)).cloned().collect()
+    };
+    let credentials: fn(Part) -> bool = |part| !matches!(part, Part::Deny | Part::Sessions);
+    let stages =
+        users.into_iter().flat_map(|user| [of(user, credentials), of(user, |p| p == Part::Sessions), of(user, |p| p == Part::Deny)]);
+    stages.filter(|stage| !stage.is_empty()).collect()
+}
+
+/// What a run that lifts a quarantine goes about.
+pub struct Lift {
+    pub cx: Context,
+    pub iam: Client,
+    /// The ARN of AWS's own policy that denies everything.
+    pub aws_deny_all: String,
+    pub ignore_not_found: bool,
+}
+
+#[async_trait]
+impl AsyncStage<Stage> for Lift {
+    async fn stage(&mut self, rows: Stage) -> Settled {
+        let Some(user) = rows.first().map(|row| row.user_name.clone()) else { return Settled::default() };
+        match self.undoing(&user, &rows).await {
+            Ok((change, statuses)) => {
+                let about = rows.iter().map(about).collect();
+                let items = rows.into_iter().map(|row| change.item(row, &statuses)).collect();
+                settle(&self.cx, &user, items, about, change).await
+            }
+            Err(e) => Settled { error: Some(e), ..Settled::default() },
+        }
+    }
+}
+
+/// The statuses of the credentials of the kinds that could be listed.
+type Statuses = HashMap<&'static str, HashMap<String, StatusType>>;
+
+fn kind_of(part: Part) -> &'static str {
+    match part {
+        Part::AccessKey => "access key",
+        Part::ServiceCredential => "service credential",
+        Part::SshKey => "SSH key",
+        Part::SigningCertificate => "signing certificate",
+        Part::User | Part::Deny | Part::Sessions | Part::ConsolePassword => "",
+    }
+}
+
+impl Lift {
+    /// How the user stands now. What cannot be looked at is tried all the same, but for a permissions boundary.
+    async fn undoing(&self, user: &str, rows: &[QuarantineStep]) -> Result<(Undoing, Statuses)> {
+        let mut undoing = Undoing {
+            iam: self.iam.clone(),
+            user: user.to_owned(),
+            aws_deny_all: self.aws_deny_all.clone(),
+            boundary: None,
+            gone: false,
+            ignore_not_found: self.ignore_not_found,
+        };
+        match boundary(&self.iam, user).await {
+            Ok(arn) => undoing.boundary = Some(arn),
+            Err(e) if is_missing(&e) => undoing.gone = true,
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => tracing::warn!("{e}"),
+        }
+        let mut statuses = Statuses::new();
+        let kinds = [Part::AccessKey, Part::ServiceCredential, Part::SshKey, Part::SigningCertificate];
+        for kind in kinds.into_iter().filter(|kind| !undoing.gone && rows.iter().any(|row| row.step == *kind)) {
+            match list(&self.iam, user, kind).await {
+                Ok(found) => drop(statuses.insert(kind_of(kind), found.into_iter().collect())),
+                Err(e) if e.is_fatal() => return Err(e),
+                Err(e) => tracing::warn!("{e}"),
+            }
+        }
+        Ok((undoing, statuses))
+    }
+}
+
+/// What a row is about when nothing comes of it.
+fn about(row: &QuarantineStep) -> Done {
+    Done { part: row.step, id: row.id.clone(), before: None, now: None }
+}
+
+/// A step to undo, and the status of its credential now.
+struct Undone {
+    row: QuarantineStep,
+    status: Status,
+}
+
+/// How a credential stands.
+#[derive(Clone, PartialEq)]
+enum Status {
+    NotKnown,
+    Gone,
+    Is(StatusType),
+}
+
+/// The steps of one user.
+struct Undoing {
+    iam: Client,
+    user: String,
+    aws_deny_all: String,
+    /// The permissions boundary of the user; none where that could not be read.
+    boundary: Option<Option<String>>,
+    /// There is no such user.
+    gone: bool,
+    ignore_not_found: bool,
+}
+
+impl Undoing {
+    fn item(&self, row: QuarantineStep, statuses: &Statuses) -> Undone {
+        let status = match statuses.get(kind_of(row.step)) {
+            None => Status::NotKnown,
+            Some(all) => row.id.as_ref().and_then(|id| all.get(id)).map_or(Status::Gone, |status| Status::Is(status.clone())),
+        };
+        Undone { row, status }
+    }
+
+    fn not_found(&self, what: String) -> Outcome<Done> {
+        Outcome::not_found(self.ignore_not_found, what)
+    }
+}
+
+#[async_trait]
+impl Change for Undoing {
+    type Item = Undone;
+    type Done = Done;
+
+    fn id(&self, step: &Undone) -> String {
+        let (user, part) = (&self.user, step.row.step);
+        match &step.row.id {
+            Some(id) if part.has_status() => format!("{user}: {part} {id}"),
+            _ => format!("{user}: {part}"),
+        }
+    }
+
+    fn summary(&self) -> String {
+        format!("lift the quarantine of the user `{}`", self.user)
+    }
+
+    fn plan(&self, step: &Undone) -> Option<String> {
+        Some(match (step.row.step, step.row.now.as_deref()) {
+            (Part::Sessions, _) => format!("delete the inline policy {END_SESSIONS}"),
+            (Part::Deny, Some(INLINE)) => format!("delete the inline policy {DENY_ALL}"),
+            (Part::Deny, Some(ATTACHED)) => format!("detach {AWS_DENY_ALL}"),
+            (Part::Deny, _) => "put the permissions boundary back that there was".into(),
+            _ => "make it Active again".into(),
+        })
+    }
+
+    fn precheck(&self, step: &Undone) -> Option<Outcome<Done>> {
+        let row = &step.row;
+        if self.gone {
+            return Some(self.not_found(format!("there is no user `{}`", self.user)));
+        }
+        match row.step {
+            Part::User => Some(Outcome::Unchanged("there is nothing to undo".into())),
+            Part::ConsolePassword => {
+                let why = "a deleted password cannot be brought back; `modify_users_console_access` gives the user a new one";
+                Some(Outcome::skipped(why))
+            }
+            Part::Deny if row.now.as_deref() == Some(BOUNDARY) => match &self.boundary {
+                None => Some(unchecked("the permissions boundary of the user could not be read")),
+                Some(arn) if arn.as_ref() != Some(&self.aws_deny_all) => {
+                    Some(Outcome::Unchanged(format!("{AWS_DENY_ALL} is not the permissions boundary of the user")))
+                }
+                Some(_) if row.before.is_none() => Some(unchecked("which permissions boundary there was before is not known")),
+                Some(_) => None,
+            },
+            part if part.has_status() => match (&step.status, row.before.as_deref()) {
+                (_, before) if before != Some("Active") => Some(Outcome::Unchanged("it was not Active before".into())),
+                (Status::Is(StatusType::Active), _) => Some(Outcome::Unchanged("it is Active already".into())),
+                (Status::Gone, _) => Some(self.not_found(format!("the user `{}` has no such {part}", self.user))),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn disrupts(&self) -> bool {
+        false
+    }
+
+    async fn apply(&self, _: &Context, steps: &[Undone]) -> Result<Vec<Outcome<Done>>> {
+        let mut outcomes = Vec::with_capacity(steps.len());
+        for step in steps {
+            outcomes.push(self.undo(&step.row).await?);
+        }
+        Ok(outcomes)
+    }
+}
+
+fn unchecked(why: &str) -> Outcome<Done> {
+    Outcome::Failed(Failure::permanent(Code::Unchecked, why))
+}
+
+impl Undoing {
+    async fn undo(&self, row: &QuarantineStep) -> Result<Outcome<Done>> {
+        let (undone, said, now) = match (row.step, row.now.as_deref()) {
+            (Part::Sessions, _) => (self.delete(END_SESSIONS).await, format!("deleted the inline policy {END_SESSIONS}"), None),
+            (Part::Deny, Some(INLINE)) => (self.delete(DENY_ALL).await, format!("deleted the inline policy {DENY_ALL}"), None),
+            (Part::Deny, Some(ATTACHED)) => (self.detach().await, format!("detached {AWS_DENY_ALL}"), None),
+            (Part::Deny, _) => {
+                let before = row.before.as_deref().unwrap_or(NO_BOUNDARY);
+                (self.bound(before).await, format!("the permissions boundary is what it was: {before}"), Some(before.to_owned()))
+            }
+            _ => {
+                let id = row.id.as_deref().unwrap_or_default();
+                let active = StatusType::Active;
+                match of_item(set_status(&self.iam, &self.user, row.step, id, active.clone()).await)? {
+                    Ok(()) => (Ok(()), active.to_string(), Some(active.to_string())),
+                    Err(f) => {
+                        return Ok(not_found_or(f, self.ignore_not_found, format!("the user `{}` has no such {}", self.user, row.step)));
+                    }
+                }
+            }
+        };
+        match undone {
+            // The user is there: it is the policy that is not.
+            Err(e) if is_missing(&e) => Ok(Outcome::Unchanged("it is not there any more".into())),
+            undone => Ok(match of_item(undone)? {
+                Ok(()) => Outcome::Done(Done { before: row.now.clone(), now, ..about(row) }, Some(said)),
+                Err(failure) => Outcome::Failed(failure),
+            }),
+        }
+    }
+
+    async fn delete(&self, policy: &str) -> Result<(), Error> {
+        let answer = self.iam.delete_user_policy().user_name(&self.user).policy_name(policy).send().await;
+        answer.context(|| format!("delete the inline policy {policy} of the user `{}`", self.user)).map(drop)
+    }
+
+    async fn detach(&self) -> Result<(), Error> {
+        let answer = self.iam.detach_user_policy().user_name(&self.user).policy_arn(&self.aws_deny_all).send().await;
+        answer.context(|| format!("detach {AWS_DENY_ALL} from the user `{}`", self.user)).map(drop)
+    }
+
+    async fn bound(&self, before: &str) -> Result<(), Error> {
+        let attempted = || format!("put the permissions boundary of the user `{}` back", self.user);
+        if before == NO_BOUNDARY {
+            self.iam.delete_user_permissions_boundary().user_name(&self.user).send().await.context(attempted).map(drop)
+        } else {
+            let request = self.iam.put_user_permissions_boundary().user_name(&self.user).permissions_boundary(before);
+            request.send().await.context(attempted).map(drop)
+        }
+    }
+}
