@@ -1,19 +1,22 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
 use aaws::{
     Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Rule, Step, When, async_trait, paged,
+    Page, Result, Rule, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::tags::{self, Wanted};
 use super::{ids, lookup};
+
+mod step;
+
+use step::TagStep;
 
 /// How many resources one request names. EC2 takes 1,000, and advises fewer (EC2 API reference, CreateTags).
 const BATCH: usize = 200;
@@ -294,48 +297,6 @@ impl Item {
     }
 }
 
-/// The tags of a resource that were to be changed, as they were before.
-#[derive(Debug, Serialize, Deserialize)]
-struct TagStep {
-    resource: String,
-    /// By key; without a value it did not have the tag.
-    was: BTreeMap<String, Option<String>>,
-}
-
-impl TagStep {
-    fn before(item: &Item) -> Self {
-        let was = item.tags.iter().map(|tag| (tag.key.clone(), item.has.get(&tag.key).cloned())).collect();
-        TagStep { resource: item.id.clone(), was }
-    }
-}
-
-impl fmt::Display for TagStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys: Vec<&str> = self.was.keys().map(String::as_str).collect();
-        write!(f, "change the tags {} of {}", keys.join(", "), self.resource)
-    }
-}
-
-#[async_trait]
-impl Step for TagStep {
-    async fn undo(&self, cx: &Context) -> Result<()> {
-        let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let (had, new): (Vec<_>, Vec<_>) = self.was.iter().partition(|(_, value)| value.is_some());
-        if !had.is_empty() {
-            let tags = had.iter().map(|(key, value)| tags::tag(key, value.as_deref().unwrap_or_default())).collect();
-            let request = ec2.create_tags().resources(&self.resource).set_tags(Some(tags));
-            request.send().await.context(|| format!("give `{}` its tags again", self.resource))?;
-        }
-        if !new.is_empty() {
-            // Whatever the value is now: the key was not there.
-            let tags = new.iter().map(|(key, _)| Tag::builder().key(*key).build()).collect();
-            let request = ec2.delete_tags().resources(&self.resource).set_tags(Some(tags));
-            request.send().await.context(|| format!("take the new tags from `{}`", self.resource))?;
-        }
-        Ok(())
-    }
-}
-
 struct Modify {
     ec2: Client,
     desired: Desired,
@@ -387,7 +348,8 @@ impl Change for Modify {
     /// one more for each that EC2 names, and about twice the logarithm of the batch's size for each that has to be found.
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         for item in items {
-            cx.note(&item.id, &TagStep::before(item)).await?;
+            let keys = item.tags.iter().map(|tag| tag.key.as_str());
+            cx.note(&item.id, &TagStep::before(&item.id, &item.has, keys)).await?;
         }
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];

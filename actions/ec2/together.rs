@@ -69,7 +69,7 @@ impl<T: Send + Sync> Together<T> {
         loop {
             let mut rhythm = tokio::select! {
                 biased;
-                rhythm = self.rhythm.lock() => rhythm,
+                // What another saw comes first: it may have been all that this one waits for.
                 _ = looks.changed() => {
                     let look = Arc::clone(&looks.borrow_and_update());
                     match one.judge(&look) {
@@ -77,6 +77,7 @@ impl<T: Send + Sync> Together<T> {
                         None => continue,
                     }
                 }
+                rhythm = self.rhythm.lock() => rhythm,
             };
             loop {
                 if !self.pause(cx, &mut rhythm).await {

@@ -15,7 +15,6 @@
 //! by side, and `..` is a name like any other.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -24,11 +23,15 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, stream};
 use md5::{Digest as _, Md5};
-use percent_encoding::{percent_decode_str, percent_encode_byte};
 use s3s::path::check_bucket_name;
-use serde::{Deserialize, Serialize};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::io::AsyncWriteExt as _;
+
+mod files;
+mod types;
+
+use files::*;
+pub use types::*;
 
 const DATA: &str = "data";
 const META: &str = "meta";
@@ -44,173 +47,6 @@ pub const MAX_KEY_BYTES: usize = 1024;
 
 /// The least that every part of a multipart upload but the last must hold, in bytes.
 pub const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
-
-/// Why reading a body from its sender failed.
-pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
-
-type Result<T, E = StoreError> = std::result::Result<T, E>;
-
-/// Why the store did not do as asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// No bucket has this name.
-    #[error("The bucket {0:?} does not exist.")]
-    NoSuchBucket(String),
-    /// A bucket has this name already.
-    #[error("The bucket {0:?} exists already.")]
-    BucketExists(String),
-    /// No bucket can have this name.
-    #[error("{0:?} is not a valid name of a bucket.")]
-    InvalidBucketName(String),
-    /// The bucket holds no object with this key.
-    #[error("The key {0:?} does not exist.")]
-    NoSuchKey(String),
-    /// The bucket holds an object with this key, and it must not be overwritten.
-    #[error("There is an object with the key {0:?} already.")]
-    ObjectExists(String),
-    /// The object is not the one that the caller means.
-    #[error("The object with the key {0:?} has another ETag.")]
-    EtagMismatch(String),
-    /// An object must have a key.
-    #[error("The key is empty.")]
-    EmptyKey,
-    /// Keys have at most [`MAX_KEY_BYTES`].
-    #[error("The key has {0} bytes; 1024 are allowed.")]
-    KeyTooLong(usize),
-    /// The body is not the one whose MD5 was given.
-    #[error("The MD5 that was given does not match the content.")]
-    BadDigest,
-    /// There is no such multipart upload, or it is of another key.
-    #[error("The upload {0:?} does not exist. It may have been aborted or completed.")]
-    NoSuchUpload(String),
-    /// The part was never uploaded, or not with the ETag that was given.
-    #[error("Part {0} was not found, or its ETag is another one.")]
-    InvalidPart(i32),
-    /// Parts must be given in ascending order of their numbers.
-    #[error("The parts are not in ascending order.")]
-    InvalidPartOrder,
-    /// Every part but the last must hold [`MIN_PART_BYTES`].
-    #[error("Part {0} is too small; only the last part may have less than 5 MiB.")]
-    PartTooSmall(i32),
-    /// The sender broke off, or sent what it had not signed.
-    #[error("The body could not be read.")]
-    Body(#[source] BodyError),
-    /// A link stands where a folder of the store has to be: what is behind it is not the sandbox's.
-    #[error("{}: this is a link, and may lead out of the sandbox.", .0.display())]
-    Link(PathBuf),
-    /// The file system refused.
-    #[error("{}: {source}", .path.display())]
-    Io {
-        /// What was read or written.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A task that worked on files did not come to its end.
-    #[error("The work on files was broken off.")]
-    Task(#[from] tokio::task::JoinError),
-}
-
-/// What a client says about an object beside its key and its bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attributes {
-    /// The media type.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub content_type: Option<String>,
-    /// User metadata (`x-amz-meta-…`), without that prefix.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
-    /// The storage class, if one was given. The store keeps every class alike.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage_class: Option<String>,
-}
-
-/// What the store keeps about an object beside its bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Meta {
-    /// The ETag, without quotes. Empty when it is not known.
-    #[serde(default)]
-    pub etag: String,
-    /// What the client said.
-    #[serde(flatten)]
-    pub attributes: Attributes,
-}
-
-/// An object, without its bytes.
-#[derive(Debug, Clone)]
-pub struct Object {
-    /// The key.
-    pub key: String,
-    /// How many bytes the object has.
-    pub size: u64,
-    /// When it was last written.
-    pub modified: SystemTime,
-    /// What is known beside that.
-    pub meta: Meta,
-}
-
-/// How an object is to be put.
-#[derive(Debug, Default)]
-pub struct Put {
-    /// What to keep about the object.
-    pub attributes: Attributes,
-    /// The MD5 that the body must have.
-    pub md5: Option<[u8; 16]>,
-    /// Whether an object that is there already makes this fail.
-    pub no_overwrite: bool,
-}
-
-/// Which entries of a bucket to list.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// What keys must begin with.
-    pub prefix: String,
-    /// Keys that have this after the prefix are listed as one common prefix, which ends with it.
-    pub delimiter: Option<String>,
-    /// The entry (key or common prefix) that the listing goes on after.
-    pub after: Option<String>,
-    /// How many entries to list at most.
-    pub limit: usize,
-}
-
-/// A page of a listing, in the order of the UTF-8 bytes of keys.
-#[derive(Debug)]
-pub struct Page {
-    /// The objects.
-    pub objects: Vec<Object>,
-    /// The common prefixes.
-    pub prefixes: Vec<String>,
-    /// The last entry of this page, if there are more: the next page begins after it.
-    pub next: Option<String>,
-}
-
-/// A part of a multipart upload, as the client names it when it completes the upload.
-#[derive(Debug)]
-pub struct Part {
-    /// The number of the part.
-    pub number: i32,
-    /// The ETag that the client got for it.
-    pub etag: Option<String>,
-}
-
-/// A multipart upload that is neither completed nor aborted.
-#[derive(Debug)]
-pub struct PendingUpload {
-    /// The upload id.
-    pub id: String,
-    /// The key of the object to be.
-    pub key: String,
-    /// When the upload was begun.
-    pub begun: SystemTime,
-}
-
-/// What is kept about a multipart upload beside its parts.
-#[derive(Debug, Serialize, Deserialize)]
-struct UploadInfo {
-    key: String,
-    #[serde(flatten)]
-    attributes: Attributes,
-}
 
 /// A folder of buckets.
 #[derive(Debug, Clone)]
@@ -647,143 +483,6 @@ impl Bucket {
         let etag = format!("{}-{}", hex(&md5_of_md5s.finalize()), parts.len());
         Ok((whole.into_temp_path(), etag))
     }
-}
-
-/// The file name of a key, before it is split.
-///
-/// Bytes other than ASCII letters, digits, `-`, `_` and `.` are percent-encoded. So is a `.` that would begin a name,
-/// here or where a long name is split: no name is hidden, and none is `.` or `..`.
-fn encode(key: &str) -> String {
-    let mut name = String::with_capacity(key.len());
-    for byte in key.bytes() {
-        let plain = match byte {
-            b'.' => !name.len().is_multiple_of(NAME_BYTES),
-            b'-' | b'_' => true,
-            _ => byte.is_ascii_alphanumeric(),
-        };
-        if plain {
-            name.push(char::from(byte));
-        } else {
-            name.push_str(percent_encode_byte(byte));
-        }
-    }
-    name
-}
-
-/// The key that has this file name; none if [`encode`] would not have given it, as with files that others put there.
-fn decode(name: &str) -> Option<String> {
-    let key = percent_decode_str(name).decode_utf8().ok()?.into_owned();
-    (encode(&key) == name).then_some(key)
-}
-
-/// Where the file of a key is under `base`.
-///
-/// A long name is split. The folders that it then goes through end in `+`, which [`encode`] never yields: the file of
-/// one key is never the folder of another.
-fn key_path(base: PathBuf, key: &str) -> Result<PathBuf> {
-    check_key(key)?;
-    let name = encode(key);
-    let mut path = base;
-    let mut rest = name.as_str();
-    while rest.len() > NAME_BYTES {
-        let (folder, tail) = rest.split_at(NAME_BYTES);
-        path.push(format!("{folder}+"));
-        if let Ok(facts) = fs::symlink_metadata(&path) {
-            refuse_link(&path, &facts)?;
-        }
-        rest = tail;
-    }
-    path.push(rest);
-    Ok(path)
-}
-
-fn check_key(key: &str) -> Result<()> {
-    match key.len() {
-        0 => Err(StoreError::EmptyKey),
-        1..=MAX_KEY_BYTES => Ok(()),
-        bytes => Err(StoreError::KeyTooLong(bytes)),
-    }
-}
-
-/// Visits all keys whose files are under `dir`, in no order. `begun` is the part of their names that led here.
-fn walk(dir: &Path, begun: &str, visit: &mut impl FnMut(String)) -> Result<()> {
-    for entry in fs::read_dir(dir).map_err(|error| io_error(dir, error))? {
-        let entry = entry.map_err(|error| io_error(dir, error))?;
-        let Ok(name) = entry.file_name().into_string() else {
-            continue;
-        };
-        let kind = entry.file_type().map_err(|error| io_error(dir, error))?;
-        // What a link leads to is not the sandbox's.
-        if kind.is_symlink() {
-            continue;
-        }
-        let is_dir = kind.is_dir();
-        match name.strip_suffix('+') {
-            Some(folder) if is_dir => walk(&entry.path(), &format!("{begun}{folder}"), visit)?,
-            None if !is_dir => {
-                if let Some(key) = decode(&format!("{begun}{name}")) {
-                    visit(key);
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// Runs work on files where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work).await?
-}
-
-fn create_parent(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(parent) => fs::create_dir_all(parent).map_err(|error| io_error(parent, error)),
-        None => Ok(()),
-    }
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(path, error)),
-        _ => Ok(()),
-    }
-}
-
-fn to_json(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|error| io_error(path, error.into()))
-}
-
-/// Reads a JSON file, if it is there.
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
-    let json = match fs::read(path) {
-        Ok(json) => json,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(path, error)),
-    };
-    serde_json::from_slice(&json).map(Some).map_err(|error| io_error(path, error.into()))
-}
-
-/// A delete must not leave the sandbox's folder by a link that somebody put there.
-fn refuse_link(path: &Path, facts: &fs::Metadata) -> Result<()> {
-    if facts.is_symlink() { Err(StoreError::Link(path.to_owned())) } else { Ok(()) }
-}
-
-fn io_error(path: &Path, source: io::Error) -> StoreError {
-    StoreError::Io { path: path.to_owned(), source }
-}
-
-/// The error that `missing` gives when there is nothing at `path`, and else what the system said.
-fn or_missing(path: &Path, error: io::Error, missing: impl FnOnce() -> StoreError) -> StoreError {
-    if error.kind() == io::ErrorKind::NotFound { missing() } else { io_error(path, error) }
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

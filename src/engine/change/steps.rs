@@ -101,23 +101,33 @@ impl<S: Step> Undo<S> {
         self.steps.pop();
     }
 
-    /// Undoes all steps, whatever becomes of each, even in a run that was cancelled. Says what was and what could not be undone; with the error that
-    /// the run has to end with, if there was one.
-    pub async fn unwind(self) -> (String, Option<Arc<Error>>) {
+    /// Undoes all steps, whatever becomes of each, even in a run that was cancelled.
+    pub async fn unwind(self) -> Unwound {
         let cx = self.cx.settling();
-        let (mut told, mut fatal) = (Vec::new(), None);
+        let (mut told, mut fatal, mut whole) = (Vec::new(), None, true);
         for step in self.steps.into_iter().rev() {
             match step.undo(&cx).await {
                 Ok(()) => told.push(format!("undone: {step}")),
                 Err(e) => {
+                    whole = false;
                     tracing::error!("could not undo: {step}: {e}");
                     told.push(format!("could not undo: {step} ({e})"));
                     fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
                 }
             }
         }
-        (told.join("; "), fatal)
+        Unwound { told: told.join("; "), fatal, whole }
     }
+}
+
+/// What undoing came to.
+pub struct Unwound {
+    /// What was and what could not be undone, in words; empty when there was nothing to undo.
+    pub told: String,
+    /// The error that the run has to end with, if there was one.
+    pub fatal: Option<Arc<Error>>,
+    /// Whether all is as it was before.
+    pub whole: bool,
 }
 
 /// Makes [`Steps`] a [`Change`] of one item a batch.
@@ -173,10 +183,10 @@ impl<S: Steps> Change for Stepwise<S> {
                 }
                 Err(e) => Failure::from(&e),
             };
-            let (undone, fatal) = undo.unwind().await;
+            let Unwound { told: undone, fatal, whole } = undo.unwind().await;
             let fatal = failure.fatal.clone().or(fatal);
-            // What was turned away for now is begun again only if nothing was done, and only then was it not started.
-            let transient = failure.transient && undone.is_empty();
+            // It is begun again only where all is as it was before.
+            let transient = failure.transient && whole;
             let unsent = failure.code == Code::NotSent.as_str() && !undone.is_empty();
             let code = if unsent { Code::Interrupted.into() } else { failure.code.clone() };
             outcomes.push(Outcome::Failed(Failure { fatal, transient, code, ..failure.with_note(&undone) }));

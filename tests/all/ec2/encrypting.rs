@@ -623,7 +623,10 @@ fn a_copy_that_ends_in_an_error_is_taken_back() {
     let root = machine.root.clone();
     let server = world
         .proxy()
-        .rewrite("DescribeVolumes", move |_, xml| if xml.contains(&root) { xml } else { xml.replace("<status>available", "<status>error") })
+        .rewrite("DescribeVolumes", move |_, xml| {
+            let of_volume = |part: &str| if part.starts_with(&root) { part.to_owned() } else { part.replace("<status>available", "<status>error") };
+            xml.split("<volumeId>").map(of_volume).collect::<Vec<_>>().join("<volumeId>")
+        })
         .start();
     let folder = directory();
     let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {} --report report.jsonl", machine.root, world.key());

@@ -346,12 +346,15 @@ fn a_bucket_that_does_not_exist_ends_the_run_and_is_said_once() {
 
 #[test]
 fn what_ends_the_run_is_an_error_of_the_bucket() {
-    for code in ["NoSuchBucket", "AllAccessDisabled", "RequestTimeTooSkewed"] {
+    for code in ["NoSuchBucket", "AllAccessDisabled"] {
         let server = fake_s3::scripted([("DeleteObjects", vec![Response::error(403, code)])]);
         delete_on(&server, "a b").exits(1).logs(code).logs("`b`");
     }
-    let expired = fake_s3::scripted([("DeleteObjects", vec![Response::error(400, "ExpiredToken")])]);
-    delete_on(&expired, "a b").exits(5).logs("ExpiredToken");
+    // No request is any good with these credentials, or this clock.
+    for code in ["ExpiredToken", "RequestTimeTooSkewed"] {
+        let server = fake_s3::scripted([("DeleteObjects", vec![Response::error(403, code)])]);
+        delete_on(&server, "a b").exits(5).logs(code);
+    }
 }
 
 #[test]

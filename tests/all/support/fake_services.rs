@@ -259,6 +259,8 @@ fn answer(request: &Request, named: &[(Place, String)]) -> Option<Response> {
                 group(Place::Glue)
             )),
         },
+        // Which account this is nobody says.
+        "sts" => Response::error(403, "AccessDenied"),
         other => panic!("{other} is not expected: {} {}", request.target, text),
     })
 }

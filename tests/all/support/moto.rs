@@ -14,6 +14,9 @@ use super::xml;
 const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/requirements.txt");
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/support/moto_server.py");
 
+/// The image of Linux that the tests launch. moto would make hundreds more for each account, which takes longer than most tests.
+const AMIS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/moto_amis.json");
+
 /// moto asks for no true signature, but takes a request without any for a stranger's.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0";
 
@@ -31,7 +34,7 @@ pub fn endpoint() -> &'static str {
 
 fn start() -> Moto {
     let mut server =
-        Command::new(python()).arg(SERVER).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the virtualenv's python runs");
+        Command::new(python()).arg(SERVER).env("MOTO_AMIS_PATH", AMIS).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the virtualenv's python runs");
     let mut port = String::new();
     let stdout = server.stdout.take().expect("stdout is piped");
     BufReader::new(stdout).read_line(&mut port).expect("moto prints its port");

@@ -44,6 +44,8 @@ if child == 0:
         if job != 0:
             sys.exit(code(os.waitpid(job, 0)[1]))
         os.setpgid(0, 0)
+    # Streams may all lead elsewhere: the terminal is not closed for that, as a person's is not.
+    os.set_inheritable(os.dup(0), True)
     for stream, path in streams.items():
         flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(path, flags, 0o600), stream)
