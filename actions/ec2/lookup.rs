@@ -204,11 +204,19 @@ pub fn none_of<T: Resource>() -> String {
     format!("it is none of the {} of this account in this region", T::NAME)
 }
 
-/// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given.
+/// Looks up every id that was given, before anything is changed: an error here has changed nothing. They come back in the order given. A run
+/// that is to end meanwhile has every id in its report, as for all that it did not come to.
 pub async fn look_up<T: Resource>(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<T>>> {
     let ids = named::<T>(ids).await?;
-    let things = cancellable(cx, by_id::<T>(ec2, &ids, &[])).await?;
-    Ok(in_order(ids, things))
+    let things = cancellable(cx, by_id::<T>(ec2, &ids, &[])).await;
+    if things.is_err() && cx.cancellation().is_cancelled() {
+        let mut seen = HashSet::new();
+        for id in ids.iter().filter(|id| seen.insert(id.as_str())) {
+            let record = Record::new(id.as_str(), Status::Skipped).with_code(Code::NotStarted);
+            cx.record(&record.with_message("not started: the run ended while it was looked up"));
+        }
+    }
+    Ok(in_order(ids, things?))
 }
 
 /// The ids that were given. An empty one, of a variable that is not set say, names nothing: it is refused before anything is sent.

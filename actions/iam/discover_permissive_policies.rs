@@ -35,7 +35,7 @@ pub enum PermissivePolicy {
     /// Name of the policy.
     Name(String),
     /// The policy.
-    Details(Details),
+    Details(Box<Details>),
 }
 
 /// What is known of a permissive policy.
@@ -165,7 +165,8 @@ impl DiscoverPermissivePolicies {
             if details.permissive.risk >= Risk::Escalation {
                 details.effective_admins = details.attached_to.principals(&groups);
             }
-            out.send(if self.details { PermissivePolicy::Details(details) } else { PermissivePolicy::Name(details.policy_name) }).await?;
+            out.send(if self.details { PermissivePolicy::Details(Box::new(details)) } else { PermissivePolicy::Name(details.policy_name) })
+                .await?;
         }
         Ok(())
     }

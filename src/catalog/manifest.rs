@@ -124,7 +124,7 @@ pub fn exit_codes(needs_aws: bool) -> Vec<ExitCode> {
         (0, "all done, or nothing to do"),
         (ErrorKind::Failed.exit_code(), "the action failed as a whole"),
         (ErrorKind::Input.exit_code(), "bad usage or input: nothing was sent"),
-        (3, "some or all items failed"),
+        (3, "some items are not as asked: failed or skipped"),
         (ErrorKind::Refused.exit_code(), "refused by a guard, or by the person asked"),
         (ErrorKind::Credentials.exit_code(), "no usable credentials or region"),
         (ErrorKind::Interrupted.exit_code(), "interrupted; what was in flight is settled"),

@@ -93,7 +93,7 @@ mod tests {
             ("[to_string(@)]", "|"),
             ("join(to_string(@),@)", "|"),
         ] {
-            let bomb = vec![stage; 12].join(joint);
+            let bomb = [stage; 12].join(joint);
             assert!(Query::compile(&bomb).is_err(), "{bomb}");
         }
         let columns = "{k: Key, s: Size, m: LastModified, e: ETag, c: StorageClass, o: Owner.Id, v: VersionId, a: A, b: B, d: D}";

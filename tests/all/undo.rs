@@ -74,8 +74,7 @@ fn run_until(account: &Account, endpoint: &str, path: &str, input: &Value, dies_
     });
     // What hangs is dropped here, in the middle of its step.
     runtime.shutdown_background();
-    let noted = notes.notes.lock().unwrap().clone();
-    noted
+    std::mem::take(&mut *notes.notes.lock().unwrap())
 }
 
 /// Has another process undo the steps, from the last to the first.

@@ -285,7 +285,7 @@ impl Change for Pairs {
 
     fn after(&self, item: &u32) -> Vec<Dependency> {
         let odd = item - 1;
-        if item % 2 == 0 { vec![Dependency::or_skip(odd.to_string(), format!("kept: {odd} stays"))] } else { Vec::new() }
+        if item.is_multiple_of(2) { vec![Dependency::or_skip(odd.to_string(), format!("kept: {odd} stays"))] } else { Vec::new() }
     }
 
     async fn apply(&self, _: &Context, items: &[u32]) -> Result<Vec<Outcome>> {

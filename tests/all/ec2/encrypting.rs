@@ -624,7 +624,8 @@ fn a_copy_that_ends_in_an_error_is_taken_back() {
     let server = world
         .proxy()
         .rewrite("DescribeVolumes", move |_, xml| {
-            let of_volume = |part: &str| if part.starts_with(&root) { part.to_owned() } else { part.replace("<status>available", "<status>error") };
+            let of_volume =
+                |part: &str| if part.starts_with(&root) { part.to_owned() } else { part.replace("<status>available", "<status>error") };
             xml.split("<volumeId>").map(of_volume).collect::<Vec<_>>().join("<volumeId>")
         })
         .start();

@@ -142,6 +142,8 @@ impl Aaws {
         let options = options.iter().map(OsString::from);
         let command: Vec<_> = ["python3", ON_TERMINAL].into_iter().map(OsString::from).chain(options).chain([answer.into()]).collect();
         self.command.splice(0..0, command);
+        // A terminal says what it is; without it nothing is drawn over.
+        self.env.entry("TERM".to_owned()).or_insert_with(|| "xterm".into());
         self.run()
     }
 

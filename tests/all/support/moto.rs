@@ -33,8 +33,13 @@ pub fn endpoint() -> &'static str {
 }
 
 fn start() -> Moto {
-    let mut server =
-        Command::new(python()).arg(SERVER).env("MOTO_AMIS_PATH", AMIS).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the virtualenv's python runs");
+    let mut server = Command::new(python())
+        .arg(SERVER)
+        .env("MOTO_AMIS_PATH", AMIS)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the virtualenv's python runs");
     let mut port = String::new();
     let stdout = server.stdout.take().expect("stdout is piped");
     BufReader::new(stdout).read_line(&mut port).expect("moto prints its port");

@@ -62,7 +62,11 @@ impl From<StoreError> for S3Error {
     }
 }
 
-pub(super) fn attributes(content_type: Option<String>, metadata: Option<dto::Metadata>, storage_class: Option<dto::StorageClass>) -> Attributes {
+pub(super) fn attributes(
+    content_type: Option<String>,
+    metadata: Option<dto::Metadata>,
+    storage_class: Option<dto::StorageClass>,
+) -> Attributes {
     Attributes {
         content_type,
         metadata: metadata.unwrap_or_default().into_iter().collect(),
