@@ -3,11 +3,15 @@
 The test binary holds the other end of standard input, so the server cannot outlive it, however the binary ends.
 """
 
+import functools
 import logging
 import os
 import sys
 import threading
 
+from moto import backends
+from moto.core import responses
+from moto.kms import models as kms
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -18,6 +22,12 @@ def end_with_parent():
         pass
     os._exit(0)
 
+
+# Half of moto's time went into what it works out anew for each request, or each key: the private half of keys that nothing is signed with, the names of
+# a class's methods, the folders of its own package. The answers stay as they are.
+kms.generate_private_key = functools.cache(kms.generate_private_key)
+responses.method_names_from_class = functools.cache(responses.method_names_from_class)
+backends.list_of_moto_modules = functools.cache(lambda find=backends.list_of_moto_modules: tuple(find()))
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 threading.Thread(target=end_with_parent, daemon=True).start()
