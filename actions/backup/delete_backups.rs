@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::ids::{PointArn, VaultName};
-use super::looks::{Look, Looks};
+use super::vault_reader::{Look, VaultReader};
 
 /// How often a point that does not look as if it were being deleted is looked at before it counts as still there; some ten seconds in all.
 const LOOKS: u32 = 7;
@@ -124,24 +124,24 @@ impl Action for DeleteBackups {
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
-        let looks = Arc::new(Looks::new(aaws::client!(cx, aws_sdk_backup), self.backup_vault_name, self.ignore_not_found));
-        let (look_now, looker) = (cx.dry_run(), Arc::clone(&looks));
+        let reader = Arc::new(VaultReader::new(aaws::client!(cx, aws_sdk_backup), self.backup_vault_name, self.ignore_not_found));
+        let (look_now, looker) = (cx.dry_run(), Arc::clone(&reader));
         let mut seen = HashSet::new();
         let arns = self.recovery_point_arns.stream().map_ok(move |arn| (seen.insert(arn.clone()), arn));
         let points = arns.map(move |given| {
-            let looks = Arc::clone(&looker);
+            let reader = Arc::clone(&looker);
             async move {
                 let (is_new, arn) = given?;
                 let look = match is_new {
-                    false => Look::Settled(Outcome::Unchanged("duplicate id".into())),
+                    false => Look::Known(Outcome::Unchanged("duplicate id".into())),
                     // Whether a point is locked or held, AWS Backup itself looks when it is asked to delete it; a dry run does not ask.
-                    true if look_now => looks.foresee(arn.as_str()).await,
+                    true if look_now => reader.foresee(arn.as_str()).await,
                     true => Look::Planned(String::new()),
                 };
                 Ok::<_, Error>(Point { arn, look })
             }
         });
-        Ok(cx.change(points.buffered(cx.concurrency()), DeletePoints { looks }).await?.failed())
+        Ok(cx.change(points.buffered(cx.concurrency()), DeletePoints { reader }).await?.failed())
     }
 }
 
@@ -154,7 +154,7 @@ struct Point {
 }
 
 struct DeletePoints {
-    looks: Arc<Looks>,
+    reader: Arc<VaultReader>,
 }
 
 #[async_trait]
@@ -167,20 +167,20 @@ impl Change for DeletePoints {
     }
 
     fn summary(&self) -> String {
-        format!("delete, with the data in them, from the backup vault `{}`", self.looks.vault)
+        format!("delete, with the data in them, from the backup vault `{}`", self.reader.vault)
     }
 
     fn plan(&self, point: &Point) -> Option<String> {
         match &point.look {
             Look::Planned(seen) => Some(format!("it would be gone for good, with the data in it{seen}")),
-            Look::Settled(_) => None,
+            Look::Known(_) => None,
         }
     }
 
     fn precheck(&self, point: &Point) -> Option<Outcome> {
         match &point.look {
             Look::Planned(_) => None,
-            Look::Settled(outcome) => Some(outcome.clone()),
+            Look::Known(outcome) => Some(outcome.clone()),
         }
     }
 
@@ -195,17 +195,17 @@ impl Change for DeletePoints {
 
 impl DeletePoints {
     async fn delete(&self, cx: &Context, arn: &str) -> Result<Outcome> {
-        let vault = &self.looks.vault;
-        let request = self.looks.backup.delete_recovery_point().backup_vault_name(vault.as_str()).recovery_point_arn(arn);
+        let vault = &self.reader.vault;
+        let request = self.reader.backup.delete_recovery_point().backup_vault_name(vault.as_str()).recovery_point_arn(arn);
         let answer = request.send().await.context(|| format!("delete the recovery point `{arn}` from the vault `{vault}`"));
         match answer {
             Ok(_) => Ok(self.gone(cx, arn).await),
             Err(e) if is_missing(&e) => {
                 tracing::debug!("{e}");
-                Ok(self.looks.not_found().await)
+                Ok(self.reader.not_found().await)
             }
             // Something is being done to the point already; that may be what was asked for.
-            Err(e) if e.code() == Some("InvalidResourceStateException") => match self.looks.point(arn).await {
+            Err(e) if e.code() == Some("InvalidResourceStateException") => match self.reader.point(arn).await {
                 Ok(Some(point)) if point.status() == Some(&RecoveryPointStatus::Deleting) => Ok(self.gone(cx, arn).await),
                 _ => Err(e),
             },
@@ -235,7 +235,7 @@ impl DeletePoints {
 
     /// One look at a point that is to be gone. `stayed` counts those at which it did not look as if it were being deleted.
     async fn look(&self, arn: &str, stayed: &AtomicU32) -> Result<Option<Outcome>> {
-        let Some(point) = self.looks.point(arn).await? else { return Ok(Some(Outcome::Done((), Some("it is gone".into())))) };
+        let Some(point) = self.reader.point(arn).await? else { return Ok(Some(Outcome::Done((), Some("it is gone".into())))) };
         if point.status() == Some(&RecoveryPointStatus::Deleting) {
             return Ok(None);
         }

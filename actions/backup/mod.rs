@@ -4,7 +4,7 @@ pub mod create_backups;
 pub mod delete_backups;
 mod ids;
 mod jobs;
-mod looks;
+mod vault_reader;
 
 pub use create_backups::CreateBackups;
 pub use delete_backups::DeleteBackups;

@@ -122,10 +122,10 @@ fn again(error: &Error) -> Error {
 }
 
 /// Looks at single things, many in one request; `None` is a thing that EC2 does not show.
-pub type Looks<T> = Coalescer<Option<T>>;
+pub type Describer<T> = Coalescer<Option<T>>;
 
 /// For the polls of one run.
-pub fn looks<T: Resource + Clone>(ec2: &Client) -> Looks<T> {
+pub fn describer<T: Resource + Clone>(ec2: &Client) -> Describer<T> {
     let ec2 = ec2.clone();
     Coalescer::new(lookup::MOST_VALUES, LOOKING, move |ids: Vec<String>| {
         let ec2 = ec2.clone();

@@ -14,7 +14,7 @@ use aws_sdk_ec2::types::{
     Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
 };
 
-use super::coalesce::Looks;
+use super::coalesce::Describer;
 use super::lookup::{self, Resource};
 
 /// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
@@ -72,7 +72,7 @@ pub async fn for_one<T: Resource>(
 /// The same, with looks that all share who wait for things of this kind: however many they are, a look at them is one request.
 pub async fn for_one_of<T: Resource + Clone>(
     cx: &Context,
-    looks: &Looks<T>,
+    looks: &Describer<T>,
     id: &str,
     on_cancel: OnCancel,
     judge: impl Fn(Option<&T>) -> PollState + Send + Sync,
@@ -179,7 +179,13 @@ pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceS
 }
 
 /// The same, with looks that are shared.
-pub async fn instance_of(cx: &Context, looks: &Looks<Instance>, id: &str, wanted: InstanceStateName, on_cancel: OnCancel) -> Result<()> {
+pub async fn instance_of(
+    cx: &Context,
+    looks: &Describer<Instance>,
+    id: &str,
+    wanted: InstanceStateName,
+    on_cancel: OnCancel,
+) -> Result<()> {
     for_one_of(cx, looks, id, on_cancel, judge_instance(id, wanted)).await
 }
 
@@ -320,7 +326,7 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 }
 
 /// Waits until an image is available, with looks that are shared.
-pub async fn image_of(cx: &Context, looks: &Looks<Image>, id: &str, on_cancel: OnCancel) -> Result<()> {
+pub async fn image_of(cx: &Context, looks: &Describer<Image>, id: &str, on_cancel: OnCancel) -> Result<()> {
     let unseen = AtomicU32::new(0);
     for_one_of(cx, looks, id, on_cancel, |image: Option<&Image>| match image {
         None => unseen_yet(&unseen, || format!("the image `{id}` has disappeared")),

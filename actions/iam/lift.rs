@@ -8,7 +8,7 @@ use aws_sdk_iam::types::StatusType;
 
 use super::changes::{is_missing, not_found_or, of_item};
 use super::credentials::{Part, boundary, list, set_status};
-use super::lockout::{ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, Settled, settle};
+use super::lockout::{ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, StageEnd, settle};
 use super::quarantine_user::QuarantineStep;
 
 /// What is undone together: the steps of one user that may go side by side.
@@ -45,15 +45,15 @@ pub struct Lift {
 
 #[async_trait]
 impl AsyncStage<Stage> for Lift {
-    async fn stage(&mut self, rows: Stage) -> Settled {
-        let Some(user) = rows.first().map(|row| row.user_name.clone()) else { return Settled::default() };
+    async fn stage(&mut self, rows: Stage) -> StageEnd {
+        let Some(user) = rows.first().map(|row| row.user_name.clone()) else { return StageEnd::default() };
         match self.undoing(&user, &rows).await {
             Ok((change, statuses)) => {
                 let about = rows.iter().map(about).collect();
                 let items = rows.into_iter().map(|row| change.item(row, &statuses)).collect();
                 settle(&self.cx, &user, items, about, change).await
             }
-            Err(e) => Settled { error: Some(e), ..Settled::default() },
+            Err(e) => StageEnd { error: Some(e), ..StageEnd::default() },
         }
     }
 }

@@ -30,7 +30,7 @@ pub const NO_BOUNDARY: &str = "none";
 
 /// Where a step of one user ends: the rows of the steps that came about, and the error that ends the run, if there was one.
 #[derive(Default)]
-pub struct Settled {
+pub struct StageEnd {
     pub rows: Vec<QuarantineStep>,
     pub error: Option<Error>,
     /// Nothing more makes sense.
@@ -38,20 +38,20 @@ pub struct Settled {
 }
 
 /// Changes items, and makes rows of what became of them: of all that came about, also when an error ends the run.
-pub async fn settle<C: Change<Done = Done>>(cx: &Context, user: &str, steps: Vec<C::Item>, about: Vec<Done>, change: C) -> Settled {
-    let mut settled = Settled::default();
+pub async fn settle<C: Change<Done = Done>>(cx: &Context, user: &str, steps: Vec<C::Item>, about: Vec<Done>, change: C) -> StageEnd {
+    let mut stage = StageEnd::default();
     let changed = match cx.change(stream::iter(steps.into_iter().map(Ok)), change).await {
         Ok(changed) => changed,
-        Err(e) => return Settled { error: Some(e), ..settled },
+        Err(e) => return StageEnd { error: Some(e), ..stage },
     };
     let (mut results, mut about) = (changed.results(), about.into_iter());
     while let Some(result) = results.next().await {
         match result {
-            Ok(result) => settled.rows.extend(about.next().map(|about| row(user, about, result))),
-            Err(e) => settled.error = Some(e),
+            Ok(result) => stage.rows.extend(about.next().map(|about| row(user, about, result))),
+            Err(e) => stage.error = Some(e),
         }
     }
-    settled
+    stage
 }
 
 /// Rows as stages bring them, one stage after another, each settled before the next begins. An error comes behind all that was done before it.
@@ -62,21 +62,21 @@ where
 {
     let stages: Vec<S> = stages.into_iter().collect();
     let state = (run, stages.into_iter());
-    let settled = stream::unfold(state, |(mut run, mut stages)| async move {
-        let settled = run.stage(stages.next()?).await;
-        let ended = settled.last || settled.error.is_some();
-        let items: Vec<_> = settled.rows.into_iter().map(Ok).chain(settled.error.map(Err)).collect();
+    let stages = stream::unfold(state, |(mut run, mut stages)| async move {
+        let stage = run.stage(stages.next()?).await;
+        let ended = stage.last || stage.error.is_some();
+        let items: Vec<_> = stage.rows.into_iter().map(Ok).chain(stage.error.map(Err)).collect();
         let stages = if ended { Vec::new().into_iter() } else { stages };
         Some((stream::iter(items), (run, stages)))
     });
-    settled.flatten()
+    stages.flatten()
 }
 
 /// What does one stage of several.
 #[async_trait]
 pub trait AsyncStage<S>: Send {
     /// Does it; what came about is said whatever happens.
-    async fn stage(&mut self, stage: S) -> Settled;
+    async fn stage(&mut self, stage: S) -> StageEnd;
 }
 
 /// What a step is about, and what came of it.
@@ -143,16 +143,16 @@ pub struct Run {
 
 #[async_trait]
 impl AsyncStage<Part> for Run {
-    async fn stage(&mut self, part: Part) -> Settled {
+    async fn stage(&mut self, part: Part) -> StageEnd {
         match part {
             Part::User => self.settle(vec![Step::NoUser { ignored: self.lockout.ignore_not_found }]).await,
             Part::Deny => {
                 let in_place = self.lockout.denied().await;
                 self.denied_before = in_place.is_some();
-                let mut settled = self.settle(vec![Step::Deny { in_place }]).await;
-                settled.last = settled.rows.iter().any(|row| row.code.as_deref() == Some(Code::NotFound.as_str()));
+                let mut stage = self.settle(vec![Step::Deny { in_place }]).await;
+                stage.last = stage.rows.iter().any(|row| row.code.as_deref() == Some(Code::NotFound.as_str()));
                 self.lockout.asks = false;
-                settled
+                stage
             }
             Part::Sessions => {
                 let in_place = if self.denied_before { self.lockout.sessions_ended().await } else { None };
@@ -160,12 +160,12 @@ impl AsyncStage<Part> for Run {
             }
             Part::ConsolePassword => match self.lockout.has_password().await {
                 Ok(there) => self.settle(vec![Step::Password { there }]).await,
-                Err(e) => Settled { error: Some(e), ..Settled::default() },
+                Err(e) => StageEnd { error: Some(e), ..StageEnd::default() },
             },
             kind => {
                 let found = match list(&self.lockout.iam, &self.lockout.user, kind).await {
                     Ok(found) => found,
-                    Err(e) if e.is_fatal() => return Settled { error: Some(e), ..Settled::default() },
+                    Err(e) if e.is_fatal() => return StageEnd { error: Some(e), ..StageEnd::default() },
                     Err(e) => return self.settle(vec![Step::Unlisted { kind, failure: failure(&e) }]).await,
                 };
                 self.settle(found.into_iter().map(|(id, before)| Step::Credential { kind, id, before }).collect()).await
@@ -176,7 +176,7 @@ impl AsyncStage<Part> for Run {
 
 impl Run {
     /// Does steps that may go side by side.
-    async fn settle(&self, steps: Vec<Step>) -> Settled {
+    async fn settle(&self, steps: Vec<Step>) -> StageEnd {
         let about = steps.iter().map(Step::about).collect();
         settle(&self.cx, &self.lockout.user, steps, about, self.lockout.clone()).await
     }

@@ -125,7 +125,7 @@ fn the_catalogue_is_filtered() {
     let all = aaws::catalog::registry::actions().len();
     browser.becomes(&format!("{rows}.length"), &json!(all));
     browser.type_into(".filter input", "s3 delete");
-    browser.becomes(rows, &json!(["delete_objects"]));
+    browser.becomes(rows, &json!(["delete_incomplete_uploads", "delete_objects"]));
     browser.run("const i = document.querySelector('.filter input'); i.value = ''; i.dispatchEvent(new Event('input'));");
     browser.run("const s = document.querySelector('.filter select'); s.value = 'delete'; s.dispatchEvent(new Event('change'));");
     let deleting = aaws::catalog::registry::actions().iter().filter(|e| e.meta.effect == aaws::Effect::Delete).count();

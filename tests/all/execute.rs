@@ -26,7 +26,7 @@ struct Tells {
 }
 
 #[derive(Clone, Serialize, JsonSchema)]
-struct Told {
+struct Greeting {
     item: String,
     now: String,
     since: String,
@@ -37,21 +37,21 @@ struct Told {
 impl Action for Tells {
     const META: Meta = Meta { path: "test/tells", effect: Effect::Delete, calls: &[], rules: &[], examples: &[], notes: &[] };
 
-    type Output = DoneItems<Told>;
+    type Output = DoneItems<Greeting>;
 
-    async fn run(self, cx: &Context) -> Result<DoneItems<Told>> {
+    async fn run(self, cx: &Context) -> Result<DoneItems<Greeting>> {
         let secret = cx.ask_secret("the password").await?.map(|secret| secret.expose().to_owned()).unwrap_or_default();
-        let told = Told { item: String::new(), now: cx.now().to_string(), since: self.since.timestamp().to_string(), secret };
+        let told = Greeting { item: String::new(), now: cx.now().to_string(), since: self.since.timestamp().to_string(), secret };
         Ok(cx.change_each(stream::iter(self.items.into_iter().map(Ok)), Tell(told)).await?.done())
     }
 }
 
-struct Tell(Told);
+struct Tell(Greeting);
 
 #[async_trait]
 impl ChangeOne for Tell {
     type Item = String;
-    type Done = Told;
+    type Done = Greeting;
 
     fn id(&self, item: &String) -> String {
         item.clone()
@@ -61,8 +61,8 @@ impl ChangeOne for Tell {
         "tell the items".into()
     }
 
-    async fn apply(&self, _: &Context, item: &String) -> Result<Outcome<Told>> {
-        Ok(Outcome::done(Told { item: item.clone(), ..self.0.clone() }))
+    async fn apply(&self, _: &Context, item: &String) -> Result<Outcome<Greeting>> {
+        Ok(Outcome::done(Greeting { item: item.clone(), ..self.0.clone() }))
     }
 }
 

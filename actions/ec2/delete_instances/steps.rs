@@ -11,7 +11,7 @@ use aws_sdk_ec2::types::{AttributeBooleanValue, Image, Instance, InstanceStateNa
 use serde::{Deserialize, Serialize};
 
 use super::plan::{self, Dependent, DependentKind, Machine, NOT_PERMITTED, Options, Protection, Target, list};
-use crate::actions::ec2::coalesce::{self, Looks, Orders};
+use crate::actions::ec2::coalesce::{self, Describer, Orders};
 use crate::actions::ec2::wait::{self, PollState};
 use crate::actions::ec2::{images, related, tags, volumes};
 
@@ -56,9 +56,9 @@ impl fmt::Display for TerminateStep {
 pub struct Terminate {
     pub(super) ec2: Client,
     options: Options,
-    pub(super) instances: Looks<Instance>,
-    volumes: Looks<Volume>,
-    images: Looks<Image>,
+    pub(super) instances: Describer<Instance>,
+    volumes: Describer<Volume>,
+    images: Describer<Image>,
     pub(super) starts: Orders,
     stops: Orders,
     terminations: Orders,
@@ -144,9 +144,9 @@ impl Terminate {
     pub fn new(ec2: Client, options: Options) -> Self {
         Terminate {
             options,
-            instances: coalesce::looks(&ec2),
-            volumes: coalesce::looks(&ec2),
-            images: coalesce::looks(&ec2),
+            instances: coalesce::describer(&ec2),
+            volumes: coalesce::describer(&ec2),
+            images: coalesce::describer(&ec2),
             starts: coalesce::starts(&ec2),
             stops: coalesce::stops(&ec2),
             terminations: coalesce::terminations(&ec2),

@@ -21,7 +21,7 @@ use crate::support::http::{self, Server};
 use crate::support::{directory, proxy};
 
 /// How many worlds there are at a time.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 8;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A headless Chromium, driven over WebDriver (W3C recommendation) as a person would use it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,16 +62,29 @@ pub fn tools() -> PathBuf {
     target
 }
 
+/// A driver, its port, and what it goes on saying.
+fn driver() -> Option<(Child, u16, Lines<BufReader<ChildStdout>>)> {
+    let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().expect("chromedriver runs");
+    let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
+    // "ChromeDriver was started successfully on port 34567."
+    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let (_, port) = line.split_once("successfully on port ")?;
+        port.trim_end_matches('.').parse::<u16>().ok()
+    });
+    match port {
+        Some(port) => Some((driver, port, lines)),
+        None => {
+            driver.wait().expect("chromedriver ends");
+            None
+        }
+    }
+}
+
 impl Browser {
     fn start() -> Self {
-        let mut driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().expect("chromedriver runs");
-        let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
-        // "ChromeDriver was started successfully on port 34567."
-        let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            let (_, port) = line.split_once("successfully on port ")?;
-            port.trim_end_matches('.').parse::<u16>().ok()
-        });
-        let url = format!("http://127.0.0.1:{}", port.expect("chromedriver says its port"));
+        // The port that it picks for IPv6 may be taken for IPv4, by one of the many connections of the other tests: then it ends.
+        let (driver, port, lines) = (0..10).find_map(|_| driver()).expect("chromedriver says its port");
+        let url = format!("http://127.0.0.1:{port}");
         // What it says later must go somewhere.
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let profile = directory();

@@ -17,11 +17,11 @@ pub enum Look {
     /// It would be deleted; what was seen of it, to follow a sentence.
     Planned(String),
     /// It would not.
-    Settled(Outcome),
+    Known(Outcome),
 }
 
 /// Looks at the points of one vault. What is the same for all of them is looked at once.
-pub struct Looks {
+pub struct VaultReader {
     /// AWS Backup.
     pub backup: Client,
     /// The vault.
@@ -33,9 +33,9 @@ pub struct Looks {
     held: OnceCell<Result<HashSet<String>, Failure>>,
 }
 
-impl Looks {
+impl VaultReader {
     pub fn new(backup: Client, vault: VaultName, ignore_not_found: bool) -> Self {
-        Looks { backup, vault, ignore_not_found, locked: OnceCell::new(), held: OnceCell::new() }
+        VaultReader { backup, vault, ignore_not_found, locked: OnceCell::new(), held: OnceCell::new() }
     }
 
     /// The point, or none when there is none.
@@ -65,8 +65,8 @@ impl Looks {
     pub async fn foresee(&self, arn: &str) -> Look {
         let point = match self.point(arn).await {
             Ok(Some(point)) => point,
-            Ok(None) => return Look::Settled(self.not_found().await),
-            Err(e) => return Look::Settled(Outcome::Failed(Failure::from(&e))),
+            Ok(None) => return Look::Known(self.not_found().await),
+            Err(e) => return Look::Known(Outcome::Failed(Failure::from(&e))),
         };
         let mut seen = told(&point);
         match self.is_locked().await {
@@ -126,7 +126,7 @@ impl Looks {
 }
 
 fn kept(why: String) -> Look {
-    Look::Settled(Outcome::Failed(Failure::permanent(Code::Protected, why)))
+    Look::Known(Outcome::Failed(Failure::permanent(Code::Protected, why)))
 }
 
 /// What is worth knowing of a point before it is deleted.
