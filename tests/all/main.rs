@@ -12,6 +12,7 @@ mod cli;
 mod cloudtrail;
 #[cfg(feature = "s3")]
 mod consent;
+#[cfg(feature = "s3")]
 mod delete_incomplete_uploads;
 #[cfg(feature = "s3")]
 mod discover_buckets;
