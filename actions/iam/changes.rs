@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use aaws::{Code, Context, Error, Failure, Outcome, Result, Secret};
+use aaws::{Backoff, Code, Context, Error, Failure, Outcome, Policy, Result, Secret};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::{self, Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 /// How often an undoing step is tried that IAM asks to try later.
 const TRIES: u32 = 6;
 
-/// The wait before its second try; it doubles from there.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// The waits between its tries.
+const UNSETTLED: Policy = Policy { first: Duration::from_millis(200), longest: Duration::from_secs(10), factor: 2.0, jitter: 0.0 };
 
 /// A user of any path: an ARN holds the path, which the inputs do not tell.
 macro_rules! users {
@@ -139,13 +139,12 @@ where
 
 /// Tries again while IAM says that it cannot change this now. What undoes a step goes on when the run is stopped.
 pub(super) async fn patiently<T, F: Future<Output = Result<T>> + Send>(attempt: impl Fn() -> F + Send) -> Result<T> {
-    let mut wait = FIRST_WAIT;
+    let mut backoff = Backoff::with(UNSETTLED);
     for _ in 1..TRIES {
         match attempt().await {
-            Err(e) if is_unsettled(&e) => aaws::clock::sleep(wait).await,
+            Err(e) if is_unsettled(&e) => backoff.pause().await,
             other => return other,
         }
-        wait *= 2;
     }
     attempt().await
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -15,15 +15,6 @@ use crate::support::{Bucket, Output, Server, aaws, directory, moto, report, shel
 fn outcomes(list: &Value) -> Vec<(&str, &str)> {
     let outcomes = list.as_array().expect("a list of outcomes").iter();
     outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
-}
-
-/// Waits until a server was asked for an operation so many times.
-fn wait_for(server: &Server, operation: &str, times: usize) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while server.count(operation) < times {
-        assert!(Instant::now() < end, "{operation} was not called {times} times, but {:?}", server.operations());
-        thread::sleep(Duration::from_millis(2));
-    }
 }
 
 // --- Dry runs ---
@@ -214,7 +205,7 @@ fn an_interrupted_deletion_settles_what_is_in_flight_and_starts_nothing_new() {
             .within(directory.path())
             .stdin(keys.join("\n"))
             .start();
-        wait_for(&vast.server, "DeleteObjects", 2);
+        vast.server.wait_for("DeleteObjects", 2);
         running.signal(signal);
         let output = running.wait().exits(130);
 
@@ -237,7 +228,7 @@ fn an_interrupted_listing_is_still_json() {
     let vast = VastBucket::new(100_000, Duration::ZERO);
     let proxy = Proxy::to(&vast.server.url).delay("ListObjectsV2", Duration::from_millis(100)).start();
     let running = aaws("s3 discover_objects --bucket b").endpoint(&proxy.url).start();
-    wait_for(&proxy, "ListObjectsV2", 3);
+    proxy.wait_for("ListObjectsV2", 3);
     running.signal("INT");
     let output = running.wait().exits(130);
     assert!(proxy.count("ListObjectsV2") < 100, "SIGINT was not heard");
@@ -312,12 +303,16 @@ fn a_run_that_is_declined_leaves_an_earlier_report_alone() {
 #[test]
 fn half_a_list_answers_no_query() {
     let bucket = VastBucket::new(5_000, Duration::ZERO);
-    let proxy = Proxy::to(&bucket.server.url).rule("ListObjectsV2", |n, _| {
+    // Its second page comes when the run is over.
+    let (over, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let proxy = Proxy::to(&bucket.server.url).rule("ListObjectsV2", move |n, _| {
         if n > 1 {
-            thread::sleep(Duration::from_secs(3));
+            let _ = wait.lock().unwrap().recv();
         }
         None
     });
     let run = aaws("s3 discover_objects --bucket b --timeout 1s --query length(@)").endpoint(&proxy.start().url).run();
+    drop(over);
     assert_eq!(run.exits(1).stdout, "");
 }

@@ -1,7 +1,6 @@
 //! Runs through the library, without the command line: hosts of one's own, several runs in one process, typed use.
 
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
 
 use aaws::futures::stream::{self, StreamExt};
 use aaws::{
@@ -164,15 +163,17 @@ fn two_runs_in_one_process_have_their_own_clocks_and_hosts() {
     let (alice, bob) = (Somebody::new("sesame", true), Somebody::new("thyme", true));
     // The first run begins first, and gets its input when the second one is over: a clock of the process would be the second one's by then.
     let (over, wait) = mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel::<()>();
     let mut first = tells(&one, "eu-west-1", &["a", "b"]);
     let input = first.input;
     first.input = Box::new(move || {
+        let _ = begin.send(());
         let _ = wait.recv();
         input()
     });
     let ((first, of_first), (second, of_second)) = block_on(async {
         let second = async {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            begun.await.expect("the first run begins");
             let second = finish(tells(&other, "us-east-1", &["c"]), bob.clone()).await;
             let _ = over.send(());
             // Where this panics, the first run must not wait for ever.

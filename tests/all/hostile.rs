@@ -360,7 +360,7 @@ mod served {
         for mut stream in &crowd {
             stream.write_all(b"GET / HTTP/1.1\r\n").expect("the beginning of a request");
         }
-        std::thread::sleep(std::time::Duration::from_millis(300));
+        running.has_files_open(64);
         drop(crowd);
         assert_eq!(get(&address, None), 200);
         running.signal("TERM");

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use aaws::{Backoff, Code, Context, Dependency, Error, ErrorContext, Failure, OnCancel, Outcome, Result, Step, Steps, Undo, async_trait};
 use aws_sdk_ec2::Client;
@@ -17,9 +16,6 @@ use crate::actions::ec2::{images, related, tags, volumes};
 
 /// How often a volume that goes with its instance is looked at before it is deleted like any other.
 const GOING: u32 = 8;
-
-/// How often something is looked at, a second apart, when EC2 may show only later what a request did: the answer to it was lost, say.
-pub(super) const DOUBTS: u32 = 4;
 
 /// How often an instance is told to stop or terminate after its protection was lifted: EC2 goes on seeing that for seconds ("Eventual consistency", EC2
 /// API reference). With the waits between them, for a quarter of a minute.
@@ -212,22 +208,18 @@ impl Terminate {
     /// What became of a request to terminate that was answered with an error: the answer may have been lost.
     async fn doubt(&self, error: &Error, id: &str) -> Doubt {
         let refused = !error.is_ambiguous();
-        for look in 0..if refused { 1 } else { DOUBTS } {
-            if look > 0 {
-                aaws::clock::sleep(Duration::from_secs(1)).await;
-            }
-            let seen = match self.instances.get(id).await {
-                Ok(seen) => seen,
-                // It was clearly refused, and an error of a look makes no doubt of that.
-                Err(_) if refused => return Doubt::Refused,
-                Err(e) => return Doubt::Unknown(format!("whether it is terminated cannot be seen: {e}")),
-            };
+        let is_going = |seen: &Option<Instance>| {
             let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
-            if matches!(state, None | Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated)) {
-                return Doubt::Going;
-            }
+            matches!(state, None | Some(InstanceStateName::ShuttingDown | InstanceStateName::Terminated))
+        };
+        let look = || self.instances.get(id);
+        match if refused { look().await } else { wait::poll_until_visible(look, is_going).await } {
+            Ok(seen) if is_going(&seen) => Doubt::Going,
+            // It was clearly refused, and an error of a look makes no doubt of that.
+            _ if refused => Doubt::Refused,
+            Ok(_) => Doubt::Unknown("it is still there, and may be terminated a little later".into()),
+            Err(e) => Doubt::Unknown(format!("whether it is terminated cannot be seen: {e}")),
         }
-        if refused { Doubt::Refused } else { Doubt::Unknown("it is still there, and may be terminated a little later".into()) }
     }
 
     /// Makes an image of an instance that is stopped for it, and awaits it.

@@ -1,13 +1,12 @@
 //! How what was done before an instance was to be terminated is undone, in a run that was cancelled, too. What cannot be looked at is tried.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use aaws::{Backoff, Context, Error, OnCancel, Outcome, Result};
 use aws_sdk_ec2::types::{Image, InstanceStateName, Snapshot};
 use futures::TryStreamExt;
 
-use super::steps::{DOUBTS, Terminate};
+use super::steps::Terminate;
 use crate::actions::ec2::lookup::{self, Resource};
 use crate::actions::ec2::{related, wait};
 
@@ -93,15 +92,8 @@ impl Terminate {
     /// The image of an id or a name, looked for as often as EC2 may need to show what was made a moment ago. By name there is one at most.
     async fn made(&self, name: &str, image: Option<&str>) -> Result<Option<Image>> {
         let filter = image.map_or_else(|| lookup::filter("name", [name]), |id| lookup::filter("image-id", [id]));
-        for look in 0..DOUBTS {
-            if look > 0 {
-                aaws::clock::sleep(Duration::from_secs(1)).await;
-            }
-            if let Some(made) = Image::list(&self.ec2, vec![filter.clone()]).try_next().await? {
-                return Ok(Some(made));
-            }
-        }
-        Ok(None)
+        let look = || async { Image::list(&self.ec2, vec![filter.clone()]).try_next().await };
+        wait::poll_until_visible(look, Option::is_some).await
     }
 
     /// The snapshots that EC2 began for an image. Until the image is available it need not name them itself, but each is described by it (seen in the

@@ -3,6 +3,47 @@
 //! An action says which items, how to do one batch, and what undoes a step. How many are worked on, batch size, retry per item, what waits for what,
 //! progress, dry run, confirmation, report and cancellation are done here, the same for all.
 
+/// What a [`Change`] that is made of [`ChangeOne`] or [`Steps`] says of its items: what the one inside says.
+macro_rules! as_inner {
+    () => {
+        fn id(&self, item: &Self::Item) -> String {
+            self.0.id(item)
+        }
+
+        fn name(&self, item: &Self::Item) -> Option<String> {
+            self.0.name(item)
+        }
+
+        fn kind(&self, item: &Self::Item) -> Option<&'static str> {
+            self.0.kind(item)
+        }
+
+        fn summary(&self) -> String {
+            self.0.summary()
+        }
+
+        fn plan(&self, item: &Self::Item) -> Option<String> {
+            self.0.plan(item)
+        }
+
+        fn precheck(&self, item: &Self::Item) -> Option<Outcome<Self::Done>> {
+            self.0.precheck(item)
+        }
+
+        fn after(&self, item: &Self::Item) -> Vec<Dependency> {
+            self.0.after(item)
+        }
+
+        fn is_ordered(&self) -> bool {
+            self.0.is_ordered()
+        }
+
+        fn disrupts(&self) -> bool {
+            self.0.disrupts()
+        }
+    };
+}
+
 mod batch;
 mod dependencies;
 mod one;

@@ -68,41 +68,7 @@ impl<C: ChangeOne> Change for OneByOne<C> {
     type Item = C::Item;
     type Done = C::Done;
 
-    fn id(&self, item: &C::Item) -> String {
-        self.0.id(item)
-    }
-
-    fn name(&self, item: &C::Item) -> Option<String> {
-        self.0.name(item)
-    }
-
-    fn kind(&self, item: &C::Item) -> Option<&'static str> {
-        self.0.kind(item)
-    }
-
-    fn summary(&self) -> String {
-        self.0.summary()
-    }
-
-    fn plan(&self, item: &C::Item) -> Option<String> {
-        self.0.plan(item)
-    }
-
-    fn precheck(&self, item: &C::Item) -> Option<Outcome<C::Done>> {
-        self.0.precheck(item)
-    }
-
-    fn after(&self, item: &C::Item) -> Vec<Dependency> {
-        self.0.after(item)
-    }
-
-    fn is_ordered(&self) -> bool {
-        self.0.is_ordered()
-    }
-
-    fn disrupts(&self) -> bool {
-        self.0.disrupts()
-    }
+    as_inner!();
 
     /// An error stands for all items of a batch, and this is a batch of one.
     async fn apply(&self, cx: &Context, items: &[C::Item]) -> Result<Vec<Outcome<C::Done>>> {

@@ -33,6 +33,11 @@ pub trait Steps: Send + Sync + 'static {
     /// The item's identity in reports and outputs.
     fn id(&self, item: &Self::Item) -> String;
 
+    /// See [`Change::name`].
+    fn name(&self, _item: &Self::Item) -> Option<String> {
+        None
+    }
+
     /// See [`Change::kind`].
     fn kind(&self, _item: &Self::Item) -> Option<&'static str> {
         None
@@ -138,37 +143,7 @@ impl<S: Steps> Change for Stepwise<S> {
     type Item = S::Item;
     type Done = S::Done;
 
-    fn id(&self, item: &S::Item) -> String {
-        self.0.id(item)
-    }
-
-    fn kind(&self, item: &S::Item) -> Option<&'static str> {
-        self.0.kind(item)
-    }
-
-    fn summary(&self) -> String {
-        self.0.summary()
-    }
-
-    fn plan(&self, item: &S::Item) -> Option<String> {
-        self.0.plan(item)
-    }
-
-    fn precheck(&self, item: &S::Item) -> Option<Outcome<S::Done>> {
-        self.0.precheck(item)
-    }
-
-    fn after(&self, item: &S::Item) -> Vec<Dependency> {
-        self.0.after(item)
-    }
-
-    fn is_ordered(&self) -> bool {
-        self.0.is_ordered()
-    }
-
-    fn disrupts(&self) -> bool {
-        self.0.disrupts()
-    }
+    as_inner!();
 
     async fn apply(&self, cx: &Context, items: &[S::Item]) -> Result<Vec<Outcome<S::Done>>> {
         let mut outcomes = Vec::with_capacity(items.len());

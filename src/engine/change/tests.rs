@@ -51,7 +51,7 @@ impl Change for Slow {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_in_flight_is_settled_before_the_error_that_ends_the_run() {
     let finished = Arc::default();
     let items = stream::iter(["fatal", "slow"].map(Ok));
@@ -116,7 +116,7 @@ async fn settled(cx: &Context, items: Vec<u32>, numbers: Numbers) -> Vec<(String
     all.into_iter().flatten().map(|s| (s.record.item, s.record.status, s.record.code)).collect()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_item_comes_back_once_and_in_order() {
     let batches = Arc::default();
     let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(9) };
@@ -132,7 +132,7 @@ async fn every_item_comes_back_once_and_in_order() {
     assert_eq!(batches, [vec![2, 4, 5], vec![7], vec![8, 3, 6, 12], vec![14, 99, 16]]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_what_may_work_later_is_tried_again() {
     let batches = Arc::default();
     let numbers = Numbers { batches: Arc::clone(&batches), tries: AtomicU32::new(0) };
@@ -141,7 +141,7 @@ async fn only_what_may_work_later_is_tried_again() {
     assert_eq!(*batches.lock().unwrap_or_else(PoisonError::into_inner), [vec![10, 1, 2], vec![10], vec![10]]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_that_the_next_call_would_meet_too_ends_the_work() {
     let cx = context(1);
     let items = stream::iter([666, 2, 4, 6, 8, 12].map(Ok));
@@ -152,7 +152,7 @@ async fn an_error_that_the_next_call_would_meet_too_ends_the_work() {
     assert_eq!(all.iter().filter(|s| s.is_err()).count(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() {
     for before in [0, 1, 6] {
         let cx = context(2);
@@ -169,7 +169,7 @@ async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stopped_run_starts_nothing_and_names_what_it_left() {
     let cx = context(1);
     cx.cancellation().cancel(CancelReason::Interrupted);
@@ -247,7 +247,7 @@ async fn open(house: &str, locked: &'static str, stuck: &'static str) -> (Record
     (result.record, result.done, closed)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn steps_are_undone_from_the_last_to_the_first_and_said() {
     let (record, done, closed) = open("one", "c", "none").await;
     assert_eq!((record.status, done), (Status::Failed, None));
@@ -296,7 +296,7 @@ impl Change for Pairs {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_item_waits_for_those_that_have_to_be_gone_before_it() {
     let applied = Arc::default();
     let items = stream::iter([1, 2, 3, 4].map(Ok));

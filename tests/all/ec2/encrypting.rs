@@ -662,9 +662,7 @@ fn a_wait_that_is_interrupted_is_undone() {
     let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| xml.replace("<status>completed", "<status>pending")).start();
     let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", machine.root, world.key());
     let running = world.aaws_via(&server, &line).start();
-    while server.count("DescribeSnapshots") == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    server.wait_for("DescribeSnapshots", 1);
     running.signal("INT");
     running.wait().exits(130).logs("undone");
     assert_eq!(world.attached(&machine.id), before);

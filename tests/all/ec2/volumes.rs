@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::aaws::Running;
 use crate::support::ec2::{World, writes};
-use crate::support::http::{self, Request, Server};
+use crate::support::http::{self, Request};
 use crate::support::{Response, directory, proxy, report, xml};
 
 /// The values of a list of a request, `Filter.1.Value`.
@@ -50,13 +50,6 @@ fn snapshots_of(volume: &str, state: &'static str, xml: String) -> String {
     xml.split_inclusive("</item>")
         .map(|item| if of(item) { item.replace("<status>completed", &format!("<status>{state}")) } else { item.to_owned() })
         .collect()
-}
-
-/// Waits until something was asked for this often.
-fn until(server: &Server, operation: &str, times: usize) {
-    while server.count(operation) < times {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
 }
 
 fn interrupt(running: &Running) {
@@ -194,8 +187,8 @@ fn who_stops_the_run_while_snapshots_are_taken_gets_nothing_changed() {
     let (a, b) = (world.volume(&[]), world.volume(&[]));
     let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| snapshots_of("", "pending", xml)).start();
     let running = world.aaws_via(&server, format!("ec2 modify_volumes --snapshot --size 20 --volume_ids {a} {b}")).start();
-    until(&server, "CreateSnapshot", 2);
-    until(&server, "DescribeSnapshots", 2);
+    server.wait_for("CreateSnapshot", 2);
+    server.wait_for("DescribeSnapshots", 2);
     interrupt(&running);
     let output = running.wait().exits(130);
     assert_eq!(output.json(), json!([]));
@@ -311,7 +304,7 @@ fn a_volume_is_deleted_when_its_own_snapshot_is_complete_whatever_becomes_of_oth
     let pending = slow.clone();
     let server = world.proxy().rewrite("DescribeSnapshots", move |_, xml| snapshots_of(&pending, "pending", xml)).start();
     let running = world.aaws_via(&server, format!("ec2 delete_volumes --snapshot --volume_ids {slow} {quick}")).start();
-    until(&server, "DeleteVolume", 1);
+    server.wait_for("DeleteVolume", 1);
     interrupt(&running);
     let output = running.wait().exits(130);
     assert_eq!(output.json(), json!([slow]));
@@ -549,8 +542,8 @@ fn who_stops_the_run_while_snapshots_are_taken_gets_nothing_deleted() {
     let (a, b) = (world.volume(&[]), world.volume(&[]));
     let server = world.proxy().rewrite("DescribeSnapshots", |_, xml| snapshots_of("", "pending", xml)).start();
     let running = world.aaws_via(&server, format!("ec2 delete_volumes --snapshot --volume_ids {a} {b}")).start();
-    until(&server, "CreateSnapshot", 2);
-    until(&server, "DescribeSnapshots", 2);
+    server.wait_for("CreateSnapshot", 2);
+    server.wait_for("DescribeSnapshots", 2);
     interrupt(&running);
     let output = running.wait().exits(130);
     assert_eq!(output.json(), json!([a, b]), "both are still there");

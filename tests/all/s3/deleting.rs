@@ -464,10 +464,7 @@ fn keys_that_were_not_looked_up_yet_are_in_the_report_of_an_interrupted_run() {
         let line = format!("s3 delete_objects --bucket b --objects - {flag} --concurrency 4 --report report.jsonl");
         let running = aaws(line).endpoint(&server.url).within(directory.path()).stdin(keys).start();
         let looked = if flag == "--check" { "HeadObject" } else { "ListObjectVersions" };
-        let end = Instant::now() + Duration::from_secs(30);
-        while server.count(looked) < 20 && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        server.wait_for(looked, 20);
         running.signal("INT");
         running.wait().exits(130);
         let lines = report(&directory);

@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -204,10 +203,7 @@ fn an_interrupted_upload_begins_no_new_part_and_is_aborted() {
     fs::write(directory.path().join("film.mp4"), vec![7; 80 << 20]).unwrap();
     let line = format!("s3 create_objects --bucket {bucket} --object film film.mp4 --report report.jsonl");
     let running = aaws(line).endpoint(&proxy.url).within(directory.path()).start();
-    let end = Instant::now() + Duration::from_secs(30);
-    while proxy.count("UploadPart") < 1 && Instant::now() < end {
-        thread::sleep(Duration::from_millis(2));
-    }
+    proxy.wait_for("UploadPart", 1);
     running.signal("INT");
     running.wait().exits(130);
     assert!(proxy.count("UploadPart") < 10, "{:?}", proxy.operations());

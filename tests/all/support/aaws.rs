@@ -242,6 +242,16 @@ impl Running {
         }
     }
 
+    /// Waits until it has so many files and connections open.
+    pub fn has_files_open(&self, number: usize) {
+        let open = format!("/proc/{}/fd", self.child.id());
+        let end = Instant::now() + LIMIT;
+        while fs::read_dir(&open).map_or(0, Iterator::count) < number {
+            assert!(Instant::now() < end, "{} has not {number} files open", self.line);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn wait(mut self) -> Output {
         let end = Instant::now() + LIMIT;
         let status = loop {

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::xml;
 
@@ -166,10 +167,17 @@ impl Response {
     }
 }
 
+/// What a server was asked, each request with its operation, and the news of another.
+#[derive(Default)]
+struct Seen {
+    requests: Mutex<Vec<(String, Request)>>,
+    another: Condvar,
+}
+
 /// A server on loopback that remembers what it was asked. It serves until the test binary ends.
 pub struct Server {
     pub url: String,
-    seen: Arc<Mutex<Vec<(String, Request)>>>,
+    seen: Arc<Seen>,
 }
 
 impl Server {
@@ -177,7 +185,7 @@ impl Server {
     pub fn start(answer: impl Fn(&str, usize, Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let url = format!("http://{}", listener.local_addr().expect("the listener's address"));
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::<Seen>::default();
         let server = Self { url, seen: Arc::clone(&seen) };
         let state = Arc::new((answer, seen, Mutex::new(HashMap::<String, usize>::new())));
         thread::spawn(move || {
@@ -194,7 +202,8 @@ impl Server {
                             *n += 1;
                             *n
                         };
-                        seen.lock().unwrap().push((operation.clone(), request.clone()));
+                        seen.requests.lock().unwrap().push((operation.clone(), request.clone()));
+                        seen.another.notify_all();
                         answer(&operation, n, request)
                     });
                 });
@@ -205,23 +214,33 @@ impl Server {
 
     /// The requests of one operation, in the order they came.
     pub fn requests(&self, operation: &str) -> Vec<Request> {
-        let seen = self.seen.lock().unwrap();
+        let seen = self.seen.requests.lock().unwrap();
         seen.iter().filter(|(name, _)| name == operation).map(|(_, request)| request.clone()).collect()
     }
 
     /// Every request with its operation, in the order they came.
     #[allow(dead_code, reason = "for the benchmark of the groups, which includes this file")]
     pub fn log(&self) -> Vec<(String, Request)> {
-        self.seen.lock().unwrap().clone()
+        self.seen.requests.lock().unwrap().clone()
     }
 
     pub fn count(&self, operation: &str) -> usize {
         self.operations().iter().filter(|name| *name == operation).count()
     }
 
+    /// Waits until an operation was asked for so many times.
+    #[allow(dead_code, reason = "for the benchmarks, which include this file")]
+    pub fn wait_for(&self, operation: &str, times: usize) {
+        let is_short = |seen: &mut Vec<(String, Request)>| seen.iter().filter(|(name, _)| name == operation).count() < times;
+        let requests = self.seen.requests.lock().unwrap();
+        let (requests, waited) = self.seen.another.wait_timeout_while(requests, Duration::from_secs(30), is_short).unwrap();
+        drop(requests);
+        assert!(!waited.timed_out(), "{operation} was not called {times} times, but {:?}", self.operations());
+    }
+
     /// Every operation asked for, in the order it came.
     pub fn operations(&self) -> Vec<String> {
-        self.seen.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+        self.seen.requests.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
     }
 
     /// The operations asked for that change something, or that the tests do not know to be reads.
