@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::deleting::{described, leak, lock, planned, references, reported};
-use crate::support::ec2::{World, writes};
+use crate::support::ec2::{Machine, World, writes};
 use crate::support::http::{self, Request, Server};
 use crate::support::proxy::Proxy;
 use crate::support::{directory, proxy, report, xml};
@@ -44,6 +44,15 @@ fn refusing(proxy: Proxy, operation: &'static str, id: &str, code: &'static str)
     let id = id.to_owned();
     let names = move |request: &Request| request.text().split('&').any(|pair| pair.split_once('=').is_some_and(|(_, value)| value == id));
     proxy.rule(operation, move |_, request| names(request).then(|| proxy::error(request, 400, code)))
+}
+
+/// An instance, and a volume of data beside its own.
+fn instance_with_data() -> (World, Machine, String) {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let data = world.volume(&[]);
+    world.attach(&data, &machine.id, "/dev/sdf");
+    (world, machine, data)
 }
 
 // --- Instances: what is refused, and what a plan says ---
@@ -99,10 +108,7 @@ fn a_plan_of_instances_says_what_stays_with_those_that_stay() {
 
 #[test]
 fn the_person_asked_sees_the_instance_and_all_that_goes() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     let line = format!("ec2 delete_instances --instance_ids {} --include volume", machine.id);
     let shown = world.aaws(&line).on_terminal("n").exits(4);
     assert!(shown.stdout.contains(&machine.id) && shown.stdout.contains(&data), "{shown}");
@@ -355,10 +361,7 @@ fn images_that_others_use_and_snapshots_of_aws_backup_outlive_their_instance() {
 
 #[test]
 fn volumes_are_deleted_when_they_are_free_however_long_that_takes() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     // A look beforehand; then it is still in use for some looks.
     let server = world
         .proxy()
@@ -376,10 +379,7 @@ fn volumes_are_deleted_when_they_are_free_however_long_that_takes() {
 
 #[test]
 fn a_volume_that_somebody_took_in_the_meantime_is_theirs() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     let server = world
         .proxy()
         .rewrite("DescribeVolumes", |n, xml| {
@@ -400,10 +400,7 @@ fn a_volume_that_somebody_took_in_the_meantime_is_theirs() {
 
 #[test]
 fn the_final_image_is_made_of_a_stopped_instance_before_anything_is_deleted() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, _data) = instance_with_data();
     world.tag(&machine.id, "Env", "prod");
     world.tag(&machine.id, "aws:cloudformation:stack-name", "web");
     let server = world.proxy().start();
@@ -502,10 +499,7 @@ fn an_image_whose_answer_was_lost_is_found() {
 
 #[test]
 fn a_termination_whose_answer_was_lost_is_a_termination() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     let server = losing(&world, "TerminateInstances");
     let line = format!("delete_instances --instance_ids {} --final_image --include volume", machine.id);
     let (output, said) = reported(&world, &server, &line);
@@ -518,10 +512,7 @@ fn a_termination_whose_answer_was_lost_is_a_termination() {
 
 #[test]
 fn when_it_is_not_clear_whether_an_instance_goes_its_image_stays_and_all_else_is_put_back() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     protect(&world, &machine.id);
     let server = world.proxy().refuse("TerminateInstances", 500, "InternalError").start();
     let line = format!("delete_instances --instance_ids {} --final_image --disable_protections --include volume", machine.id);
@@ -540,10 +531,7 @@ fn when_it_is_not_clear_whether_an_instance_goes_its_image_stays_and_all_else_is
 
 #[test]
 fn a_termination_that_is_no_longer_awaited_goes_on_and_undoes_nothing() {
-    let world = World::new();
-    let machine = world.instance(&[]);
-    let data = world.volume(&[]);
-    world.attach(&data, &machine.id, "/dev/sdf");
+    let (world, machine, data) = instance_with_data();
     let snapshot = world.snapshot(&data);
     let server =
         world.proxy().rewrite("DescribeInstances", |_, xml| xml.replace("<name>terminated</name>", "<name>shutting-down</name>")).start();
