@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aaws::Backoff;
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Rule, When,
-    async_trait,
+    Action, AwsError, Call, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result,
+    Rule, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
@@ -317,8 +317,10 @@ impl Place {
     }
 }
 
+/// No request was sent for this one: it is as it was.
 fn not_started() -> Error {
-    Error::Failed("not started: the run was stopped".into())
+    let (attempted, message) = ("begin the copy".into(), "the run was stopped".into());
+    Error::Aws(Box::new(AwsError { attempted, code: Code::NotSent.into(), message, request_id: None, status: None }))
 }
 
 #[async_trait]

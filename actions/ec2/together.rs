@@ -167,12 +167,36 @@ impl<J> One<'_, J> {
                     return Some(Err(Failure::permanent(Code::NotComplete, why)));
                 }
             }
-            PollState::Pending(state) => self.state = state,
+            PollState::Pending(state) => (self.state, self.unseen) = (state, 0),
         }
         None
     }
 
     fn cancelled(&self) -> Failure {
         Failure::permanent(Code::NotComplete, format!("the run was stopped while it was {}; it goes on", self.state))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_is_given_up_when_it_is_missed_many_times_in_a_row_and_not_in_all() {
+        let judge = |thing: Option<&bool>| match thing {
+            Some(_) => PollState::Pending("pending".into()),
+            None => PollState::Failed("gone".into()),
+        };
+        let mut one = One { id: "a", judge, unseen: 0, state: String::new() };
+        let look = |there: bool| Look::Seen {
+            asked: HashSet::from(["a".to_owned()]),
+            things: there.then(|| ("a".to_owned(), true)).into_iter().collect(),
+        };
+        for _ in 0..3 {
+            (0..UNSEEN).for_each(|_| assert!(one.judge(&look(false)).is_none()));
+            assert!(one.judge(&look(true)).is_none());
+        }
+        (0..UNSEEN).for_each(|_| assert!(one.judge(&look(false)).is_none()));
+        assert!(one.judge(&look(false)).is_some_and(|end| end.is_err()));
     }
 }

@@ -288,7 +288,10 @@ where
                         awaited.insert(id.clone(), Err(Unready::because(why)));
                     }
                 }
-                PollState::Pending(state) => drop(states.insert(id.clone(), state)),
+                PollState::Pending(state) => {
+                    unseen.remove(id);
+                    states.insert(id.clone(), state);
+                }
             }
         }
         cx.release_slot();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::account::access_keys;
 
 /// A step of a quarantine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Whether there is such a user.

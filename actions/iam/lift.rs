@@ -17,7 +17,9 @@ pub type Stage = Vec<QuarantineStep>;
 /// The steps that were done, user by user, the last first: the deny goes when all else is as it was. A step that is given twice is undone once.
 pub fn stages(rows: Vec<QuarantineStep>) -> Vec<Stage> {
     let mut seen = HashSet::new();
-    let same = |row: &QuarantineStep| (row.user_name.clone(), row.step.to_string(), row.id.clone());
+    // A permissions boundary and an attached policy may both be AWSDenyAll: which of the ways it is, is part of the step.
+    let way = |row: &QuarantineStep| row.now.clone().filter(|_| row.step == Part::Deny);
+    let same = |row: &QuarantineStep| (row.user_name.clone(), row.step, row.id.clone(), way(row));
     let done: Vec<_> = rows.into_iter().filter(|row| row.was_done() && seen.insert(same(row))).collect();
     let mut users: Vec<&str> = Vec::new();
     for row in &done {
@@ -59,17 +61,7 @@ impl AsyncStage<Stage> for Lift {
 }
 
 /// The statuses of the credentials of the kinds that could be listed.
-type Statuses = HashMap<&'static str, HashMap<String, StatusType>>;
-
-fn kind_of(part: Part) -> &'static str {
-    match part {
-        Part::AccessKey => "access key",
-        Part::ServiceCredential => "service credential",
-        Part::SshKey => "SSH key",
-        Part::SigningCertificate => "signing certificate",
-        Part::User | Part::Deny | Part::Sessions | Part::ConsolePassword => "",
-    }
-}
+type Statuses = HashMap<Part, HashMap<String, StatusType>>;
 
 impl Lift {
     /// How the user stands now. What cannot be looked at is tried all the same, but for a permissions boundary.
@@ -92,7 +84,7 @@ impl Lift {
         let kinds = [Part::AccessKey, Part::ServiceCredential, Part::SshKey, Part::SigningCertificate];
         for kind in kinds.into_iter().filter(|kind| !undoing.gone && rows.iter().any(|row| row.step == *kind)) {
             match list(&self.iam, user, kind).await {
-                Ok(found) => drop(statuses.insert(kind_of(kind), found.into_iter().collect())),
+                Ok(found) => drop(statuses.insert(kind, found.into_iter().collect())),
                 Err(e) if e.is_fatal() => return Err(e),
                 Err(e) => tracing::warn!("{e}"),
             }
@@ -134,7 +126,7 @@ struct Undoing {
 
 impl Undoing {
     fn item(&self, row: QuarantineStep, statuses: &Statuses) -> Undone {
-        let status = match statuses.get(kind_of(row.step)) {
+        let status = match statuses.get(&row.step) {
             None => Status::NotKnown,
             Some(all) => row.id.as_ref().and_then(|id| all.get(id)).map_or(Status::Gone, |status| Status::Is(status.clone())),
         };
@@ -268,5 +260,28 @@ impl Undoing {
             let request = self.iam.put_user_permissions_boundary().user_name(&self.user).permissions_boundary(before);
             request.send().await.context(attempted).map(drop)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_deny_is_undone_though_both_have_the_arn_of_one_policy() {
+        let arn = Some("arn:aws:iam::aws:policy/AWSDenyAll".to_owned());
+        let row = |now: &str| QuarantineStep {
+            user_name: "alice".into(),
+            step: Part::Deny,
+            id: arn.clone(),
+            status: aaws::Status::Done,
+            before: None,
+            now: Some(now.into()),
+            code: None,
+            message: None,
+        };
+        let stages = stages(vec![row(ATTACHED), row(BOUNDARY), row(ATTACHED)]);
+        let ways: Vec<_> = stages.iter().flatten().filter_map(|row| row.now.as_deref()).collect();
+        assert_eq!(ways, [BOUNDARY, ATTACHED]);
     }
 }

@@ -1,6 +1,6 @@
 //! Locking a user out, a step at a time: the deny first, then what the user signs in with.
 
-use aaws::{Change, Code, Context, Error, ErrorContext, Failure, ItemResult, Outcome, Record, Result, async_trait};
+use aaws::{Change, Code, Context, Error, ErrorContext, Failure, ItemResult, Outcome, Record, Result, Status, async_trait};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
 use futures::stream::{self, Stream, StreamExt};
@@ -150,7 +150,11 @@ impl AsyncStage<Part> for Run {
                 let in_place = self.lockout.denied().await;
                 self.denied_before = in_place.is_some();
                 let mut stage = self.settle(vec![Step::Deny { in_place }]).await;
-                stage.last = stage.rows.iter().any(|row| row.code.as_deref() == Some(Code::NotFound.as_str()));
+                // There is no such user: a failure, or unchanged where that is ignored. What denies already names what denies.
+                let gone = |row: &QuarantineStep| {
+                    row.code.as_deref() == Some(Code::NotFound.as_str()) || (row.status == Status::Unchanged && row.id.is_none())
+                };
+                stage.last = stage.rows.iter().any(gone);
                 self.lockout.asks = false;
                 stage
             }

@@ -2,8 +2,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule, When,
-    async_trait,
+    Action, Call, Change, Code, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    When, async_trait,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
@@ -278,7 +278,7 @@ impl Change for SetStatus {
         let mut outcomes = Vec::with_capacity(keys.len());
         for key in keys {
             if key.turn.come().await && cx.cancellation().is_cancelled() {
-                outcomes.push(Outcome::skipped("not started: the run was stopped"));
+                outcomes.push(Outcome::skipped_as(Code::NotStarted, "not started: the run was stopped"));
                 continue;
             }
             let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());

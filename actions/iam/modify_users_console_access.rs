@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::account::attached_policies;
 use super::changes::{
-    Members, NO_SUCH_ENTITY, aws_policy, is_missing, look_up, not_a_user, not_found_or, of_item, patiently, users, veiled,
+    Members, NO_SUCH_ENTITY, aws_policy, failure, is_missing, look_up, not_a_user, not_found_or, of_item, patiently, users, veiled,
 };
 
 /// Why nothing is done for a user who does not exist.
@@ -406,13 +406,15 @@ impl ConsoleAccess {
             }
         }
         if now.policy {
-            match of_item(detach(&self.iam, &self.policy, name).await)? {
+            match detach(&self.iam, &self.policy, name).await {
                 Ok(()) => told.push("IAMUserChangePassword detached"),
-                Err(failure) if failure.code == NO_SUCH_ENTITY => {}
-                Err(failure) => {
-                    let done = if now.password { "the console password is deleted, but " } else { "" };
-                    let message = format!("{done}the policy {MAY_CHANGE} could not be detached: {}", failure.message);
-                    return Ok(Outcome::Failed(Failure { message, ..failure }));
+                Err(e) if is_missing(&e) => {}
+                // What was done before is said of every failure, of one that ends the run too.
+                Err(e) => {
+                    let done = now.password.then(|| "the console password is deleted".to_owned());
+                    let failure = failure(&e);
+                    let message = format!("the policy {MAY_CHANGE} could not be detached: {}", failure.message);
+                    return Ok(Outcome::Failed(Failure { message, ..failure }.after(done)));
                 }
             }
         }

@@ -1,6 +1,6 @@
 use aaws::{
-    AccountId, Action, Age, Call, ChangeOne, Context, Effect, ErrorContext, Example, FailedItems, Grant, Meta, Next, Outcome, Page, Result,
-    async_trait, paged,
+    AccountId, Action, Age, Call, ChangeOne, Context, Effect, Example, FailedItems, Grant, Meta, Next, Outcome, Page, Result, async_trait,
+    paged,
 };
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::{EncodingType, MultipartUpload};
@@ -8,7 +8,7 @@ use futures::{Stream, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{Bucket, CREATE_SESSION, Decoder};
+use super::bucket::{Bucket, CREATE_SESSION, Decoder, explain};
 use super::names::{BucketName, Prefix};
 
 /// Delete multipart uploads that were begun and never completed.
@@ -103,7 +103,7 @@ fn uploads(bucket: Bucket, prefix: Option<String>) -> impl Stream<Item = Result<
                 let request = request.set_key_marker(key_marker.clone()).set_upload_id_marker(id_marker.clone());
                 request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
             });
-            let answer = answer.await.context(|| format!("list the uploads to the bucket `{}`", bucket.name))?;
+            let answer = explain(answer.await, || format!("list the uploads to the bucket `{}`", bucket.name))?;
             let decode = Decoder::of(answer.encoding_type());
             // Both markers, or the rest of a key's uploads would be left out.
             let marker = answer.next_key_marker().map(|key| (decode.text(key), answer.next_upload_id_marker().map(str::to_owned)));
@@ -146,7 +146,7 @@ impl ChangeOne for Abort {
             let request = s3.abort_multipart_upload().bucket(&bucket.name).key(&upload.key).upload_id(&upload.id);
             request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
         });
-        match answer.await.context(|| format!("delete an upload of `{}`", upload.key.escape_debug())) {
+        match explain(answer.await, || format!("delete an upload of `{}`", upload.key.escape_debug())) {
             Err(e) if e.code() == Some("NoSuchUpload") => Ok(Outcome::Unchanged("it was completed or aborted meanwhile".into())),
             answer => answer.map(|_| Outcome::done(())),
         }

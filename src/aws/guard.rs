@@ -16,6 +16,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
+use aws_smithy_runtime::client::retries::classifiers::run_classifiers_on_ctx;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -175,7 +176,7 @@ impl Intercept for Guard {
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
+        components: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if let Some(call) = cfg.load::<Metadata>() {
@@ -197,8 +198,9 @@ impl Intercept for Guard {
         // What must be sent once only is not sent again while it may have been carried out.
         let free = stale || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
         attempts.free += u32::from(free);
-        // The quota is asked only where another attempt is allowed at all.
-        let again = self.may_retry() && (free || (made < attempts.allowed + attempts.free && self.network.take_retry()));
+        // The quota is asked only where there will be another attempt: what is denied or missing stays so.
+        let passes = || run_classifiers_on_ctx(components.retry_classifiers(), context.inner()).should_retry();
+        let again = self.may_retry() && (free || (made < attempts.allowed + attempts.free && passes() && self.network.take_retry()));
         let most = if again { attempts.allowed.max(1) + attempts.free } else { made };
         let config = cfg.load::<RetryConfig>().cloned().unwrap_or_else(RetryConfig::standard).with_max_attempts(most.max(1));
         let config = if free { config.with_initial_backoff(REQUEUE).with_max_backoff(REQUEUE) } else { backoff_of(config) };

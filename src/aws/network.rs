@@ -373,7 +373,7 @@ fn error_code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
         return None;
     }
     if let Some(kind) = answer.headers().get("x-amzn-errortype") {
-        return kind.split([':', '#']).find(|part| !part.is_empty()).map(str::to_owned);
+        return Some(bare(kind));
     }
     let text = std::str::from_utf8(body).ok()?;
     if let Some((_, rest)) = text.split_once("<Code>") {
@@ -381,7 +381,13 @@ fn error_code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
     }
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let kind = json.get("__type").or_else(|| json.get("code"))?.as_str()?;
-    Some(kind.rsplit('#').next().unwrap_or(kind).to_owned())
+    Some(bare(kind))
+}
+
+/// A code without its namespace, and without the address that may follow (`aws.x#FooException:http://…`; Smithy, AWS JSON protocols, operation errors).
+fn bare(kind: &str) -> String {
+    let code = kind.split(':').next().unwrap_or(kind);
+    code.rsplit('#').next().unwrap_or(code).to_owned()
 }
 
 /// The system's certificates, and those of AWS_CA_BUNDLE beside them, as other tools of AWS have it.
@@ -427,7 +433,11 @@ mod tests {
         assert_eq!(answer(503, "<Response><Errors><Error><Code>RequestLimitExceeded</Code>").as_deref(), Some("RequestLimitExceeded"));
         assert_eq!(answer(400, r#"{"__type":"com.amazonaws#ThrottlingException"}"#).as_deref(), Some("ThrottlingException"));
         assert_eq!(answer(200, "<Error><Code>SlowDown</Code></Error>"), None);
+        assert_eq!(answer(400, r#"{"__type":"ThrottlingException:http://internal.amazon.com/"}"#).as_deref(), Some("ThrottlingException"));
         assert_eq!(answer(500, "<html>"), None);
+        let mut named = HttpResponse::new(400.try_into().unwrap_or_else(|e| panic!("{e}")), SdkBody::empty());
+        named.headers_mut().insert("x-amzn-errortype", "com.amazonaws.x#TooManyRequestsException:http://internal.amazon.com/");
+        assert_eq!(error_code(&named, b"").as_deref(), Some("TooManyRequestsException"));
     }
 
     #[test]

@@ -171,7 +171,12 @@ impl Session {
             region.as_str(),
             options.endpoint_url.is_none(),
         );
-        let roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(steps(options)).collect();
+        let mut roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(options.role_arns.iter().map(step)).collect();
+        // The flags' length of the session is the last one's alone, and so is their external id.
+        if let Some(last) = roles.last_mut() {
+            last.external_id = options.external_id.clone().or(last.external_id.take());
+            last.duration = options.duration.or(last.duration);
+        }
         // The flags' device goes with the first role, or with a session of one's own; the digits with whatever device is asked for first.
         let mut devices = Devices { given: options.mfa_serial.clone(), token: options.mfa_token.clone(), prompt: mfa };
         if roles.is_empty()
@@ -318,16 +323,9 @@ fn with_credentials(config: SdkConfig, cached: CachedCredentials) -> SdkConfig {
     config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached)).build()
 }
 
-/// The roles of `--role_arn`. The length of the session is the last one's alone, and so is the external id.
-fn steps(options: &SessionOptions) -> impl Iterator<Item = RoleStep> {
-    let last = options.role_arns.len().saturating_sub(1);
-    options.role_arns.iter().enumerate().map(move |(index, role)| RoleStep {
-        role: role.clone(),
-        session_name: None,
-        external_id: options.external_id.clone().filter(|_| index == last),
-        duration: options.duration.filter(|_| index == last),
-        mfa_serial: None,
-    })
+/// A role of `--role_arn`.
+fn step(role: &RoleArn) -> RoleStep {
+    RoleStep { role: role.clone(), session_name: None, external_id: None, duration: None, mfa_serial: None }
 }
 
 /// The MFA devices on the way, and who has their digits.

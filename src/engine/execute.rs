@@ -18,7 +18,7 @@ use crate::engine::run::{Counts, Run, RunOptions};
 use crate::input::Input;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, ErrorKind, Result};
-use crate::model::meta::Effect;
+use crate::model::meta::{Effect, Meta};
 use crate::model::outcome::Status;
 
 /// How often it is looked whether the run is being throttled.
@@ -109,13 +109,7 @@ pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
     let mut execution =
         Execution { rows: None, run: None, changes: entry.meta.effect.changes(), cancellation: cancellation.clone(), watches: Vec::new() };
     // A limit of time is one for reading the input, too.
-    if let Some(limit) = options.timeout {
-        let cancellation = cancellation.clone();
-        execution.watches.push(tokio::spawn(async move {
-            tokio::time::sleep(limit.duration()).await;
-            cancellation.cancel(CancelReason::TimedOut);
-        }));
-    }
+    execution.watches.extend(limit_time(&options, &cancellation));
     let rows = execution.begin(entry, input, options, target, journal, host).await;
     execution.rows = Some(rows.unwrap_or_else(Reply::failed));
     execution
@@ -132,14 +126,13 @@ impl Execution {
         host: Arc<dyn Host>,
     ) -> Result<Reply> {
         let report = options.report.as_deref().map(open_report).transpose()?;
-        let reported = report.is_some();
         let run = Arc::new(Run::new(options, host, report, journal, self.cancellation.clone()));
         let now = run.now;
         let read = tokio::task::spawn_blocking(move || entry.parse(input()?, now));
         let cancellation = self.cancellation.clone();
         let ready =
             cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
-        let session = cancellable(&cancellation, open_session(entry, &target, &run, reported)).await?;
+        let session = cancellable(&cancellation, open_session(entry.meta, &target, &run)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
         self.run = Some(Arc::clone(&run));
         let work = ready.run(Context::new(entry.meta, session, run));
@@ -194,12 +187,22 @@ fn open_report(path: &Path) -> Result<Report> {
     Report::open(path).map_err(|e| Error::field("report", format!("`report`: cannot write the file `{}`: {e}", path.display())))
 }
 
-async fn open_session(entry: &Entry, target: &SessionOptions, run: &Run, reported: bool) -> Result<Session> {
-    if entry.meta.effect == Effect::Local {
+/// Cancels the run when its time is over.
+fn limit_time(options: &RunOptions, cancellation: &Cancellation) -> Option<JoinHandle<()>> {
+    let limit = options.timeout?;
+    let cancellation = cancellation.clone();
+    Some(tokio::spawn(async move {
+        tokio::time::sleep(limit.duration()).await;
+        cancellation.cancel(CancelReason::TimedOut);
+    }))
+}
+
+async fn open_session(meta: &Meta, target: &SessionOptions, run: &Run) -> Result<Session> {
+    if meta.effect == Effect::Local {
         return Ok(Session::local());
     }
-    let session = Session::open(target, entry.meta.service(), &run.network, &MfaOf(&*run.host)).await?;
-    if reported {
+    let session = Session::open(target, meta.service(), &run.network, &MfaOf(&*run.host)).await?;
+    if run.report.is_some() {
         // Its lines name the account; without STS they do without.
         session.account().await;
     }
@@ -241,7 +244,10 @@ impl Connection {
     /// With options and a host of one's own. All actions that run in it share the limits of the account, one clock, and one cancellation.
     pub async fn with(target: SessionOptions, options: RunOptions, host: Arc<dyn Host>) -> Result<Self> {
         let report = options.report.as_deref().map(open_report).transpose()?;
-        Ok(Connection { run: Arc::new(Run::new(options, host, report, None, Cancellation::default())), target })
+        let cancellation = Cancellation::default();
+        // It ends by itself, and cancels what may be over by then.
+        limit_time(&options, &cancellation);
+        Ok(Connection { run: Arc::new(Run::new(options, host, report, None, cancellation)), target })
     }
 
     /// Runs an action. Its output is typed: a value, or a stream of items; work happens as that is read.
@@ -256,16 +262,13 @@ impl Connection {
 
     /// What an action sees of it.
     pub async fn context<A: Action>(&self) -> Result<Context> {
-        let session = match A::META.effect {
-            Effect::Local => Session::local(),
-            _ => Session::open(&self.target, A::META.service(), &self.run.network, &MfaOf(&*self.run.host)).await?,
-        };
+        let session = open_session(&A::META, &self.target, &self.run).await?;
         Ok(Context::new(&A::META, session, Arc::clone(&self.run)))
     }
 
     /// Undoes a step that a run of `entry` noted, in whatever process that was.
     pub async fn undo(&self, entry: &Entry, step: serde_json::Value) -> Result<()> {
-        let session = Session::open(&self.target, entry.meta.service(), &self.run.network, &MfaOf(&*self.run.host)).await?;
+        let session = open_session(entry.meta, &self.target, &self.run).await?;
         entry.undo(&Context::new(entry.meta, session, Arc::clone(&self.run)), step).await
     }
 }

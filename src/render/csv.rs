@@ -20,12 +20,17 @@ impl Rows {
 
     /// A cell that no spreadsheet takes for a formula: names are what somebody else chose (OWASP, "CSV Injection").
     fn inert(&self, value: &Value) -> String {
-        let text = cell(value);
         match value {
-            Value::String(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
-            _ if self.terminal => printable(&text),
-            _ => text,
+            Value::String(text) => self.text(text),
+            // Numbers are no formulas.
+            _ => cell(value),
         }
+    }
+
+    fn text(&self, text: &str) -> String {
+        let quote = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+        let text = format!("{quote}{text}");
+        if self.terminal { printable(&text) } else { text }
     }
 }
 
@@ -42,7 +47,7 @@ impl Writer for Rows {
         let columns = columns(&self.rows);
         let broken = |e: csv::Error| Error::io("write CSV", io::Error::other(e));
         let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(&columns).map_err(broken)?;
+        writer.write_record(columns.iter().map(|column| self.text(column))).map_err(broken)?;
         for row in &self.rows {
             writer.write_record(cells(&columns, row).into_iter().map(|value| self.inert(value))).map_err(broken)?;
         }

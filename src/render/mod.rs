@@ -290,6 +290,16 @@ mod tests {
         assert_eq!(print(Format::Yaml, None, false, json!([{"a": 1}, "z"])), "- a: 1\n- z\n");
     }
 
+    #[test]
+    fn cells_and_headers_are_no_formulas_and_do_nothing_to_a_terminal() {
+        let rows = json!([{"=1+1": "=\u{1b}[31m", "a\u{9b}": "-2"}]);
+        assert_eq!(print(Format::Csv, None, false, rows.clone()), "'=1+1,a\u{9b}\n'=\u{1b}[31m,'-2\n");
+        for format in [Format::Csv, Format::Table] {
+            let shown = print(format, None, true, rows.clone());
+            assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown:?}");
+        }
+    }
+
     /// All that a format of lists might take for something else, by itself and next to all the others.
     fn awkward() -> Vec<String> {
         let pieces = [

@@ -24,7 +24,10 @@ impl Writer for Rows {
         }
         let columns = columns(&self.rows);
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(&columns);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(columns.iter().map(|c| printable(c)));
         for row in &self.rows {
             table.add_row(cells(&columns, row).iter().map(|value| printable(&cell(value))));
         }

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use aaws::futures::stream::{self, StreamExt};
 use aaws::{
     Action, ChangeOne, Collected, Connection, Consent, Context, DoneItems, Effect, Entry, Error, Host, Input, Keys, Listing, Meta, Moment,
-    Outcome, Question, Request, Result, Secret, SessionOptions, Summary, Unattended, async_trait, execute,
+    Outcome, Question, Request, Result, RunOptions, Secret, SessionOptions, Summary, Unattended, async_trait, execute,
 };
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::support::{Response, Server};
+use crate::support::{Response, Server, directory, report};
 
 /// Says of each item when its run is, what an age of its input came to, and what its host said.
 #[derive(Deserialize, JsonSchema)]
@@ -234,11 +234,29 @@ fn bad_input_is_told_before_anything_is_asked() {
     assert!(somebody.asked.lock().unwrap().is_empty() && server.operations().is_empty());
 }
 
+#[test]
+fn a_connection_ends_after_its_limit_of_time_and_reports_its_account() {
+    let server = account("111111111111");
+    let folder = directory();
+    let reported = folder.path().join("report.jsonl");
+    let options = RunOptions { timeout: Some("1s".parse().expect("an age")), report: Some(reported.clone()), ..RunOptions::default() };
+    block_on(async {
+        let connection = Connection::with(target(&server, "us-east-1"), options, Arc::new(Unattended)).await.expect("a connection");
+        let since = "1h".parse::<Moment>().expect("an age");
+        let output = connection.run(Tells { since, items: vec!["a".into()] }).await.expect("an output");
+        assert_eq!(output.results().count().await, 1);
+        // It is over without anybody's doing.
+        connection.cancellation().cancelled().await;
+        assert!(matches!(connection.cancellation().error(), Some(Error::TimedOut)));
+    });
+    assert_eq!(report(&folder)[0]["account"], "111111111111");
+}
+
 #[cfg(feature = "s3")]
 #[test]
 fn an_action_that_is_run_with_its_own_types_gives_what_became_of_each_item() {
     use aaws::actions::s3::{BucketName, DeleteObjects, Key};
-    use aaws::{Items, RunOptions, Status};
+    use aaws::{Items, Status};
 
     use crate::support::fake_s3::delete_result;
 

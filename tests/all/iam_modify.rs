@@ -849,7 +849,7 @@ fn a_policy_that_cannot_be_detached_is_a_failure_that_says_what_is_done() {
     let proxy = console(plain().failing("DetachUserPolicy", 1, "AccessDenied"), &account);
     attach(&account, "alice", "IAMUserChangePassword");
     let line = "iam modify_users_console_access --user alice --disable";
-    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("the console password is deleted, but");
+    let run = account.aaws(line).endpoint(&proxy.url).run().exits(3).logs("done before that: the console password is deleted");
     assert_eq!(run.json(), json!(["alice"]));
     assert!(!has_password(&account, "alice"));
     account.aaws(line).endpoint(&proxy.url).run().ok();
@@ -1328,6 +1328,14 @@ fn a_misspelt_user_is_noticed_before_anything_is_done() {
     mallory.account.aaws("iam quarantine_user").endpoint(&mallory.proxy.url).run().exits(2).silent().logs("user");
     assert_eq!(writes(&mallory.proxy), [""; 0]);
     assert_eq!(mallory.proxy.operations(), ["GetCallerIdentity", "GetUser"].repeat(2));
+}
+
+#[test]
+fn of_a_user_who_is_gone_since_nothing_more_is_done_ignored_or_not() {
+    let proxy = plain().refusing("PutUserPolicy", "NoSuchEntity").refusing("AttachUserPolicy", "NoSuchEntity");
+    let mallory = Suspect::behind(proxy, &POLICIES);
+    assert_eq!(steps(&mallory.quarantine("").exits(3).json()), [("deny", "failed")]);
+    assert_eq!(steps(&mallory.quarantine("--ignore_not_found").ok().json()), [("deny", "unchanged")]);
 }
 
 #[test]

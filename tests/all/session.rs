@@ -210,6 +210,15 @@ fn the_role_of_a_profile_is_assumed_as_the_profile_says_with_its_mfa_device() {
 }
 
 #[test]
+fn the_external_id_of_the_flag_is_for_the_last_role_even_if_a_profile_names_it() {
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let (bucket, config) = (Bucket::with(["a"]), profiles(ROLES));
+    let line = format!("s3 discover_objects --bucket {bucket} --profile plain --external_id ours");
+    aaws(&line).endpoint(&proxy.url).env("AWS_CONFIG_FILE", config.path().join("config")).run().ok();
+    assert_eq!(asked(&proxy.requests("AssumeRole"), &["ExternalId"]), [some(&["ours"])]);
+}
+
+#[test]
 fn profiles_are_followed_from_role_to_role() {
     let proxy = Proxy::to(moto::endpoint()).start();
     let (bucket, config) = (Bucket::with(["a"]), profiles(ROLES));

@@ -1,6 +1,6 @@
 //! Items that have to be gone before others are begun.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -44,12 +44,19 @@ impl Dependency {
 pub(super) struct Recorded {
     /// Whether anybody waits: a list of millions is not kept for nothing.
     kept: bool,
+    /// Identities that came already: what became of a second mention is not what became of the item.
+    begun: Arc<Mutex<HashSet<String>>>,
     items: Arc<Mutex<HashMap<String, watch::Sender<Option<bool>>>>>,
 }
 
 impl Recorded {
     pub fn new(kept: bool) -> Self {
-        Recorded { kept, items: Arc::default() }
+        Recorded { kept, begun: Arc::default(), items: Arc::default() }
+    }
+
+    /// Whether no item of this identity came before. Items have to be asked about in their order.
+    pub fn is_first(&self, item: &str) -> bool {
+        !self.kept || self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned())
     }
 
     fn of(&self, item: &str) -> watch::Receiver<Option<bool>> {

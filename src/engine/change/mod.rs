@@ -44,11 +44,13 @@ macro_rules! as_inner {
     };
 }
 
+mod asking;
 mod batch;
 mod dependencies;
 mod one;
 mod outputs;
 mod steps;
+mod work;
 
 pub use dependencies::Dependency;
 pub use one::ChangeOne;
@@ -60,23 +62,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::Stream;
 use futures::stream::{self, BoxStream, StreamExt};
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
-use crate::engine::host::{Consent, Progress, Question};
-use crate::model::code::Code;
-use crate::model::error::{Error, Result, is_throttling};
-use crate::model::meta::Effect;
-use crate::model::outcome::{Failure, Outcome, Record, Status};
-use batch::{Halt, Work, batches};
+use crate::engine::host::Progress;
+use crate::model::error::{Error, Result};
+use crate::model::outcome::{Outcome, Record, Status};
+use asking::asks;
+use batch::{Halt, batches};
 use dependencies::Recorded;
-
-/// How often one item is tried in all, when AWS says that it may work a little later. Throttling does not count.
-const TRIES: u32 = 5;
-
-/// How many items the person asked is shown by name.
-const SHOWN: usize = 20;
+use work::finish_work;
 
 /// How many single items may be under way when most of them only wait: for the end of what AWS does in the background, or for one another. Those that
 /// are worked on are as many as the run's concurrency.
@@ -209,82 +203,6 @@ impl Context {
             .flat_map(stream::iter);
         Ok(Changed { results: error_last(results), planned: false })
     }
-
-    /// The items, once somebody agreed, or nobody had to.
-    async fn agreed<C: Change>(
-        &self,
-        items: BoxStream<'static, Result<C::Item>>,
-        change: &C,
-    ) -> Result<BoxStream<'static, Result<C::Item>>> {
-        match self.host().consent() {
-            Consent::Ask => self.confirmed(items, change).await,
-            Consent::NotNeeded => Ok(items),
-            Consent::Given(by) => {
-                let place = self.place().await;
-                let account = place.account.as_deref().unwrap_or("not known");
-                tracing::info!("not asked, because of {by}: {} (account {account}, region {})", change.summary(), place.region);
-                Ok(items)
-            }
-            Consent::Impossible(why) => Err(Error::Refused(format!("{why}: --yes agrees to {}", change.summary()))),
-        }
-    }
-
-    /// Shows the first items, asks, and gives all of them back.
-    async fn confirmed<C: Change>(
-        &self,
-        mut items: BoxStream<'static, Result<C::Item>>,
-        change: &C,
-    ) -> Result<BoxStream<'static, Result<C::Item>>> {
-        let total = match items.size_hint() {
-            (least, Some(most)) if least == most => Some(most as u64),
-            _ => None,
-        };
-        let mut first = Vec::new();
-        while first.len() < SHOWN {
-            match items.next().await {
-                Some(item) => first.push(item?),
-                None => break,
-            }
-        }
-        let shown: Vec<String> = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| name(change, i)).collect();
-        // What needs no work needs no answer either.
-        if shown.is_empty() && first.len() < SHOWN {
-            return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
-        }
-        let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
-        self.ask(change.summary(), shown, total).await?;
-        Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
-    }
-
-    /// Whether somebody is there to be asked. For what an effect does not say by itself: that an action which creates would replace something.
-    pub fn can_ask(&self) -> bool {
-        self.host().consent() == Consent::Ask
-    }
-
-    /// Asks whether to go on with what is done to these items; an error when the answer is no. Only where [`Context::can_ask`].
-    pub async fn confirm(&self, summary: impl Into<String>, mut items: Vec<String>) -> Result<()> {
-        let total = items.len() as u64;
-        items.truncate(SHOWN);
-        self.ask(summary.into(), items, Some(total)).await
-    }
-
-    async fn ask(&self, summary: String, items: Vec<String>, total: Option<u64>) -> Result<()> {
-        let question = Question { summary, items, total, place: self.place().await };
-        let agreed = tokio::select! {
-            agreed = self.host().confirm(question) => agreed?,
-            () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
-        };
-        if agreed { Ok(()) } else { Err(Error::Declined) }
-    }
-}
-
-/// Whether somebody has to agree: what is taken away may not come back, and what is disrupted is missed.
-fn asks<C: Change>(effect: Effect, change: &C) -> bool {
-    match effect {
-        Effect::Delete => true,
-        Effect::Disrupt => change.disrupts(),
-        Effect::Local | Effect::Read | Effect::Create | Effect::Modify => false,
-    }
 }
 
 fn name<C: Change>(change: &C, item: &C::Item) -> String {
@@ -331,156 +249,6 @@ fn error_last<T: Send + 'static>(results: impl Stream<Item = Result<T>> + Send +
         }
     };
     stream::unfold(state, next).boxed()
-}
-
-/// Does one piece of work; each of its items comes back exactly once, in order.
-async fn finish_work<C: Change>(
-    cx: Context,
-    change: Arc<C>,
-    work: Work<C::Item>,
-    halt: Halt,
-    recorded: Recorded,
-) -> Vec<Result<ItemResult<C::Done>>> {
-    match work {
-        Work::Apply(items) => {
-            let mut batch = Batch { cx, change, halt, recorded, results: Vec::new(), fatal: None };
-            batch.apply(items).await;
-            batch.results.sort_by_key(|(place, _)| *place);
-            batch.results.into_iter().map(|(_, result)| Ok(result)).chain(batch.fatal.map(Err)).collect()
-        }
-        Work::Leave(items, why, error) => {
-            let left = items.iter().map(|item| {
-                let result = record(&cx, &*change, item, Outcome::skipped_as(Code::NotStarted, why.clone()));
-                recorded.note(&result.record);
-                Ok(result)
-            });
-            left.chain(error.map(Err)).collect()
-        }
-    }
-}
-
-/// An item that has no outcome yet, and its place in the batch.
-struct Pending<I> {
-    place: usize,
-    item: I,
-}
-
-/// One batch on its way.
-struct Batch<C: Change> {
-    cx: Context,
-    change: Arc<C>,
-    halt: Halt,
-    recorded: Recorded,
-    results: Vec<(usize, ItemResult<C::Done>)>,
-    fatal: Option<Error>,
-}
-
-impl<C: Change> Batch<C> {
-    fn end(&mut self, pending: &Pending<C::Item>, outcome: Outcome<C::Done>) {
-        if let Some(e) = outcome.fatal() {
-            self.halt.set(&e);
-            self.fatal.get_or_insert(e);
-        }
-        let result = record(&self.cx, &*self.change, &pending.item, outcome);
-        self.recorded.note(&result.record);
-        self.results.push((pending.place, result));
-    }
-
-    /// Ends those that need no work, or what they wait for stays; gives the others.
-    async fn ready(&mut self, items: Vec<C::Item>) -> Vec<Pending<C::Item>> {
-        let mut ready = Vec::new();
-        for (place, item) in items.into_iter().enumerate() {
-            let pending = Pending { place, item };
-            let mut outcome = self.change.precheck(&pending.item);
-            if outcome.is_none() {
-                outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
-            }
-            match outcome {
-                Some(outcome) => self.end(&pending, outcome),
-                None => ready.push(pending),
-            }
-        }
-        ready
-    }
-
-    /// Applies a batch, and its transient failures again and again, as long as that makes sense.
-    async fn apply(&mut self, items: Vec<C::Item>) {
-        let mut pending = self.ready(items).await;
-        if pending.is_empty() {
-            return;
-        }
-        let Some(slot) = slot(&self.cx, &self.halt).await else {
-            let why = self.halt.why(&self.cx).unwrap_or_default();
-            pending.iter().for_each(|p| self.end(p, Outcome::skipped_as(Code::NotStarted, why.clone())));
-            return;
-        };
-        let cx = self.cx.in_slot(slot);
-        let mut delays = Delays::retry();
-        let mut tries = 1;
-        loop {
-            let again = self.attempt(&cx, pending, tries < TRIES).await;
-            if again.is_empty() {
-                return;
-            }
-            // Items that were only turned away for now cost no try.
-            if again.iter().any(|(_, failure)| !is_throttling(&failure.code)) {
-                tries += 1;
-            }
-            if self.halt.is_set() || !cx.cancellation().sleep(delays.next_wait()).await {
-                again.into_iter().for_each(|(p, failure)| self.end(&p, Outcome::Failed(failure)));
-                return;
-            }
-            pending = again.into_iter().map(|(p, _)| p).collect();
-        }
-    }
-
-    /// One try of all that are pending; those that are worth another come back, with what they failed for.
-    async fn attempt(&mut self, cx: &Context, pending: Vec<Pending<C::Item>>, more: bool) -> Vec<(Pending<C::Item>, Failure)> {
-        let (places, items): (Vec<usize>, Vec<C::Item>) = pending.into_iter().map(|p| (p.place, p.item)).unzip();
-        let outcomes = match self.change.apply(cx, &items).await {
-            Ok(outcomes) => outcomes,
-            Err(e) => {
-                let failure = Failure::from(&e);
-                items.iter().map(|_| Outcome::Failed(failure.clone())).collect()
-            }
-        };
-        // An item that the answer does not mention is not known to be done.
-        let unanswered = std::iter::repeat_with(|| Outcome::Failed(Failure::permanent(Code::NoAnswer, "the answer does not mention it")));
-        let mut again = Vec::new();
-        for ((place, item), outcome) in places.into_iter().zip(items).zip(outcomes.into_iter().chain(unanswered)) {
-            let pending = Pending { place, item };
-            let worth = |f: &Failure| (f.transient && more) || (is_throttling(&f.code) && f.fatal.is_none());
-            match outcome {
-                Outcome::Failed(f) if worth(&f) && !self.halt.is_set() && !cx.cancellation().is_cancelled() => {
-                    tracing::debug!("`{}`: {}: {}; will be tried again", name(&*self.change, &pending.item), f.code, f.message);
-                    again.push((pending, f));
-                }
-                // It was still waiting to be sent when the run was cancelled.
-                Outcome::Failed(f) if f.code == Code::NotSent.as_str() && cx.cancellation().is_cancelled() && f.done.is_empty() => {
-                    let why = self.halt.why(cx).unwrap_or_default();
-                    self.end(&pending, Outcome::skipped_as(Code::NotStarted, why));
-                }
-                outcome => self.end(&pending, outcome),
-            }
-        }
-        again
-    }
-}
-
-/// A slot to work in: at once where there is one. None when the run ended while one was waited for.
-async fn slot(cx: &Context, halt: &Halt) -> Option<OwnedSemaphorePermit> {
-    let slots = &cx.run().slots;
-    if cx.cancellation().is_cancelled() {
-        return None;
-    }
-    if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-        return Some(slot);
-    }
-    let slot = tokio::select! {
-        slot = Arc::clone(slots).acquire_owned() => slot.ok(),
-        () = cx.cancellation().cancelled() => None,
-    };
-    slot.filter(|_| halt.why(cx).is_none())
 }
 
 fn named<C: Change>(change: &C, item: &C::Item, record: Record) -> Record {

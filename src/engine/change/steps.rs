@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Change, Changed, Dependency};
 use crate::engine::context::Context;
 use crate::model::code::Code;
-use crate::model::error::{Error, Result};
+use crate::model::error::{Error, Result, is_throttling};
 use crate::model::outcome::{Failure, Outcome};
 
 /// One thing that is done and can be undone: data that another process can read, named in words by its `Display` ("detach vol-1 from i-1").
@@ -109,19 +109,18 @@ impl<S: Step> Undo<S> {
     /// Undoes all steps, whatever becomes of each, even in a run that was cancelled.
     pub async fn unwind(self) -> Unwound {
         let cx = self.cx.settling();
-        let (mut told, mut fatal, mut whole) = (Vec::new(), None, true);
+        let (mut told, mut fatal) = (Vec::new(), None);
         for step in self.steps.into_iter().rev() {
             match step.undo(&cx).await {
                 Ok(()) => told.push(format!("undone: {step}")),
                 Err(e) => {
-                    whole = false;
                     tracing::error!("could not undo: {step}: {e}");
                     told.push(format!("could not undo: {step} ({e})"));
                     fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
                 }
             }
         }
-        Unwound { told: told.join("; "), fatal, whole }
+        Unwound { told: told.join("; "), fatal }
     }
 }
 
@@ -131,8 +130,6 @@ pub struct Unwound {
     pub told: String,
     /// The error that the run has to end with, if there was one.
     pub fatal: Option<Arc<Error>>,
-    /// Whether all is as it was before.
-    pub whole: bool,
 }
 
 /// Makes [`Steps`] a [`Change`] of one item a batch.
@@ -158,12 +155,17 @@ impl<S: Steps> Change for Stepwise<S> {
                 }
                 Err(e) => Failure::from(&e),
             };
-            let Unwound { told: undone, fatal, whole } = undo.unwind().await;
+            let Unwound { told: undone, fatal } = undo.unwind().await;
             let fatal = failure.fatal.clone().or(fatal);
-            // It is begun again only where all is as it was before.
-            let transient = failure.transient && whole;
-            let unsent = failure.code == Code::NotSent.as_str() && !undone.is_empty();
-            let code = if unsent { Code::Interrupted.into() } else { failure.code.clone() };
+            // What was begun and undone is not begun again: the item is not what it was when it was selected.
+            let transient = failure.transient && undone.is_empty();
+            let code = match () {
+                () if undone.is_empty() => failure.code.clone(),
+                () if failure.code == Code::NotSent.as_str() => Code::Interrupted.into(),
+                // Throttling alone would be tried again without end.
+                () if is_throttling(&failure.code) => Code::NotComplete.into(),
+                () => failure.code.clone(),
+            };
             outcomes.push(Outcome::Failed(Failure { fatal, transient, code, ..failure.with_note(&undone) }));
         }
         Ok(outcomes)

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::aws::session::Session;
-use crate::engine::host::Unattended;
+use crate::engine::host::{Consent, Host, Question, Unattended};
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
-use crate::model::meta::Meta;
+use crate::model::meta::{Effect, Meta};
+use crate::model::outcome::Failure;
 
 static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
 
@@ -54,7 +55,7 @@ impl Change for Slow {
 #[tokio::test(start_paused = true)]
 async fn what_is_in_flight_is_settled_before_the_error_that_ends_the_run() {
     let finished = Arc::default();
-    let items = stream::iter(["fatal", "slow"].map(Ok));
+    let items = stream::iter(["slow", "fatal"].map(Ok));
     let changed = context(2).change(items, Slow(Arc::clone(&finished))).await.unwrap_or_else(|e| panic!("{e}"));
     let settled: Result<Vec<_>> = futures::TryStreamExt::try_collect(changed.results()).await;
     assert!(matches!(settled, Err(Error::NoRegion)));
@@ -162,10 +163,9 @@ async fn items_that_cannot_be_had_are_an_error_and_what_was_not_sent_is_named() 
         let all: Vec<_> = changed.results().collect().await;
         let told = all.iter().any(|s| matches!(s, Err(e) if e.to_string() == "the listing broke off"));
         assert!(told, "after {before} items");
-        // Whole batches that were complete before are done; everything else is named as not started.
-        let whole = u64::from(before / 4 * 4);
-        assert_eq!(cx.run().tally.counts().of(Status::Done), whole, "after {before} items");
-        assert_eq!(cx.run().tally.counts().of(Status::Skipped), u64::from(before) - whole + 1, "after {before} items");
+        // Nothing more is begun, and what was not begun is named so.
+        assert_eq!(cx.run().tally.counts().of(Status::Done), 0, "after {before} items");
+        assert_eq!(cx.run().tally.counts().of(Status::Skipped), u64::from(before) + 1, "after {before} items");
     }
 }
 
@@ -306,4 +306,123 @@ async fn an_item_waits_for_those_that_have_to_be_gone_before_it() {
     assert_eq!(all[3], ("4".to_owned(), Status::Skipped, Some("kept: 3 stays".to_owned())));
     assert_eq!(all.iter().filter(|(_, status, _)| *status == Status::Done).count(), 2);
     assert_eq!(*applied.lock().unwrap_or_else(PoisonError::into_inner), [3, 1, 2], "2 waits for 1, and 3 for nobody");
+}
+
+/// As [`Pairs`], of ids that may be given twice: the second time there is nothing to do.
+struct Repeated(Pairs);
+
+#[async_trait]
+impl Change for Repeated {
+    type Item = (u32, bool);
+    type Done = ();
+
+    fn id(&self, item: &(u32, bool)) -> String {
+        self.0.id(&item.0)
+    }
+
+    fn summary(&self) -> String {
+        self.0.summary()
+    }
+
+    fn is_ordered(&self) -> bool {
+        true
+    }
+
+    fn precheck(&self, item: &(u32, bool)) -> Option<Outcome> {
+        item.1.then(|| Outcome::Unchanged("duplicate id".into()))
+    }
+
+    fn after(&self, item: &(u32, bool)) -> Vec<Dependency> {
+        self.0.after(&item.0)
+    }
+
+    async fn apply(&self, cx: &Context, items: &[(u32, bool)]) -> Result<Vec<Outcome>> {
+        self.0.apply(cx, &items.iter().map(|item| item.0).collect::<Vec<_>>()).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_given_twice_is_not_gone_because_its_second_mention_needs_no_work() {
+    for items in [vec![(3, false), (3, true), (4, false)], vec![(1, false), (1, true), (2, false)]] {
+        let applied = Arc::default();
+        let given = items.clone().into_iter().map(Ok);
+        let changed = context(4).change(stream::iter(given), Repeated(Pairs(Arc::clone(&applied)))).await;
+        let all: Vec<_> = changed.unwrap_or_else(|e| panic!("{e}")).results().collect().await;
+        let last = all.into_iter().flatten().last().map(|result| (result.record.status, result.record.message));
+        let applied = applied.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if items[0].0 == 3 {
+            assert_eq!(last, Some((Status::Skipped, Some("kept: 3 stays".to_owned()))));
+            assert_eq!(applied, [3]);
+        } else {
+            assert_eq!(last, Some((Status::Done, None)));
+            assert_eq!(applied, [1, 2], "2 waits until 1 is gone, not until its second mention is");
+        }
+    }
+}
+
+/// Opens a door, and is turned away for its rate at the next.
+struct Crowded(Arc<AtomicU32>);
+
+#[async_trait]
+impl Steps for Crowded {
+    type Item = String;
+    type Done = ();
+    type Step = Opened;
+
+    fn id(&self, item: &String) -> String {
+        item.clone()
+    }
+
+    fn summary(&self) -> String {
+        "open doors".into()
+    }
+
+    async fn run(&self, _: &Context, item: &String, undo: &mut Undo<Opened>) -> Result<Outcome> {
+        let tries = self.0.fetch_add(1, Ordering::Relaxed);
+        if tries > 20 {
+            return Ok(Outcome::done(()));
+        }
+        undo.note(Opened { house: item.clone(), door: "a".into(), stuck: true }).await?;
+        Ok(Outcome::Failed(Failure::from_code("ThrottlingException", "slower")))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_were_undone_are_not_begun_again_whatever_the_last_one_failed_for() {
+    let tries = Arc::default();
+    let items = stream::iter([Ok("crowded".to_owned())]);
+    let changed = context(1).change_in_steps(items, Crowded(Arc::clone(&tries))).await.unwrap_or_else(|e| panic!("{e}"));
+    let all: Vec<_> = changed.results().collect().await;
+    let record = &all[0].as_ref().unwrap_or_else(|e| panic!("{e}")).record;
+    assert_eq!((record.status, record.code.as_deref()), (Status::Failed, Some("NotComplete")));
+    assert!(record.message.as_deref().is_some_and(|m| m.contains("could not undo: open a")), "{record:?}");
+    assert_eq!(tries.load(Ordering::Relaxed), 1);
+}
+
+/// Somebody who is asked, and agrees.
+#[derive(Default)]
+struct Agrees(Mutex<Vec<Question>>);
+
+#[async_trait]
+impl Host for Agrees {
+    fn consent(&self) -> Consent {
+        Consent::Ask
+    }
+
+    async fn confirm(&self, question: Question) -> Result<bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(question);
+        Ok(true)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_person_asked_hears_of_what_would_be_changed_and_of_nothing_else() {
+    static DELETES: Meta = Meta { effect: Effect::Delete, ..META };
+    let host = Arc::new(Agrees::default());
+    let run = Run::new(RunOptions::default(), Arc::clone(&host) as Arc<dyn Host>, None, None, Cancellation::default());
+    let cx = Context::new(&DELETES, Session::local(), Arc::new(run));
+    settled(&cx, vec![0, 2, 0, 4], Numbers { tries: AtomicU32::new(9), ..Numbers::default() }).await;
+    let asked = host.0.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(asked[0].items, ["2", "4"]);
+    assert_eq!(asked[0].total, Some(2));
 }

@@ -73,6 +73,21 @@ fn groups_are_deleted_in_the_order_of_their_rules() {
 }
 
 #[test]
+fn a_group_that_is_given_twice_and_stays_keeps_those_that_wait_for_it() {
+    let world = World::new();
+    let (a, b) = (world.group("a"), world.group("b"));
+    admit_https(&world, &a, &b);
+    let refused = a.clone();
+    let rule = move |_: usize, request: &mut Request| {
+        request.text().contains(&refused).then(|| proxy::error(request, 403, "UnauthorizedOperation"))
+    };
+    let server = world.proxy().rule("DeleteSecurityGroup", rule).start();
+    world.aaws_via(&server, delete(&[&a, &a, &b])).run().exits(3);
+    let sent = server.requests("DeleteSecurityGroup");
+    assert!(sent.iter().all(|request| !request.text().contains(&b)), "{} requests", sent.len());
+}
+
+#[test]
 fn groups_that_name_each_other_lose_only_those_rules() {
     let world = World::new();
     let (a, b) = (world.group("a"), world.group("b"));
