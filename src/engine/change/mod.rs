@@ -41,11 +41,21 @@ macro_rules! as_inner {
         fn disrupts(&self) -> bool {
             self.0.disrupts()
         }
+
+        fn tags(&self, item: &Self::Item) -> Option<Vec<(String, String)>> {
+            self.0.tags(item)
+        }
+
+        fn passed_over(&self) -> u64 {
+            self.0.passed_over()
+        }
     };
 }
 
 mod batch;
+mod consent;
 mod dependencies;
+mod limits;
 mod one;
 mod outputs;
 mod steps;
@@ -64,19 +74,16 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
-use crate::engine::host::{Consent, Progress, Question};
+use crate::engine::host::Progress;
 use crate::model::code::Code;
 use crate::model::error::{Error, Result, is_throttling};
-use crate::model::meta::Effect;
 use crate::model::outcome::{Failure, Outcome, Record, Status};
 use batch::{Halt, Work, batches};
+use consent::asks;
 use dependencies::Recorded;
 
 /// How often one item is tried in all, when AWS says that it may work a little later. Throttling does not count.
 const TRIES: u32 = 5;
-
-/// How many items the person asked is shown by name.
-const SHOWN: usize = 20;
 
 /// How many single items may be under way when most of them only wait: for the end of what AWS does in the background, or for one another. Those that
 /// are worked on are as many as the run's concurrency.
@@ -126,8 +133,24 @@ pub trait Change: Send + Sync + 'static {
         false
     }
 
-    /// Whether somebody has to agree, for an action whose effect is [`Effect::Disrupt`]: not every use of it disrupts.
+    /// Whether somebody has to agree, for an action whose effect is [`crate::Effect::Disrupt`]: not every use of it disrupts.
     fn disrupts(&self) -> bool {
+        true
+    }
+
+    /// The tags that the item has, where they are at hand: what one of them protects is skipped ([`Code::Protected`]). Where what stays decides what becomes
+    /// of others, that has to be known earlier: see [`Context::protection`].
+    fn tags(&self, _item: &Self::Item) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// How many things were listed and passed over by now, because they are none of the items: they were looked at too, which is what `max_percent` is of.
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
+    /// Whether `max_items` and `max_percent` hold for its items. Not where they are parts of one thing, of which a part would be worse than all.
+    fn is_limited(&self) -> bool {
         true
     }
 
@@ -193,8 +216,10 @@ impl Context {
             self.progress(Progress::Total(total as u64));
         }
         if self.dry_run() {
-            return Ok(Changed { results: plan(self.clone(), items, change), planned: true });
+            let planned = plan(self.clone(), items, Arc::clone(&change));
+            return Ok(Changed { results: limits::judged(self.clone(), change, planned), planned: true });
         }
+        items = limits::within(self, items, &*change).await?;
         if asks(self.meta().effect, &*change) {
             items = self.agreed(items, &*change).await?;
         }
@@ -209,82 +234,16 @@ impl Context {
             .flat_map(stream::iter);
         Ok(Changed { results: error_last(results), planned: false })
     }
-
-    /// The items, once somebody agreed, or nobody had to.
-    async fn agreed<C: Change>(
-        &self,
-        items: BoxStream<'static, Result<C::Item>>,
-        change: &C,
-    ) -> Result<BoxStream<'static, Result<C::Item>>> {
-        match self.host().consent() {
-            Consent::Ask => self.confirmed(items, change).await,
-            Consent::NotNeeded => Ok(items),
-            Consent::Given(by) => {
-                let place = self.place().await;
-                let account = place.account.as_deref().unwrap_or("not known");
-                tracing::info!("not asked, because of {by}: {} (account {account}, region {})", change.summary(), place.region);
-                Ok(items)
-            }
-            Consent::Impossible(why) => Err(Error::Refused(format!("{why}: --yes agrees to {}", change.summary()))),
-        }
-    }
-
-    /// Shows the first items, asks, and gives all of them back.
-    async fn confirmed<C: Change>(
-        &self,
-        mut items: BoxStream<'static, Result<C::Item>>,
-        change: &C,
-    ) -> Result<BoxStream<'static, Result<C::Item>>> {
-        let total = match items.size_hint() {
-            (least, Some(most)) if least == most => Some(most as u64),
-            _ => None,
-        };
-        let mut first = Vec::new();
-        while first.len() < SHOWN {
-            match items.next().await {
-                Some(item) => first.push(item?),
-                None => break,
-            }
-        }
-        let shown: Vec<String> = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| name(change, i)).collect();
-        // What needs no work needs no answer either.
-        if shown.is_empty() && first.len() < SHOWN {
-            return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
-        }
-        let total = if first.len() < SHOWN { Some(first.len() as u64) } else { total };
-        self.ask(change.summary(), shown, total).await?;
-        Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
-    }
-
-    /// Whether somebody is there to be asked. For what an effect does not say by itself: that an action which creates would replace something.
-    pub fn can_ask(&self) -> bool {
-        self.host().consent() == Consent::Ask
-    }
-
-    /// Asks whether to go on with what is done to these items; an error when the answer is no. Only where [`Context::can_ask`].
-    pub async fn confirm(&self, summary: impl Into<String>, mut items: Vec<String>) -> Result<()> {
-        let total = items.len() as u64;
-        items.truncate(SHOWN);
-        self.ask(summary.into(), items, Some(total)).await
-    }
-
-    async fn ask(&self, summary: String, items: Vec<String>, total: Option<u64>) -> Result<()> {
-        let question = Question { summary, items, total, place: self.place().await };
-        let agreed = tokio::select! {
-            agreed = self.host().confirm(question) => agreed?,
-            () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
-        };
-        if agreed { Ok(()) } else { Err(Error::Declined) }
-    }
 }
 
-/// Whether somebody has to agree: what is taken away may not come back, and what is disrupted is missed.
-fn asks<C: Change>(effect: Effect, change: &C) -> bool {
-    match effect {
-        Effect::Delete => true,
-        Effect::Disrupt => change.disrupts(),
-        Effect::Local | Effect::Read | Effect::Create | Effect::Modify => false,
+/// What became of an item that is not begun: it needs no work, or a guard of the user's keeps it. What is so already is so, protected or not.
+fn settled<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Option<Outcome<C::Done>> {
+    let outcome = change.precheck(item);
+    if matches!(outcome, Some(Outcome::Unchanged(_))) {
+        return outcome;
     }
+    let kept = change.tags(item).and_then(|tags| cx.protection(&tags));
+    kept.map(|why| Outcome::skipped_as(Code::Protected, why)).or(outcome)
 }
 
 fn name<C: Change>(change: &C, item: &C::Item) -> String {
@@ -305,7 +264,7 @@ fn plan<C: Change>(
                 Ok(item) => item,
                 Err(e) => return vec![Err(e)],
             };
-            if let Some(outcome) = change.precheck(&item) {
+            if let Some(outcome) = settled(&cx, &*change, &item) {
                 let fatal = outcome.fatal();
                 return std::iter::once(Ok(record(&cx, &*change, &item, outcome))).chain(fatal.map(Err)).collect();
             }
@@ -391,7 +350,7 @@ impl<C: Change> Batch<C> {
         let mut ready = Vec::new();
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
-            let mut outcome = self.change.precheck(&pending.item);
+            let mut outcome = settled(&self.cx, &*self.change, &pending.item);
             if outcome.is_none() {
                 outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
             }

@@ -14,7 +14,7 @@ use crate::aws::session::Session;
 use crate::engine::host::Unattended;
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
-use crate::model::meta::Meta;
+use crate::model::meta::{Effect, Meta};
 
 static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
 
