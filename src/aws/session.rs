@@ -200,7 +200,8 @@ impl Session {
             };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard: Some(guard) }));
+        let guard = Some(guard);
+        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard }));
         session.check_account(options.account.as_ref()).await?;
         Ok(session)
     }
