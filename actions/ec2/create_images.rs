@@ -125,6 +125,10 @@ impl Maker for Shoot {
         )
     }
 
+    fn tags(&self, lookup: &Lookup<Instance>) -> Option<Vec<(String, String)>> {
+        lookup.result.found().filter(|_| self.reboot).map(|i| tags::pairs(i.tags()))
+    }
+
     fn precheck(&self, lookup: &Lookup<Instance>) -> Option<Outcome<String>> {
         let failed = |code: &str, why: String| Some(Outcome::Failed(Failure::permanent(code, why)));
         let Some(instance) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };

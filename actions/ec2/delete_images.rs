@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aaws::{
-    Action, Call, Change, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, OnCancel, Outcome, Result, When, async_trait,
+    Action, Call, Change, Code, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, OnCancel, Outcome, Result, When,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Image, Snapshot};
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::references::{self, DESCRIBE_IMAGE_REFERENCES, Uses};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
+use super::tags;
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
 ///
@@ -115,14 +117,17 @@ impl Action for DeleteImages {
             snapshots = lookup::cancellable(cx, snapshots_behind(cx, &ec2, &there, overrides)).await?;
         }
         let precheck = |lookup: &Lookup<Image>| match lookup.result.found() {
-            Some(image) => references::image_precheck(image, &uses.get(&lookup.id).cloned().unwrap_or_default(), overrides),
+            Some(image) => tags::protection(cx, image.tags())
+                .or_else(|| references::image_precheck(image, &uses.get(&lookup.id).cloned().unwrap_or_default(), overrides)),
             None => lookup.result.unknown(self.ignore_not_found),
         };
         let prechecks: Vec<Option<Outcome>> = lookup.iter().map(precheck).collect();
         let going = lookup.iter().zip(&prechecks).filter(|(s, precheck)| s.result.found().is_some() && precheck.is_none());
         let going: BTreeSet<String> = going.map(|(s, _)| s.id.clone()).collect();
+        let protected = lookup.iter().zip(&prechecks).filter(|(_, precheck)| tags::is_protected(precheck.as_ref()));
+        let protected: BTreeSet<String> = protected.map(|(s, _)| s.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
-        snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going));
+        snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going, &protected));
         let images = lookup.into_iter().zip(prechecks).map(|(lookup, precheck)| {
             let plan = lookup.result.found().map(|image| plan(image, &uses)).unwrap_or_default();
             Target::Image { id: lookup.id, plan, precheck }
@@ -157,11 +162,14 @@ pub(super) struct Behind {
 }
 
 impl Behind {
-    /// It stays when an image stays that it is behind: all but these do.
-    fn stay_behind_what_stays(&mut self, going: &BTreeSet<String>) {
-        if self.precheck.is_none()
-            && let Some(image) = self.images.iter().find(|image| !going.contains(*image))
-        {
+    /// It stays when an image stays that it is behind: all but these do, and some of those because they are protected.
+    fn stay_behind_what_stays(&mut self, going: &BTreeSet<String>, protected: &BTreeSet<String>) {
+        if self.precheck.is_some() {
+            return;
+        }
+        if let Some(image) = self.images.iter().find(|image| protected.contains(*image)) {
+            self.precheck = Some(Outcome::skipped_as(Code::Protected, format!("kept: it is behind {image}, which is protected")));
+        } else if let Some(image) = self.images.iter().find(|image| !going.contains(*image)) {
             self.precheck = Some(Outcome::skipped(format!("kept: it is also behind {image}, which stays")));
         }
     }
@@ -186,7 +194,9 @@ pub(super) async fn snapshots_behind(cx: &Context, ec2: &Client, images: &[&Imag
         let mut images = seen.remove(&id).unwrap_or_default();
         images.extend(users.of(&id).cloned());
         let precheck = match known.get(&id) {
-            Some(snapshot) => related::snapshot_precheck(snapshot, &locks, overrides).or_else(|| users.unknown(overrides)),
+            Some(snapshot) => tags::protection(cx, snapshot.tags())
+                .or_else(|| related::snapshot_precheck(snapshot, &locks, overrides))
+                .or_else(|| users.unknown(overrides)),
             // It is gone, or somebody else's, and then not for us to delete.
             None => Some(Outcome::Unchanged("it is none of the snapshots of this account".into())),
         };

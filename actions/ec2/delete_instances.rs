@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES};
 use super::references::DESCRIBE_IMAGE_REFERENCES;
 use super::related::{DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
-use super::snapshots;
+use super::{snapshots, tags};
 
 mod plan;
 mod steps;
@@ -166,6 +166,8 @@ impl Action for DeleteInstances {
              their snapshots.",
             "The final image and its snapshots are never among what `include` deletes. Where it cannot be told whether an instance is being terminated, \
              because EC2 broke off without an answer, its final image stays, too.",
+            "A tag that protects a volume which goes with its instance protects the instance too, where `include` names volumes: without it they are not looked \
+             at. Protect the instance.",
             "Termination that was begun cannot be undone. When the wait for it ends early, it goes on, and what `include` names is kept.",
         ],
     };
@@ -183,13 +185,15 @@ impl Action for DeleteInstances {
             ignore_not_found: self.ignore_not_found,
         };
         let lookup = lookup::look_up::<Instance>(cx, &ec2, self.instance_ids).await?;
-        let machines = lookup::cancellable(cx, survey::machines(cx, &ec2, lookup, options)).await?;
+        let mut machines = lookup::cancellable(cx, survey::machines(cx, &ec2, lookup, options)).await?;
         let doomed: Vec<&Instance> = machines.iter().filter_map(|m| m.found.as_deref()).collect();
         let mut dependents = lookup::cancellable(cx, survey::dependents(cx, &ec2, &doomed, &self.include, overrides)).await?;
 
+        plan::spare_for_their_volumes(&mut machines, &dependents);
         let going: BTreeSet<String> = machines.iter().filter(|m| m.found.is_some() && m.precheck.is_none()).map(|m| m.id.clone()).collect();
         // Known now, so that a dry run and the person asked are told it, too.
-        plan::stay_with_what_stays(&mut dependents, &going);
+        let protected = machines.iter().filter(|m| tags::is_protected(m.precheck.as_ref())).map(|m| m.id.clone()).collect();
+        plan::stay_with_what_stays(&mut dependents, &going, protected);
         let kinds: HashMap<String, DependentKind> = dependents.iter().map(|d| (d.id.clone(), d.kind)).collect();
         let targets = machines.into_iter().map(|m| Target::Machine(Box::new(m))).chain(dependents.into_iter().map(Target::Dependent));
         let targets: Vec<Result<Target>> = targets.map(Ok).collect();

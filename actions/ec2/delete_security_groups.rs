@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::group_order::{Names, namers, places, references};
 use super::group_rules::{self, NO_RULE, Revoked};
 use super::group_uses::{self, Interfaces, Users, list};
-use super::ids;
 use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, LookupResult, Resource};
+use super::{ids, tags};
 
 /// The code by which EC2 says that something uses a group.
 const IN_USE: &str = "DependencyViolation";
@@ -123,7 +123,7 @@ impl Action for DeleteSecurityGroups {
         let (interfaces, strangers, associations) = lookup::cancellable(cx, look).await?;
         let uses = Uses { interfaces, strangers, associations };
         let names = references(&there);
-        let kept = kept(&there, &uses, &names, self.wait);
+        let kept = kept(cx, &there, &uses, &names, self.wait);
         let going: Vec<String> = ids.into_iter().filter(|id| !kept.contains_key(id)).collect();
         let groups: HashMap<String, SecurityGroup> = there.iter().map(|g| (g.id().to_owned(), (*g).clone())).collect();
         let plan = Plan {
@@ -144,12 +144,14 @@ impl Action for DeleteSecurityGroups {
 
 aaws::register!(DeleteSecurityGroups, undo = Revoked);
 
-/// What is not to be deleted, and why: default groups, groups in use, and all that the rules of such groups name. No rule of a group that stays may be
+/// What is not to be deleted, and why: default groups, protected groups, groups in use, and all that the rules of such groups name. No rule of a group that stays may be
 /// taken away for the sake of another group.
-fn kept(groups: &[&SecurityGroup], uses: &Uses, names: &Names, wait: bool) -> HashMap<String, Outcome> {
+fn kept(cx: &Context, groups: &[&SecurityGroup], uses: &Uses, names: &Names, wait: bool) -> HashMap<String, Outcome> {
     let mut kept: HashMap<String, Outcome> = HashMap::new();
     for group in groups {
-        if group.group_name() == Some("default") {
+        if let Some(protected) = tags::protection(cx, group.tags()) {
+            kept.insert(group.id().to_owned(), protected);
+        } else if group.group_name() == Some("default") {
             kept.insert(group.id().to_owned(), Outcome::skipped("it is the default group of its VPC, which cannot be deleted"));
         } else if let Some(why) = uses.of(group.id(), wait) {
             kept.insert(group.id().to_owned(), Outcome::Failed(Failure::permanent(IN_USE, why)));

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, Locks, Overrides, Users};
+use super::tags;
 
 /// Delete EBS snapshots.
 ///
@@ -118,6 +119,10 @@ impl Change for Delete {
         let snapshot = snapshot.result.found()?;
         let begun = snapshot.start_time().map(|t| format!(", of {t}")).unwrap_or_default();
         Some(format!("the snapshot of {}{begun} would be deleted", snapshot.volume_id().unwrap_or("an unknown volume")))
+    }
+
+    fn tags(&self, lookup: &Lookup<Snapshot>) -> Option<Vec<(String, String)>> {
+        lookup.result.found().map(|s| tags::pairs(s.tags()))
     }
 
     fn precheck(&self, lookup: &Lookup<Snapshot>) -> Option<Outcome> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::{ids, related, volumes};
+use super::{ids, related, tags, volumes};
 
 /// Delete detached EBS volumes.
 ///
@@ -112,6 +112,10 @@ impl Change for DeleteDetached {
             }
             .into(),
         )
+    }
+
+    fn tags(&self, volume: &Lookup<Volume>) -> Option<Vec<(String, String)>> {
+        volume.result.found().map(|v| tags::pairs(v.tags()))
     }
 
     fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome> {

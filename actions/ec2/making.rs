@@ -30,6 +30,11 @@ pub trait Maker: Send + Sync + 'static {
     /// What a dry run says.
     fn plan(&self, source: &Self::Source) -> Option<String>;
 
+    /// The tags of what making it disrupts; what nothing is done to is not protected from being copied.
+    fn tags(&self, _source: &Self::Source) -> Option<Vec<(String, String)>> {
+        None
+    }
+
     /// Why nothing is made of it.
     fn precheck(&self, source: &Self::Source) -> Option<Outcome<String>>;
 
@@ -82,6 +87,10 @@ impl<M: Maker> Change for Making<M> {
 
     fn plan(&self, source: &M::Source) -> Option<String> {
         self.maker.plan(source)
+    }
+
+    fn tags(&self, source: &M::Source) -> Option<Vec<(String, String)>> {
+        self.maker.tags(source)
     }
 
     fn precheck(&self, source: &M::Source) -> Option<Outcome<String>> {

@@ -16,6 +16,7 @@ use super::ids;
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
+use super::tags;
 use super::together::Together;
 use super::wait::PollState;
 
@@ -266,6 +267,7 @@ impl Delta {
 struct Item {
     id: String,
     delta: Delta,
+    tags: Vec<(String, String)>,
     /// The last change of it that EC2 knew of, before anything was asked for.
     before: Option<VolumeModification>,
     precheck: Option<Outcome<String>>,
@@ -277,7 +279,8 @@ impl Item {
             Ok(delta) => (delta, None),
             Err(precheck) => (Delta::default(), Some(precheck)),
         };
-        Item { id: lookup.id.clone(), delta, before, precheck }
+        let tags = lookup.result.found().map(|v| tags::pairs(v.tags())).unwrap_or_default();
+        Item { id: lookup.id.clone(), delta, tags, before, precheck }
     }
 }
 
@@ -380,6 +383,10 @@ impl Change for Modify {
     fn plan(&self, item: &Item) -> Option<String> {
         let after = if self.saved.is_some() { " when a snapshot of it is complete" } else { "" };
         Some(format!("it would become {}{after}", item.delta.words()))
+    }
+
+    fn tags(&self, item: &Item) -> Option<Vec<(String, String)>> {
+        Some(item.tags.clone())
     }
 
     fn precheck(&self, item: &Item) -> Option<Outcome<String>> {

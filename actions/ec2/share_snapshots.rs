@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::kms::{self, DESCRIBE_KEY};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, Resource};
+use super::tags;
 
 /// Let another account make volumes of EBS snapshots, or end that.
 ///
@@ -90,6 +91,7 @@ aaws::register!(ShareSnapshots);
 
 struct Shared {
     id: String,
+    tags: Vec<(String, String)>,
     precheck: Option<Outcome<String>>,
     /// What could not be made sure of.
     doubt: Option<String>,
@@ -125,7 +127,8 @@ impl Share {
             };
             let unknown = lookup.result.unknown(ignore_not_found);
             let precheck = unknown.or_else(|| self.precheck(manager, shared.contains(&lookup.id)));
-            Shared { id: lookup.id.clone(), precheck, doubt }
+            let tags = lookup.result.found().map(|s| tags::pairs(s.tags())).unwrap_or_default();
+            Shared { id: lookup.id.clone(), tags, precheck, doubt }
         };
         Ok(lookup.iter().map(item).collect())
     }
@@ -200,6 +203,10 @@ impl Change for Share {
     fn plan(&self, snapshot: &Shared) -> Option<String> {
         let plan = format!("it would be {} {}", if self.add { "shared with" } else { "shared no more with" }, self.account);
         Some(snapshot.doubt.iter().fold(plan, |plan, doubt| format!("{plan}; {doubt}")))
+    }
+
+    fn tags(&self, snapshot: &Shared) -> Option<Vec<(String, String)>> {
+        Some(snapshot.tags.clone())
     }
 
     fn precheck(&self, snapshot: &Shared) -> Option<Outcome<String>> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aaws::{Code, Context, Outcome};
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 
 /// Keys that begin so are AWS's: they can be neither set nor removed, in whatever case (EC2 user guide, "Tag restrictions").
@@ -34,6 +35,21 @@ pub fn of_aws_backup(tags: &[Tag]) -> bool {
 /// The value of a tag.
 pub fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
     tags.iter().find(|t| t.key() == Some(key)).and_then(Tag::value)
+}
+
+/// Tags as the engine has them.
+pub fn pairs(tags: &[Tag]) -> Vec<(String, String)> {
+    tags.iter().filter_map(|t| Some((t.key()?.to_owned(), t.value().unwrap_or_default().to_owned()))).collect()
+}
+
+/// What becomes of a thing that one of its tags protects. For what has to be known before the engine asks: what else stays because of it.
+pub fn protection<D>(cx: &Context, tags: &[Tag]) -> Option<Outcome<D>> {
+    cx.protection(&pairs(tags)).map(|why| Outcome::skipped_as(Code::Protected, why))
+}
+
+/// Whether that is what became of it.
+pub fn is_protected<D>(outcome: Option<&Outcome<D>>) -> bool {
+    matches!(outcome, Some(Outcome::Skipped(skip)) if skip.code == Some(Code::Protected))
 }
 
 /// The tags that another thing may get too: all but AWS's own.

@@ -151,6 +151,11 @@ impl Change for Undoing {
         }
     }
 
+    /// Its items are parts of one thing, done in stages: half of it is worse than all or nothing.
+    fn is_limited(&self) -> bool {
+        false
+    }
+
     fn summary(&self) -> String {
         format!("lift the quarantine of the user `{}`", self.user)
     }

@@ -219,6 +219,11 @@ impl Change for Lockout {
         }
     }
 
+    /// Its items are parts of one thing, done in stages: half of it is worse than all or nothing.
+    fn is_limited(&self) -> bool {
+        false
+    }
+
     fn summary(&self) -> String {
         let user = &self.user;
         format!("lock out the user `{user}`: deny everything, end sessions, disable credentials, and delete the console password for good")

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aaws::{
     AccountId, Action, Age, Call, ChangeOne, Context, Effect, Example, FailedItems, Grant, Meta, Next, Outcome, Page, Result, async_trait,
     paged,
@@ -77,9 +80,15 @@ impl Action for DeleteIncompleteUploads {
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
         let begun_before = self.older_than.before(cx.now());
         let uploads = uploads(bucket.clone(), self.prefix.map(String::from));
+        let young = Arc::<AtomicU64>::default();
+        let passed_over = Arc::clone(&young);
         // One whose date is not known is not known to be old.
-        let old = uploads.try_filter(move |upload| std::future::ready(upload.initiated.is_some_and(|begun| begun_before > begun)));
-        Ok(cx.change_each(old, Abort { bucket }).await?.failed())
+        let old = uploads.try_filter(move |upload| {
+            let is_old = upload.initiated.is_some_and(|begun| begun_before > begun);
+            passed_over.fetch_add(u64::from(!is_old), Ordering::Relaxed);
+            std::future::ready(is_old)
+        });
+        Ok(cx.change_each(old, Abort { bucket, young }).await?.failed())
     }
 }
 
@@ -120,6 +129,8 @@ fn uploads(bucket: Bucket, prefix: Option<String>) -> impl Stream<Item = Result<
 
 struct Abort {
     bucket: Bucket,
+    /// How many uploads were listed by now that are not old.
+    young: Arc<AtomicU64>,
 }
 
 #[async_trait]
@@ -133,6 +144,10 @@ impl ChangeOne for Abort {
 
     fn summary(&self) -> String {
         format!("delete incomplete uploads from the bucket `{}`", self.bucket.name)
+    }
+
+    fn passed_over(&self) -> u64 {
+        self.young.load(Ordering::Relaxed)
     }
 
     fn plan(&self, upload: &Upload) -> Option<String> {

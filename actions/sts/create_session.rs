@@ -244,6 +244,7 @@ impl CreateSession {
             external_id: self.external_id,
             endpoint_url: self.endpoint_url,
             sandbox: None,
+            account: None,
         })
     }
 }

@@ -79,6 +79,8 @@ pub struct SessionOptions {
     pub endpoint_url: Option<String>,
     /// `--sandbox`: where its files are.
     pub sandbox: Option<PathBuf>,
+    /// `--account`: the session is refused unless its credentials are of this account. A sandbox is of none, and is not asked.
+    pub account: Option<AccountId>,
 }
 
 /// An access key.
@@ -203,7 +205,10 @@ impl Session {
             };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        Ok(Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard: Some(guard) })))
+        let guard = Some(guard);
+        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard }));
+        session.check_account(options.account.as_ref()).await?;
+        Ok(session)
     }
 
     async fn open_sandbox(options: &SessionOptions, service: &str, network: &Network, dir: PathBuf) -> Result<Self> {
@@ -282,6 +287,20 @@ impl Session {
             }
         };
         self.0.account.get_or_init(ask).await.as_ref()
+    }
+
+    /// Refuses a session that is of another account than it is meant to be of, or of none that could be had.
+    async fn check_account(&self, meant: Option<&AccountId>) -> Result<()> {
+        let Some(meant) = meant else { return Ok(()) };
+        match self.account().await {
+            Some(account) if account == meant => Ok(()),
+            Some(account) => {
+                Err(Error::Refused(format!("the credentials are of the account {account}, and `account` allows {meant} only")))
+            }
+            None => {
+                Err(Error::Refused(format!("`account` allows {meant} only, and STS does not say which account the credentials are of")))
+            }
+        }
     }
 
     /// Where requests go, when that is not AWS: for people.

@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::guard::Guard;
 use crate::aws::session::{Session, SessionOptions};
+use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};
 use crate::engine::journal::StepNote;
 use crate::engine::report::ReportLine;
@@ -76,6 +77,17 @@ impl Context {
     /// Whether no write may be sent.
     pub fn dry_run(&self) -> bool {
         self.0.run.options.dry_run
+    }
+
+    /// What the user lets the run do.
+    pub(crate) fn guards(&self) -> &Guards {
+        &self.0.run.options.guards
+    }
+
+    /// Why a guard of the user's keeps a thing with these tags: `protect_tag`, `aaws:protect`. It is skipped then, as [`Code::Protected`]. For an action
+    /// that has to know beforehand what stays; of all others the engine asks ([`crate::Change::tags`]).
+    pub fn protection(&self, tags: &[(String, String)]) -> Option<String> {
+        self.guards().protection(tags, self.now())
     }
 
     /// How many requests may be in flight at once. The network sees to it: this is for how many it makes sense to prepare.

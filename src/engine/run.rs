@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::aws::network::Network;
+use crate::engine::guards::Guards;
 use crate::engine::host::Host;
 use crate::engine::journal::Journal;
 use crate::engine::report::Report;
@@ -64,6 +65,8 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Where items are written down as they are settled.
     pub report: Option<std::path::PathBuf>,
+    /// What it may change, and whether somebody has to agree.
+    pub guards: Guards,
 }
 
 /// What all items of a run share.

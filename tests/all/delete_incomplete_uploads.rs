@@ -137,6 +137,17 @@ fn delete_incomplete_uploads_on_a_bucket_that_does_not_exist_fails_as_a_whole() 
 }
 
 #[test]
+fn young_uploads_count_as_looked_at_for_a_limit_in_percent() {
+    let uploads = Uploads::new(&[("a", "1", 30), ("b", "2", 1), ("c", "3", 1), ("d", "4", 1)]);
+    let run = |rest: &str| aaws(format!("s3 delete_incomplete_uploads --bucket b {rest}")).endpoint(&uploads.server.url).run();
+    run("--max_percent 24").exits(4).silent().logs("1 of 4 items");
+    run("--max_percent 24 --dry_run").ok().logs("a run would be refused: 1 of 4 items");
+    assert_eq!(uploads.ids(), ["1", "2", "3", "4"]);
+    run("--max_percent 25").ok();
+    assert_eq!(uploads.ids(), ["2", "3", "4"]);
+}
+
+#[test]
 fn delete_incomplete_uploads_works_on_moto() {
     let bucket = Bucket::new();
     bucket.begin_upload("begun/and left");

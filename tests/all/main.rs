@@ -24,6 +24,8 @@ mod execute;
 mod general;
 #[cfg(feature = "s3")]
 mod guard;
+#[cfg(feature = "s3")]
+mod guards;
 mod guides;
 #[cfg(feature = "s3")]
 mod hostile;
@@ -40,6 +42,8 @@ mod rooms;
 mod s3;
 #[cfg(feature = "s3")]
 mod session;
+#[cfg(feature = "s3")]
+mod settings;
 #[cfg(feature = "site")]
 mod site;
 #[cfg(feature = "sts")]

@@ -69,24 +69,41 @@ pub struct Dependent {
 }
 
 impl Dependent {
-    /// Why it stays when all stays but these instances and images.
-    fn stays_with(&self, instances: &BTreeSet<String>, images: &BTreeSet<String>) -> Option<String> {
+    /// Why it stays when all stays but these instances and images, and some of what stays because it is protected.
+    fn stays_with(&self, instances: &BTreeSet<String>, images: &BTreeSet<String>, protected: &BTreeSet<String>) -> Option<Outcome> {
+        if let Some(kept) = self.owners.iter().chain(&self.images).find(|kept| protected.contains(*kept)) {
+            return Some(Outcome::skipped_as(Code::Protected, format!("kept: {kept} is protected")));
+        }
         if self.owners.is_empty() {
-            return Some("kept: EC2 does not tell which instance it belongs to".into());
+            return Some(Outcome::skipped("kept: EC2 does not tell which instance it belongs to"));
         }
         if let Some(owner) = self.owners.iter().find(|owner| !instances.contains(*owner)) {
-            return Some(format!("kept: {owner} is not terminated"));
+            return Some(Outcome::skipped(format!("kept: {owner} is not terminated")));
         }
-        self.images.iter().find(|image| !images.contains(*image)).map(|image| format!("kept: it is behind {image}, which stays"))
+        let image = self.images.iter().find(|image| !images.contains(*image))?;
+        Some(Outcome::skipped(format!("kept: it is behind {image}, which stays")))
     }
 }
 
-/// What goes with something that stays, stays. Images come before their snapshots.
-pub fn stay_with_what_stays(dependents: &mut [Dependent], instances: &BTreeSet<String>) {
+/// An instance is not terminated that takes a protected volume with it.
+pub fn spare_for_their_volumes(machines: &mut [Machine], dependents: &[Dependent]) {
+    for volume in dependents.iter().filter(|d| d.goes_with && tags::is_protected(d.precheck.as_ref())) {
+        for machine in machines.iter_mut().filter(|m| m.found.is_some() && volume.owners.contains(&m.id)) {
+            let why = format!("its volume {} would go with it, and is protected", volume.id);
+            machine.precheck = Some(Outcome::skipped_as(Code::Protected, why));
+        }
+    }
+}
+
+/// What goes with something that stays, stays: what goes with something protected is protected, too. Images come before their snapshots.
+pub fn stay_with_what_stays(dependents: &mut [Dependent], instances: &BTreeSet<String>, mut protected: BTreeSet<String>) {
     let mut images = BTreeSet::new();
     for dependent in dependents {
         if dependent.precheck.is_none() {
-            dependent.precheck = dependent.stays_with(instances, &images).map(Outcome::skipped);
+            dependent.precheck = dependent.stays_with(instances, &images, &protected);
+        }
+        if dependent.kind == DependentKind::Image && tags::is_protected(dependent.precheck.as_ref()) {
+            protected.insert(dependent.id.clone());
         }
         if dependent.kind == DependentKind::Image && dependent.precheck.is_none() {
             images.insert(dependent.id.clone());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use aaws::{Context, ErrorContext, Outcome, Result};
+use aaws::{Code, Context, ErrorContext, Outcome, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{AttributeBooleanValue, Image, Instance, InstanceAttributeName, InstanceStateName, Snapshot, Volume};
 use futures::TryStreamExt;
@@ -12,14 +12,19 @@ use super::Related;
 use super::plan::{Dependent, DependentKind, Machine, Options, refusal};
 use crate::actions::ec2::lookup::{self, Lookup, LookupResult, Resource};
 use crate::actions::ec2::related::Overrides;
-use crate::actions::ec2::{delete_images, references, related};
+use crate::actions::ec2::{delete_images, references, related, tags};
 
 /// Looks at the instances: their states, and whether they are protected where that has to be known. A plain run learns it from EC2's refusal, which takes
 /// no request for each instance; a dry run has to say it, what is lifted has to be restored, and what is protected is not stopped for an image.
 pub async fn machines(cx: &Context, ec2: &Client, lookup: Vec<Lookup<Instance>>, options: Options) -> Result<Vec<Machine>> {
     let asks = cx.dry_run() || options.lift || options.final_image;
     let looked = lookup.into_iter().map(|lookup| machine(ec2, lookup, options, asks));
-    stream::iter(looked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await
+    let mut machines: Vec<Machine> = stream::iter(looked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await?;
+    for machine in &mut machines {
+        let protected = machine.found.as_deref().and_then(|instance| tags::protection(cx, instance.tags()));
+        machine.precheck = protected.or(machine.precheck.take());
+    }
+    Ok(machines)
 }
 
 async fn machine(ec2: &Client, lookup: Lookup<Instance>, options: Options, asks: bool) -> Result<Machine> {
@@ -76,7 +81,7 @@ pub async fn dependents(
     let ids: Vec<String> = instances.iter().map(|i| i.id().to_owned()).collect();
     let mut found = Vec::new();
     let needed = wants(Related::Volume) || wants(Related::Snapshot);
-    let volumes = if needed { attached(ec2, instances, &ids).await? } else { BTreeMap::new() };
+    let volumes = if needed { attached(cx, ec2, instances, &ids).await? } else { BTreeMap::new() };
     if wants(Related::Volume) {
         found.extend(volumes.iter().map(|(id, volume)| volume.dependent(id)));
     }
@@ -88,7 +93,7 @@ pub async fn dependents(
         for image in &images {
             let owners = image.source_instance_id().map(str::to_owned).into_iter().collect();
             let uses = uses.get(image.id()).cloned().unwrap_or_default();
-            let precheck = references::image_precheck(image, &uses, overrides);
+            let precheck = tags::protection(cx, image.tags()).or_else(|| references::image_precheck(image, &uses, overrides));
             let id = image.id().to_owned();
             found.push(Dependent { kind: DependentKind::Image, id, owners, images: BTreeSet::new(), goes_with: false, precheck });
         }
@@ -122,25 +127,28 @@ struct Attached {
     goes_with: bool,
     /// Why it stays though these instances go.
     kept: Option<String>,
+    /// The same, of one that its tags protect.
+    protected: Option<Outcome>,
 }
 
 impl Attached {
     fn dependent(&self, id: &str) -> Dependent {
-        let precheck = self.kept.clone().map(Outcome::skipped);
+        let precheck = self.protected.clone().or_else(|| self.kept.clone().map(Outcome::skipped));
         let (id, owners) = (id.to_owned(), self.hosts.clone());
         Dependent { kind: DependentKind::Volume, id, owners, images: BTreeSet::new(), goes_with: self.goes_with, precheck }
     }
 }
 
 /// The volumes attached to the instances, by their ids.
-async fn attached(ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<BTreeMap<String, Attached>> {
+async fn attached(cx: &Context, ec2: &Client, instances: &[&Instance], ids: &[String]) -> Result<BTreeMap<String, Attached>> {
     let volumes: Vec<Volume> = lookup::with_values(ec2, "attachment.instance-id", ids, &[]).try_collect().await?;
     let attached = |volume: Volume| {
         let id = volume.id().to_owned();
         let hosts: BTreeSet<String> = volume.attachments().iter().filter_map(|a| a.instance_id()).map(str::to_owned).collect();
         let goes_with = instances.iter().any(|i| goes_with(i, &id));
         let kept = volume_kept(&volume, &hosts, ids, goes_with);
-        (id, Attached { hosts, goes_with, kept })
+        let protected = tags::protection(cx, volume.tags());
+        (id, Attached { hosts, goes_with, kept, protected })
     };
     Ok(volumes.into_iter().map(attached).collect())
 }
@@ -175,10 +183,15 @@ async fn snapshots_of(cx: &Context, ec2: &Client, volumes: &BTreeMap<String, Att
     let snapshot = |snapshot: Snapshot| {
         let id = snapshot.id().to_owned();
         let volume = snapshot.volume_id().and_then(|v| volumes.get(v));
+        let protected = || {
+            let with_volume = || volume.filter(|v| v.protected.is_some()).map(|_| "kept, as its volume is protected");
+            tags::protection(cx, snapshot.tags()).or_else(|| with_volume().map(|why| Outcome::skipped_as(Code::Protected, why)))
+        };
         // Who still needs a volume needs its snapshots.
         let needed = || volume.and_then(|v| v.kept.as_deref()).map(|why| format!("kept, as its volume is: {why}"));
         let kept = || related::kept_by_kubernetes(snapshot.tags()).or_else(needed).map(Outcome::skipped);
-        let precheck = related::snapshot_precheck(&snapshot, &locks, overrides).or_else(kept).or_else(|| users.unknown(overrides));
+        let kept = || related::snapshot_precheck(&snapshot, &locks, overrides).or_else(kept).or_else(|| users.unknown(overrides));
+        let precheck = protected().or_else(kept);
         let owners = volume.map(|v| v.hosts.clone()).unwrap_or_default();
         let images = users.of(&id).cloned().collect();
         Dependent { kind: DependentKind::Snapshot, id, owners, images, goes_with: false, precheck }

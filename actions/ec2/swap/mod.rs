@@ -229,6 +229,11 @@ impl Job {
         Job::settled(id, Outcome::Failed(Failure::permanent(Code::Refused, why)))
     }
 
+    /// A tag of the instance or of a volume protects it.
+    pub fn protected(id: String, why: String) -> Self {
+        Job::settled(id, Outcome::skipped_as(Code::Protected, why))
+    }
+
     /// There is nothing of this id.
     pub fn not_found(id: String, ignored: bool, kind: &str) -> Self {
         let why = format!("it is none of the {kind} of this account in this region");

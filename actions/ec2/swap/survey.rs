@@ -37,6 +37,10 @@ impl Job {
 
     /// Looks at everything that could go wrong half way, before anything is touched.
     async fn survey(cx: &Context, ec2: &Client, id: String, volumes: Vec<Volume>, auto_scaling: bool) -> Result<Self> {
+        let protected = |v: &Volume| Some(format!("the volume `{}`: {}", v.id(), cx.protection(&tags::pairs(v.tags()))?));
+        if let Some(why) = volumes.iter().find_map(protected) {
+            return Ok(Job::protected(id, why));
+        }
         let mut originals = Vec::with_capacity(volumes.len());
         for volume in volumes {
             match original(volume) {
@@ -50,6 +54,9 @@ impl Job {
         let Some(instance) = lookup::one::<Instance>(ec2, &attachment.instance).await? else {
             return Ok(Job::refused(id, format!("the instance `{}`, to which it is attached, cannot be seen", attachment.instance)));
         };
+        if let Some(why) = cx.protection(&tags::pairs(instance.tags())) {
+            return Ok(Job::protected(id, format!("the instance `{}`: {why}", instance.id())));
+        }
         for attachment in originals.iter_mut().filter_map(|o| o.attachment.as_mut()) {
             attachment.delete_on_termination |= goes_with(&instance, &attachment.device);
         }

@@ -41,12 +41,21 @@ macro_rules! as_inner {
         fn disrupts(&self) -> bool {
             self.0.disrupts()
         }
+
+        fn tags(&self, item: &Self::Item) -> Option<Vec<(String, String)>> {
+            self.0.tags(item)
+        }
+
+        fn passed_over(&self) -> u64 {
+            self.0.passed_over()
+        }
     };
 }
 
-mod asking;
 mod batch;
+mod consent;
 mod dependencies;
+mod limits;
 mod one;
 mod outputs;
 mod steps;
@@ -65,10 +74,11 @@ use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::engine::context::Context;
 use crate::engine::host::Progress;
+use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{Outcome, Record, Status};
-use asking::asks;
 use batch::{Halt, batches};
+use consent::asks;
 use dependencies::Recorded;
 use work::finish_work;
 
@@ -120,8 +130,24 @@ pub trait Change: Send + Sync + 'static {
         false
     }
 
-    /// Whether somebody has to agree, for an action whose effect is [`Effect::Disrupt`]: not every use of it disrupts.
+    /// Whether somebody has to agree, for an action whose effect is [`crate::Effect::Disrupt`]: not every use of it disrupts.
     fn disrupts(&self) -> bool {
+        true
+    }
+
+    /// The tags that the item has, where they are at hand: what one of them protects is skipped ([`Code::Protected`]). Where what stays decides what becomes
+    /// of others, that has to be known earlier: see [`Context::protection`].
+    fn tags(&self, _item: &Self::Item) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// How many things were listed and passed over by now, because they are none of the items: they were looked at too, which is what `max_percent` is of.
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
+    /// Whether `max_items` and `max_percent` hold for its items. Not where they are parts of one thing, of which a part would be worse than all.
+    fn is_limited(&self) -> bool {
         true
     }
 
@@ -187,8 +213,10 @@ impl Context {
             self.progress(Progress::Total(total as u64));
         }
         if self.dry_run() {
-            return Ok(Changed { results: plan(self.clone(), items, change), planned: true });
+            let planned = plan(self.clone(), items, Arc::clone(&change));
+            return Ok(Changed { results: limits::judged(self.clone(), change, planned), planned: true });
         }
+        items = limits::within(self, items, &*change).await?;
         if asks(self.meta().effect, &*change) {
             items = self.agreed(items, &*change).await?;
         }
@@ -203,6 +231,16 @@ impl Context {
             .flat_map(stream::iter);
         Ok(Changed { results: error_last(results), planned: false })
     }
+}
+
+/// What became of an item that is not begun: it needs no work, or a guard of the user's keeps it. What is so already is so, protected or not.
+fn settled<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Option<Outcome<C::Done>> {
+    let outcome = change.precheck(item);
+    if matches!(outcome, Some(Outcome::Unchanged(_))) {
+        return outcome;
+    }
+    let kept = change.tags(item).and_then(|tags| cx.protection(&tags));
+    kept.map(|why| Outcome::skipped_as(Code::Protected, why)).or(outcome)
 }
 
 fn name<C: Change>(change: &C, item: &C::Item) -> String {
@@ -223,7 +261,7 @@ fn plan<C: Change>(
                 Ok(item) => item,
                 Err(e) => return vec![Err(e)],
             };
-            if let Some(outcome) = change.precheck(&item) {
+            if let Some(outcome) = settled(&cx, &*change, &item) {
                 let fatal = outcome.fatal();
                 return std::iter::once(Ok(record(&cx, &*change, &item, outcome))).chain(fatal.map(Err)).collect();
             }

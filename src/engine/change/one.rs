@@ -56,6 +56,16 @@ pub trait ChangeOne: Send + Sync + 'static {
         true
     }
 
+    /// See [`Change::tags`].
+    fn tags(&self, _item: &Self::Item) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// See [`Change::passed_over`].
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
     /// Changes it. An error is the item's failure; one that every item would meet ends the run.
     async fn apply(&self, cx: &Context, item: &Self::Item) -> Result<Outcome<Self::Done>>;
 }

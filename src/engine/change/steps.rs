@@ -71,6 +71,16 @@ pub trait Steps: Send + Sync + 'static {
         true
     }
 
+    /// See [`Change::tags`].
+    fn tags(&self, _item: &Self::Item) -> Option<Vec<(String, String)>> {
+        None
+    }
+
+    /// See [`Change::passed_over`].
+    fn passed_over(&self) -> u64 {
+        0
+    }
+
     /// Does all the steps, and notes each that has to be undone when a later one fails, before it is sent.
     async fn run(&self, cx: &Context, item: &Self::Item, undo: &mut Undo<Self::Step>) -> Result<Outcome<Self::Done>>;
 }

@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::{Halt, Work};
 use super::dependencies::Recorded;
-use super::{Change, ItemResult, name, record};
+use super::{Change, ItemResult, name, record, settled};
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
 use crate::model::code::Code;
@@ -75,7 +75,7 @@ impl<C: Change> Batch<C> {
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
             let first = self.recorded.is_first(&self.change.id(&pending.item));
-            let mut outcome = self.change.precheck(&pending.item);
+            let mut outcome = settled(&self.cx, &*self.change, &pending.item);
             if outcome.is_none() {
                 outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
             }

@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValue};
 
 use super::flags::text;
+use super::settings::{PROTECT_TAG, Settings};
+use super::values::{concurrency, endpoint, parsed, whole};
 use crate::aws::{sandbox, session};
+use crate::engine::guards::{Guards, ProtectTag};
 use crate::engine::run::{Concurrency, RunOptions};
-use crate::model::error::{Error, InputError, Result};
+use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
 use crate::render::Format;
 
@@ -86,6 +88,16 @@ pub fn flags() -> Vec<Arg> {
             "N",
             &format!("Requests in flight at once, all services together [default: {}]", Concurrency::default().get()),
         ),
+        value("account", "ID", "Refuse to run unless the credentials are of this account"),
+        value("max_items", "N", "Refuse a run that would change more than N items, before anything is changed"),
+        value("max_percent", "P", "Refuse a run that would change more than P percent of what it looks at, before anything is changed"),
+        value(
+            PROTECT_TAG,
+            "KEY[=VALUE]",
+            "Leave alone what has this tag; repeat for more. Things with aaws:protect or aaws:protect_until=DATE always are",
+        )
+        .action(ArgAction::Append),
+        switch("require_yes", "Refuse what would be asked about where nobody can be asked, unless --yes is given"),
         value("timeout", "DURATION", "Stop after this long (90s, 10m, 2h): nothing new is started, what is in flight is finished"),
         switch("dry_run", "List what would be changed, change nothing"),
         switch("yes", "Do not ask before something is deleted, destroyed or disrupted; also AAWS_YES=1"),
@@ -119,22 +131,42 @@ fn switch(name: &str, help: &str) -> Arg {
 }
 
 impl Common {
-    /// Of a command that has all or some of the flags; what an action took for itself is left alone.
-    pub fn read(matches: &ArgMatches, own: &[&str]) -> Result<Self> {
+    /// Of a command that has all or some of the flags, and the settings for those that are not given; what an action took for itself is left alone.
+    pub fn read(matches: &ArgMatches, own: &[&str], settings: &Settings) -> Result<Self> {
         let one = |name: &str| -> Result<Option<String>> {
             if own.contains(&name) {
                 return Ok(None);
             }
-            let value = matches.try_get_one::<OsString>(name).ok().flatten();
-            value.map(|v| text(name, v)).transpose()
-        };
-        let word = |name: &str| matches.try_get_one::<String>(name).ok().flatten().map(String::as_str);
-        let switched = |name: &str| !own.contains(&name) && matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
-        let role_arns: Vec<RoleArn> = match matches.try_get_many::<OsString>("role_arn") {
-            Ok(Some(arns)) if !own.contains(&"role_arn") => {
-                arns.map(|a| parsed("role_arn", &text("role_arn", a)?)).collect::<Result<_>>()?
+            match matches.try_get_one::<OsString>(name).ok().flatten() {
+                Some(value) => text(name, value).map(Some),
+                None => Ok(settings.text(name)),
             }
-            _ => Vec::new(),
+        };
+        let many = |name: &str| -> Result<Vec<String>> {
+            if own.contains(&name) {
+                return Ok(Vec::new());
+            }
+            let given = matches.try_get_many::<OsString>(name).ok().flatten();
+            given.into_iter().flatten().map(|value| text(name, value)).collect()
+        };
+        let word = |name: &str| match matches.try_get_one::<String>(name).ok().flatten() {
+            _ if own.contains(&name) => None,
+            Some(word) => Some(word.clone()),
+            None => settings.text(name),
+        };
+        let flag = |name: &str| !own.contains(&name) && matches.try_get_one::<bool>(name).ok().flatten() == Some(&true);
+        let switched = |name: &str| flag(name) || (!own.contains(&name) && settings.switch(name));
+        let mut role_arns = many("role_arn")?;
+        if role_arns.is_empty() && !own.contains(&"role_arn") {
+            role_arns = settings.list("role_arn");
+        }
+        let role_arns = role_arns.iter().map(|arn| parsed("role_arn", arn)).collect::<Result<Vec<RoleArn>>>()?;
+        let protect_tags = settings.list(PROTECT_TAG).into_iter().chain(many(PROTECT_TAG)?);
+        let guards = Guards {
+            max_items: one("max_items")?.map(|n| whole("max_items", &n)).transpose()?,
+            max_percent: one("max_percent")?.map(|p| parsed("max_percent", &p)).transpose()?,
+            protect_tags: protect_tags.map(|tag| parsed(PROTECT_TAG, &tag)).collect::<Result<Vec<ProtectTag>>>()?,
+            require_yes: switched("require_yes"),
         };
         let session = session::SessionOptions {
             region: one("region")?.map(|r| parsed("region", &r)).transpose()?,
@@ -146,69 +178,48 @@ impl Common {
             session_name: one("session_name")?.map(|n| parsed("session_name", &n)).transpose()?,
             endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
             sandbox: sandbox_dir(matches)?,
+            account: one("account")?.map(|id| parsed("account", &id)).transpose()?,
             ..session::SessionOptions::default()
         };
-        let verbosity = match (switched("debug"), switched("silent")) {
+        // What a flag says wins over the other of the two in the settings.
+        let verbosity = match (flag("debug"), flag("silent")) {
             (true, _) => Verbosity::Debug,
             (_, true) => Verbosity::Silent,
+            _ if switched("debug") => Verbosity::Debug,
+            _ if switched("silent") => Verbosity::Silent,
             _ => Verbosity::Normal,
         };
         Ok(Common {
             session,
-            format: word("output").and_then(Format::named),
+            format: word("output").as_deref().and_then(Format::named),
             query: one("query")?,
             verbosity,
-            error_format: if word("error_format") == Some("json") { ErrorFormat::Json } else { ErrorFormat::Text },
+            error_format: if word("error_format").as_deref() == Some("json") { ErrorFormat::Json } else { ErrorFormat::Text },
             run: RunOptions {
                 concurrency: one("concurrency")?.map(|n| concurrency(&n)).transpose()?.unwrap_or_default(),
                 timeout: one("timeout")?.map(|t| parsed("timeout", &t)).transpose()?,
-                dry_run: switched("dry_run"),
+                dry_run: flag("dry_run"),
                 report: one("report")?.map(PathBuf::from),
+                guards,
             },
-            consent: consent(switched("yes")),
+            consent: consent(flag("yes")),
         })
     }
 }
 
-/// A value of a type that says itself what is wrong with a text.
-fn parsed<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
-    text.parse().map_err(|e| Error::field(name, format!("`{name}`: {e}")))
-}
-
 fn consent(yes: bool) -> Option<&'static str> {
+    if yes { Some("--yes") } else { agrees_by_variable().then_some("AAWS_YES") }
+}
+
+/// Whether AAWS_YES agrees. What is no yes is none.
+pub fn agrees_by_variable() -> bool {
     let agrees = |value: String| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "y");
-    if yes { Some("--yes") } else { std::env::var("AAWS_YES").is_ok_and(agrees).then_some("AAWS_YES") }
+    std::env::var("AAWS_YES").is_ok_and(agrees)
 }
 
-fn concurrency(text: &str) -> Result<Concurrency> {
-    Concurrency::try_from(text.parse().unwrap_or(0_usize)).map_err(|e| match e {
-        // The number as it was typed, which may be none.
-        Error::Input(e) => Error::Input(InputError { message: e.message.replace("not `0`", &format!("not `{text}`")), ..e }),
-        other => other,
-    })
-}
-
-fn endpoint(url: String) -> Result<String> {
-    let wrong = |what: &str| Err(Error::field("endpoint_url", format!("`endpoint_url` takes {what}: `{}`", without_secrets(&url))));
-    match url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) {
-        None => wrong("an address that begins with http:// or https://, which this does not"),
-        // Nobody would get them: requests are signed with the credentials of the session.
-        Some(rest) if authority(rest).contains('@') => wrong("an address without a user and a password before its host"),
-        Some(_) => Ok(url),
-    }
-}
-
-/// Scheme and host of an address: what stands before or behind the host may be secret.
-pub fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = authority(rest.rsplit('@').next().unwrap_or_default());
-    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_scheme { format!("{scheme}://{host}") } else { host.to_owned() }
-}
-
-/// What stands before the path of an address.
-fn authority(rest: &str) -> &str {
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
+/// What AAWS_SANDBOX says.
+pub fn sandbox_variable() -> Option<OsString> {
+    std::env::var_os("AAWS_SANDBOX").filter(|v| !v.is_empty() && v != "0")
 }
 
 /// `--sandbox`, `--sandbox DIR`, `AAWS_SANDBOX=DIR`; an empty directory name is the default one.
@@ -219,7 +230,7 @@ fn sandbox_dir(matches: &ArgMatches) -> Result<Option<PathBuf>> {
     let named = match flag.and_then(|mut dirs| dirs.next()) {
         Some(dir) => Some(OsString::from(dir)),
         None if given => Some(OsString::new()),
-        None => std::env::var_os("AAWS_SANDBOX").filter(|v| !v.is_empty() && v != "0"),
+        None => sandbox_variable(),
     };
     match named {
         None => Ok(None),
@@ -228,25 +239,5 @@ fn sandbox_dir(matches: &ArgMatches) -> Result<Option<PathBuf>> {
             None => Err(Error::field("sandbox", "`sandbox`: no data directory is known here: name a directory")),
         },
         Some(dir) => Ok(Some(dir.into())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_secret_of_an_address_is_shown() {
-        for (url, shown) in [
-            ("htps://user:hunter2@host:1/path?token=x", "htps://host:1"),
-            ("user:hunter2@host", "host"),
-            ("http://user:hun/ter2@host/", "http://host"),
-            ("user:hunter2@a://b", "b"),
-            ("http://localhost:4566/a", "http://localhost:4566"),
-        ] {
-            assert_eq!(without_secrets(url), shown);
-        }
-        assert!(endpoint("http://user:hunter2@host".into()).is_err_and(|e| !e.to_string().contains("hunter2")));
-        assert!(endpoint("http://host/a@b".into()).is_ok());
     }
 }

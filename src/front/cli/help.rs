@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{common, demo, docs, flags, look};
+use super::{common, config, demo, docs, flags, look};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
@@ -38,6 +38,7 @@ fn with_commands(root: Command) -> Command {
     root.subcommand(look::list_command())
         .subcommand(look::describe_command())
         .subcommand(look::permissions_command())
+        .subcommand(config::command())
         .subcommand(docs::command())
         .subcommand(look::completions_command())
         .subcommand(demo::command())

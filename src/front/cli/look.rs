@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
 use super::common::{self, Common};
+use super::settings::Settings;
 use super::{find, flags, help};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
@@ -49,7 +50,7 @@ pub fn completions_command() -> Command {
     Command::new("completions").about("Print a shell's completion script").arg(shell)
 }
 
-pub fn list(matches: &ArgMatches) -> Result<u8> {
+pub fn list(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
     let service = matches.get_one::<String>("service").map(|s| s.replace('-', "_"));
     if let Some(service) = &service
         && !registry::services().contains(&service.as_str())
@@ -62,19 +63,19 @@ pub fn list(matches: &ArgMatches) -> Result<u8> {
         json!({ "service": entry.meta.service(), "action": entry.meta.name(), "effect": entry.meta.effect, "summary": summary })
     });
     let default = if io::stdout().is_terminal() { Format::Table } else { Format::Json };
-    print(matches, default, Value::Array(rows.collect()))
+    print(matches, settings, default, Value::Array(rows.collect()))
 }
 
-pub fn describe(matches: &ArgMatches) -> Result<u8> {
+pub fn describe(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
     let words = matches.get_many::<String>("action").into_iter().flatten().map(String::as_str);
     let actions = actions(words)?;
     match actions.as_slice() {
-        [entry] => print(matches, Format::Json, to_value(&Manifest::of(entry))?),
+        [entry] => print(matches, settings, Format::Json, to_value(&Manifest::of(entry))?),
         _ => Err(Error::input("describe takes one action: `aaws describe s3 delete_objects`")),
     }
 }
 
-pub fn permissions(matches: &ArgMatches) -> Result<u8> {
+pub fn permissions(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
     let words: Vec<&String> = matches.get_many::<String>("words").into_iter().flatten().collect();
     let split = words.iter().position(|w| w.starts_with('-')).unwrap_or(words.len());
     let (names, rest) = words.split_at(split);
@@ -113,7 +114,7 @@ pub fn permissions(matches: &ArgMatches) -> Result<u8> {
         super::terminal::say(&format!("no permission is needed{more}\n"));
         return Ok(0);
     }
-    print(&matches, Format::Json, to_value(&policy)?)
+    print(&matches, settings, Format::Json, to_value(&policy)?)
 }
 
 /// A command that takes the inputs of all these actions; one name is one flag.
@@ -179,8 +180,9 @@ pub fn completions(matches: &ArgMatches) -> Result<u8> {
     Ok(0)
 }
 
-fn print(matches: &ArgMatches, default: Format, value: Value) -> Result<u8> {
-    let common = Common::read(matches, &["region"])?;
+/// Prints a value as the flags or the settings say.
+pub fn print(matches: &ArgMatches, settings: &Settings, default: Format, value: Value) -> Result<u8> {
+    let common = Common::read(matches, &["account", "region"], settings)?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     Printer::new(Some(common.format.unwrap_or(default)), common.query.as_deref(), stdout, terminal)?.value(value)?;

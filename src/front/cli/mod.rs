@@ -1,6 +1,7 @@
 //! The command line: from arguments to an exit code.
 
 mod common;
+mod config;
 mod demo;
 mod docs;
 mod flags;
@@ -8,7 +9,9 @@ mod help;
 mod look;
 mod progress;
 mod run;
+mod settings;
 mod terminal;
+mod values;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -21,6 +24,7 @@ use crate::catalog::registry;
 use crate::engine::entry::Entry;
 use crate::model::error::{Error, InputError, Result};
 use common::ErrorFormat;
+use settings::Settings;
 
 /// Runs the program: every action that is linked in, and the commands that look at them.
 pub fn main() -> ExitCode {
@@ -34,11 +38,13 @@ fn run(args: &[OsString]) -> u8 {
         let error = Error::Failed(format!("more than one action is registered as {}", twice.join(", ")));
         return terminal::print_error(&error, None, ErrorFormat::Text);
     }
+    let settings = Settings::load();
+    let format = error_format(args, settings.as_ref().ok());
     let words = words(args);
     let mut root = help::root(words.0.as_deref(), words.1.as_deref());
     let matches = match root.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
-        Err(e) => return usage(&e, args),
+        Err(e) => return usage(&e, args, format),
     };
     let Some((command, matches)) = matches.subcommand() else {
         // Nothing asked: the help, as an answer to a wrong call.
@@ -46,28 +52,29 @@ fn run(args: &[OsString]) -> u8 {
         return 2;
     };
     let done = match command {
-        "list" => look::list(matches),
-        "describe" => look::describe(matches),
-        "permissions" => look::permissions(matches),
+        "list" => settings.and_then(|settings| look::list(matches, &settings)),
+        "describe" => settings.and_then(|settings| look::describe(matches, &settings)),
+        "permissions" => settings.and_then(|settings| look::permissions(matches, &settings)),
+        "config" => settings.and_then(|settings| config::run(matches, &settings)),
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
-        service => return of_service(service, matches, &mut root, args),
+        service => return of_service(service, matches, &mut root, settings, format),
     };
     match done {
         Ok(code) => code,
-        Err(e) => terminal::print_error(&e, None, error_format(args)),
+        Err(e) => terminal::print_error(&e, None, format),
     }
 }
 
-fn of_service(service: &str, matches: &ArgMatches, root: &mut Command, args: &[OsString]) -> u8 {
+fn of_service(service: &str, matches: &ArgMatches, root: &mut Command, settings: Result<Settings>, format: ErrorFormat) -> u8 {
     let Some((action, matches)) = matches.subcommand() else {
         let shown = root.find_subcommand_mut(service).map(|c| c.render_help().to_string());
         terminal::say(&shown.unwrap_or_default());
         return 2;
     };
     match registry::find(&format!("{service}/{action}")) {
-        Some(entry) => run::action(entry, matches, error_format(args)),
+        Some(entry) => run::action(entry, matches, settings, format),
         None => 2,
     }
 }
@@ -82,7 +89,7 @@ fn words(args: &[OsString]) -> (Option<String>, Option<String>) {
 }
 
 /// Prints what clap has to say: help is a result, anything else an error.
-fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
+fn usage(error: &clap::Error, args: &[OsString], format: ErrorFormat) -> u8 {
     use clap::error::ErrorKind;
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // Colours only where they are seen; a reader that went away is no error.
@@ -91,7 +98,7 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
         let _ = io::stdout().write_all(shown.as_bytes());
         return 0;
     }
-    terminal::print_error(&usage_error(error, takes_secret(args)), None, error_format(args))
+    terminal::print_error(&usage_error(error, takes_secret(args)), None, format)
 }
 
 /// Whether the action that is called takes a secret: a word in the wrong place may be it.
@@ -101,11 +108,15 @@ fn takes_secret(args: &[OsString]) -> bool {
     entry.is_some_and(|entry| Manifest::of(entry).params.iter().any(|p| p.kind.has_secret()))
 }
 
-/// How errors are to be written, found without parsing: the error may be one of the flags.
-fn error_format(args: &[OsString]) -> ErrorFormat {
+/// How errors are to be written, found without parsing: the error may be one of the flags. Where none says it, the settings may, if they can be read.
+fn error_format(args: &[OsString], settings: Option<&Settings>) -> ErrorFormat {
     let words: Vec<_> = args.iter().map(|a| a.to_string_lossy().replace("--error-format", "--error_format")).collect();
-    let json = words.windows(2).any(|w| w[0] == "--error_format" && w[1] == "json") || words.iter().any(|w| w == "--error_format=json");
-    if json { ErrorFormat::Json } else { ErrorFormat::Text }
+    let given = |format: &str| {
+        let apart = words.windows(2).any(|w| w[0] == "--error_format" && w[1] == format);
+        apart || words.iter().any(|w| w.strip_prefix("--error_format=") == Some(format))
+    };
+    let set = || settings.and_then(|settings| settings.text("error_format")).as_deref() == Some("json");
+    if given("json") || (!given("text") && set()) { ErrorFormat::Json } else { ErrorFormat::Text }
 }
 
 /// What clap found wrong, in the form of all our errors: one sentence, and what to do. With `secret`, nothing is repeated that may be a value.

@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use super::common::{Common, ErrorFormat, Verbosity};
 use super::flags;
 use super::progress::ProgressLine;
+use super::settings::Settings;
 use super::terminal::{self, Terminal};
 use crate::catalog::manifest::Manifest;
 use crate::engine::entry::Entry;
@@ -17,12 +18,12 @@ use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 use crate::render::Printer;
 
-/// Runs the action with the flags given.
-pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFormat) -> u8 {
+/// Runs the action with the flags given, and the settings for the others.
+pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Settings>, error_format: ErrorFormat) -> u8 {
     let manifest = Manifest::of(entry);
     let own: Vec<&str> = manifest.params.iter().map(|p| p.name.as_str()).collect();
     let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
-    let common = match Common::read(matches, &own) {
+    let common = match settings.and_then(|settings| Common::read(matches, &own, &settings)) {
         Ok(common) => common,
         Err(e) => return fail(&e),
     };

@@ -15,8 +15,9 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::common::{ErrorFormat, Verbosity, without_secrets};
+use super::common::{ErrorFormat, Verbosity};
 use super::progress::ProgressLine;
+use super::values::without_secrets;
 use crate::engine::host::{Consent, Host, Progress, Question};
 use crate::input::Secret;
 use crate::model::error::{Error, InputError, Result};

@@ -1,8 +1,8 @@
-//! Who has to agree before items are changed, and what they are shown.
+//! Whether somebody has to agree before items are changed, and who is asked.
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{Change, name};
+use super::{Change, name, settled};
 use crate::engine::context::Context;
 use crate::engine::host::{Consent, Question};
 use crate::model::error::{Error, Result};
@@ -10,15 +10,6 @@ use crate::model::meta::Effect;
 
 /// How many items the person asked is shown by name.
 const SHOWN: usize = 20;
-
-/// Whether somebody has to agree: what is taken away may not come back, and what is disrupted is missed.
-pub(super) fn asks<C: Change>(effect: Effect, change: &C) -> bool {
-    match effect {
-        Effect::Delete => true,
-        Effect::Disrupt => change.disrupts(),
-        Effect::Local | Effect::Read | Effect::Create | Effect::Modify => false,
-    }
-}
 
 impl Context {
     /// The items, once somebody agreed, or nobody had to.
@@ -29,6 +20,7 @@ impl Context {
     ) -> Result<BoxStream<'static, Result<C::Item>>> {
         match self.host().consent() {
             Consent::Ask => self.confirmed(items, change).await,
+            Consent::NotNeeded if self.guards().require_yes => self.confirmed(items, change).await,
             Consent::NotNeeded => Ok(items),
             Consent::Given(by) => {
                 let place = self.place().await;
@@ -57,7 +49,7 @@ impl Context {
                 None => break,
             }
         }
-        let shown: Vec<String> = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| name(change, i)).collect();
+        let shown: Vec<String> = first.iter().filter(|i| settled(self, change, i).is_none()).map(|i| name(change, i)).collect();
         // What needs no work needs no answer either.
         if shown.is_empty() && first.len() < SHOWN {
             return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
@@ -67,9 +59,14 @@ impl Context {
         Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed())
     }
 
-    /// Whether somebody is there to be asked. For what an effect does not say by itself: that an action which creates would replace something.
+    /// Whether somebody is to be asked: who is there, or who has to be (`require_yes`). For what an effect does not say by itself: that an action which
+    /// creates would replace something.
     pub fn can_ask(&self) -> bool {
-        self.host().consent() == Consent::Ask
+        match self.host().consent() {
+            Consent::Ask => true,
+            Consent::NotNeeded => self.guards().require_yes,
+            Consent::Given(_) | Consent::Impossible(_) => false,
+        }
     }
 
     /// Asks whether to go on with what is done to these items; an error when the answer is no. Only where [`Context::can_ask`].
@@ -80,11 +77,23 @@ impl Context {
     }
 
     async fn ask(&self, summary: String, items: Vec<String>, total: Option<u64>) -> Result<()> {
+        if self.host().consent() == Consent::NotNeeded && self.guards().require_yes {
+            return Err(Error::Refused(format!("`require_yes` is set, and nobody is here to be asked: --yes agrees to {summary}")));
+        }
         let question = Question { summary, items, total, place: self.place().await };
         let agreed = tokio::select! {
             agreed = self.host().confirm(question) => agreed?,
             () = self.cancellation().cancelled() => return Err(self.cancellation().error().unwrap_or(Error::Interrupted)),
         };
         if agreed { Ok(()) } else { Err(Error::Declined) }
+    }
+}
+
+/// Whether somebody has to agree: what is taken away may not come back, and what is disrupted is missed.
+pub(super) fn asks<C: Change>(effect: Effect, change: &C) -> bool {
+    match effect {
+        Effect::Delete => true,
+        Effect::Disrupt => change.disrupts(),
+        Effect::Local | Effect::Read | Effect::Create | Effect::Modify => false,
     }
 }
