@@ -10,9 +10,11 @@ use futures::TryStreamExt;
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::kms::{self, DESCRIBE_KEY};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, Resource};
+use super::states;
 
 /// Let another account make volumes of EBS snapshots, or end that.
 ///
@@ -75,6 +77,8 @@ impl Action for ShareSnapshots {
         ],
     };
 
+    const BINDS: &'static [&'static str] = states::SNAPSHOT;
+
     type Output = DoneItems<String>;
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
@@ -93,6 +97,8 @@ struct Shared {
     precheck: Option<Outcome<String>>,
     /// What could not be made sure of.
     doubt: Option<String>,
+    /// What a plan binds.
+    state: Option<Value>,
 }
 
 /// What is known of a key.
@@ -125,7 +131,7 @@ impl Share {
             };
             let unknown = lookup.result.unknown(ignore_not_found);
             let precheck = unknown.or_else(|| self.precheck(manager, shared.contains(&lookup.id)));
-            Shared { id: lookup.id.clone(), precheck, doubt }
+            Shared { id: lookup.id.clone(), precheck, doubt, state: lookup.result.found().map(states::snapshot) }
         };
         Ok(lookup.iter().map(item).collect())
     }
@@ -204,6 +210,10 @@ impl Change for Share {
 
     fn precheck(&self, snapshot: &Shared) -> Option<Outcome<String>> {
         snapshot.precheck.clone()
+    }
+
+    fn state(&self, snapshot: &Shared) -> Option<Value> {
+        snapshot.state.clone()
     }
 
     async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use crate::aws::network::Network;
 use crate::engine::host::Host;
 use crate::engine::journal::Journal;
+use crate::engine::plan::RunPlan;
 use crate::engine::report::Report;
 use crate::input::Age;
 use crate::model::cancellation::Cancellation;
@@ -74,6 +75,8 @@ pub struct Run {
     pub host: Arc<dyn Host>,
     pub report: Option<Report>,
     pub journal: Option<Arc<dyn Journal>>,
+    /// The plan that it writes, or applies.
+    pub plan: RunPlan,
     pub cancellation: Cancellation,
     pub network: Network,
     pub tally: Tally,
@@ -99,6 +102,7 @@ impl Run {
             slots: Arc::new(Semaphore::new(concurrency)),
             tally: Tally::default(),
             marks: Mutex::default(),
+            plan: RunPlan::None,
             options,
             host,
             report,

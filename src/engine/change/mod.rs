@@ -3,56 +3,19 @@
 //! An action says which items, how to do one batch, and what undoes a step. How many are worked on, batch size, retry per item, what waits for what,
 //! progress, dry run, confirmation, report and cancellation are done here, the same for all.
 
-/// What a [`Change`] that is made of [`ChangeOne`] or [`Steps`] says of its items: what the one inside says.
-macro_rules! as_inner {
-    () => {
-        fn id(&self, item: &Self::Item) -> String {
-            self.0.id(item)
-        }
-
-        fn name(&self, item: &Self::Item) -> Option<String> {
-            self.0.name(item)
-        }
-
-        fn kind(&self, item: &Self::Item) -> Option<&'static str> {
-            self.0.kind(item)
-        }
-
-        fn summary(&self) -> String {
-            self.0.summary()
-        }
-
-        fn plan(&self, item: &Self::Item) -> Option<String> {
-            self.0.plan(item)
-        }
-
-        fn precheck(&self, item: &Self::Item) -> Option<Outcome<Self::Done>> {
-            self.0.precheck(item)
-        }
-
-        fn after(&self, item: &Self::Item) -> Vec<Dependency> {
-            self.0.after(item)
-        }
-
-        fn is_ordered(&self) -> bool {
-            self.0.is_ordered()
-        }
-
-        fn disrupts(&self) -> bool {
-            self.0.disrupts()
-        }
-    };
-}
-
+#[macro_use]
+mod inner;
 mod batch;
 mod dependencies;
 mod one;
 mod outputs;
+mod planned;
 mod steps;
 
 pub use dependencies::Dependency;
 pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
+pub use planned::close_plan;
 pub use steps::{Step, Steps, Undo};
 
 use std::sync::Arc;
@@ -68,9 +31,10 @@ use crate::engine::host::{Consent, Progress, Question};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result, is_throttling};
 use crate::model::meta::Effect;
-use crate::model::outcome::{Failure, Outcome, Record, Status};
+use crate::model::outcome::{Failure, Outcome, Record};
 use batch::{Halt, Work, batches};
 use dependencies::Recorded;
+use planned::Verdict;
 
 /// How often one item is tried in all, when AWS says that it may work a little later. Throttling does not count.
 const TRIES: u32 = 5;
@@ -129,6 +93,17 @@ pub trait Change: Send + Sync + 'static {
     /// Whether somebody has to agree, for an action whose effect is [`Effect::Disrupt`]: not every use of it disrupts.
     fn disrupts(&self) -> bool {
         true
+    }
+
+    /// What identifies the state that a plan binds an item to, where selection has it at hand: only what matters to the change, or harmless changes stop
+    /// the plan. A plan is applied to an item only while all of it is equal.
+    fn state(&self, _item: &Self::Item) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Whether what is asked for is not so while any item is left out: one that a plan lacks is then skipped, and not only named in the log.
+    fn wants_all(&self) -> bool {
+        false
     }
 
     /// The most items in one batch.
@@ -193,11 +168,12 @@ impl Context {
             self.progress(Progress::Total(total as u64));
         }
         if self.dry_run() {
-            return Ok(Changed { results: plan(self.clone(), items, change), planned: true });
+            return Ok(Changed { results: planned::plan(self.clone(), items, change), planned: true });
         }
         if asks(self.meta().effect, &*change) {
             items = self.agreed(items, &*change).await?;
         }
+        planned::claim(self)?;
         let halt = Halt::default();
         let recorded = Recorded::new(change.is_ordered());
         let work = batches(self.clone(), items, Arc::clone(&change), halt.clone());
@@ -246,7 +222,7 @@ impl Context {
                 None => break,
             }
         }
-        let shown: Vec<String> = first.iter().filter(|i| change.precheck(i).is_none()).map(|i| name(change, i)).collect();
+        let shown: Vec<String> = first.iter().filter(|i| planned::goes(self, change, i)).map(|i| name(change, i)).collect();
         // What needs no work needs no answer either.
         if shown.is_empty() && first.len() < SHOWN {
             return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());
@@ -291,33 +267,6 @@ fn name<C: Change>(change: &C, item: &C::Item) -> String {
     change.name(item).unwrap_or_else(|| change.id(item))
 }
 
-/// A dry run: each item that would be changed.
-fn plan<C: Change>(
-    cx: Context,
-    items: BoxStream<'static, Result<C::Item>>,
-    change: Arc<C>,
-) -> BoxStream<'static, Result<ItemResult<C::Done>>> {
-    let cancellation = cx.cancellation().clone();
-    items
-        .take_until(async move { cancellation.cancelled().await })
-        .map(move |item| {
-            let item = match item {
-                Ok(item) => item,
-                Err(e) => return vec![Err(e)],
-            };
-            if let Some(outcome) = change.precheck(&item) {
-                let fatal = outcome.fatal();
-                return std::iter::once(Ok(record(&cx, &*change, &item, outcome))).chain(fatal.map(Err)).collect();
-            }
-            let planned = Record { message: change.plan(&item), ..named(&*change, &item, Record::new(change.id(&item), Status::Planned)) };
-            cx.record(&planned);
-            cx.progress(Progress::Advanced(1));
-            vec![Ok(ItemResult { record: planned, done: None })]
-        })
-        .flat_map(stream::iter)
-        .boxed()
-}
-
 /// The first error, behind all that is settled: whoever stops at it must not drop what is in flight, half way through its steps.
 fn error_last<T: Send + 'static>(results: impl Stream<Item = Result<T>> + Send + 'static) -> BoxStream<'static, Result<T>> {
     let state = (results.boxed(), None);
@@ -349,7 +298,7 @@ async fn finish_work<C: Change>(
             batch.results.into_iter().map(|(_, result)| Ok(result)).chain(batch.fatal.map(Err)).collect()
         }
         Work::Leave(items, why, error) => {
-            let left = items.iter().map(|item| {
+            let left = items.iter().filter(|item| planned::is_known(&cx, &*change, item)).map(|item| {
                 let result = record(&cx, &*change, item, Outcome::skipped_as(Code::NotStarted, why.clone()));
                 recorded.note(&result.record);
                 Ok(result)
@@ -391,10 +340,15 @@ impl<C: Change> Batch<C> {
         let mut ready = Vec::new();
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
-            let mut outcome = self.change.precheck(&pending.item);
-            if outcome.is_none() {
-                outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
-            }
+            let outcome = match planned::verdict(&self.cx, &*self.change, &pending.item) {
+                Verdict::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
+                Verdict::Ends(outcome) => Some(outcome),
+                Verdict::New => {
+                    // What waits for it to be gone waits no longer.
+                    self.recorded.note(&planned::leave(&self.cx, &*self.change, &pending.item));
+                    continue;
+                }
+            };
             match outcome {
                 Some(outcome) => self.end(&pending, outcome),
                 None => ready.push(pending),

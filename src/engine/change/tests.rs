@@ -15,6 +15,7 @@ use crate::engine::host::Unattended;
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::meta::Meta;
+use crate::model::outcome::Status;
 
 static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
 

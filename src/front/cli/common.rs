@@ -8,7 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValue};
 
 use super::flags::text;
 use crate::aws::{sandbox, session};
+use crate::engine::plan::NewPlan;
 use crate::engine::run::{Concurrency, RunOptions};
+use crate::input::Age;
 use crate::model::error::{Error, InputError, Result};
 use crate::model::target::RoleArn;
 use crate::render::Format;
@@ -22,6 +24,8 @@ pub struct Common {
     pub verbosity: Verbosity,
     pub error_format: ErrorFormat,
     pub run: RunOptions,
+    /// The plan that is to be written.
+    pub plan: Option<NewPlan>,
     /// What agreed beforehand to what would be asked.
     pub consent: Option<&'static str>,
 }
@@ -95,6 +99,17 @@ pub fn flags() -> Vec<Arg> {
     flags
 }
 
+/// How long a plan holds unless told otherwise.
+const PLAN_HOLDS: Age = Age::days(1);
+
+/// Those of actions that change something.
+pub fn plan_flags() -> Vec<Arg> {
+    vec![
+        value("plan", "FILE", "Write what --dry_run lists to FILE, with what `aaws apply` must find unchanged; implies --dry_run"),
+        value("expires", "DURATION", "How long the plan holds [default: 24h]").requires("plan"),
+    ]
+}
+
 /// Adds flags to a command, but for those that the action has itself.
 pub fn add(mut command: Command, flags: Vec<Arg>) -> Command {
     for arg in flags {
@@ -165,14 +180,20 @@ impl Common {
                 dry_run: switched("dry_run"),
                 report: one("report")?.map(PathBuf::from),
             },
+            plan: one("plan")?.map(|file| new_plan(file, one("expires")?)).transpose()?,
             consent: consent(switched("yes")),
         })
     }
 }
 
 /// A value of a type that says itself what is wrong with a text.
-fn parsed<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
+pub fn parsed<T: FromStr<Err = String>>(name: &str, text: &str) -> Result<T> {
     text.parse().map_err(|e| Error::field(name, format!("`{name}`: {e}")))
+}
+
+fn new_plan(file: String, expires: Option<String>) -> Result<NewPlan> {
+    let expires = expires.map(|age| parsed("expires", &age)).transpose()?.unwrap_or(PLAN_HOLDS);
+    Ok(NewPlan { file: file.into(), expires })
 }
 
 fn consent(yes: bool) -> Option<&'static str> {

@@ -1,5 +1,6 @@
 //! The command line: from arguments to an exit code.
 
+mod apply;
 mod common;
 mod demo;
 mod docs;
@@ -49,6 +50,7 @@ fn run(args: &[OsString]) -> u8 {
         "list" => look::list(matches),
         "describe" => look::describe(matches),
         "permissions" => look::permissions(matches),
+        apply::NAME => apply::run(matches, error_format(args)),
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
@@ -94,9 +96,12 @@ fn usage(error: &clap::Error, args: &[OsString]) -> u8 {
     terminal::print_error(&usage_error(error, takes_secret(args)), None, error_format(args))
 }
 
-/// Whether the action that is called takes a secret: a word in the wrong place may be it.
+/// Whether the action that is called takes a secret: a word in the wrong place may be it. What a plan needs anew is always one.
 fn takes_secret(args: &[OsString]) -> bool {
     let (service, action) = words(args);
+    if service.as_deref() == Some(apply::NAME) {
+        return true;
+    }
     let entry = service.zip(action).and_then(|(service, action)| registry::find(&format!("{service}/{action}")));
     entry.is_some_and(|entry| Manifest::of(entry).params.iter().any(|p| p.kind.has_secret()))
 }
