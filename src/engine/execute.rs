@@ -152,9 +152,9 @@ impl Execution {
         let ready =
             cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
         let session = cancellable(&cancellation, open_session(entry, &target, &run, reported)).await?;
+        self.run = Some(Arc::clone(&run));
         cancellable(&cancellation, run.plan.meet(entry.meta.path, &session, target.sandbox.is_some(), run.now)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
-        self.run = Some(Arc::clone(&run));
         let cx = Context::new(entry.meta, session, run);
         let work = ready.run(cx.clone());
         // What is being changed is brought to its end; looking may end at any moment.
@@ -193,12 +193,8 @@ impl Execution {
         {
             error.get_or_insert(Error::io("write the report", e));
         }
-        // Half of a plan is none.
-        if error.is_none()
-            && !self.cancellation.is_cancelled()
-            && let Err(e) = run.plan.finish()
-        {
-            error = Some(e);
+        if let Err(e) = run.plan.finish(error.is_none() && !self.cancellation.is_cancelled()) {
+            error.get_or_insert(e);
         }
         let throttled = run.network.limiter().counts().throttled;
         Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }

@@ -41,7 +41,12 @@ pub(super) fn verdict<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Ve
         (Status::Planned, now) => as_planned(cx, change, item, &line, now),
         // It needed nothing, and still needs nothing.
         (Status::Unchanged, Some(outcome)) => Verdict::Ends(outcome),
-        (Status::Unchanged, None) => Verdict::Ends(changed("it needed no change when it was planned, and now does")),
+        (Status::Unchanged, None) => match difference(line.state.as_ref(), change.state(item).as_ref()) {
+            Some(what) => Verdict::Ends(changed(what)),
+            // It is done once more for the sake of what follows it, which somebody agrees to with it: nothing of it has changed.
+            None if change.wants_all() && line.state.is_some() => Verdict::Goes,
+            None => Verdict::Ends(changed("it needed no change when it was planned, and now does")),
+        },
         (Status::Skipped | Status::Failed | Status::Done, _) => Verdict::Ends(as_left(line.record)),
     }
 }
@@ -171,8 +176,8 @@ pub(super) fn plan<C: Change>(
                 }
             };
             if let RunPlan::Writing(plan) = &cx.run().plan {
-                let state = if result.record.status == Status::Planned { change.state(&item) } else { None };
-                plan.item(&result.record, state);
+                let bound = matches!(result.record.status, Status::Planned | Status::Unchanged);
+                plan.item(&result.record, if bound { change.state(&item) } else { None });
             }
             std::iter::once(Ok(result)).chain(fatal.map(Err)).collect()
         })

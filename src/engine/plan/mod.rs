@@ -150,7 +150,10 @@ impl RunPlan {
     pub async fn meet(&self, action: &str, session: &Session, sandbox: bool, now: Timestamp) -> Result<()> {
         match self {
             RunPlan::None => Ok(()),
-            RunPlan::Writing(plan) => plan.begin(action, PlanTarget::of(session, sandbox).await, now),
+            RunPlan::Writing(plan) => {
+                plan.open()?;
+                plan.begin(action, PlanTarget::of(session, sandbox).await, now)
+            }
             RunPlan::Applying(planned) if planned.header().action == action => {
                 planned.check_target(&PlanTarget::of(session, sandbox).await)
             }
@@ -158,10 +161,14 @@ impl RunPlan {
         }
     }
 
-    /// The run came to its end without an error: a plan that is written is now whole.
-    pub fn finish(&self) -> Result<()> {
+    /// The run came to its end. A plan that is written is put in its place if it is `whole`; half of a plan is none.
+    pub fn finish(&self, whole: bool) -> Result<()> {
         match self {
-            RunPlan::Writing(plan) => plan.finish(),
+            RunPlan::Writing(plan) if whole => plan.finish().inspect_err(|_| plan.discard()),
+            RunPlan::Writing(plan) => {
+                plan.discard();
+                Ok(())
+            }
             RunPlan::None | RunPlan::Applying(_) => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::{End, FORMAT, Header, ItemLine, PlanTarget, applied, hex};
 use crate::input::{Age, Input, Rebuilt};
 use crate::model::error::{Error, Result};
+use crate::model::outcome::{Record, Status};
 use crate::model::target::Region;
 
 /// The longest line, in bytes: an item and its element are small, and memory has an end.
@@ -46,6 +47,8 @@ type Key = [u8; 16];
 /// Where the line of an item is.
 struct Slot {
     at: u64,
+    /// Whether the line says that it is changed.
+    planned: bool,
     /// Whether the item was selected again.
     seen: bool,
 }
@@ -107,10 +110,14 @@ impl Planned {
             copy.write_all(&line)?;
             if header.is_none() {
                 header = Some(header_of(&line)?);
-            } else if let Some(item) = item_of(&line)? {
+            } else if let Some(record) = item_of(&line)? {
                 count += 1;
-                // Of an id that was given twice the first says what is done.
-                items.entry(key(&item)).or_insert(Slot { at, seen: false });
+                let planned = record.status == Status::Planned;
+                let slot = items.entry(key(&record.item)).or_insert(Slot { at, planned, seen: false });
+                // Of an id that is there twice one line says that it is changed, and the others that it is a duplicate, or somebody else's.
+                if planned && !slot.planned {
+                    *slot = Slot { at, planned, seen: false };
+                }
             }
             at += line.len() as u64;
         }
@@ -275,12 +282,12 @@ fn header_of(line: &[u8]) -> Result<Header, Flaw> {
 }
 
 /// The item of a line; none on one that has the rest of a list.
-fn item_of(line: &[u8]) -> Result<Option<String>, Flaw> {
+fn item_of(line: &[u8]) -> Result<Option<Record>, Flaw> {
     let wrong = |_| Flaw::Altered("a line of it is none of a plan".into());
     let value: Value = serde_json::from_slice(line).map_err(wrong)?;
     if value.get("item").is_none() && value.get("input").is_some() {
         return Ok(None);
     }
     let line: ItemLine = serde_json::from_value(value).map_err(wrong)?;
-    Ok(Some(line.record.item))
+    Ok(Some(line.record))
 }

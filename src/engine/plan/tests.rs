@@ -24,6 +24,7 @@ fn write(folder: &Path) -> PathBuf {
     let writer = PlanWriter::create(NewPlan { file: file.clone(), expires: Age::days(1) }).expect("a new plan");
     let mut input = Input::from_json(r#"{"bucket": "b", "keys": ["k1", "k2", "k3"]}"#).expect("an input");
     writer.keep(&schema(), &mut input).expect("it is kept");
+    writer.open().expect("a file");
     writer.begin("s3/test", target(), Timestamp::now()).expect("its first line");
     writer.item(&Record::new("k1", Status::Planned).with_message("it would go"), Some(json!({"size": 8})));
     writer.item(&Record::new("k2", Status::Skipped).with_message("it is in use"), None);

@@ -15,7 +15,7 @@ use crate::input::{Age, Input, KeptInput};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::Record;
 
-/// A plan that is being written. Whatever ends it early leaves no file.
+/// A plan that is being written. What ends it early leaves no file.
 pub struct PlanWriter {
     file: PathBuf,
     expires: Age,
@@ -23,7 +23,7 @@ pub struct PlanWriter {
 }
 
 struct Inner {
-    /// A file of this user's alone, in the folder of the plan; none once it is in its place.
+    /// A file of this user's alone, in the folder of the plan, from the first line until it is in its place.
     out: Option<BufWriter<NamedTempFile>>,
     digest: Sha256,
     input: Option<KeptInput>,
@@ -39,11 +39,25 @@ impl PlanWriter {
         if new.file.symlink_metadata().is_ok() {
             return Err(Error::field("plan", format!("`plan`: there is a `{shown}` already, and a plan replaces nothing")));
         }
-        let folder = new.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let out = tempfile::Builder::new().prefix(".aaws-plan-").tempfile_in(folder);
-        let out = out.map_err(|e| Error::field("plan", format!("`plan`: cannot write the file `{shown}`: {e}")))?;
-        let inner = Inner { out: Some(BufWriter::new(out)), digest: Sha256::new(), input: None, items: 0, broken: None };
+        if !folder(&new.file).is_dir() {
+            return Err(Error::field("plan", format!("`plan`: cannot write the file `{shown}`: there is no such folder")));
+        }
+        let inner = Inner { out: None, digest: Sha256::new(), input: None, items: 0, broken: None };
         Ok(PlanWriter { file: new.file, expires: new.expires, inner: Mutex::new(inner) })
+    }
+
+    /// Makes the file. From here on the run has to end with [`PlanWriter::finish`] or [`PlanWriter::discard`].
+    pub fn open(&self) -> Result<()> {
+        let out = tempfile::Builder::new().prefix(".aaws-plan-").tempfile_in(folder(&self.file));
+        let out = out.map_err(|e| Error::field("plan", format!("`plan`: cannot write the file `{}`: {e}", self.file.display())))?;
+        self.lock().out = Some(BufWriter::new(out));
+        Ok(())
+    }
+
+    /// Leaves nothing behind.
+    pub fn discard(&self) {
+        // Dropped, it is removed.
+        drop(self.lock().out.take());
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -107,6 +121,11 @@ impl PlanWriter {
     }
 }
 
+/// Where a file is, or is to be.
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 impl Inner {
     fn item(&mut self, record: Record, state: Option<Value>) -> Result<()> {
         let input = self.input.as_mut().map(KeptInput::elements).transpose()?.unwrap_or_default();
@@ -132,7 +151,7 @@ impl Inner {
         self.digest.update(&text);
         match &mut self.out {
             Some(out) => out.write_all(&text),
-            None => Err(io::Error::other("it is written already")),
+            None => Err(io::Error::other("it is not open")),
         }
     }
 }
