@@ -39,6 +39,7 @@ pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
 pub use engine::journal::{Journal, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::paging::{Next, Page, paged, pages};
+pub use engine::plan::{NewPlan, PlanMode, PlanRules, Planned};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};
 pub use front::cli;

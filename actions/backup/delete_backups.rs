@@ -100,10 +100,11 @@ impl Action for DeleteBackups {
             ),
             Call::read("backup:DescribeRecoveryPoint", &[Grant::new("backup:DescribeRecoveryPoint", POINTS)]),
             Call::read("backup:DescribeBackupVault", &[Grant::new("backup:DescribeBackupVault", VAULT)])
-                .when(When::Likely("it is a dry run, or a recovery point is not found: the vault's name may be wrong")),
-            Call::read("backup:ListLegalHolds", &[Grant::new("backup:ListLegalHolds", &["*"])]).when(When::Likely("it is a dry run")),
+                .when(When::Likely("it is a dry run, a plan is applied, or a recovery point is not found: the vault's name may be wrong")),
+            Call::read("backup:ListLegalHolds", &[Grant::new("backup:ListLegalHolds", &["*"])])
+                .when(When::Likely("it is a dry run, or a plan is applied")),
             Call::read("backup:ListRecoveryPointsByLegalHold", &[Grant::new("backup:ListRecoveryPointsByLegalHold", HOLDS)])
-                .when(When::Likely("it is a dry run, and there are legal holds")),
+                .when(When::Likely("it is a dry run or a plan is applied, and there are legal holds")),
         ],
         rules: &[],
         examples: &[Example {
@@ -121,11 +122,13 @@ impl Action for DeleteBackups {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["its status", "what it is a backup of", "when it was created"];
+
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
         let reader = Arc::new(VaultReader::new(aaws::client!(cx, aws_sdk_backup), self.backup_vault_name, self.ignore_not_found));
-        let (look_now, looker) = (cx.dry_run(), Arc::clone(&reader));
+        let (look_now, looker) = (cx.foresees(), Arc::clone(&reader));
         let mut seen = HashSet::new();
         let arns = self.recovery_point_arns.stream().map_ok(move |arn| (seen.insert(arn.clone()), arn));
         let points = arns.map(move |given| {
@@ -136,7 +139,7 @@ impl Action for DeleteBackups {
                     false => Look::Known(Outcome::Unchanged("duplicate id".into())),
                     // Whether a point is locked or held, AWS Backup itself looks when it is asked to delete it; a dry run does not ask.
                     true if look_now => reader.foresee(arn.as_str()).await,
-                    true => Look::Planned(String::new()),
+                    true => Look::Planned { seen: String::new(), state: None },
                 };
                 Ok::<_, Error>(Point { arn, look })
             }
@@ -172,15 +175,22 @@ impl Change for DeletePoints {
 
     fn plan(&self, point: &Point) -> Option<String> {
         match &point.look {
-            Look::Planned(seen) => Some(format!("it would be gone for good, with the data in it{seen}")),
+            Look::Planned { seen, .. } => Some(format!("it would be gone for good, with the data in it{seen}")),
             Look::Known(_) => None,
         }
     }
 
     fn precheck(&self, point: &Point) -> Option<Outcome> {
         match &point.look {
-            Look::Planned(_) => None,
+            Look::Planned { .. } => None,
             Look::Known(outcome) => Some(outcome.clone()),
+        }
+    }
+
+    fn state(&self, point: &Point) -> Option<serde_json::Value> {
+        match &point.look {
+            Look::Planned { state, .. } => state.clone(),
+            Look::Known(_) => None,
         }
     }
 

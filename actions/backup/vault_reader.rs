@@ -7,6 +7,7 @@ use aws_sdk_backup::Client;
 use aws_sdk_backup::operation::describe_recovery_point::DescribeRecoveryPointOutput;
 use aws_sdk_backup::types::{LegalHoldStatus, RecoveryPointStatus};
 use futures::stream::TryStreamExt;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::delete_backups::is_missing;
@@ -14,8 +15,13 @@ use super::ids::VaultName;
 
 /// What is known of a point before it is deleted.
 pub enum Look {
-    /// It would be deleted; what was seen of it, to follow a sentence.
-    Planned(String),
+    /// It would be deleted.
+    Planned {
+        /// What was seen of it, to follow a sentence.
+        seen: String,
+        /// What a plan binds, where it was looked at.
+        state: Option<Value>,
+    },
     /// It would not.
     Known(Outcome),
 }
@@ -79,7 +85,7 @@ impl VaultReader {
             Ok(_) => {}
             Err(failure) => seen.push(format!("whether a legal hold keeps it could not be looked at: {}", failure.message)),
         }
-        Look::Planned(seen.iter().map(|what| format!("; {what}")).collect())
+        Look::Planned { seen: seen.iter().map(|what| format!("; {what}")).collect(), state: Some(state(&point)) }
     }
 
     /// A lock keeps every point of the vault, in either mode (AWS Backup API reference, PutBackupVaultLockConfiguration).
@@ -127,6 +133,15 @@ impl VaultReader {
 
 fn kept(why: String) -> Look {
     Look::Known(Outcome::Failed(Failure::permanent(Code::Protected, why)))
+}
+
+/// What a plan binds of a point.
+fn state(point: &DescribeRecoveryPointOutput) -> Value {
+    json!({
+        "status": point.status().map(RecoveryPointStatus::as_str),
+        "resource": point.resource_arn(),
+        "created": point.creation_date().map(ToString::to_string),
+    })
 }
 
 /// What is worth knowing of a point before it is deleted.

@@ -11,6 +11,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::coalesce::is_named;
@@ -18,7 +19,7 @@ use super::kms::{self, VIA_EC2};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
-use super::{once, presign, snapshots, tags};
+use super::{once, presign, snapshots, states, tags};
 
 /// Copy EBS snapshots to another region, or within one, and await the copies.
 ///
@@ -137,6 +138,8 @@ impl Action for CopySnapshots {
             "The volume id of a copy is arbitrary: EC2 does not keep the original's.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = states::SNAPSHOT;
 
     type Output = Listing<Row>;
 
@@ -356,6 +359,10 @@ impl Maker for Copy {
             }
             LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
         }
+    }
+
+    fn state(&self, snapshot: &Lookup<Snapshot>) -> Option<Value> {
+        snapshot.result.found().map(states::snapshot)
     }
 
     fn awaited(&self) -> bool {

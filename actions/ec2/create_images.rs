@@ -3,11 +3,12 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
-use super::{images, snapshots, tags};
+use super::{images, snapshots, states, tags};
 
 /// Make images (AMIs) of instances, and await them.
 ///
@@ -82,6 +83,8 @@ impl Action for CreateImages {
         ],
     };
 
+    const BINDS: &'static [&'static str] = states::INSTANCE;
+
     type Output = Listing<Row>;
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
@@ -141,6 +144,10 @@ impl Maker for Shoot {
             }
             _ => None,
         }
+    }
+
+    fn state(&self, instance: &Lookup<Instance>) -> Option<Value> {
+        instance.result.found().map(states::instance)
     }
 
     fn awaited(&self) -> bool {

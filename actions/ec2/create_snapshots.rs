@@ -3,12 +3,13 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::making::{self, Maker, Row};
 use super::snapshots::{self, CREATE_SNAPSHOT};
-use super::tags;
 use super::wait::{self, Awaited};
+use super::{states, tags};
 
 /// Take snapshots of EBS volumes, and await them.
 ///
@@ -60,6 +61,8 @@ impl Action for CreateSnapshots {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["its size", "encryption", "KMS key"];
+
     type Output = Listing<Row>;
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
@@ -95,6 +98,10 @@ impl Maker for Take {
 
     fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome<String>> {
         volume.result.unknown(self.ignore_not_found)
+    }
+
+    fn state(&self, volume: &Lookup<Volume>) -> Option<Value> {
+        volume.result.found().map(states::contents)
     }
 
     fn awaited(&self) -> bool {

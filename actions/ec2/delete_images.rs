@@ -9,11 +9,12 @@ use aws_sdk_ec2::types::{Image, Snapshot};
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::references::{self, DESCRIBE_IMAGE_REFERENCES, Uses};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
-use super::tags;
+use super::{states, tags};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
 ///
@@ -99,6 +100,8 @@ impl Action for DeleteImages {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["of an image its state, name and date", "of a snapshot the images that it is behind"];
+
     type Output = LeftItems;
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
@@ -130,7 +133,8 @@ impl Action for DeleteImages {
         snapshots.iter_mut().for_each(|s| s.stay_behind_what_stays(&going, &protected));
         let images = lookup.into_iter().zip(prechecks).map(|(lookup, precheck)| {
             let plan = lookup.result.found().map(|image| plan(image, &uses)).unwrap_or_default();
-            Target::Image { id: lookup.id, plan, precheck }
+            let state = lookup.result.found().map(states::image);
+            Target::Image { id: lookup.id, plan, precheck, state }
         });
         let targets: Vec<_> = images.chain(snapshots.into_iter().map(Target::Snapshot)).collect();
         let remove = Remove { ec2 };
@@ -210,7 +214,7 @@ pub(super) async fn snapshots_behind(cx: &Context, ec2: &Client, images: &[&Imag
 }
 
 enum Target {
-    Image { id: String, plan: String, precheck: Option<Outcome> },
+    Image { id: String, plan: String, precheck: Option<Outcome>, state: Option<Value> },
     Snapshot(Behind),
 }
 
@@ -246,6 +250,13 @@ impl Change for Remove {
     fn precheck(&self, target: &Target) -> Option<Outcome> {
         match target {
             Target::Image { precheck, .. } | Target::Snapshot(Behind { precheck, .. }) => precheck.clone(),
+        }
+    }
+
+    fn state(&self, target: &Target) -> Option<Value> {
+        match target {
+            Target::Image { state, .. } => state.clone(),
+            Target::Snapshot(snapshot) => Some(json!({ "images": snapshot.images })),
         }
     }
 

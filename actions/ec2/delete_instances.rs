@@ -172,6 +172,11 @@ impl Action for DeleteInstances {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &[
+        "of an instance its state, its type, its volumes and their devices",
+        "of what goes with it the instances and images that it belongs to",
+    ];
+
     type Output = OrPlan<Left>;
 
     async fn run(self, cx: &Context) -> Result<OrPlan<Left>> {

@@ -9,12 +9,13 @@ use aws_sdk_ec2::types::SecurityGroup;
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::group_order::{Names, namers, places, references};
 use super::group_rules::{self, NO_RULE, Revoked};
 use super::group_uses::{self, Interfaces, Users, list};
 use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, LookupResult, Resource};
-use super::{ids, tags};
+use super::{ids, states, tags};
 
 /// The code by which EC2 says that something uses a group.
 const IN_USE: &str = "DependencyViolation";
@@ -104,6 +105,8 @@ impl Action for DeleteSecurityGroups {
             "Rules of a circle that were taken away and cannot be put back are named, with their groups. Those that are put back have their tags again, and new ids.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = &["its name", "its VPC", "its rules, but for what describes them"];
 
     type Output = LeftItems;
 
@@ -272,6 +275,10 @@ impl Steps for Delete {
 
     fn precheck(&self, item: &Item) -> Option<Outcome> {
         item.precheck.clone()
+    }
+
+    fn state(&self, item: &Item) -> Option<Value> {
+        self.groups.get(&item.id).map(states::group)
     }
 
     fn is_ordered(&self) -> bool {

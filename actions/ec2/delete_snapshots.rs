@@ -6,10 +6,11 @@ use aws_sdk_ec2::types::Snapshot;
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, Locks, Overrides, Users};
-use super::tags;
+use super::{states, tags};
 
 /// Delete EBS snapshots.
 ///
@@ -70,6 +71,8 @@ impl Action for DeleteSnapshots {
             "Archived snapshots are deleted like any other; the least time of the archive is billed all the same.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = states::SNAPSHOT;
 
     type Output = LeftItems;
 
@@ -135,6 +138,10 @@ impl Change for Delete {
             return Some(Outcome::skipped(format!("it is behind {}: delete that first", images.join(", "))));
         }
         self.users.unknown(self.overrides).or_else(|| self.shared.get(&lookup.id).cloned())
+    }
+
+    fn state(&self, snapshot: &Lookup<Snapshot>) -> Option<Value> {
+        snapshot.result.found().map(states::snapshot)
     }
 
     async fn apply(&self, _: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {

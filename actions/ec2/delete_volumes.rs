@@ -4,11 +4,12 @@ use aws_sdk_ec2::types::{Volume, VolumeState};
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::{ids, related, tags, volumes};
+use super::{ids, related, states, tags, volumes};
 
 /// Delete detached EBS volumes.
 ///
@@ -67,6 +68,8 @@ impl Action for DeleteVolumes {
             "Volumes that Kubernetes made for a claim are skipped unless `kubernetes` is given: a claim would find its data gone.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = states::VOLUME;
 
     type Output = LeftItems;
 
@@ -136,6 +139,10 @@ impl Change for DeleteDetached {
         }
         let claimed = related::kept_by_kubernetes(volume.tags()).filter(|_| !self.kubernetes);
         claimed.map(|why| Outcome::skipped(format!("{why}, or give `kubernetes`")))
+    }
+
+    fn state(&self, volume: &Lookup<Volume>) -> Option<Value> {
+        volume.result.found().map(states::volume)
     }
 
     async fn apply(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> Result<Vec<Outcome>> {

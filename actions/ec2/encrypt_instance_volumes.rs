@@ -58,6 +58,8 @@ impl Action for EncryptInstanceVolumes {
         notes: swap::NOTES,
     };
 
+    const BINDS: &'static [&'static str] = swap::BINDS;
+
     type Output = OrPlan<Option<String>>;
 
     async fn run(self, cx: &Context) -> Result<OrPlan<Option<String>>> {

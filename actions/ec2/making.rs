@@ -9,6 +9,7 @@ use futures::future::{join_all, ready};
 use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::wait::Awaited;
 
@@ -37,6 +38,9 @@ pub trait Maker: Send + Sync + 'static {
 
     /// Why nothing is made of it.
     fn precheck(&self, source: &Self::Source) -> Option<Outcome<String>>;
+
+    /// What a plan binds of a source.
+    fn state(&self, source: &Self::Source) -> Option<Value>;
 
     /// How many are begun before any is awaited.
     fn together(&self) -> usize {
@@ -95,6 +99,10 @@ impl<M: Maker> Change for Making<M> {
 
     fn precheck(&self, source: &M::Source) -> Option<Outcome<String>> {
         self.maker.precheck(source)
+    }
+
+    fn state(&self, source: &M::Source) -> Option<Value> {
+        self.maker.state(source)
     }
 
     fn batch(&self) -> usize {

@@ -31,6 +31,7 @@ mod references;
 mod related;
 mod safety;
 mod snapshots;
+mod states;
 mod swap;
 mod tags;
 mod together;

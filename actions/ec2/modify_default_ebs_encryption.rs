@@ -135,6 +135,8 @@ impl Action for ModifyDefaultEbsEncryption {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["whether it is on", "the default key"];
+
     type Output = OrPlan<Option<Changed>>;
 
     async fn run(self, cx: &Context) -> Result<OrPlan<Option<Changed>>> {
@@ -275,6 +277,10 @@ impl Steps for Set {
     fn precheck(&self, _: &String) -> Option<Outcome<Setting>> {
         let unchanged = self.key.is_none() && self.switch.is_none();
         unchanged.then(|| Outcome::Unchanged(format!("encryption by default is so already: {}", self.before)))
+    }
+
+    fn state(&self, _: &String) -> Option<serde_json::Value> {
+        serde_json::to_value(&self.before).ok()
     }
 
     async fn run(&self, _: &Context, region: &String, undo: &mut Undo<DefaultStep>) -> Result<Outcome<Setting>> {

@@ -10,6 +10,7 @@ use aws_sdk_ec2::types::{Tag, TagDescription};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::tags::{self, Wanted};
 use super::{ids, lookup};
@@ -132,6 +133,8 @@ impl Action for ModifyTags {
             "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs. ARNs of key pairs end in their names and not in their ids: `aaws permissions` adds them with `--all`.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = &["the values of the tags that are set or removed"];
 
     type Output = FailedItems;
 
@@ -338,6 +341,11 @@ impl Change for Modify {
             return Some(Outcome::Unchanged(item.unchanged(self.desired)));
         }
         if self.desired == Desired::Create { item.too_many().map(Outcome::Failed) } else { None }
+    }
+
+    /// Of other tags nothing: they never matter.
+    fn state(&self, item: &Item) -> Option<Value> {
+        Some(item.tags.iter().map(|tag| (tag.key.as_str(), item.has.get(&tag.key).cloned())).collect())
     }
 
     fn batch(&self) -> usize {

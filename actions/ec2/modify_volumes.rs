@@ -1,27 +1,25 @@
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome, Page,
-    Result, Rule, async_trait, paged,
+    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
+    async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeState, VolumeType};
-use futures::{TryStreamExt, stream};
+use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::discover_volumes::Type;
 use super::ids;
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
-use super::tags;
 use super::together::Together;
+use super::volumes::{modifications, since};
 use super::wait::PollState;
-
-/// Changes of one page, at most (EC2 API reference, DescribeVolumesModifications, `MaxResults`).
-const PAGE: i32 = 500;
+use super::{states, tags};
 
 /// What gp3 has unless more is asked for: IOPS, and MiB/s. EC2 takes these for a volume that becomes gp3, whatever it had (EC2 API reference,
 /// ModifyVolume).
@@ -107,6 +105,8 @@ impl Action for ModifyVolumes {
             "A snapshot that was taken stays, also when its volume cannot be changed after all; the message of that item names it.",
         ],
     };
+
+    const BINDS: &'static [&'static str] = &["its size", "type", "IOPS", "throughput"];
 
     type Output = DoneItems<String>;
 
@@ -270,6 +270,8 @@ struct Item {
     tags: Vec<(String, String)>,
     /// The last change of it that EC2 knew of, before anything was asked for.
     before: Option<VolumeModification>,
+    /// What a plan binds.
+    state: Option<Value>,
     precheck: Option<Outcome<String>>,
 }
 
@@ -279,8 +281,9 @@ impl Item {
             Ok(delta) => (delta, None),
             Err(precheck) => (Delta::default(), Some(precheck)),
         };
-        let tags = lookup.result.found().map(|v| tags::pairs(v.tags())).unwrap_or_default();
-        Item { id: lookup.id.clone(), delta, tags, before, precheck }
+        let found = lookup.result.found();
+        let tags = found.map(|v| tags::pairs(v.tags())).unwrap_or_default();
+        Item { id: lookup.id.clone(), delta, tags, before, state: found.map(states::performance), precheck }
     }
 }
 
@@ -321,33 +324,6 @@ fn delta(
         }
         _ => Ok(delta),
     }
-}
-
-/// The latest change of each volume that was ever changed. Asked for by filter: EC2 refuses a request that names a volume that never was.
-async fn modifications(ec2: &Client, ids: &[String]) -> Result<HashMap<String, VolumeModification>> {
-    let mut latest: HashMap<String, VolumeModification> = HashMap::new();
-    for some in ids.chunks(lookup::MOST_VALUES) {
-        let page = |token: Option<String>| async move {
-            // Those of volumes of services, too, where the account hides them.
-            let request = ec2.describe_volumes_modifications().filters(lookup::filter("volume-id", some)).include_managed_resources(true);
-            let request = request.max_results(PAGE).set_next_token(token).send();
-            let answer = request.await.context(|| "list the changes of the volumes")?;
-            Ok::<_, Error>(Page { items: answer.volumes_modifications.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
-        };
-        let found: Vec<VolumeModification> = paged("the changes of the volumes", page).try_collect().await?;
-        for change in found {
-            let Some(id) = change.volume_id().map(str::to_owned) else { continue };
-            if latest.get(&id).is_none_or(|known| since(known) <= since(&change)) {
-                latest.insert(id, change);
-            }
-        }
-    }
-    Ok(latest)
-}
-
-/// When a change began, in seconds.
-fn since(change: &VolumeModification) -> Option<i64> {
-    change.start_time().map(|t| t.secs())
 }
 
 struct Modify {
@@ -391,6 +367,10 @@ impl Change for Modify {
 
     fn precheck(&self, item: &Item) -> Option<Outcome<String>> {
         item.precheck.clone()
+    }
+
+    fn state(&self, item: &Item) -> Option<Value> {
+        item.state.clone()
     }
 
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome<String>>> {

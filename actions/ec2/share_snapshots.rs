@@ -10,10 +10,11 @@ use futures::TryStreamExt;
 use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::kms::{self, DESCRIBE_KEY};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, Resource};
-use super::tags;
+use super::{states, tags};
 
 /// Let another account make volumes of EBS snapshots, or end that.
 ///
@@ -76,6 +77,8 @@ impl Action for ShareSnapshots {
         ],
     };
 
+    const BINDS: &'static [&'static str] = states::SNAPSHOT;
+
     type Output = DoneItems<String>;
 
     async fn run(self, cx: &Context) -> Result<DoneItems<String>> {
@@ -95,6 +98,8 @@ struct Shared {
     precheck: Option<Outcome<String>>,
     /// What could not be made sure of.
     doubt: Option<String>,
+    /// What a plan binds.
+    state: Option<Value>,
 }
 
 /// What is known of a key.
@@ -127,8 +132,9 @@ impl Share {
             };
             let unknown = lookup.result.unknown(ignore_not_found);
             let precheck = unknown.or_else(|| self.precheck(manager, shared.contains(&lookup.id)));
-            let tags = lookup.result.found().map(|s| tags::pairs(s.tags())).unwrap_or_default();
-            Shared { id: lookup.id.clone(), tags, precheck, doubt }
+            let found = lookup.result.found();
+            let tags = found.map(|s| tags::pairs(s.tags())).unwrap_or_default();
+            Shared { id: lookup.id.clone(), tags, precheck, doubt, state: found.map(states::snapshot) }
         };
         Ok(lookup.iter().map(item).collect())
     }
@@ -211,6 +217,10 @@ impl Change for Share {
 
     fn precheck(&self, snapshot: &Shared) -> Option<Outcome<String>> {
         snapshot.precheck.clone()
+    }
+
+    fn state(&self, snapshot: &Shared) -> Option<Value> {
+        snapshot.state.clone()
     }
 
     async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use aaws::{Change, Code, Context, Error, ErrorContext, Failure, Outcome, Result, async_trait};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
+use serde_json::{Value, json};
 
 use super::changes::{is_missing, not_found_or, of_item};
 use super::credentials::{Part, boundary, list, set_status};
@@ -201,6 +202,18 @@ impl Change for Undoing {
 
     fn disrupts(&self) -> bool {
         false
+    }
+
+    fn state(&self, step: &Undone) -> Option<Value> {
+        match &step.status {
+            Status::Is(status) => Some(json!({ "status": status.as_str() })),
+            Status::NotKnown | Status::Gone => None,
+        }
+    }
+
+    /// Each row of what is undone has a row of its own.
+    fn wants_all(&self) -> bool {
+        true
     }
 
     async fn apply(&self, _: &Context, steps: &[Undone]) -> Result<Vec<Outcome<Done>>> {

@@ -4,7 +4,7 @@ use aaws::{Change, Code, Context, Error, ErrorContext, Failure, ItemResult, Outc
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
 use futures::stream::{self, Stream, StreamExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::account::attached_policies;
 use super::changes::{NO_SUCH_ENTITY, failure, is_missing, not_found_or, of_item};
@@ -259,6 +259,21 @@ impl Change for Lockout {
 
     fn disrupts(&self) -> bool {
         self.asks
+    }
+
+    fn state(&self, step: &Step) -> Option<Value> {
+        match step {
+            Step::Credential { before, .. } => Some(json!({ "status": before.as_str() })),
+            Step::Password { there } => Some(json!({ "password": there })),
+            // Denying what is denied already is no harm: only that it was so is bound.
+            Step::Deny { in_place } => in_place.as_ref().map(|done| json!({ "denied_by": done.now })),
+            Step::NoUser { .. } | Step::Sessions { .. } | Step::Unlisted { .. } => None,
+        }
+    }
+
+    /// A user with one key that still works is not locked out.
+    fn wants_all(&self) -> bool {
+        true
     }
 
     async fn apply(&self, _: &Context, steps: &[Step]) -> Result<Vec<Outcome<Done>>> {

@@ -10,6 +10,7 @@ use aws_sdk_iam::types::StatusType;
 use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::account;
@@ -119,6 +120,8 @@ impl Action for ModifyAccessKeys {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["whose it is", "its status"];
+
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
@@ -155,8 +158,9 @@ impl Action for ModifyAccessKeys {
                 } else {
                     precheck(&id, &user, &known, &status, ignore_not_found)
                 };
+                let now = user.as_ref().ok().and_then(|user| known.get(user)?.as_ref().ok()?.get(&id)).map(ToString::to_string);
                 let turn = if own.as_ref() == Some(&id) { Turn::Last(settled.clone()) } else { Turn::Any(Arc::clone(&others)) };
-                Key { id, user: user.unwrap_or_default(), precheck, turn }
+                Key { id, user: user.unwrap_or_default(), now, precheck, turn }
             })
             .collect();
         keys.sort_by_key(|key| matches!(key.turn, Turn::Last(_)) && key.precheck.is_none());
@@ -219,6 +223,8 @@ fn precheck(
 struct Key {
     id: String,
     user: String,
+    /// Its status, where there is such a key.
+    now: Option<String>,
     precheck: Option<Outcome>,
     turn: Turn,
 }
@@ -272,6 +278,10 @@ impl Change for SetStatus {
 
     fn precheck(&self, key: &Key) -> Option<Outcome> {
         key.precheck.clone()
+    }
+
+    fn state(&self, key: &Key) -> Option<Value> {
+        Some(json!({ "user": key.user, "status": key.now }))
     }
 
     async fn apply(&self, cx: &Context, keys: &[Key]) -> Result<Vec<Outcome>> {

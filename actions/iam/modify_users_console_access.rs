@@ -153,6 +153,8 @@ impl Action for ModifyUsersConsoleAccess {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["whether the user has a password", "whether the user may change it"];
+
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
@@ -306,6 +308,11 @@ impl Steps for ConsoleAccess {
             Ok(now) if !self.enable && !now.password && !now.policy => Some(Outcome::Unchanged("the user has no console password".into())),
             Ok(_) => None,
         }
+    }
+
+    fn state(&self, user: &User) -> Option<serde_json::Value> {
+        let now = user.now.as_ref().ok()?;
+        Some(serde_json::json!({ "password": now.password, "policy": now.policy }))
     }
 
     async fn run(&self, _: &Context, user: &User, undo: &mut Undo<ConsoleStep>) -> Result<Outcome> {

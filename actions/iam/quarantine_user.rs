@@ -195,6 +195,8 @@ impl Action for QuarantineUser {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["of a credential its status", "whether there is a password"];
+
     type Output = Listing<QuarantineStep>;
 
     async fn run(self, cx: &Context) -> Result<Listing<QuarantineStep>> {

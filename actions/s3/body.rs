@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use aaws::{Code, Error, Failure, PathOrText, Result};
 use aws_sdk_s3::primitives::{ByteStream, Length};
+use jiff::Timestamp;
 use md5::{Digest, Md5};
+use serde_json::{Value, json};
 
 use super::create_objects::BodyAs;
 
@@ -66,6 +68,16 @@ impl Body {
             Body::File { length, .. } => *length,
             Body::Text(text) => text.len() as u64,
         }
+    }
+
+    /// What tells without reading it whether it is still the same.
+    pub fn state(&self) -> Value {
+        let modified = match self {
+            Body::File { path, .. } => std::fs::metadata(path).and_then(|file| file.modified()).ok(),
+            Body::Text(_) => None,
+        };
+        let modified = modified.and_then(|time| Timestamp::try_from(time).ok()).map(|time| time.to_string());
+        json!({ "size": self.size(), "modified": modified })
     }
 
     /// A part of it, to be sent.

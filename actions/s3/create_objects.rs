@@ -166,6 +166,8 @@ impl Action for CreateObjects {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["the size of its body", "when the file of it was changed"];
+
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {

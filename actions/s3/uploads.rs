@@ -134,6 +134,10 @@ impl Steps for Create {
         upload.body.as_ref().err().cloned().map(Outcome::Failed)
     }
 
+    fn state(&self, upload: &Upload) -> Option<serde_json::Value> {
+        upload.body.as_ref().ok().map(Body::state)
+    }
+
     async fn run(&self, cx: &Context, upload: &Upload, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
         let body = match &upload.body {
             Ok(body) => body,

@@ -36,6 +36,9 @@ pub struct Manifest {
     /// JSON Schema of the output of a dry run, for actions that change something.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Value>,
+    /// What a plan binds of each item beside its identity, for those actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binds: Option<&'static [&'static str]>,
     #[serde(serialize_with = "rules")]
     /// Rules between inputs.
     pub rules: &'static [Rule],
@@ -93,6 +96,7 @@ impl Manifest {
             input,
             output: entry.output_schema().to_value(),
             plan: meta.effect.changes().then(plan_schema),
+            binds: meta.effect.changes().then_some(entry.binds),
             rules: meta.rules,
             calls: meta.calls,
             examples: meta.examples,

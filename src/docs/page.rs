@@ -103,6 +103,15 @@ pub fn action(m: &Manifest) -> String {
              `--dry_run` lists what it would delete, and sends no write.\n\n"
         }
     });
+    if let Some(binds) = m.binds {
+        let binds: Vec<&str> = std::iter::once("its identity").chain(binds.iter().copied()).collect();
+        let _ = write!(
+            text,
+            "`--plan FILE` writes the same down for `aaws apply FILE`, which changes an item only while this of it is as the plan saw it:\n\n\
+             | A plan binds |\n|---|\n| {} |\n\n",
+            cell(&binds.join("; "))
+        );
+    }
     text.push_str("## Exit codes\n\n| Code | Meaning |\n|---|---|\n");
     m.exit_codes.iter().for_each(|e| text.push_str(&format!("| {} | {} |\n", e.code, e.meaning)));
     text.push('\n');

@@ -20,6 +20,9 @@ pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
     /// What the type cannot say.
     const META: Meta;
 
+    /// What a plan binds of each item beside its identity, in words ("its status"): what [`crate::Change::state`] gives.
+    const BINDS: &'static [&'static str] = &[];
+
     /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
     type Output: Output;
 

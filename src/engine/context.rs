@@ -11,6 +11,7 @@ use crate::aws::session::{Session, SessionOptions};
 use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};
 use crate::engine::journal::StepNote;
+use crate::engine::plan::RunPlan;
 use crate::engine::report::ReportLine;
 use crate::engine::run::Run;
 use crate::input::Secret;
@@ -88,6 +89,11 @@ impl Context {
     /// that has to know beforehand what stays; of all others the engine asks ([`crate::Change::tags`]).
     pub fn protection(&self, tags: &[(String, String)]) -> Option<String> {
         self.guards().protection(tags, self.now())
+    }
+
+    /// Whether items are looked at as closely as a dry run does: it is one, or a plan is applied, which is compared with what one saw.
+    pub fn foresees(&self) -> bool {
+        self.dry_run() || matches!(self.0.run.plan, RunPlan::Applying(_))
     }
 
     /// How many requests may be in flight at once. The network sees to it: this is for how many it makes sense to prepare.

@@ -21,6 +21,8 @@ use crate::model::meta::Meta;
 pub struct Entry {
     /// What is known without running it.
     pub meta: &'static Meta,
+    /// What a plan binds of each item: [`Action::BINDS`].
+    pub binds: &'static [&'static str],
     /// The crate that defines it.
     pub package: &'static str,
     file: &'static str,
@@ -52,6 +54,7 @@ impl Entry {
     pub const fn of<A: Action>(package: &'static str, file: &'static str) -> Self {
         Entry {
             meta: &A::META,
+            binds: A::BINDS,
             package,
             file,
             input: input_schema::<A>,

@@ -9,10 +9,12 @@ use tokio::task::JoinHandle;
 
 use crate::aws::session::{Session, SessionOptions};
 use crate::engine::action::{Action, Reply};
+use crate::engine::change::close_plan;
 use crate::engine::context::Context;
 use crate::engine::entry::Entry;
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
+use crate::engine::plan::PlanMode;
 use crate::engine::report::Report;
 use crate::engine::run::{Counts, Run, RunOptions};
 use crate::input::Input;
@@ -36,6 +38,8 @@ pub struct Request {
     pub target: SessionOptions,
     /// Where steps are noted before they are taken.
     pub journal: Option<Arc<dyn Journal>>,
+    /// The plan that it writes, in a dry run, or applies.
+    pub plan: PlanMode,
     /// How the front end ends it early.
     pub cancellation: Cancellation,
 }
@@ -52,6 +56,7 @@ impl Request {
             options: RunOptions::default(),
             target: SessionOptions::default(),
             journal: None,
+            plan: PlanMode::None,
             cancellation: Cancellation::default(),
         }
     }
@@ -105,39 +110,49 @@ impl Summary {
 
 /// Runs a request. What it prints is read from the execution, and work happens as it is read; an error, whatever it is, is the last of the rows.
 pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
-    let Request { entry, input, options, target, journal, cancellation } = request;
-    let mut execution =
-        Execution { rows: None, run: None, changes: entry.meta.effect.changes(), cancellation: cancellation.clone(), watches: Vec::new() };
+    let mut execution = Execution {
+        rows: None,
+        run: None,
+        changes: request.entry.meta.effect.changes(),
+        cancellation: request.cancellation.clone(),
+        watches: Vec::new(),
+    };
     // A limit of time is one for reading the input, too.
-    execution.watches.extend(limit_time(&options, &cancellation));
-    let rows = execution.begin(entry, input, options, target, journal, host).await;
+    execution.watches.extend(limit_time(&request.options, &request.cancellation));
+    let rows = execution.begin(request, host).await;
     execution.rows = Some(rows.unwrap_or_else(Reply::failed));
     execution
 }
 
 impl Execution {
-    async fn begin(
-        &mut self,
-        entry: &'static Entry,
-        input: PendingInput,
-        options: RunOptions,
-        target: SessionOptions,
-        journal: Option<Arc<dyn Journal>>,
-        host: Arc<dyn Host>,
-    ) -> Result<Reply> {
+    async fn begin(&mut self, request: Request, host: Arc<dyn Host>) -> Result<Reply> {
+        let Request { entry, input, mut options, target, journal, plan, cancellation: _ } = request;
+        // A plan is of what a dry run shows.
+        options.dry_run |= matches!(plan, PlanMode::Write(_));
+        if !entry.meta.effect.changes() && !matches!(plan, PlanMode::None) {
+            return Err(Error::field("plan", format!("`plan`: `{}` changes nothing", entry.meta.path)));
+        }
+        let plan = plan.begin()?;
         let report = options.report.as_deref().map(open_report).transpose()?;
-        let run = Arc::new(Run::new(options, host, report, journal, self.cancellation.clone()));
-        let now = run.now;
-        let read = tokio::task::spawn_blocking(move || entry.parse(input()?, now));
+        let run = Arc::new(Run { plan, ..Run::new(options, host, report, journal, self.cancellation.clone()) });
+        let (now, keeper) = (run.plan.clock(run.now), Arc::clone(&run));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut input = input()?;
+            keeper.plan.keep(|| entry.input_schema().to_value(), &mut input)?;
+            entry.parse(input, now)
+        });
         let cancellation = self.cancellation.clone();
         let ready =
             cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
         let session = cancellable(&cancellation, open_session(entry.meta, &target, &run)).await?;
-        self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
         self.run = Some(Arc::clone(&run));
-        let work = ready.run(Context::new(entry.meta, session, run));
+        cancellable(&cancellation, run.plan.meet(entry.meta.path, &session, target.sandbox.is_some(), run.now)).await?;
+        self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
+        let cx = Context::new(entry.meta, session, run);
+        let work = ready.run(cx.clone());
         // What is being changed is brought to its end; looking may end at any moment.
-        if self.changes { work.await } else { cancellable(&cancellation, work).await }
+        let reply = if self.changes { work.await } else { cancellable(&cancellation, work).await };
+        Ok(close_plan(reply?, cx))
     }
 
     /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
@@ -170,6 +185,9 @@ impl Execution {
             && let Err(e) = report.finish()
         {
             error.get_or_insert(Error::io("write the report", e));
+        }
+        if let Err(e) = run.plan.finish(error.is_none() && !self.cancellation.is_cancelled()) {
+            error.get_or_insert(e);
         }
         let throttled = run.network.limiter().counts().throttled;
         Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }

@@ -11,6 +11,7 @@ pub mod host;
 pub mod journal;
 pub mod listing;
 pub mod paging;
+pub mod plan;
 pub mod poll;
 pub mod report;
 pub mod run;

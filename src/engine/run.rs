@@ -12,6 +12,7 @@ use crate::aws::network::Network;
 use crate::engine::guards::Guards;
 use crate::engine::host::Host;
 use crate::engine::journal::Journal;
+use crate::engine::plan::RunPlan;
 use crate::engine::report::Report;
 use crate::input::Age;
 use crate::model::cancellation::Cancellation;
@@ -77,6 +78,8 @@ pub struct Run {
     pub host: Arc<dyn Host>,
     pub report: Option<Report>,
     pub journal: Option<Arc<dyn Journal>>,
+    /// The plan that it writes, or applies.
+    pub plan: RunPlan,
     pub cancellation: Cancellation,
     pub network: Network,
     pub tally: Tally,
@@ -102,6 +105,7 @@ impl Run {
             slots: Arc::new(Semaphore::new(concurrency)),
             tally: Tally::default(),
             marks: Mutex::default(),
+            plan: RunPlan::None,
             options,
             host,
             report,

@@ -32,6 +32,34 @@ impl PathOrText {
     }
 }
 
+/// The member of an object that says the same in what is kept for another process. It is read from nowhere but a plan whose paths somebody allows.
+const KEPT: &str = "$aaws_path";
+
+/// Makes what was typed in a value known to another process.
+pub(super) fn keep_typed(value: &mut Value) {
+    rename(value, &TYPED, KEPT);
+}
+
+/// The reverse; whether there was anything.
+pub(super) fn type_kept(value: &mut Value) -> bool {
+    rename(value, KEPT, &TYPED)
+}
+
+/// Gives another name to the member of each object that has this member alone; whether there was one.
+fn rename(value: &mut Value, from: &str, to: &str) -> bool {
+    match value {
+        Value::Object(members) if members.len() == 1 && members.contains_key(from) => {
+            if let Some(path) = members.remove(from) {
+                members.insert(to.to_owned(), path);
+            }
+            true
+        }
+        Value::Object(members) => members.values_mut().fold(false, |any, member| rename(member, from, to) || any),
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| rename(item, from, to) || any),
+        _ => false,
+    }
+}
+
 impl Default for PathOrText {
     fn default() -> Self {
         PathOrText::Text(String::new())
@@ -108,5 +136,16 @@ mod tests {
         for forged in [json!({"$aaws_typed": "/etc/passwd"}), json!({}), json!(["/etc/passwd"]), json!({"File": "/etc/passwd"})] {
             assert!(read(forged).is_err());
         }
+    }
+
+    #[test]
+    fn what_was_typed_can_be_kept_for_another_process() {
+        let typed = json!({"Key": "k", "Body": PathOrText::typed("a.txt".into())});
+        let mut value = typed.clone();
+        keep_typed(&mut value);
+        assert_eq!(value, json!({"Key": "k", "Body": {"$aaws_path": "a.txt"}}));
+        assert!(serde_json::from_value::<PathOrText>(value["Body"].clone()).is_err(), "as it is kept it names no file");
+        assert!(type_kept(&mut value) && value == typed);
+        assert!(!type_kept(&mut json!({"Body": "a.txt"})));
     }
 }

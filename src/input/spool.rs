@@ -85,6 +85,16 @@ impl Spool {
         Ok(())
     }
 
+    /// The same items once more, in the same order.
+    pub(super) fn copy(&mut self) -> Result<Self> {
+        let kept = |e| Error::io("keep the list in a temporary file", e);
+        let mut copy = if self.secret { Spool::of_secrets(self.field.as_str()) } else { Spool::new(self.field.as_str()) };
+        self.file.seek(SeekFrom::Start(0)).map_err(kept)?;
+        io::copy(&mut self.file, &mut copy.file).map_err(kept)?;
+        (copy.len, copy.bytes) = (self.len, self.bytes);
+        Ok(copy)
+    }
+
     /// Makes known what the action's schema says of it, for [`Spool::check`]. With `secret`, no message repeats what it holds.
     pub(super) fn expect(&mut self, element: Value, secret: bool) {
         self.element = element;

@@ -32,6 +32,7 @@ const GUIDES: &[(&str, &str)] = &[
     ("input-and-output.md", include_str!("../../docs/input-and-output.md")),
     ("changing-things.md", include_str!("../../docs/changing-things.md")),
     ("settings.md", include_str!("../../docs/settings.md")),
+    ("review-apply.md", include_str!("../../docs/review-apply.md")),
     ("examples.md", include_str!("../../docs/examples.md")),
     ("writing-an-action.md", include_str!("../../docs/writing-an-action.md")),
     ("architecture.md", include_str!("../../docs/architecture.md")),

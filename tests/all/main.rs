@@ -35,6 +35,8 @@ mod iam;
 mod iam_modify;
 #[cfg(feature = "s3")]
 mod pipes;
+#[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]
+mod plan;
 mod readme;
 mod registry;
 mod rooms;

@@ -125,7 +125,8 @@ fn tags_that_protect_add_up() {
     assert_eq!(tags, json!(["aaws:protect", "aaws:protect_until", "a", "b=1", "c", "c=2", "d"]));
     assert_eq!(source, format!("default, {}, ./aaws.toml:2, AAWS_PROTECT_TAG, --protect_tag", place.user(1)));
     // One element as it stands.
-    let one = Place::with("", "").aaws("config show").env("AAWS_PROTECT_TAG", "Env=prod, test");
+    let place = Place::with("", "");
+    let one = place.aaws("config show").env("AAWS_PROTECT_TAG", "Env=prod, test");
     assert_eq!(shown(one, "protect_tag").0, json!(["aaws:protect", "aaws:protect_until", "Env=prod, test"]));
 }
 

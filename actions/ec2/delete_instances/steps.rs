@@ -8,11 +8,12 @@ use aaws::{Backoff, Code, Context, Dependency, Error, ErrorContext, Failure, OnC
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{AttributeBooleanValue, Image, Instance, InstanceStateName, Volume, VolumeState};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::plan::{self, Dependent, DependentKind, Machine, NOT_PERMITTED, Options, Protection, Target, list};
 use crate::actions::ec2::coalesce::{self, Describer, Orders};
 use crate::actions::ec2::wait::{self, PollState};
-use crate::actions::ec2::{images, related, tags, volumes};
+use crate::actions::ec2::{images, related, states, tags, volumes};
 
 /// How often a volume that goes with its instance is looked at before it is deleted like any other.
 const GOING: u32 = 8;
@@ -101,6 +102,13 @@ impl Steps for Terminate {
             Target::Machine(_) => "instance",
             Target::Dependent(d) => d.kind.name(),
         })
+    }
+
+    fn state(&self, target: &Target) -> Option<Value> {
+        match target {
+            Target::Machine(machine) => machine.found.as_deref().map(states::instance),
+            Target::Dependent(dependent) => Some(json!({ "instances": dependent.owners, "images": dependent.images })),
+        }
     }
 
     fn is_ordered(&self) -> bool {

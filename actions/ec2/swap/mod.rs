@@ -117,6 +117,13 @@ pub const NOTES: &[&str] = &[
     "The permissions for KMS are for all keys of the region and the account, because an alias does not tell the key, and the keys of the originals are read, too.",
 ];
 
+/// What a plan binds of what is replaced.
+pub const BINDS: &[&str] = &[
+    "the key of the copies",
+    "whether the instance runs",
+    "of each volume its state, size, type, IOPS, throughput, encryption, KMS key, and where it is attached",
+];
+
 /// What is asked for, of all volumes alike.
 #[derive(Debug, Clone)]
 pub struct Options {

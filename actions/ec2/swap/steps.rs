@@ -10,9 +10,10 @@ use aws_sdk_ec2::types::{
 };
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::super::lookup::{self, Resource};
-use super::super::{snapshots, tags, wait};
+use super::super::{snapshots, states, tags, wait};
 use super::{Attachment, COPY_TAG, Copied, Job, MARK, ORIGINAL_TAG, plan};
 
 /// How often a volume is attached to a device that is not free yet.
@@ -101,6 +102,13 @@ impl Steps for Swap {
 
     fn precheck(&self, job: &Job) -> Option<Outcome<Vec<Copied>>> {
         job.precheck.clone()
+    }
+
+    fn state(&self, job: &Job) -> Option<Value> {
+        let instance = job.host.as_ref().map(|host| json!({ "id": host.id, "runs": host.ran }));
+        let whole = [("key".to_owned(), json!(self.key)), ("instance".to_owned(), json!(instance))];
+        let volumes = job.originals.iter().map(|o| (format!("volume {}", o.volume.id()), states::volume(&o.volume)));
+        Some(whole.into_iter().chain(volumes).collect())
     }
 
     fn disrupts(&self) -> bool {

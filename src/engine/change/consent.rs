@@ -2,7 +2,7 @@
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{Change, name, settled};
+use super::{Change, name, planned};
 use crate::engine::context::Context;
 use crate::engine::host::{Consent, Question};
 use crate::model::error::{Error, Result};
@@ -49,7 +49,7 @@ impl Context {
                 None => break,
             }
         }
-        let shown: Vec<String> = first.iter().filter(|i| settled(self, change, i).is_none()).map(|i| name(change, i)).collect();
+        let shown: Vec<String> = first.iter().filter(|i| planned::goes(self, change, i)).map(|i| name(change, i)).collect();
         // What needs no work needs no answer either.
         if shown.is_empty() && first.len() < SHOWN {
             return Ok(stream::iter(first.into_iter().map(Ok)).chain(items).boxed());

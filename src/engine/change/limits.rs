@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::{Change, ItemResult, settled};
+use super::planned::{self, Verdict};
+use super::{Change, ItemResult};
 use crate::engine::context::Context;
 use crate::engine::guards::Guards;
 use crate::engine::host::Progress;
@@ -72,7 +73,12 @@ pub(super) async fn within<C: Change>(
         };
         let Some(item) = item else { break };
         let item = item?;
-        counted.add(settled(cx, change, &item).is_none());
+        match planned::verdict(cx, change, &item) {
+            Verdict::Goes => counted.add(true),
+            Verdict::Ends(_) => counted.add(false),
+            // The plan that is applied does not know it, and nothing is done to it.
+            Verdict::New => {}
+        }
         held.push(item);
         if let Some(why) = counted.too_many(guards) {
             return Err(refused(why));

@@ -3,67 +3,22 @@
 //! An action says which items, how to do one batch, and what undoes a step. How many are worked on, batch size, retry per item, what waits for what,
 //! progress, dry run, confirmation, report and cancellation are done here, the same for all.
 
-/// What a [`Change`] that is made of [`ChangeOne`] or [`Steps`] says of its items: what the one inside says.
-macro_rules! as_inner {
-    () => {
-        fn id(&self, item: &Self::Item) -> String {
-            self.0.id(item)
-        }
-
-        fn name(&self, item: &Self::Item) -> Option<String> {
-            self.0.name(item)
-        }
-
-        fn kind(&self, item: &Self::Item) -> Option<&'static str> {
-            self.0.kind(item)
-        }
-
-        fn summary(&self) -> String {
-            self.0.summary()
-        }
-
-        fn plan(&self, item: &Self::Item) -> Option<String> {
-            self.0.plan(item)
-        }
-
-        fn precheck(&self, item: &Self::Item) -> Option<Outcome<Self::Done>> {
-            self.0.precheck(item)
-        }
-
-        fn after(&self, item: &Self::Item) -> Vec<Dependency> {
-            self.0.after(item)
-        }
-
-        fn is_ordered(&self) -> bool {
-            self.0.is_ordered()
-        }
-
-        fn disrupts(&self) -> bool {
-            self.0.disrupts()
-        }
-
-        fn tags(&self, item: &Self::Item) -> Option<Vec<(String, String)>> {
-            self.0.tags(item)
-        }
-
-        fn passed_over(&self) -> u64 {
-            self.0.passed_over()
-        }
-    };
-}
-
+#[macro_use]
+mod inner;
 mod batch;
 mod consent;
 mod dependencies;
 mod limits;
 mod one;
 mod outputs;
+mod planned;
 mod steps;
 mod work;
 
 pub use dependencies::Dependency;
 pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
+pub use planned::close_plan;
 pub use steps::{Step, Steps, Undo};
 
 use std::sync::Arc;
@@ -76,7 +31,7 @@ use crate::engine::context::Context;
 use crate::engine::host::Progress;
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
-use crate::model::outcome::{Outcome, Record, Status};
+use crate::model::outcome::{Outcome, Record};
 use batch::{Halt, batches};
 use consent::asks;
 use dependencies::Recorded;
@@ -151,6 +106,17 @@ pub trait Change: Send + Sync + 'static {
         true
     }
 
+    /// What identifies the state that a plan binds an item to, where selection has it at hand: only what matters to the change, or harmless changes stop
+    /// the plan. A plan is applied to an item only while all of it is equal.
+    fn state(&self, _item: &Self::Item) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Whether what is asked for is not so while any item is left out: one that a plan lacks is then skipped, and not only named in the log.
+    fn wants_all(&self) -> bool {
+        false
+    }
+
     /// The most items in one batch.
     fn batch(&self) -> usize {
         1
@@ -213,13 +179,14 @@ impl Context {
             self.progress(Progress::Total(total as u64));
         }
         if self.dry_run() {
-            let planned = plan(self.clone(), items, Arc::clone(&change));
+            let planned = planned::plan(self.clone(), items, Arc::clone(&change));
             return Ok(Changed { results: limits::judged(self.clone(), change, planned), planned: true });
         }
         items = limits::within(self, items, &*change).await?;
         if asks(self.meta().effect, &*change) {
             items = self.agreed(items, &*change).await?;
         }
+        planned::claim(self)?;
         let halt = Halt::default();
         let recorded = Recorded::new(change.is_ordered());
         let work = batches(self.clone(), items, Arc::clone(&change), halt.clone());
@@ -245,33 +212,6 @@ fn settled<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Option<Outcom
 
 fn name<C: Change>(change: &C, item: &C::Item) -> String {
     change.name(item).unwrap_or_else(|| change.id(item))
-}
-
-/// A dry run: each item that would be changed.
-fn plan<C: Change>(
-    cx: Context,
-    items: BoxStream<'static, Result<C::Item>>,
-    change: Arc<C>,
-) -> BoxStream<'static, Result<ItemResult<C::Done>>> {
-    let cancellation = cx.cancellation().clone();
-    items
-        .take_until(async move { cancellation.cancelled().await })
-        .map(move |item| {
-            let item = match item {
-                Ok(item) => item,
-                Err(e) => return vec![Err(e)],
-            };
-            if let Some(outcome) = settled(&cx, &*change, &item) {
-                let fatal = outcome.fatal();
-                return std::iter::once(Ok(record(&cx, &*change, &item, outcome))).chain(fatal.map(Err)).collect();
-            }
-            let planned = Record { message: change.plan(&item), ..named(&*change, &item, Record::new(change.id(&item), Status::Planned)) };
-            cx.record(&planned);
-            cx.progress(Progress::Advanced(1));
-            vec![Ok(ItemResult { record: planned, done: None })]
-        })
-        .flat_map(stream::iter)
-        .boxed()
 }
 
 /// The first error, behind all that is settled: whoever stops at it must not drop what is in flight, half way through its steps.

@@ -66,6 +66,16 @@ pub trait ChangeOne: Send + Sync + 'static {
         0
     }
 
+    /// See [`Change::state`].
+    fn state(&self, _item: &Self::Item) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// See [`Change::wants_all`].
+    fn wants_all(&self) -> bool {
+        false
+    }
+
     /// Changes it. An error is the item's failure; one that every item would meet ends the run.
     async fn apply(&self, cx: &Context, item: &Self::Item) -> Result<Outcome<Self::Done>>;
 }

@@ -81,6 +81,16 @@ pub trait Steps: Send + Sync + 'static {
         0
     }
 
+    /// See [`Change::state`].
+    fn state(&self, _item: &Self::Item) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// See [`Change::wants_all`].
+    fn wants_all(&self) -> bool {
+        false
+    }
+
     /// Does all the steps, and notes each that has to be undone when a later one fails, before it is sent.
     async fn run(&self, cx: &Context, item: &Self::Item, undo: &mut Undo<Self::Step>) -> Result<Outcome<Self::Done>>;
 }

@@ -15,7 +15,7 @@ use crate::engine::host::{Consent, Host, Question, Unattended};
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::meta::{Effect, Meta};
-use crate::model::outcome::Failure;
+use crate::model::outcome::{Failure, Status};
 
 static META: Meta = Meta { path: "test/change", effect: Effect::Modify, calls: &[], rules: &[], examples: &[], notes: &[] };
 

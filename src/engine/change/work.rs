@@ -6,7 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::{Halt, Work};
 use super::dependencies::Recorded;
-use super::{Change, ItemResult, name, record, settled};
+use super::planned::{self, Verdict};
+use super::{Change, ItemResult, name, record};
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
 use crate::model::code::Code;
@@ -32,7 +33,7 @@ pub(super) async fn finish_work<C: Change>(
             batch.results.into_iter().map(|(_, result)| Ok(result)).chain(batch.fatal.map(Err)).collect()
         }
         Work::Leave(items, why, error) => {
-            let left = items.iter().map(|item| {
+            let left = items.iter().filter(|item| planned::is_known(&cx, &*change, item)).map(|item| {
                 let result = record(&cx, &*change, item, Outcome::skipped_as(Code::NotStarted, why.clone()));
                 recorded.note(&result.record);
                 Ok(result)
@@ -75,10 +76,18 @@ impl<C: Change> Batch<C> {
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
             let first = self.recorded.is_first(&self.change.id(&pending.item));
-            let mut outcome = settled(&self.cx, &*self.change, &pending.item);
-            if outcome.is_none() {
-                outcome = self.recorded.wait(&self.cx, self.change.after(&pending.item)).await;
-            }
+            let outcome = match planned::verdict(&self.cx, &*self.change, &pending.item) {
+                Verdict::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
+                Verdict::Ends(outcome) => Some(outcome),
+                Verdict::New => {
+                    // What waits for it to be gone waits no longer.
+                    let left = planned::leave(&self.cx, &*self.change, &pending.item);
+                    if first {
+                        self.recorded.note(&left);
+                    }
+                    continue;
+                }
+            };
             match outcome {
                 // Those who wait for the item wait for its first mention.
                 Some(outcome) if !first => self.results.push((place, record(&self.cx, &*self.change, &pending.item, outcome))),

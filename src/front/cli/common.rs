@@ -10,7 +10,9 @@ use super::settings::{PROTECT_TAG, Settings};
 use super::values::{concurrency, endpoint, parsed, whole};
 use crate::aws::{sandbox, session};
 use crate::engine::guards::{Guards, ProtectTag};
+use crate::engine::plan::NewPlan;
 use crate::engine::run::{Concurrency, RunOptions};
+use crate::input::Age;
 use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
 use crate::render::Format;
@@ -24,6 +26,8 @@ pub struct Common {
     pub verbosity: Verbosity,
     pub error_format: ErrorFormat,
     pub run: RunOptions,
+    /// The plan that is to be written.
+    pub plan: Option<NewPlan>,
     /// What agreed beforehand to what would be asked.
     pub consent: Option<&'static str>,
 }
@@ -105,6 +109,17 @@ pub fn flags() -> Vec<Arg> {
     ];
     flags.extend(local_flags());
     flags
+}
+
+/// How long a plan holds unless told otherwise.
+const PLAN_HOLDS: Age = Age::days(1);
+
+/// Those of actions that change something.
+pub fn plan_flags() -> Vec<Arg> {
+    vec![
+        value("plan", "FILE", "Write what --dry_run lists to FILE, with what `aaws apply` must find unchanged; implies --dry_run"),
+        value("expires", "DURATION", "How long the plan holds [default: 24h]").requires("plan"),
+    ]
 }
 
 /// Adds flags to a command, but for those that the action has itself.
@@ -202,9 +217,15 @@ impl Common {
                 report: one("report")?.map(PathBuf::from),
                 guards,
             },
+            plan: one("plan")?.map(|file| new_plan(file, one("expires")?)).transpose()?,
             consent: consent(flag("yes")),
         })
     }
+}
+
+fn new_plan(file: String, expires: Option<String>) -> Result<NewPlan> {
+    let expires = expires.map(|age| parsed("expires", &age)).transpose()?.unwrap_or(PLAN_HOLDS);
+    Ok(NewPlan { file: file.into(), expires })
 }
 
 fn consent(yes: bool) -> Option<&'static str> {

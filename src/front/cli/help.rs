@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{common, config, demo, docs, flags, look};
+use super::{apply, common, config, demo, docs, flags, look};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
@@ -39,6 +39,7 @@ fn with_commands(root: Command) -> Command {
         .subcommand(look::describe_command())
         .subcommand(look::permissions_command())
         .subcommand(config::command())
+        .subcommand(apply::command())
         .subcommand(docs::command())
         .subcommand(look::completions_command())
         .subcommand(demo::command())
@@ -84,7 +85,7 @@ pub fn action(entry: &Entry) -> Command {
         .arg(flags::input_flag());
     let common = if manifest.effect == Effect::Local { common::local_flags() } else { common::flags() };
     command = common::add(command, common);
-    command
+    if manifest.effect.changes() { common::add(command, common::plan_flags()) } else { command }
 }
 
 fn after(manifest: &Manifest) -> String {

@@ -1,5 +1,6 @@
 //! The command line: from arguments to an exit code.
 
+mod apply;
 mod common;
 mod config;
 mod demo;
@@ -56,6 +57,7 @@ fn run(args: &[OsString]) -> u8 {
         "describe" => settings.and_then(|settings| look::describe(matches, &settings)),
         "permissions" => settings.and_then(|settings| look::permissions(matches, &settings)),
         "config" => settings.and_then(|settings| config::run(matches, &settings)),
+        apply::NAME => settings.and_then(|settings| apply::run(matches, &settings, format)),
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
@@ -101,9 +103,12 @@ fn usage(error: &clap::Error, args: &[OsString], format: ErrorFormat) -> u8 {
     terminal::print_error(&usage_error(error, takes_secret(args)), None, format)
 }
 
-/// Whether the action that is called takes a secret: a word in the wrong place may be it.
+/// Whether the action that is called takes a secret: a word in the wrong place may be it. What a plan needs anew is always one.
 fn takes_secret(args: &[OsString]) -> bool {
     let (service, action) = words(args);
+    if service.as_deref() == Some(apply::NAME) {
+        return true;
+    }
     let entry = service.zip(action).and_then(|(service, action)| registry::find(&format!("{service}/{action}")));
     entry.is_some_and(|entry| Manifest::of(entry).params.iter().any(|p| p.kind.has_secret()))
 }

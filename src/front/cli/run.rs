@@ -13,7 +13,8 @@ use super::settings::Settings;
 use super::terminal::{self, Terminal};
 use crate::catalog::manifest::Manifest;
 use crate::engine::entry::Entry;
-use crate::engine::execute::{Request, Summary, execute};
+use crate::engine::execute::{PendingInput, Request, Summary, execute};
+use crate::engine::plan::PlanMode;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 use crate::render::Printer;
@@ -27,11 +28,20 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
         Ok(common) => common,
         Err(e) => return fail(&e),
     };
+    let plan = common.plan.clone().map_or(PlanMode::None, PlanMode::Write);
+    let matches = matches.clone();
+    let input: PendingInput = Box::new(move || flags::Reader::new(&matches).read(&manifest.params));
+    request(entry, input, plan, common, error_format)
+}
+
+/// Runs an action with an input, wherever that comes from.
+pub fn request(entry: &'static Entry, input: PendingInput, plan: PlanMode, common: Common, error_format: ErrorFormat) -> u8 {
+    let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Error::io("start", e)),
     };
-    let code = match runtime.block_on(run(entry, &manifest, matches, common)) {
+    let code = match runtime.block_on(run(entry, input, plan, common)) {
         Ok(summary) => {
             if let Some(e) = &summary.error {
                 fail(e);
@@ -45,7 +55,7 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
     code
 }
 
-async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, common: Common) -> Result<Summary> {
+async fn run(entry: &'static Entry, input: PendingInput, plan: PlanMode, common: Common) -> Result<Summary> {
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
     let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
@@ -57,15 +67,8 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
     let progress = ProgressLine::new(drawn);
     terminal::start_logging(common.verbosity, common.error_format, &progress);
 
-    let reader = (matches.clone(), manifest.params.clone());
-    let request = Request {
-        entry,
-        input: Box::new(move || flags::Reader::new(&reader.0).read(&reader.1)),
-        options: common.run,
-        target: common.session,
-        journal: None,
-        cancellation: cancellation.clone(),
-    };
+    let request =
+        Request { entry, input, options: common.run, target: common.session, journal: None, plan, cancellation: cancellation.clone() };
     let mut execution = execute(request, Arc::new(Terminal::new(progress.clone(), common.consent))).await;
     let (rows, changes) = (execution.rows(), execution.changes());
     let printed = printer.print(rows, changes, &cancellation, &|write| progress.aside(write)).await;
