@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{Bucket, Response, Server, aaws, directory, fake_s3, http, moto, report};
 
 /// Bytes that no part boundary repeats.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
