@@ -283,7 +283,9 @@ impl Create {
                 return Ok(stored(body));
             }
             // Whose ETag is no digest of the content (S3 API reference, Object) may hold the same, or something else of this size.
-            Ok(Some(seen)) if etag.is_none() || bucket.is_directory() || seen.server_side_encryption().is_some_and(|sse| !is_plain(sse)) => {
+            Ok(Some(seen))
+                if etag.is_none() || bucket.is_directory() || seen.server_side_encryption().is_some_and(|sse| !is_plain(sse)) =>
+            {
                 "an object of this size is there, whose ETag does not tell what it holds".to_owned()
             }
             Ok(Some(_)) => return Err(error),

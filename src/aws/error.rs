@@ -51,7 +51,9 @@ where
                 (None, None, Some(status @ 200..300)) => {
                     (Code::UnreadableAnswer.into(), format!("HTTP {status} with a body that cannot be read: {}", deepest(error)))
                 }
-                (None, None, _) if e.raw().body().bytes().is_some_and(|body| !body.is_empty()) => (status_code(status), unreadable(e.raw())),
+                (None, None, _) if e.raw().body().bytes().is_some_and(|body| !body.is_empty()) => {
+                    (status_code(status), unreadable(e.raw()))
+                }
                 (code, message, _) => (code.map_or_else(|| status_code(status), str::to_owned), message.unwrap_or_default().to_owned()),
             };
             (code, message, meta.request_id().map(str::to_owned))
