@@ -11,6 +11,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::delete_objects::DeleteObjectsInput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use base64::Engine;
@@ -117,6 +118,18 @@ impl Bucket {
                 request(there.client).await
             }
             _ => answer,
+        }
+    }
+
+    /// What the bucket says of an object; none when it has none of this key.
+    pub async fn head(&self, key: &str) -> aaws::Result<Option<HeadObjectOutput>> {
+        let answer = self.send(|s3| {
+            let request = s3.head_object().bucket(&self.name).key(key);
+            request.set_request_payer(self.payer.clone()).set_expected_bucket_owner(self.owner.clone()).send()
+        });
+        match answer.await {
+            Err(SdkError::ServiceError(e)) if e.err().is_not_found() => Ok(None),
+            answer => explain(answer, || format!("ask whether `{}` is in the bucket `{}`", key.escape_debug(), self.name)).map(Some),
         }
     }
 

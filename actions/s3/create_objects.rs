@@ -5,14 +5,13 @@ use aaws::{
     AccountId, Action, Call, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, PathOrText, Result, Rule,
     When, async_trait,
 };
-use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::ServerSideEncryption;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
-use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, explain};
+use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET};
 use super::names::{BucketName, Key, NonEmpty, Prefix, join};
 use super::uploads::{Create, How, MultipartUpload, Upload};
 
@@ -136,8 +135,14 @@ impl Action for CreateObjects {
             Call::write("s3:CompleteMultipartUpload", PUT).when(LARGE),
             Call::write("s3:AbortMultipartUpload", &[Grant::new("s3:AbortMultipartUpload", OBJECTS)])
                 .when(When::Likely("the upload of a file of 16 MiB or more fails")),
-            Call::read("s3:HeadObject", &[Grant::new("s3:GetObject", OBJECTS)])
-                .when(When::Rare("somebody at a terminal is asked before an object is replaced, or an answer was lost on the way")),
+            Call::read(
+                "s3:HeadObject",
+                &[
+                    Grant::new("s3:GetObject", OBJECTS).when(When::With(&["no_overwrite"])),
+                    Grant::new("s3:GetObject", OBJECTS)
+                        .when(When::Rare("somebody at a terminal is asked before an object is replaced, or an answer was lost on the way")),
+                ],
+            ),
             HEAD_BUCKET.when(When::Rare("it is a dry run")),
             CREATE_SESSION,
         ],
@@ -159,6 +164,7 @@ impl Action for CreateObjects {
         notes: &[
             "A mistyped path is text. Such a body is warned of; with `--body_as file` it fails. What exists and is no regular file, or may not be read, fails.",
             "An answer that is lost on the way does not count against an object: with `no_overwrite`, and for large files, it is looked at what is there.",
+            "A store that is not S3 may replace what exists all the same: at a custom endpoint `no_overwrite` looks for each key first.",
             "A key that is given twice is created once: the second fails, because which of the two would last is chance.",
             "The SDK does not send a key of nothing but white space: such an object fails.",
             "A body that begins with a dash is given as `--input` or in a file.",
@@ -241,17 +247,11 @@ async fn with_object(bucket: Bucket, upload: Upload) -> Result<(Upload, Option<S
     if upload.body.is_err() {
         return Ok((upload, None));
     }
-    let answer = bucket.send(|s3| {
-        let request = s3.head_object().bucket(&bucket.name).key(&upload.key);
-        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-    });
-    let there = match answer.await {
-        Err(SdkError::ServiceError(e)) if e.err().is_not_found() => None,
-        answer => match explain(answer, || format!("ask whether `{}` is in the bucket `{}`", upload.key, bucket.name)) {
-            Ok(_) => Some(upload.key.clone()),
-            Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => Some(format!("{} (if it is there: {})", upload.key, e.code().unwrap_or("not known"))),
-        },
+    let there = match bucket.head(&upload.key).await {
+        Ok(None) => None,
+        Ok(Some(_)) => Some(upload.key.clone()),
+        Err(e) if e.is_fatal() => return Err(e),
+        Err(e) => Some(format!("{} (if it is there: {})", upload.key, e.code().unwrap_or("not known"))),
     };
     Ok((upload, there))
 }

@@ -72,6 +72,7 @@ pub struct DeleteObjects {
 }
 
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects}"];
+const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
 const VERSIONED: &[&str] = &["all_versions", "version_id"];
 
 const GRANTS: &[Grant] = &[
@@ -89,14 +90,20 @@ impl Action for DeleteObjects {
             Call::write("s3:DeleteObjects", GRANTS),
             Call::write("s3:DeleteObject", GRANTS)
                 .when(When::Rare("a key holds characters that XML 1.0 cannot carry, or the store knows no DeleteObjects")),
-            Call::read("s3:ListObjectVersions", &[Grant::new("s3:ListBucketVersions", &["arn:${Partition}:s3:::${bucket}"])])
-                .when(When::With(&["all_versions"])),
+            Call::read(
+                "s3:ListObjectVersions",
+                &[
+                    Grant::new("s3:ListBucketVersions", BUCKET).when(When::With(&["all_versions"])),
+                    Grant::new("s3:ListBucketVersions", BUCKET).when(When::Rare("the endpoint is not one of AWS")),
+                ],
+            )
+            .when(When::With(VERSIONED)),
             Call::read(
                 "s3:HeadObject",
                 &[
                     Grant::new("s3:GetObject", OBJECTS),
                     // Without it S3 answers 403 for a key that does not exist.
-                    Grant::new("s3:ListBucket", &["arn:${Partition}:s3:::${bucket}"]),
+                    Grant::new("s3:ListBucket", BUCKET),
                 ],
             )
             .when(When::With(&["check"])),
@@ -124,6 +131,7 @@ impl Action for DeleteObjects {
             "On a versioned bucket the report names each delete marker that was added.",
             "Keys with control characters go one by one, because the XML of a batch cannot carry them; so do all keys in a store without DeleteObjects.",
             "Names from `discover_objects --name_only` are not keys: with `prefix` they may name another object.",
+            "A store that is not S3 may take a version for the object itself: at a custom endpoint `version_id` is looked for first.",
             "MFA Delete refuses a whole request that holds versions and no `mfa`. Directory buckets keep no versions.",
         ],
     };
@@ -156,8 +164,13 @@ impl Action for DeleteObjects {
         } else if self.check {
             keys.map_ok(move |key| looker.clone().object(key)).try_buffered(cx.concurrency()).boxed()
         } else {
-            let version = self.version_id.map(String::from);
-            keys.map_ok(move |key| Target::of(key, version.clone())).boxed()
+            match self.version_id.map(String::from) {
+                // S3 never takes a version for the object itself; what else answers there may.
+                Some(version) if cx.custom_endpoint("s3") => {
+                    keys.map_ok(move |key| looker.clone().version(key, version.clone())).try_buffered(cx.concurrency()).boxed()
+                }
+                version => keys.map_ok(move |key| Target::of(key, version.clone())).boxed(),
+            }
         };
         let delete = DeleteTargets {
             bucket,

@@ -3,7 +3,6 @@
 use std::pin::pin;
 
 use aaws::{Code, Context, Error, Failure, Next, Outcome, Page, Result, pages};
-use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::EncodingType;
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
@@ -80,6 +79,22 @@ impl Lookups {
         })
     }
 
+    /// The one version of a key that is meant, or the outcome that there is none, or that this cannot be seen. A store that keeps no versions may take
+    /// the request to delete one for the object itself (Garage 2.5 and s3rver 3.7 do).
+    pub async fn version(self, key: String, version: String) -> Result<Target> {
+        let found = tokio::select! {
+            biased;
+            () = self.over() => return Ok(Target { version: Some(version), ..not_looked_at(key) }),
+            found = self.list_versions(&key) => found,
+        };
+        let precheck = match found.map(|versions| versions.into_iter().find(|target| target.version.as_ref() == Some(&version))) {
+            Ok(Some(target)) => return Ok(target),
+            Ok(None) => Outcome::not_found(self.ignore_not_found, "no such version of it exists"),
+            Err(e) => Outcome::Failed(self.failure(&e)),
+        };
+        Ok(Target { version: Some(version), ..Target::settled(key, precheck) })
+    }
+
     /// When nothing more is to be looked up.
     async fn over(&self) {
         tokio::select! {
@@ -96,19 +111,10 @@ impl Lookups {
     }
 
     async fn precheck(&self, key: &str) -> Option<Outcome> {
-        let bucket = &self.bucket;
-        let answer = bucket.send(|s3| {
-            let request = s3.head_object().bucket(&bucket.name).key(key);
-            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-        });
-        match answer.await {
-            Err(SdkError::ServiceError(e)) if e.err().is_not_found() => {
-                Some(Outcome::not_found(self.ignore_not_found, "it does not exist"))
-            }
-            answer => {
-                let answer = explain(answer, || format!("ask whether `{}` is in the bucket `{}`", key.escape_debug(), bucket.name));
-                answer.err().map(|e| Outcome::Failed(self.failure(&e)))
-            }
+        match self.bucket.head(key).await {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Outcome::not_found(self.ignore_not_found, "it does not exist")),
+            Err(e) => Some(Outcome::Failed(self.failure(&e))),
         }
     }
 

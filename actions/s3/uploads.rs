@@ -32,6 +32,9 @@ const MOST_PARTS: u64 = 10_000;
 /// Parts of one file under way at once; files go side by side as well.
 const PARTS_AT_ONCE: usize = 4;
 
+/// S3's code for a condition that does not hold: with `If-None-Match: *`, that the key exists.
+const PRECONDITION_FAILED: &str = "PreconditionFailed";
+
 /// The bytes of an MD5.
 const MD5_BYTES: usize = 16;
 
@@ -143,6 +146,10 @@ impl Steps for Create {
             Ok(body) => body,
             Err(failure) => return Ok(Outcome::Failed(failure.clone())),
         };
+        // Storing is refused by S3 where the key exists; what else answers there may replace the object (Garage 2.5 and s3rver 3.7 do).
+        if self.how.no_overwrite && cx.custom_endpoint("s3") && self.bucket.head(&upload.key).await?.is_some() {
+            return Ok(Outcome::Failed(Failure::permanent(PRECONDITION_FAILED, "an object of this key exists, and is kept")));
+        }
         match body {
             Body::File { .. } if body.size() >= MULTIPART => self.put_parts(cx, upload, body, undo).await,
             _ => self.put(upload, body).await,
@@ -171,7 +178,7 @@ impl Create {
         match explain(answer.await, || self.creating(&upload.key)) {
             Ok(_) => Ok(stored(body)),
             // What is in the way may be what an attempt before stored, whose answer was lost.
-            Err(error) if lost.any() && error.code() == Some("PreconditionFailed") => {
+            Err(error) if lost.any() && error.code() == Some(PRECONDITION_FAILED) => {
                 let etag = body.md5().await?;
                 self.judge(upload, body, Some(etag), error).await
             }
@@ -207,7 +214,7 @@ impl Create {
             Err(error) => error,
         };
         // Completed twice, an upload is not there any more, or its own object is in the way.
-        let second = lost.any() && matches!(error.code(), Some("NoSuchUpload" | "PreconditionFailed"));
+        let second = lost.any() && matches!(error.code(), Some("NoSuchUpload" | PRECONDITION_FAILED));
         if second || error.is_ambiguous() {
             return self.judge(upload, body, etag, error).await;
         }
@@ -273,22 +280,19 @@ impl Create {
     /// What an error stands for after an answer was lost: an object that holds what was sent was stored by this run.
     async fn judge(&self, upload: &Upload, body: &Body, etag: Option<String>, error: Error) -> Result<Outcome> {
         let bucket = &self.bucket;
-        let answer = bucket.send(|s3| {
-            let request = s3.head_object().bucket(&bucket.name).key(&upload.key);
-            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-        });
-        let seen = match answer.await {
-            Err(SdkError::ServiceError(e)) if e.err().is_not_found() => return Err(error),
-            answer => explain(answer, || format!("ask whether `{}` is in the bucket `{}`", upload.key, bucket.name)),
-        };
-        let why = match seen {
-            Ok(seen) if seen.content_length() != i64::try_from(body.size()).ok() => return Err(error),
-            Ok(seen) if etag.is_some() && seen.e_tag().map(|tag| tag.trim_matches('"')) == etag.as_deref() => return Ok(stored(body)),
+        let why = match bucket.head(&upload.key).await {
+            Ok(None) => return Err(error),
+            Ok(Some(seen)) if seen.content_length() != i64::try_from(body.size()).ok() => return Err(error),
+            Ok(Some(seen)) if etag.is_some() && seen.e_tag().map(|tag| tag.trim_matches('"')) == etag.as_deref() => {
+                return Ok(stored(body));
+            }
             // Whose ETag is no digest of the content (S3 API reference, Object) may hold the same, or something else of this size.
-            Ok(seen) if etag.is_none() || bucket.is_directory() || seen.server_side_encryption().is_some_and(|sse| !is_plain(sse)) => {
+            Ok(Some(seen))
+                if etag.is_none() || bucket.is_directory() || seen.server_side_encryption().is_some_and(|sse| !is_plain(sse)) =>
+            {
                 "an object of this size is there, whose ETag does not tell what it holds".to_owned()
             }
-            Ok(_) => return Err(error),
+            Ok(Some(_)) => return Err(error),
             Err(e) => e.to_string(),
         };
         let message = format!("the answer was lost, and whether it was stored is not known: {why} (then: {error})");

@@ -13,6 +13,9 @@ use crate::model::call::Refused;
 use crate::model::code::Code;
 use crate::model::error::{AwsError, Error, Result};
 
+/// How many characters are shown of an answer that cannot be read.
+const SHOWN: usize = 200;
+
 /// Gives an SDK error its context: `client.list_objects_v2().send().await.context(|| format!("list the objects of `{bucket}`"))?`.
 pub trait ErrorContext<T> {
     /// Says what was tried, on what, in the form that fits "cannot …".
@@ -43,17 +46,21 @@ where
     let (code, message, request_id) = match error {
         SdkError::ServiceError(e) => {
             let meta = e.err().meta();
-            let code = meta.code().map(str::to_owned).unwrap_or_else(|| status_code(status));
-            (code, meta.message().unwrap_or_default().to_owned(), meta.request_id().map(str::to_owned))
+            let (code, message) = match (meta.code(), meta.message(), status) {
+                // All went well, and what came of it cannot be read. It is not shown: it may hold secrets.
+                (None, None, Some(status @ 200..300)) => {
+                    (Code::UnreadableAnswer.into(), format!("HTTP {status} with a body that cannot be read: {}", deepest(error)))
+                }
+                (None, None, _) if e.raw().body().bytes().is_some_and(|body| !body.is_empty()) => {
+                    (status_code(status), unreadable(e.raw()))
+                }
+                (code, message, _) => (code.map_or_else(|| status_code(status), str::to_owned), message.unwrap_or_default().to_owned()),
+            };
+            (code, message, meta.request_id().map(str::to_owned))
         }
         SdkError::ResponseError(e) => {
-            let body = e.raw().body().bytes().map(|b| String::from_utf8_lossy(b).chars().take(200).collect::<String>());
             let id = e.raw().headers().get("x-amz-request-id").or(e.raw().headers().get("x-amzn-requestid"));
-            (
-                Code::UnreadableAnswer.into(),
-                format!("HTTP {} with a body that is not of this API: {}", status.unwrap_or_default(), body.unwrap_or_default()),
-                id.map(str::to_owned),
-            )
+            (Code::UnreadableAnswer.into(), unreadable(e.raw()), id.map(str::to_owned))
         }
         SdkError::DispatchFailure(_) if find::<CancelledUnsent>(error).is_some() => (Code::NotSent.into(), deepest(error), None),
         SdkError::TimeoutError(_) => (Code::TimedOut.into(), deepest(error), None),
@@ -62,6 +69,12 @@ where
         other => (Code::NotSent.into(), deepest(other), None),
     };
     Error::Aws(Box::new(AwsError { attempted, code, message, request_id, status }))
+}
+
+/// An answer that says nothing in the words of its API: its status, and how it begins.
+fn unreadable(answer: &HttpResponse) -> String {
+    let body: String = answer.body().bytes().map(|body| String::from_utf8_lossy(body).chars().take(SHOWN).collect()).unwrap_or_default();
+    format!("HTTP {} with a body that is not of this API: {body}", answer.status().as_u16())
 }
 
 /// HEAD requests are answered without a body, so S3's code has to come from the status.

@@ -9,14 +9,33 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::model::code::Code;
 use crate::model::outcome::{Record, Status};
 use crate::model::target::{AccountId, Region, Target};
+
+/// Lines of items that were not started are written together, about so many bytes at once: a run that is interrupted may leave a million of them.
+const TOGETHER: usize = 64 << 10;
 
 /// Where settled items are written down.
 #[derive(Debug)]
 pub struct Report {
-    file: Mutex<File>,
+    lines: Mutex<Lines>,
     begun: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Lines {
+    file: File,
+    /// Whole lines that are not written yet.
+    held: Vec<u8>,
+}
+
+impl Lines {
+    fn write_held(&mut self) -> io::Result<()> {
+        let written = self.file.write_all(&self.held);
+        self.held.clear();
+        written
+    }
 }
 
 /// A line of the report.
@@ -70,12 +89,14 @@ impl Report {
             use std::os::unix::fs::PermissionsExt;
             file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
         }
-        Ok(Report { file: Mutex::new(file), begun: AtomicBool::new(false) })
+        Ok(Report { lines: Mutex::new(Lines { file, held: Vec::new() }), begun: AtomicBool::new(false) })
     }
 
     /// The run was made: what is left of an earlier report goes, even if this one has no lines.
     pub fn finish(&self) -> io::Result<()> {
-        self.begin(&self.file.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin(&lines.file)?;
+        lines.write_held()
     }
 
     fn begin(&self, file: &File) -> io::Result<()> {
@@ -86,13 +107,24 @@ impl Report {
         Ok(())
     }
 
-    /// Each line is one write, so that a killed process leaves whole lines.
+    /// Each line is one write, so that a killed process leaves whole lines; but for lines of items with which nothing was done.
     pub(crate) fn write(&self, line: &ReportLine) -> io::Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        self.begin(&file)?;
-        file.write_all(&text)
+        let can_wait = line.code.as_deref() == Some(Code::NotStarted.as_str());
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        self.begin(&lines.file)?;
+        lines.held.append(&mut text);
+        if can_wait && lines.held.len() < TOGETHER { Ok(()) } else { lines.write_held() }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        let lines = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Err(e) = lines.write_held() {
+            tracing::error!("cannot write the last lines of the report: {e}");
+        }
     }
 }
 

@@ -216,6 +216,9 @@ const THROTTLED: &[&str] = &[
     "TooManyRequestsException",
 ];
 
+/// Words with which a store that is not S3 says, under the code of what is denied, that the signature is wrong or the key id nobody's (Garage 2.5).
+const TURNED_DOWN: &[&str] = &["Forbidden: Invalid signature", "Forbidden: No such key: "];
+
 /// How many mistakes of one input are told beside the first.
 const MISTAKES_TOLD: usize = 20;
 
@@ -347,6 +350,7 @@ impl AwsError {
         BAD_CREDENTIALS.contains(&self.code.as_str())
             || self.blames_clock()
             || (self.code == AUTH_FAILURE && self.message.contains("credentials"))
+            || (self.code == "AccessDenied" && TURNED_DOWN.iter().any(|words| self.message.starts_with(words)))
     }
 
     /// Whether the time in the request is what is wrong.
@@ -361,12 +365,12 @@ impl AwsError {
         if self.blames_clock() {
             return Some("the clock of this machine is wrong, or the request took minutes to arrive: set the clock, and try again".into());
         }
+        if self.blames_credentials() {
+            return Some("the credentials were turned down: sign in again, or choose others with --profile".into());
+        }
         if DENIED.contains(&code) {
             let (service, action) = path?.split_once('/')?;
             return Some(format!("`aaws permissions {service} {action}` prints the IAM policy that this needs"));
-        }
-        if self.blames_credentials() {
-            return Some("the credentials were turned down: sign in again, or choose others with --profile".into());
         }
         match code {
             "Unreachable" => Some("check the network, --region and --endpoint_url".into()),

@@ -355,6 +355,13 @@ fn what_ends_the_run_is_an_error_of_the_bucket() {
         let server = fake_s3::scripted([("DeleteObjects", vec![Response::error(403, code)])]);
         delete_on(&server, "a b").exits(5).logs(code);
     }
+    // Garage has no code of its own for them.
+    for words in ["Forbidden: Invalid signature", "Forbidden: No such key: AKIATEST"] {
+        let answer = format!("<Error><Code>AccessDenied</Code><Message>{words}</Message></Error>");
+        let server = fake_s3::scripted([("DeleteObjects", vec![Response::xml(403, answer)])]);
+        let run = delete_on(&server, "a b").exits(5).logs(words);
+        assert!(run.logs("credentials were turned down").stderr.contains("1 not started"), "said of one key, and not of each");
+    }
 }
 
 #[test]

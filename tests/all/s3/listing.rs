@@ -98,6 +98,16 @@ fn a_bucket_that_is_denied_is_an_error_that_says_what_to_do() {
 }
 
 #[test]
+fn an_answer_that_cannot_be_read_is_said_to_be_so() {
+    // s3rver writes control characters into its XML as they are, and answers some paths in plain text.
+    let page = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>bell\u{7}</Key></Contents></ListBucketResult>";
+    let server = fake_s3::scripted([("ListObjectsV2", vec![Response::xml(200, page)])]);
+    aaws("s3 discover_objects --bucket b").endpoint(&server.url).run().exits(1).logs("UnreadableAnswer").logs("HTTP 200");
+    let server = fake_s3::scripted([("ListObjectsV2", vec![Response::xml(404, "Not Found")])]);
+    aaws("s3 discover_objects --bucket b").endpoint(&server.url).run().exits(1).logs("NotFound: HTTP 404").logs(": Not Found");
+}
+
+#[test]
 fn a_listing_that_breaks_off_leaves_nothing_or_json() {
     let first = listing(&[("a", "2024-01-01T00:00:00.000Z")], Some("more"));
     let server = fake_s3::scripted([("ListObjectsV2", vec![first, Response::error(403, "AccessDenied")])]);

@@ -2,6 +2,7 @@
 
 mod deleting;
 mod listing;
+mod servers;
 mod uploading;
 mod versions;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Response, aaws, directory, fake_s3, http, moto, report};
+use crate::support::{Bucket, Response, Server, aaws, directory, fake_s3, http, moto, report};
 
 /// Bytes that no part boundary repeats.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     std::iter::repeat_with(|| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -180,6 +180,30 @@ fn what_exists_and_is_no_file_is_not_taken_for_text() {
 // --- Replacing ---
 
 #[test]
+fn a_store_that_knows_no_conditions_replaces_nothing_either() {
+    // Garage and s3rver do not look at If-None-Match.
+    let store = |head: Response| fake_s3::scripted([("HeadObject", vec![head]), ("PutObject", vec![Response::xml(200, "")])]);
+    let directory = directory();
+    fs::write(directory.path().join("film.mp4"), noise(20 << 20)).unwrap();
+    let run = |server: &Server, body: &str| {
+        let line = format!("s3 create_objects --bucket b --no_overwrite --object k {body}");
+        aaws(line).endpoint(&server.url).within(directory.path()).run()
+    };
+    for body in ["text", "film.mp4"] {
+        let there = store(Response::xml(200, ""));
+        assert_eq!(run(&there, body).exits(3).logs("PreconditionFailed").json(), json!(["k"]));
+        assert_eq!(there.writes(), [""; 0]);
+        // What cannot be looked at may be there.
+        let denied = store(Response::error(403, "AccessDenied"));
+        assert_eq!(run(&denied, body).exits(3).logs("AccessDenied").json(), json!(["k"]));
+        assert_eq!(denied.writes(), [""; 0]);
+    }
+    let absent = store(Response::error(404, "NoSuchKey"));
+    assert_eq!(run(&absent, "text").ok().json(), json!([]));
+    assert_eq!(absent.requests("PutObject")[0].header("if-none-match"), Some("*"), "the condition is sent all the same");
+}
+
+#[test]
 fn on_a_terminal_an_existing_object_is_not_replaced_unasked() {
     let bucket = Bucket::with(["old"]);
     let proxy = Proxy::to(moto::endpoint()).start();
@@ -245,7 +269,8 @@ fn an_object_whose_answer_was_lost_does_not_stand_in_its_own_way() {
     let proxy = losing("PutObject").start();
     let line = format!("s3 create_objects --bucket {bucket} --no_overwrite --object k text");
     assert_eq!(aaws(line).endpoint(&proxy.url).run().ok().json(), json!([]));
-    assert_eq!((proxy.count("PutObject"), proxy.count("HeadObject")), (2, 1));
+    // At an endpoint of its own the key is looked for before, too.
+    assert_eq!((proxy.count("PutObject"), proxy.count("HeadObject")), (2, 2));
     assert_eq!(bucket.get("k").text(), "text");
 }
 
@@ -254,7 +279,9 @@ fn an_object_of_somebody_else_does_whatever_was_lost() {
     for there in ["longer than that", "twin"] {
         let bucket = Bucket::new();
         bucket.put("k", there);
-        let proxy = Proxy::to(moto::endpoint()).rule("PutObject", |n, _| (n == 1).then(Response::dropped)).start();
+        // It comes after it was looked for.
+        let proxy = Proxy::to(moto::endpoint()).rule("PutObject", |n, _| (n == 1).then(Response::dropped));
+        let proxy = proxy.rule("HeadObject", |n, _| (n == 1).then(|| Response::error(404, "NoSuchKey"))).start();
         let line = format!("s3 create_objects --bucket {bucket} --no_overwrite --object k text");
         aaws(line).endpoint(&proxy.url).run().exits(3).logs("PreconditionFailed");
         assert_eq!(bucket.get("k").text(), there);

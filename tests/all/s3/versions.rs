@@ -43,6 +43,23 @@ fn a_version_can_be_deleted_by_its_id() {
 }
 
 #[test]
+fn a_version_is_looked_for_where_a_store_may_take_it_for_the_object() {
+    // Garage and s3rver, which keep no versions, delete the object.
+    for (status, code) in [(501, "NotImplemented"), (405, "MethodNotAllowed"), (403, "AccessDenied")] {
+        let server = fake_s3::scripted([("ListObjectVersions", vec![Response::error(status, code)])]);
+        let run = aaws("s3 delete_objects --bucket b --objects k --version_id v1").endpoint(&server.url).run().exits(3);
+        assert_eq!(run.logs(code).json(), json!(["k?versionId=v1"]));
+        assert_eq!(server.writes(), [""; 0]);
+    }
+    let bucket = Bucket::versioned();
+    bucket.put("k", "one");
+    let line = format!("s3 delete_objects --bucket {bucket} --objects k --version_id never-there");
+    assert_eq!(aaws(&line).run().exits(3).logs("NotFound").json(), json!(["k?versionId=never-there"]));
+    assert_eq!(aaws(line + " --ignore_not_found").run().ok().json(), json!([]));
+    assert_eq!(bucket.versions().len(), 1);
+}
+
+#[test]
 fn all_versions_of_a_key_can_be_deleted() {
     let bucket = Bucket::versioned();
     for key in ["k", "k2"] {

@@ -1,7 +1,7 @@
 //! A headless Chromium, driven over WebDriver (W3C recommendation) as a person would use it.
 
 use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +11,7 @@ use tempfile::TempDir;
 
 use super::directory;
 use super::http::{self, Request};
-
-const WEB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/web");
+use super::tools::{from_npm, is_there, left_out};
 
 /// No step of a test takes nearly this long.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -32,34 +31,13 @@ pub struct Browser {
 pub fn browser() -> Option<Browser> {
     let found = ["chromium", "chromedriver", "node", "npm"].into_iter().find(|program| !is_there(program));
     let Some(missing) = found else { return Some(Browser::start()) };
-    assert!(std::env::var_os(REQUIRED).is_none(), "{REQUIRED} is set, and there is no {missing}");
-    println!("left out: there is no {missing} on this machine (Debian: apt-get install chromium chromium-driver nodejs npm)");
+    left_out(REQUIRED, &format!("there is no {missing} on this machine (Debian: apt-get install chromium chromium-driver nodejs npm)"));
     None
 }
 
-fn is_there(program: &str) -> bool {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    found.is_ok_and(|status| status.success())
-}
-
-/// The tools that judge pages, from npm, exactly as the lock file names them; installed below the target directory on first use.
+/// The tools that judge pages.
 pub fn tools() -> PathBuf {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory").join("web-tools");
-    std::fs::create_dir_all(&target).expect("a folder for the tools");
-    let lock = std::fs::File::create(target.join("lock")).expect("the target directory is writable");
-    lock.lock().expect("a lock on the tools");
-    let wanted = std::fs::read(Path::new(WEB).join("package-lock.json")).expect("package-lock.json");
-    if std::fs::read(target.join("complete")).is_ok_and(|made_of| made_of == wanted) {
-        return target;
-    }
-    for name in ["package.json", "package-lock.json", ".htmlvalidate.json"] {
-        std::fs::copy(Path::new(WEB).join(name), target.join(name)).expect("a copy of what the tools are");
-    }
-    let installed = Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&target).output();
-    let installed = installed.expect("npm runs");
-    assert!(installed.status.success(), "npm ci: {}", String::from_utf8_lossy(&installed.stderr));
-    std::fs::write(target.join("complete"), wanted).expect("the folder is writable");
-    target
+    from_npm("web")
 }
 
 /// A driver, its port, and what it goes on saying.

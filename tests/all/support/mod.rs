@@ -32,9 +32,13 @@ pub mod fake_services;
 pub mod http;
 pub mod moto;
 pub mod proxy;
+#[cfg(feature = "s3")]
+pub mod stores;
+#[cfg(feature = "s3")]
+pub mod tools;
 pub mod xml;
 
-pub use aaws::{Output, aaws, directory, report, shell};
+pub use aaws::{Aaws, Output, aaws, directory, report, shell};
 pub use account::Account;
 pub use http::{Response, Server};
 pub use moto::Bucket;
