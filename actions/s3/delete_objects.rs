@@ -1,32 +1,20 @@
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use aaws::{
-    AccountId, Action, Call, Change, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result,
-    Rule, When, async_trait, is_throttling,
+    AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Rule, When, async_trait,
 };
-use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, explain};
+use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET};
+use super::deletion::{Deletion, Findings};
 use super::lookups::{Lookups, Target};
-use super::names::{BucketName, Key, NonEmpty, Prefix, VersionId, join, slip};
-
-/// The most keys that one DeleteObjects takes (S3 API reference).
-const BATCH: usize = 1000;
-
-/// The most bytes of keys in one request; S3 refuses bodies much above a megabyte.
-const BATCH_BYTES: usize = 1_000_000;
-
-/// What a key adds to a request beside itself: `<Object><Key></Key><VersionId>…</VersionId></Object>`.
-const KEY_OVERHEAD: usize = 100;
-
-/// Codes by which a whole request is refused because of one of its keys (S3 API reference, error responses).
-const BLAMES_A_KEY: &[&str] = &["KeyTooLongError", "MalformedXML"];
+use super::matching::Matching;
+use super::names::{BucketName, NonEmpty, Prefix, VersionId, slip};
+use super::object_id::ObjectId;
+use super::selection::{Selection, StorageClass};
+use super::size::Size;
 
 /// How many keys that were hardly meant as they stand are shown.
 const SLIPS_SHOWN: usize = 3;
@@ -37,26 +25,66 @@ const SLIPS_SHOWN: usize = 3;
 /// that S3 turns away because there are too many at once are sent again at the rate that it allows; those that meet another error that passes are
 /// tried five times in all. A key that does not exist counts as deleted, as S3 has it, unless `check` asks first.
 ///
+/// The objects are listed in `objects`, or selected: `matching` deletes all that is `under` a prefix and fulfils what `include`, `exclude`, dates, sizes
+/// and classes ask, listed and deleted page by page in one run. The same inputs of `discover_objects`, with `prefix` for `under`, show what that is.
+///
+/// What `discover_objects` prints with `details` or `versions` may be given as it is. An object with a `VersionId` stands for this version alone. One
+/// with an `ETag` is deleted only if it still has it: an object that was written anew since is left alone, `skipped` with the code `Changed`.
+///
 /// On a versioned bucket a plain delete adds a *delete marker*: the object is hidden, its data stays and is billed. `all_versions` removes
-/// every version and marker of the keys for good. Each version is an item of its own, `KEY?versionId=ID`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+/// every version and marker of the keys for good, `noncurrent` what is not the latest, and `delete_markers` the markers alone, which brings the
+/// objects back. Each version is an item of its own, `KEY?versionId=ID`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteObjects {
     /// Name of the S3 bucket to delete objects from.
     pub bucket: BucketName,
-    /// Objects to delete: their keys, relative to `prefix` when that is given. An empty list deletes nothing.
-    pub objects: Items<Key>,
+    /// Objects to delete: their keys, relative to `prefix` when that is given, or objects with `Key`, `VersionId` and `ETag` as `discover_objects` prints
+    /// them. An empty list deletes nothing.
+    pub objects: Option<Items<ObjectId>>,
     /// Put before each key, with a slash between unless it ends in one. It selects nothing by itself.
     pub prefix: Option<Prefix>,
+    /// Delete all that is `under` a prefix, or in the `whole_bucket`, and is selected.
+    #[serde(default)]
+    pub matching: bool,
+    /// With `matching`: only keys that begin with this. It is taken as it stands: no slash is added.
+    pub under: Option<Prefix>,
+    /// With `matching`: look through the whole bucket.
+    #[serde(default)]
+    pub whole_bucket: bool,
+    /// Only keys that match one of these patterns, whole: `*` is any text, slashes too, `?` one character, `[a-z]` one of these, `{a,b}` one of these
+    /// texts.
+    pub include: Option<Vec<Glob>>,
+    /// No keys that match one of these patterns, whole. It wins over `include`, whatever the order.
+    pub exclude: Option<Vec<Glob>>,
+    /// Only objects last modified before this instant. It is not included.
+    pub modified_before: Option<Moment>,
+    /// Only objects last modified at or after this instant.
+    pub modified_after: Option<Moment>,
+    /// Only objects of more bytes than this: `500`, `10MiB`, `1GB`.
+    pub larger_than: Option<Size>,
+    /// Only objects of fewer bytes than this: `500`, `10MiB`, `1GB`.
+    pub smaller_than: Option<Size>,
+    /// Only objects of these storage classes, such as `STANDARD` or `GLACIER`. An empty list is no object.
+    pub storage_class: Option<Vec<StorageClass>>,
     /// Delete every version and delete marker of the keys, for good.
     #[serde(default)]
     pub all_versions: bool,
+    /// Delete the versions and delete markers of the keys that are not the latest, for good.
+    #[serde(default)]
+    pub noncurrent: bool,
+    /// Delete the delete markers of the keys and nothing else: what they hid is there again.
+    #[serde(default)]
+    pub delete_markers: bool,
     /// Delete this version of the one key given, for good. A marker's version brings the object back.
     pub version_id: Option<VersionId>,
+    /// Delete an object that is given with its `ETag` only if it still has it.
+    #[serde(default = "yes")]
+    pub if_match: bool,
     /// Ask whether each key exists before it is deleted: one that does not is a failure. One more request per key.
     #[serde(default)]
     pub check: bool,
-    /// Take a key that does not exist for unchanged rather than for a failure. Only `check` and `all_versions` see that it does not.
+    /// Take a key that does not exist for unchanged rather than for a failure. Only `check`, an `ETag` and what looks for versions see that it does not.
     #[serde(default)]
     pub ignore_not_found: bool,
     /// Delete versions that Object Lock protects in governance mode. Compliance mode and legal holds cannot be bypassed.
@@ -71,14 +99,63 @@ pub struct DeleteObjects {
     pub expected_bucket_owner: Option<AccountId>,
 }
 
+fn yes() -> bool {
+    true
+}
+
+impl Default for DeleteObjects {
+    fn default() -> Self {
+        DeleteObjects {
+            bucket: BucketName::default(),
+            objects: None,
+            prefix: None,
+            matching: false,
+            under: None,
+            whole_bucket: false,
+            include: None,
+            exclude: None,
+            modified_before: None,
+            modified_after: None,
+            larger_than: None,
+            smaller_than: None,
+            storage_class: None,
+            all_versions: false,
+            noncurrent: false,
+            delete_markers: false,
+            version_id: None,
+            if_match: yes(),
+            check: false,
+            ignore_not_found: false,
+            bypass_governance_retention: false,
+            mfa: None,
+            request_payer: false,
+            expected_bucket_owner: None,
+        }
+    }
+}
+
+const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects}"];
 const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
-const VERSIONED: &[&str] = &["all_versions", "version_id"];
+const MATCHING: &[&str] = &["arn:${Partition}:s3:::${bucket}/${under}*"];
+const VERSIONED: &[&str] = &["all_versions", "noncurrent", "delete_markers", "version_id"];
+const LISTS_VERSIONS: &[&str] = &["all_versions", "noncurrent", "delete_markers"];
+const HAS_VERSION: When = When::Rare("an element of `objects` has a `VersionId`");
+/// To compare an ETag takes the permission to read the object (S3 user guide, how to perform conditional deletes).
+const HAS_ETAG: When = When::Rare("an element of `objects` has an `ETag`, which S3 compares");
 
 const GRANTS: &[Grant] = &[
     Grant::new("s3:DeleteObject", OBJECTS).when(When::Without(VERSIONED)),
     Grant::new("s3:DeleteObjectVersion", OBJECTS).when(When::With(VERSIONED)),
+    Grant::new("s3:DeleteObjectVersion", OBJECTS).when(HAS_VERSION),
+    Grant::new("s3:GetObject", OBJECTS).when(HAS_ETAG),
     Grant::new("s3:BypassGovernanceRetention", OBJECTS).when(When::With(&["bypass_governance_retention"])),
+];
+
+const GRANTS_FOR_MATCHING: &[Grant] = &[
+    Grant::new("s3:DeleteObject", MATCHING).when(When::Without(VERSIONED)),
+    Grant::new("s3:DeleteObjectVersion", MATCHING).when(When::With(VERSIONED)),
+    Grant::new("s3:BypassGovernanceRetention", MATCHING).when(When::With(&["bypass_governance_retention"])),
 ];
 
 #[async_trait]
@@ -87,30 +164,52 @@ impl Action for DeleteObjects {
         path: "s3/delete_objects",
         effect: Effect::Delete,
         calls: &[
-            Call::write("s3:DeleteObjects", GRANTS),
+            Call::write("s3:DeleteObjects", GRANTS).when(When::Without(&["matching"])),
+            Call::write("s3:DeleteObjects", GRANTS_FOR_MATCHING).when(When::With(&["matching"])),
             Call::write("s3:DeleteObject", GRANTS)
                 .when(When::Rare("a key holds characters that XML 1.0 cannot carry, or the store knows no DeleteObjects")),
+            Call::read("s3:ListObjectsV2", &[Grant::new("s3:ListBucket", BUCKET).condition("StringLike", "s3:prefix", "${under}*")])
+                .when(When::With(&["matching"])),
             Call::read(
                 "s3:ListObjectVersions",
                 &[
-                    Grant::new("s3:ListBucketVersions", BUCKET).when(When::With(&["all_versions"])),
+                    Grant::new("s3:ListBucketVersions", BUCKET)
+                        .condition("StringLike", "s3:prefix", "${under}*")
+                        .when(When::With(LISTS_VERSIONS)),
                     Grant::new("s3:ListBucketVersions", BUCKET).when(When::Rare("the endpoint is not one of AWS")),
                 ],
             )
             .when(When::With(VERSIONED)),
             Call::read(
                 "s3:HeadObject",
-                &[
-                    Grant::new("s3:GetObject", OBJECTS),
-                    // Without it S3 answers 403 for a key that does not exist.
-                    Grant::new("s3:ListBucket", BUCKET),
-                ],
+                // Without the second S3 answers 403 for a key that does not exist.
+                &[Grant::new("s3:GetObject", OBJECTS), Grant::new("s3:ListBucket", BUCKET)],
             )
             .when(When::With(&["check"])),
             HEAD_BUCKET.when(When::Rare("`check` is given, or it is a dry run")),
             CREATE_SESSION,
         ],
-        rules: &[Rule::AtMostOne(&["all_versions", "version_id", "check"])],
+        rules: &[
+            Rule::AtLeastOne(&["objects", "matching"]),
+            Rule::AtMostOne(&["objects", "matching"]),
+            Rule::AtMostOne(&["all_versions", "version_id", "check"]),
+            Rule::AtMostOne(&["all_versions", "noncurrent", "delete_markers"]),
+            Rule::AtMostOne(&["version_id", "noncurrent", "delete_markers"]),
+            Rule::AtMostOne(&["check", "noncurrent", "delete_markers"]),
+            Rule::AtMostOne(&["matching", "prefix"]),
+            Rule::AtMostOne(&["matching", "version_id"]),
+            Rule::AtMostOne(&["matching", "check"]),
+            Rule::AtMostOne(&["under", "whole_bucket"]),
+            Rule::Requires("under", "matching"),
+            Rule::Requires("whole_bucket", "matching"),
+            Rule::Requires("include", "matching"),
+            Rule::Requires("exclude", "matching"),
+            Rule::Requires("modified_before", "matching"),
+            Rule::Requires("modified_after", "matching"),
+            Rule::Requires("larger_than", "matching"),
+            Rule::Requires("smaller_than", "matching"),
+            Rule::Requires("storage_class", "matching"),
+        ],
         examples: &[
             Example {
                 title: "Delete `examples/object1` and `examples/object2` from `example-bucket`",
@@ -124,6 +223,18 @@ impl Action for DeleteObjects {
                 output: "[]",
                 given: &["examples/object1", "examples/object2"],
             },
+            Example {
+                title: "Delete all text files under `logs/2024/` that are smaller than 10 MiB, but for `logs/2024/b.txt`",
+                input: r#"{"bucket": "example-bucket", "matching": true, "under": "logs/2024/", "include": ["*.txt"], "exclude": ["*/b.txt"], "smaller_than": "10MiB"}"#,
+                output: "[]",
+                given: &["logs/2024/a.txt", "logs/2024/b.txt"],
+            },
+            Example {
+                title: "Bring back all that was deleted under `logs/`, in a bucket that keeps versions",
+                input: r#"{"bucket": "example-bucket", "matching": true, "under": "logs/", "delete_markers": true}"#,
+                output: "[]",
+                given: &[],
+            },
         ],
         notes: &[
             "A key that does not exist is deleted without complaint: S3 does not tell the two apart. `--check` does.",
@@ -133,59 +244,149 @@ impl Action for DeleteObjects {
             "Names from `discover_objects --name_only` are not keys: with `prefix` they may name another object.",
             "A store that is not S3 may take a version for the object itself: at a custom endpoint `version_id` is looked for first.",
             "MFA Delete refuses a whole request that holds versions and no `mfa`. Directory buckets keep no versions.",
+            "`matching` deletes what a key stands for when its page is deleted; what was written since the page was listed is deleted with it.",
+            "ETags are compared by S3 while it deletes, in general purpose and directory buckets; without `s3:GetObject` it denies that. A store that says that it cannot compare them \
+             deletes nothing that has one. A store that passes over them says nothing: there `--check` compares them before.",
         ],
     };
 
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
-        if self.version_id.is_some() && self.objects.len() != 1 {
-            return Err(Error::field("version_id", "`version_id` names a version of one object: give exactly one in `objects`"));
-        }
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
-        if bucket.is_directory() && (self.all_versions || self.version_id.is_some()) {
-            return Err(Error::field("bucket", format!("`bucket`: `{}` is a directory bucket, which keeps no versions", self.bucket)));
-        }
-        // An answer that a key is not there is no different when the bucket is not, and a plan has none at all.
-        if (self.check || cx.dry_run()) && !self.objects.is_empty() {
-            bucket.look().await?;
-        }
-        let lookups = Lookups::new(cx, &bucket, self.ignore_not_found);
-        let prefix = self.prefix;
-        let mut slips = Slips::default();
-        let keys = self.objects.stream().map_ok(move |key| {
-            slips.look(key.as_str());
-            join(prefix.as_ref(), key.as_str())
-        });
-        let looker = lookups.clone();
-        let targets: BoxStream<'static, Result<Target>> = if self.all_versions {
-            let found = keys.map_ok(move |key| looker.clone().versions(key)).try_buffered(cx.concurrency());
-            found.map_ok(|targets| stream::iter(targets.into_iter().map(Ok))).try_flatten().boxed()
-        } else if self.check {
-            keys.map_ok(move |key| looker.clone().object(key)).try_buffered(cx.concurrency()).boxed()
-        } else {
-            match self.version_id.map(String::from) {
-                // S3 never takes a version for the object itself; what else answers there may.
-                Some(version) if cx.custom_endpoint("s3") => {
-                    keys.map_ok(move |key| looker.clone().version(key, version.clone())).try_buffered(cx.concurrency()).boxed()
-                }
-                version => keys.map_ok(move |key| Target::of(key, version.clone())).boxed(),
-            }
+        self.refuse_contradictions(bucket.is_directory())?;
+        let selection = Selection {
+            include: self.include,
+            exclude: self.exclude,
+            modified_before: self.modified_before,
+            modified_after: self.modified_after,
+            larger_than: self.larger_than,
+            smaller_than: self.smaller_than,
+            storage_class: self.storage_class,
+            noncurrent: self.noncurrent,
+            delete_markers: self.delete_markers,
         };
-        let delete = DeleteTargets {
+        let selection = selection.checked()?;
+        let of_versions = self.all_versions || selection.is_of_versions();
+        let lookups = Lookups::new(cx, &bucket, self.ignore_not_found);
+        let Matching { targets, summary } = match self.objects {
+            Some(objects) => {
+                // An answer that a key is not there is no different when the bucket is not, and a plan has none at all.
+                if (self.check || cx.dry_run()) && !objects.is_empty() {
+                    bucket.look().await?;
+                }
+                let given = Given { objects, prefix: self.prefix, version: self.version_id, if_match: self.if_match };
+                let targets = match (of_versions, self.check) {
+                    (true, _) => given.versions(cx, &lookups, selection),
+                    (false, true) => given.checked(cx, &lookups),
+                    (false, false) => given.meant(cx, &lookups),
+                };
+                Matching { targets, summary: format!("delete from the bucket `{}`", bucket.name) }
+            }
+            None => Matching::new(cx, &bucket, self.under.map(String::from), of_versions, selection).await?,
+        };
+        let delete = Deletion {
             bucket,
             lookups,
+            summary,
             bypass: self.bypass_governance_retention,
             mfa: self.mfa.map(String::from),
             ignore_not_found: self.ignore_not_found,
-            told_of_markers: AtomicBool::new(false),
-            one_by_one: AtomicBool::new(false),
+            findings: Findings::default(),
         };
         Ok(cx.change(targets, delete).await?.failed())
     }
 }
 
 aaws::register!(DeleteObjects);
+
+impl DeleteObjects {
+    /// What the rules cannot say, or do not say to whoever writes the input in Rust.
+    fn refuse_contradictions(&self, directory: bool) -> Result<()> {
+        let keeps_versions = self.all_versions || self.noncurrent || self.delete_markers || self.version_id.is_some();
+        if directory && keeps_versions {
+            return Err(Error::field("bucket", format!("`bucket`: `{}` is a directory bucket, which keeps no versions", self.bucket)));
+        }
+        match &self.objects {
+            Some(_) if self.matching => Err(Error::field("matching", "give only one of `objects` or `matching`")),
+            Some(objects) if self.version_id.is_some() && objects.len() != 1 => {
+                Err(Error::field("version_id", "`version_id` names a version of one object: give exactly one in `objects`"))
+            }
+            Some(_) if self.selects() => Err(Error::field("matching", "what selects goes only with `matching`, and not with `objects`")),
+            None if !self.matching => Err(Error::field("objects", "give at least one of `objects` or `matching`")),
+            None if self.under.is_none() && !self.whole_bucket => {
+                let message = "`matching` deletes all that it finds: give `under` with what the keys begin with, or `whole_bucket`";
+                Err(Error::field("under", message))
+            }
+            None if self.under.is_some() && self.whole_bucket => {
+                Err(Error::field("whole_bucket", "give only one of `under` or `whole_bucket`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether anything is given that only a listing can tell.
+    fn selects(&self) -> bool {
+        self.under.is_some()
+            || self.whole_bucket
+            || self.include.is_some()
+            || self.exclude.is_some()
+            || self.modified_before.is_some()
+            || self.modified_after.is_some()
+            || self.larger_than.is_some()
+            || self.smaller_than.is_some()
+            || self.storage_class.is_some()
+    }
+}
+
+/// The objects that were given, and how they are meant.
+struct Given {
+    objects: Items<ObjectId>,
+    prefix: Option<Prefix>,
+    version: Option<VersionId>,
+    if_match: bool,
+}
+
+impl Given {
+    /// As they stand.
+    fn targets(self) -> BoxStream<'static, Result<Target>> {
+        let Given { objects, prefix, version, if_match } = self;
+        let version = version.map(String::from);
+        let mut slips = Slips::default();
+        let target = move |object: ObjectId| {
+            slips.look(object.key.as_str());
+            let target = object.target(prefix.as_ref(), if_match);
+            match &version {
+                Some(version) => Target { version: Some(version.clone()), etag: None, ..target },
+                None => target,
+            }
+        };
+        objects.stream().map_ok(target).boxed()
+    }
+
+    /// As they stand, but for versions where it is not AWS that is asked to delete them.
+    fn meant(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
+        if !cx.custom_endpoint("s3") {
+            return self.targets();
+        }
+        let lookups = lookups.clone();
+        self.targets().map_ok(move |target| lookups.clone().meant(target)).try_buffered(cx.concurrency()).boxed()
+    }
+
+    /// Each with whether it is there, and still the same.
+    fn checked(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
+        let lookups = lookups.clone();
+        self.targets().map_ok(move |target| lookups.clone().object(target)).try_buffered(cx.concurrency()).boxed()
+    }
+
+    /// The versions of each that are selected.
+    fn versions(self, cx: &Context, lookups: &Lookups, selection: Selection) -> BoxStream<'static, Result<Target>> {
+        let (lookups, selection) = (lookups.clone(), Arc::new(selection));
+        let found = self.targets().map_ok(move |target| lookups.clone().versions(target, Arc::clone(&selection)));
+        let found = found.try_buffered(cx.concurrency());
+        found.map_ok(|targets| stream::iter(targets.into_iter().map(Ok))).try_flatten().boxed()
+    }
+}
 
 /// Warns of the first keys that were hardly meant as they stand: S3 says of each that it was deleted.
 #[derive(Default)]
@@ -196,263 +397,5 @@ impl Slips {
         let Some(why) = slip(key).filter(|_| self.0 < SLIPS_SHOWN) else { return };
         self.0 += 1;
         tracing::warn!("the key `{key}` is taken as it stands; {why}");
-    }
-}
-
-struct DeleteTargets {
-    bucket: Bucket,
-    lookups: Lookups,
-    bypass: bool,
-    mfa: Option<String>,
-    ignore_not_found: bool,
-    told_of_markers: AtomicBool,
-    /// The store knows no DeleteObjects.
-    one_by_one: AtomicBool,
-}
-
-#[async_trait]
-impl Change for DeleteTargets {
-    type Item = Target;
-    type Done = ();
-
-    fn id(&self, target: &Target) -> String {
-        match &target.version {
-            Some(version) => format!("{}?versionId={version}", target.key),
-            None => target.key.clone(),
-        }
-    }
-
-    fn kind(&self, target: &Target) -> Option<&'static str> {
-        target.kind
-    }
-
-    fn summary(&self) -> String {
-        format!("delete from the bucket `{}`", self.bucket.name)
-    }
-
-    fn precheck(&self, target: &Target) -> Option<Outcome> {
-        target.precheck.clone()
-    }
-
-    fn plan(&self, target: &Target) -> Option<String> {
-        Some(match (&target.version, target.kind) {
-            (Some(version), kind) => format!("{} {version} would be gone for good", kind.unwrap_or("version")),
-            (None, _) => "on a versioned bucket a delete marker would hide it, and its data would stay".into(),
-        })
-    }
-
-    fn batch(&self) -> usize {
-        BATCH
-    }
-
-    fn weight(&self, target: &Target) -> usize {
-        let escapes = target.key.bytes().filter(|b| matches!(b, b'<' | b'>' | b'&' | b'"' | b'\'')).count() * 5;
-        target.key.len() + escapes + KEY_OVERHEAD
-    }
-
-    fn max_weight(&self) -> usize {
-        BATCH_BYTES
-    }
-
-    fn alone(&self, target: &Target) -> bool {
-        !xml_carries(&target.key)
-    }
-
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let outcomes = match targets {
-            [one] if self.alone(one) => vec![self.delete_one(one).await],
-            _ => self.delete_batch(cx, targets).await,
-        };
-        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(failure) if failure.fatal.is_some())) {
-            self.lookups.end();
-        }
-        Ok(outcomes)
-    }
-}
-
-impl DeleteTargets {
-    /// All of them in one request, if S3 takes them so.
-    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<Outcome>> {
-        Box::pin(async move {
-            if self.one_by_one.load(Ordering::Relaxed) {
-                return self.delete_each(cx, targets).await;
-            }
-            let error = match self.send_batch(cx, targets).await {
-                Ok(outcomes) => return outcomes,
-                Err(error) => error,
-            };
-            let blames_a_key = error.code().is_some_and(|code| BLAMES_A_KEY.contains(&code));
-            match targets {
-                _ if matches!(error.code(), Some("NotImplemented" | "MethodNotAllowed")) => {
-                    if !self.one_by_one.swap(true, Ordering::Relaxed) {
-                        tracing::info!("the store knows no DeleteObjects: objects are deleted one by one");
-                    }
-                    self.delete_each(cx, targets).await
-                }
-                // It may go in a URL where it does not in a body.
-                [one] if blames_a_key => vec![self.delete_one(one).await],
-                // One key must not sink the others: halves of halves find it.
-                [_, _, ..] if blames_a_key => {
-                    let (left, right) = targets.split_at(targets.len() / 2);
-                    let (mut left, right) = future::join(self.delete_batch(cx, left), self.delete_batch(cx, right)).await;
-                    left.extend(right);
-                    left
-                }
-                _ => all_alike(&error, targets.len()),
-            }
-        })
-    }
-
-    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<Outcome> {
-        let deletions: Vec<_> = targets.iter().map(|target| self.delete_one(target)).collect();
-        stream::iter(deletions).buffered(cx.concurrency()).collect().await
-    }
-
-    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let attempted = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
-        let identifier = |t: &Target| ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone()).build();
-        let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
-        let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).build());
-        let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
-        let answer = self.bucket.send(|s3| {
-            let request = s3.delete_objects().bucket(&self.bucket.name).delete(delete.clone());
-            let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
-            request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
-        });
-        let answer = match answer.await {
-            // S3 may answer 200 and say in the body that the whole request failed: then each key did, and may be tried again.
-            Err(SdkError::ResponseError(e)) if let Some(failure) = e.raw().body().bytes().and_then(root_error) => {
-                if is_throttling(&failure.code) {
-                    self.throttled(cx, targets.len());
-                }
-                return Ok(targets.iter().map(|_| Outcome::Failed(failure.clone())).collect());
-            }
-            answer => explain(answer, attempted)?,
-        };
-        // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all. Where no version was asked for, a store
-        // may name one all the same (Garage: the one that is gone), so that only the key tells which target it is.
-        let versioned = targets.iter().any(|t| t.version.is_some());
-        let mut outcomes: HashMap<(&str, Option<&str>), Outcome> = HashMap::new();
-        for deleted in answer.deleted() {
-            let version = deleted.version_id().filter(|_| versioned);
-            let marker = deleted.delete_marker_version_id().filter(|_| deleted.version_id().is_none());
-            let outcome = self.deleted(deleted.delete_marker(), marker, version);
-            outcomes.insert((deleted.key().unwrap_or_default(), version), outcome);
-        }
-        let mut throttled = 0;
-        for error in answer.errors() {
-            let code = error.code().unwrap_or("Unknown");
-            throttled += usize::from(is_throttling(code));
-            let outcome = self.failed(failure(code, error.message().unwrap_or_default()));
-            outcomes.insert((error.key().unwrap_or_default(), error.version_id().filter(|_| versioned)), outcome);
-        }
-        if throttled > 0 {
-            self.throttled(cx, throttled);
-        }
-        let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "S3's answer does not mention this key"));
-        let outcome = |t: &Target| {
-            let exact = outcomes.get(&(t.key.as_str(), t.version.as_deref()));
-            exact.or_else(|| outcomes.get(&(t.key.as_str(), None))).cloned().unwrap_or_else(unanswered)
-        };
-        Ok(targets.iter().map(outcome).collect())
-    }
-
-    /// Tells the limiter of keys that were turned away in a request that was not.
-    fn throttled(&self, cx: &Context, keys: usize) {
-        cx.throttled_items("s3:DeleteObjects", &self.bucket.name, u32::try_from(keys).unwrap_or(u32::MAX));
-    }
-
-    async fn delete_one(&self, target: &Target) -> Outcome {
-        let answer = self.bucket.send(|s3| {
-            let request = s3.delete_object().bucket(&self.bucket.name).key(&target.key).set_version_id(target.version.clone());
-            let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
-            request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
-        });
-        match explain(answer.await, || format!("delete `{}` from the bucket `{}`", target.key.escape_debug(), self.bucket.name)) {
-            Ok(done) => {
-                let marker = done.version_id().filter(|_| done.delete_marker() == Some(true));
-                self.deleted(done.delete_marker(), marker, target.version.as_deref())
-            }
-            Err(error) => self.failed(Failure::from(&error)),
-        }
-    }
-
-    /// What S3 says of one item. It takes what is not there for deleted; other stores do not.
-    fn failed(&self, failure: Failure) -> Outcome {
-        match failure.code.as_str() {
-            "NoSuchKey" | "NoSuchVersion" if self.ignore_not_found => Outcome::Unchanged(failure.message),
-            _ => Outcome::Failed(failure),
-        }
-    }
-
-    /// What S3 did when it deleted.
-    fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> Outcome {
-        let marked = marker == Some(true);
-        let note = match version {
-            Some(version) if marked => Some(format!("the delete marker {version} is gone")),
-            Some(version) => Some(format!("version {version} is gone")),
-            None if marked || marker_version.is_some() => {
-                if !self.told_of_markers.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        "the bucket `{}` is versioned: a delete marker hides each object, its data stays and is billed; --all_versions removes it",
-                        self.bucket.name
-                    );
-                }
-                Some(format!("a delete marker was added ({}): it is hidden, its data stays", marker_version.unwrap_or("no version")))
-            }
-            None => None,
-        };
-        Outcome::Done((), note)
-    }
-}
-
-/// What the error of a whole request comes to for each of its items. One that ends the run is said of one of them: nothing was done with the others.
-fn all_alike(error: &Error, items: usize) -> Vec<Outcome> {
-    let failed = Outcome::Failed(Failure::from(error));
-    let others = if error.is_fatal() { Outcome::skipped_as(Code::NotStarted, format!("not started: {error}")) } else { failed.clone() };
-    std::iter::once(failed).chain(std::iter::repeat_n(others, items.saturating_sub(1))).collect()
-}
-
-/// What S3 says of one key, with what helps where its own words do not.
-fn failure(code: &str, message: &str) -> Failure {
-    let more = if message.contains("Mfa Authentication") { " (give --mfa)" } else { "" };
-    Failure::from_code(code, format!("{message}{more}"))
-}
-
-/// `<Error>` as the root of a 200: S3's code and message.
-fn root_error(body: &[u8]) -> Option<Failure> {
-    let text = std::str::from_utf8(body).ok()?;
-    let inside = text.split_once("<Error>")?.1;
-    let element = |name: &str| Some(inside.split_once(&format!("<{name}>"))?.1.split_once(&format!("</{name}>"))?.0.to_owned());
-    let root = text.trim_start_matches(|c| c != '<').trim_start();
-    let root = if root.starts_with("<?") { root.split_once("?>")?.1.trim_start() } else { root };
-    root.starts_with("<Error>").then(|| failure(&element("Code").unwrap_or_default(), &element("Message").unwrap_or_default()))
-}
-
-/// Whether XML 1.0 can hold every character, and hold it so that it comes out the same.
-fn xml_carries(key: &str) -> bool {
-    key.chars().all(|c| matches!(c, '\t' | '\n' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_at_the_root_is_found_and_one_inside_is_not() {
-        let root = br#"<?xml version="1.0" encoding="UTF-8"?>
-<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>"#;
-        let failure = root_error(root).expect("an error");
-        assert_eq!((failure.code.as_str(), failure.transient), ("InternalError", true));
-        assert!(root_error(b"<DeleteResult><Error><Code>SlowDown</Code></Error></DeleteResult>").is_none());
-        assert!(root_error(b"<html>").is_none());
-    }
-
-    #[test]
-    fn characters_that_xml_cannot_carry() {
-        assert!(xml_carries("a\tb\nc d/\u{e9}\u{1f600}<&>"));
-        for odd in ["\u{0}", "\u{1}", "\r", "\u{1f}", "\u{fffe}", "\u{ffff}"] {
-            assert!(!xml_carries(odd), "{odd:?}");
-        }
     }
 }

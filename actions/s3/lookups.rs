@@ -1,35 +1,56 @@
-//! What is looked up of keys before anything is deleted: whether an object is there, and which versions it has.
+//! What is looked up of keys before anything is deleted: whether an object is there and still the one that was listed, and which versions it has.
 
-use std::pin::pin;
+use std::sync::Arc;
 
-use aaws::{Code, Context, Error, Failure, Next, Outcome, Page, Result, pages};
-use aws_sdk_s3::types::EncodingType;
+use aaws::{Code, Context, Error, Failure, Outcome, Result};
 use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::bucket::{Bucket, Decoder, explain};
+use super::bucket::Bucket;
+use super::listing::{self, Found, Kind};
+use super::selection::Selection;
 
 /// One thing to delete.
+#[derive(Debug, Clone)]
 pub struct Target {
     /// The object's key.
     pub key: String,
     /// The version that is meant; none is what the key stands for now.
     pub version: Option<String>,
+    /// The entity tag that it must still have. Only of what has no version.
+    pub etag: Option<String>,
     /// What the version is, where that was looked up.
     pub kind: Option<&'static str>,
-    /// What is already clear: it is not there, or could not be looked at.
+    /// Its bytes, where they are known.
+    pub size: u64,
+    /// What is already clear: it is not there, is another one by now, or could not be looked at.
     pub precheck: Option<Outcome>,
 }
 
 impl Target {
     /// An object as it is now, or a version of it.
     pub fn of(key: String, version: Option<String>) -> Self {
-        Target { key, version, kind: None, precheck: None }
+        Target { key, version, etag: None, kind: None, size: 0, precheck: None }
+    }
+
+    /// What a listing found: a version exactly, an object as it will be then.
+    pub fn found(found: Found) -> Self {
+        let (version, kind) = match found.kind {
+            Kind::Version(version) => (Some(version.id), Some("version")),
+            Kind::DeleteMarker(version) => (Some(version.id), Some("delete marker")),
+            Kind::Object | Kind::Folder => (None, None),
+        };
+        Target { kind, size: found.size.unwrap_or_default(), ..Target::of(found.key, version) }
     }
 
     fn settled(key: String, outcome: Outcome) -> Self {
         Target { precheck: Some(outcome), ..Target::of(key, None) }
     }
+}
+
+/// What became of an object that must be the one that was listed, and is not.
+pub fn changed() -> Outcome {
+    Outcome::skipped_as(Code::Changed, "it is not the object that was listed: its ETag is another one by now")
 }
 
 /// Looks things up until the run ends: from then on each key is one that was not looked at, so that it is named in the report, and never changed.
@@ -53,41 +74,57 @@ impl Lookups {
         self.ended.cancel();
     }
 
-    /// The object, with the outcome that it does not exist, or that this cannot be seen.
-    pub async fn object(self, key: String) -> Result<Target> {
+    /// The object, with the outcome that it does not exist, is another one by now, or cannot be seen. What is meant by its version is not looked at.
+    pub async fn object(self, target: Target) -> Result<Target> {
+        if target.version.is_some() {
+            return self.meant(target).await;
+        }
         let found = tokio::select! {
             biased;
-            () = self.over() => return Ok(not_looked_at(key)),
-            found = self.precheck(&key) => found,
+            () = self.over() => return Ok(not_looked_at(target.key)),
+            found = self.precheck(&target) => found,
         };
-        Ok(Target { precheck: found, ..Target::of(key, None) })
+        Ok(Target { precheck: found, ..target })
     }
 
-    /// Every version and delete marker of one key; when there is none, or they cannot be listed, that.
-    pub async fn versions(self, key: String) -> Result<Vec<Target>> {
+    /// The versions and delete markers of one key that are selected; when there is none, or they cannot be listed, that. A version that is meant by its
+    /// id is that one alone.
+    pub async fn versions(self, target: Target, selection: Arc<Selection>) -> Result<Vec<Target>> {
+        if target.version.is_some() {
+            return Ok(vec![self.meant(target).await?]);
+        }
+        let key = target.key;
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(vec![not_looked_at(key)]),
             found = self.list_versions(&key) => found,
         };
-        Ok(match found {
-            Ok(versions) if versions.is_empty() => {
-                vec![Target::settled(key, Outcome::not_found(self.ignore_not_found, "no version of it exists"))]
+        let found = match found {
+            Ok(found) if found.is_empty() => {
+                return Ok(vec![Target::settled(key, Outcome::not_found(self.ignore_not_found, "no version of it exists"))]);
             }
-            Ok(versions) => versions,
-            Err(e) => vec![Target::settled(key, Outcome::Failed(self.failure(&e)))],
-        })
+            Ok(found) => found,
+            Err(e) => return Ok(vec![Target::settled(key, Outcome::Failed(self.failure(&e)))]),
+        };
+        let targets: Vec<Target> = found.into_iter().filter(|found| selection.takes(found)).map(Target::found).collect();
+        if targets.is_empty() {
+            return Ok(vec![Target::settled(key, Outcome::Unchanged("it has versions, and none of those that were asked for".into()))]);
+        }
+        Ok(targets)
     }
 
-    /// The one version of a key that is meant, or the outcome that there is none, or that this cannot be seen. A store that keeps no versions may take
-    /// the request to delete one for the object itself (Garage 2.5 and s3rver 3.7 do).
-    pub async fn version(self, key: String, version: String) -> Result<Target> {
+    /// A thing that is meant by its version, if at all. AWS never takes a version for the object itself; what else answers there may, so the version is
+    /// looked for first (Garage 2.5 and s3rver 3.7 delete the object).
+    pub async fn meant(self, target: Target) -> Result<Target> {
+        let Some(version) = target.version.clone().filter(|_| self.cx.custom_endpoint("s3")) else { return Ok(target) };
+        let key = target.key;
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(Target { version: Some(version), ..not_looked_at(key) }),
             found = self.list_versions(&key) => found,
         };
-        let precheck = match found.map(|versions| versions.into_iter().find(|target| target.version.as_ref() == Some(&version))) {
+        let found = found.map(|found| found.into_iter().map(Target::found).find(|found| found.version.as_ref() == Some(&version)));
+        let precheck = match found {
             Ok(Some(target)) => return Ok(target),
             Ok(None) => Outcome::not_found(self.ignore_not_found, "no such version of it exists"),
             Err(e) => Outcome::Failed(self.failure(&e)),
@@ -110,55 +147,47 @@ impl Lookups {
         Failure::from(error)
     }
 
-    async fn precheck(&self, key: &str) -> Option<Outcome> {
-        match self.bucket.head(key).await {
-            Ok(Some(_)) => None,
+    async fn precheck(&self, target: &Target) -> Option<Outcome> {
+        match self.bucket.head(&target.key).await {
+            Ok(Some(head)) => is_another(target.etag.as_deref(), head.e_tag()).then(changed),
             Ok(None) => Some(Outcome::not_found(self.ignore_not_found, "it does not exist")),
             Err(e) => Some(Outcome::Failed(self.failure(&e))),
         }
     }
 
     /// Other keys that begin with it come after it in the listing, so the first of them ends it.
-    async fn list_versions(&self, key: &str) -> Result<Vec<Target>> {
-        let what = format!("the versions of `{}` in the bucket `{}`", key.escape_debug(), self.bucket.name);
-        let (bucket, key) = (self.bucket.clone(), key.to_owned());
-        let mut pages = pin!(pages(what, move |marker| page_of_versions(bucket.clone(), key.clone(), marker)));
+    async fn list_versions(&self, key: &str) -> Result<Vec<Found>> {
+        let mut pages = listing::versions(self.bucket.clone(), Some(key.to_owned()), None);
         let mut versions = Vec::new();
         while let Some(page) = pages.try_next().await? {
-            versions.extend(page);
+            let others = page.iter().any(|found| found.key != key);
+            versions.extend(page.into_iter().filter(|found| found.key == key));
+            if others {
+                break;
+            }
         }
         Ok(versions)
     }
 }
 
-/// Key and version id, where a page begins: both, or the rest of a key's versions would be left out.
-type Marker = (String, Option<String>);
-
-async fn page_of_versions(bucket: Bucket, key: String, marker: Option<Marker>) -> Result<Page<Target, Marker>> {
-    let (key_marker, version_marker) = marker.map_or((None, None), |(key, version)| (Some(key), version));
-    let answer = bucket.send(|s3| {
-        let request = s3.list_object_versions().bucket(&bucket.name).prefix(&key).encoding_type(EncodingType::Url);
-        let request = request.set_key_marker(key_marker.clone()).set_version_id_marker(version_marker.clone());
-        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-    });
-    let what = || format!("list the versions of `{}` in the bucket `{}`", key.escape_debug(), bucket.name);
-    let answer = explain(answer.await, what)?;
-    let decode = Decoder::of(answer.encoding_type());
-    let versions = answer.versions().iter().map(|v| (v.key(), v.version_id(), "version"));
-    let markers = answer.delete_markers().iter().map(|m| (m.key(), m.version_id(), "delete marker"));
-    let (mut items, mut others) = (Vec::new(), false);
-    for (name, version, kind) in versions.chain(markers) {
-        if decode.text(name.unwrap_or_default()) == key {
-            items.push(Target { kind: Some(kind), ..Target::of(key.clone(), version.map(str::to_owned)) });
-        } else {
-            others = true;
-        }
-    }
-    let marker = answer.next_key_marker().map(|k| (decode.text(k), answer.next_version_id_marker().map(str::to_owned)));
-    let next = if others { Next::End } else { Next::truncated(answer.is_truncated(), marker) };
-    Ok(Page { items, next })
+/// Whether an object has another entity tag than it had. Some stores write it without its quotes.
+fn is_another(listed: Option<&str>, now: Option<&str>) -> bool {
+    let plain = |etag: &str| etag.trim_matches('"').to_owned();
+    matches!((listed, now), (Some(listed), Some(now)) if plain(listed) != plain(now))
 }
 
 fn not_looked_at(key: String) -> Target {
     Target::settled(key, Outcome::skipped_as(Code::NotStarted, "not started: it was not looked up before the run ended"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_another;
+
+    #[test]
+    fn an_etag_is_the_same_with_and_without_quotes() {
+        assert!(!is_another(Some("\"a\""), Some("a")) && !is_another(Some("\"a\""), Some("\"a\"")));
+        assert!(is_another(Some("\"a\""), Some("\"b\"")));
+        assert!(!is_another(None, Some("b")) && !is_another(Some("a"), None), "what is not known differs from nothing");
+    }
 }

@@ -138,9 +138,19 @@ pub fn check(params: &[Param], input: &Map<String, Value>) -> Result<()> {
             return Some(InputError::field(name, format!("there is no `{name}`: expected one of {}", names.join(", "))));
         };
         let given = if secret { "what was given".to_owned() } else { value.to_string() };
-        (!fits(&param.kind, value)).then(|| InputError::field(name, format!("`{name}` takes {}, not {given}", param.kind.name())))
+        (!takes(param, value)).then(|| InputError::field(name, format!("`{name}` takes {}, not {given}", param.kind.name())))
     };
     Error::inputs(input.iter().filter_map(wrong).collect())
+}
+
+fn takes(param: &Param, value: &Value) -> bool {
+    match (&param.kind, value) {
+        // What such an object has to hold is looked at where the input is read.
+        (ParamKind::List { of, .. }, Value::Array(items)) if param.naming.keeps_objects() => {
+            items.iter().all(|item| item.is_object() || fits(of, item))
+        }
+        (kind, value) => fits(kind, value),
+    }
 }
 
 fn fits(kind: &ParamKind, value: &Value) -> bool {
@@ -173,7 +183,7 @@ pub fn singular(plural: &str) -> Option<String> {
 }
 
 fn kind(schema: &Value) -> ParamKind {
-    // `Option<T>` where T is more than a plain type: anyOf [T, null].
+    // `Option<T>` where T is more than a plain type: anyOf [T, null]. Or text that an object may stand for: anyOf [string, object].
     if let Some(Value::Array(any)) = schema.get("anyOf") {
         return match any.iter().find(|s| s.get("type") != Some(&Value::from("null"))) {
             Some(one) if any.len() == 2 => kind(one),
@@ -310,6 +320,18 @@ mod tests {
         assert_eq!(params[3].kind.choices().len(), 2);
         assert_eq!(params[4].default, Some(Value::Bool(false)));
         assert!(matches!(params[1].kind, ParamKind::List { streamed: true, .. }));
+    }
+
+    #[test]
+    fn text_that_an_object_may_stand_for_is_text() {
+        let text = serde_json::json!({ "type": "string" });
+        let either = serde_json::json!({ "anyOf": [text, { "type": "object", "properties": { "Key": text } }] });
+        let schema = serde_json::json!({ "properties": { "objects": { "type": ["array", "null"], "items": either } } });
+        let params = params(&schema);
+        assert_eq!(params[0].kind.name(), "list(string)");
+        let check = |objects: Value| check(&params, &Map::from_iter([("objects".to_owned(), objects)]));
+        assert!(check(serde_json::json!(["a", {"Key": "b"}])).is_ok());
+        assert!(check(serde_json::json!(["a", 7])).is_err());
     }
 
     #[test]

@@ -29,9 +29,14 @@ pub(super) fn has_secret(schema: &Value) -> bool {
     }
 }
 
-/// Whether the elements of this list's schema are strings and nothing else.
+/// Whether the elements of this list's schema are strings, or may be.
 pub(super) fn holds_text(list: &Value) -> bool {
-    list.get("items").is_some_and(|of| of_kind(of, "string").is_some() && of_kind(of, "object").is_none())
+    list.get("items").is_some_and(|of| of_kind(of, "string").is_some())
+}
+
+/// Whether the elements of this list's schema are objects, or may be.
+pub(super) fn holds_objects(list: &Value) -> bool {
+    list.get("items").is_some_and(|of| of_kind(of, "object").is_some())
 }
 
 /// The schema of a list, where that is what this schema takes.

@@ -130,7 +130,7 @@ fn presence(value: &Map<String, Value>) -> Map<String, Value> {
     value.iter().map(|(name, value)| (name.clone(), given(value))).collect()
 }
 
-/// Puts in place of objects in lists of strings what they stand for.
+/// Puts in place of objects in lists of strings what they stand for. Those that stand for nothing are told.
 fn name_objects(schema: &Value, value: &mut Map<String, Value>, found: &mut Mistakes) {
     for (field, given) in value.iter_mut() {
         let (Some(of), Value::Array(items)) = (checks::member(schema, field), given) else { continue };
@@ -140,8 +140,8 @@ fn name_objects(schema: &Value, value: &mut Map<String, Value>, found: &mut Mist
         let naming = Naming::of(field, of);
         for (index, item) in items.iter_mut().enumerate() {
             let Value::Object(object) = item else { continue };
-            match naming.name(object) {
-                Ok(name) => *item = Value::String(name),
+            match naming.element(object.clone()) {
+                Ok(element) => *item = element,
                 Err(what) => {
                     let place = format!("{field}[{index}]");
                     let message = format!("`{place}` {what}");

@@ -1,4 +1,5 @@
-//! Objects in lists of strings: what `--details` prints is taken as it is, and the member that names each thing is what the list holds.
+//! Objects in lists of strings: what `--details` prints is taken as it is, and the member that names each thing is what the list holds. A list whose
+//! schema has objects beside strings holds the whole object, for an action that knows more of its members.
 
 use serde_json::{Map, Value};
 
@@ -9,7 +10,11 @@ const NAMES: &str = "x-aaws-names";
 
 /// The members by which an object stands for an element of a list of strings, in the order in which they are looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Naming(Vec<String>);
+pub struct Naming {
+    members: Vec<String>,
+    /// The list holds objects as they are.
+    whole: bool,
+}
 
 impl Naming {
     /// For the list `field` with this schema: the members that the schema says, or else those that the name tells: `VolumeId` for `volume_ids`,
@@ -17,16 +22,39 @@ impl Naming {
     pub fn of(field: &str, schema: &Value) -> Self {
         let list = checks::list(schema).unwrap_or(schema);
         let said = [Some(schema), Some(list), list.get("items")].into_iter().flatten().find_map(|s| s.get(NAMES)?.as_array());
-        match said {
-            Some(names) => Naming(names.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
-            None => Naming(told_by(field)),
+        let members = match said {
+            Some(names) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            None => told_by(field),
+        };
+        Naming { members, whole: checks::holds_text(list) && checks::holds_objects(list) }
+    }
+
+    /// What the list holds for an object: its name, or where the action knows more of it than that, the object. The error goes on after the object's
+    /// place: "is an object without …".
+    pub fn element(&self, object: Map<String, Value>) -> Result<Value, String> {
+        let name = self.name(&object)?;
+        Ok(if self.whole { Value::Object(object) } else { Value::String(name) })
+    }
+
+    /// Puts names in place of the objects that have one, where only the names count.
+    pub fn put_names(&self, items: &mut [Value]) {
+        for item in items {
+            if let Value::Object(object) = &*item
+                && let Ok(name) = self.name(object)
+            {
+                *item = Value::String(name);
+            }
         }
     }
 
-    /// What an object stands for. The error goes on after the object's place: "is an object without …".
-    pub fn name(&self, object: &Map<String, Value>) -> Result<String, String> {
-        let found = self.0.iter().find_map(|name| object.get(name)?.as_str());
-        found.map(str::to_owned).ok_or_else(|| match self.0.as_slice() {
+    /// Whether the list holds objects as they are.
+    pub fn keeps_objects(&self) -> bool {
+        self.whole
+    }
+
+    fn name(&self, object: &Map<String, Value>) -> Result<String, String> {
+        let found = self.members.iter().find_map(|name| object.get(name)?.as_str());
+        found.map(str::to_owned).ok_or_else(|| match self.members.as_slice() {
             [] => "is an object where a string is expected".to_owned(),
             names => {
                 let names: Vec<_> = names.iter().map(|n| format!("`{n}`")).collect();
@@ -73,6 +101,16 @@ mod tests {
         assert_eq!(name("policies", json!({"PolicyName": "p"})), Ok("p".into()));
         assert!(name("volume_ids", json!({"InstanceId": "i-1", "Id": "x"})).is_err_and(|e| e.contains("`VolumeId`")));
         assert!(name("volume_ids", json!({"VolumeId": null})).is_err());
+    }
+
+    #[test]
+    fn a_list_of_strings_and_objects_keeps_the_objects() {
+        let both = json!({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}], "x-aaws-names": ["Key"]}});
+        let object = json!({"Key": "k", "VersionId": "v"});
+        let element = |schema: &Value, object: &Value| Naming::of("objects", schema).element(object.as_object().expect("an object").clone());
+        assert_eq!(element(&both, &object), Ok(object.clone()));
+        assert!(element(&both, &json!({"VersionId": "v"})).is_err_and(|e| e.contains("`Key`")));
+        assert_eq!(element(&json!({"type": "array", "items": {"type": "string"}}), &object), Ok(json!("k")));
     }
 
     #[test]

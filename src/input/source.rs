@@ -122,7 +122,7 @@ impl Spool {
         let value = match value {
             Value::Object(object) if elements == Elements::Text => {
                 let place = place(self.len() + 1);
-                Value::String(self.naming.name(&object).map_err(|what| Problem::Theirs(format!("{place} {what}")))?)
+                self.naming.element(object).map_err(|what| Problem::Theirs(format!("{place} {what}")))?
             }
             value => value,
         };

@@ -255,7 +255,7 @@ fn a_connection_ends_after_its_limit_of_time_and_reports_its_account() {
 #[cfg(feature = "s3")]
 #[test]
 fn an_action_that_is_run_with_its_own_types_gives_what_became_of_each_item() {
-    use aaws::actions::s3::{BucketName, DeleteObjects, Key};
+    use aaws::actions::s3::{BucketName, DeleteObjects, ObjectId};
     use aaws::{Items, Status};
 
     use crate::support::fake_s3::delete_result;
@@ -269,7 +269,7 @@ fn an_action_that_is_run_with_its_own_types_gives_what_became_of_each_item() {
         let connection = Connection::with(target(&server, "us-east-1"), options, Arc::new(Unattended)).await?;
         let delete = DeleteObjects {
             bucket: BucketName::try_from("b").map_err(Error::input)?,
-            objects: Items::<Key>::try_from(["a", "b"]).map_err(Error::input)?,
+            objects: Some(Items::<ObjectId>::try_from(["a", "b"]).map_err(Error::input)?),
             ..Default::default()
         };
         let records: Vec<_> = connection.run(delete).await?.records().collect().await;

@@ -100,6 +100,11 @@ pub fn permissions(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
     }
     // A name that is misspelt would widen the policy.
     crate::catalog::schema::check(&params, &input.value)?;
+    for param in params.iter().filter(|param| param.naming.keeps_objects()) {
+        if let Some(Value::Array(items)) = input.value.get_mut(&param.name) {
+            param.naming.put_names(items);
+        }
+    }
     let scope = Scope {
         input: input.value,
         region: matches.get_one::<String>("region").cloned(),

@@ -1,7 +1,9 @@
 //! The S3 actions, end to end: on moto, on the sandbox, and on servers that answer what neither of them would.
 
 mod deleting;
+mod exact;
 mod listing;
+mod selecting;
 mod servers;
 mod uploading;
 mod versions;

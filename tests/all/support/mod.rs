@@ -22,6 +22,7 @@ pub mod browser;
 pub mod ec2;
 #[cfg(feature = "backup")]
 pub mod fake_backup;
+pub mod fake_bucket;
 #[cfg(feature = "cloudtrail")]
 pub mod fake_cloudtrail;
 #[cfg(feature = "iam")]

@@ -1,0 +1,230 @@
+//! What a bucket holds, page by page, with names as they are: the one place where S3's listings of objects and versions are read.
+
+use std::sync::Arc;
+
+use aaws::{Error, Next, Page, Result, pages};
+use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, Object, ObjectVersion};
+use futures::stream::{BoxStream, StreamExt};
+
+use super::bucket::{Bucket, Decoder, explain};
+
+/// The version that an object has where versions are not kept (S3 user guide, versioning).
+const NULL_VERSION: &str = "null";
+
+/// The storage class that is meant where none is said (S3 API reference, `x-amz-storage-class`).
+const STANDARD: &str = "STANDARD";
+
+/// What a listing says of one thing in a bucket.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The key; of a folder what its keys begin with, up to and with the delimiter.
+    pub key: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes. Delete markers and folders have none.
+    pub size: Option<u64>,
+    /// When it was last modified.
+    pub modified: Option<DateTime>,
+    /// The entity tag, with its quotes, as S3 gives it.
+    pub etag: Option<String>,
+    /// The storage class, as S3 gives it.
+    pub class: Option<String>,
+}
+
+/// What there is in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// An object as it is now.
+    Object,
+    /// A version of an object.
+    Version(VersionOf),
+    /// A delete marker, which hides the versions below it.
+    DeleteMarker(VersionOf),
+    /// All keys that begin alike.
+    Folder,
+}
+
+/// Which version of its key something is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionOf {
+    /// Its id.
+    pub id: String,
+    /// Whether it is what the key stands for now.
+    pub latest: bool,
+}
+
+impl Found {
+    /// Which version it is, of what is listed by versions.
+    pub fn version(&self) -> Option<&VersionOf> {
+        match &self.kind {
+            Kind::Version(version) | Kind::DeleteMarker(version) => Some(version),
+            Kind::Object | Kind::Folder => None,
+        }
+    }
+
+    /// Whether it is a delete marker.
+    pub fn is_delete_marker(&self) -> bool {
+        matches!(self.kind, Kind::DeleteMarker(_))
+    }
+
+    /// The storage class of what has one.
+    pub fn storage_class(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Object | Kind::Version(_) => Some(self.class.as_deref().unwrap_or(STANDARD)),
+            Kind::DeleteMarker(_) | Kind::Folder => None,
+        }
+    }
+
+    fn object(object: &Object, decode: Decoder) -> Self {
+        Found {
+            key: decode.text(object.key().unwrap_or_default()),
+            kind: Kind::Object,
+            size: Some(bytes(object.size())),
+            modified: object.last_modified().copied(),
+            etag: nonempty(object.e_tag()),
+            class: nonempty(object.storage_class().map(|class| class.as_str())),
+        }
+    }
+
+    fn folder(prefix: &str, decode: Decoder) -> Self {
+        Found { key: decode.text(prefix), kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
+    }
+
+    fn of_version(version: &ObjectVersion, decode: Decoder) -> Self {
+        Found {
+            key: decode.text(version.key().unwrap_or_default()),
+            kind: Kind::Version(version_of(version.version_id(), version.is_latest())),
+            size: Some(bytes(version.size())),
+            modified: version.last_modified().copied(),
+            etag: nonempty(version.e_tag()),
+            class: nonempty(version.storage_class().map(|class| class.as_str())),
+        }
+    }
+
+    fn of_delete_marker(marker: &DeleteMarkerEntry, decode: Decoder) -> Self {
+        Found {
+            key: decode.text(marker.key().unwrap_or_default()),
+            kind: Kind::DeleteMarker(version_of(marker.version_id(), marker.is_latest())),
+            size: None,
+            modified: marker.last_modified().copied(),
+            etag: None,
+            class: None,
+        }
+    }
+}
+
+fn bytes(size: Option<i64>) -> u64 {
+    size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
+}
+
+fn nonempty(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+fn version_of(id: Option<&str>, latest: Option<bool>) -> VersionOf {
+    VersionOf { id: nonempty(id).unwrap_or_else(|| NULL_VERSION.to_owned()), latest: latest.unwrap_or_default() }
+}
+
+/// The part of a bucket that is asked for.
+struct Wanted {
+    /// What keys begin with.
+    prefix: Option<String>,
+    /// Only keys behind this one.
+    start_after: Option<String>,
+    /// What ends the name of a folder.
+    delimiter: Option<String>,
+}
+
+impl Wanted {
+    /// A store that does not know of prefixes lists all, and all of it is not what was asked for.
+    fn has(&self, found: &Found) -> bool {
+        self.prefix.as_deref().is_none_or(|prefix| found.key.starts_with(prefix))
+    }
+
+    /// "the versions under `logs/` of the bucket `b`"
+    fn words(&self, what: &str, bucket: &Bucket) -> String {
+        let under = self.prefix.as_ref().map(|prefix| format!(" under `{}`", prefix.escape_debug())).unwrap_or_default();
+        format!("the {what}{under} of the bucket `{}`", bucket.name)
+    }
+}
+
+/// The objects of a bucket as they are now, whose keys begin with `prefix` and come behind `start_after`; a page at a time, in the order of the keys'
+/// UTF-8 bytes. A listing that S3 does not bring to its end is an error.
+pub fn objects(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
+    current(bucket, Wanted { prefix, start_after, delimiter: None })
+}
+
+/// The same with one [`Kind::Folder`] in place of all keys that go on alike behind the prefix, up to a delimiter.
+pub fn folders(
+    bucket: Bucket,
+    prefix: Option<String>,
+    start_after: Option<String>,
+    delimiter: String,
+) -> BoxStream<'static, Result<Vec<Found>>> {
+    current(bucket, Wanted { prefix, start_after, delimiter: Some(delimiter) })
+}
+
+/// Every version and delete marker of the keys that begin with `prefix` and come behind `start_after`; by key, and of each key the newest first.
+pub fn versions(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
+    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: None });
+    pages(wanted.words("versions", &bucket), move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed()
+}
+
+fn current(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<Found>>> {
+    let wanted = Arc::new(wanted);
+    let what = format!("the objects of the bucket `{}`", bucket.name);
+    pages(what, move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
+}
+
+/// A page is read on a thread of its own: its XML takes longer than all that is done with it.
+async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<Found, K>>> + Send + 'static) -> Result<Page<Found, K>> {
+    tokio::spawn(read).await.map_err(|e| Error::Failed(format!("listing the bucket failed: {e}")))?
+}
+
+async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
+    let answer = bucket.send(|s3| {
+        let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
+        let request = request.set_prefix(wanted.prefix.clone()).set_start_after(wanted.start_after.clone());
+        let request = request.set_delimiter(wanted.delimiter.clone()).set_continuation_token(token.clone());
+        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+    });
+    let answer = explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))?;
+    let decode = Decoder::of(answer.encoding_type());
+    let objects = answer.contents().iter().map(|object| Found::object(object, decode));
+    let folders = answer.common_prefixes().iter().filter_map(|common| common.prefix()).map(|prefix| Found::folder(prefix, decode));
+    let mut items: Vec<Found> = objects.chain(folders).filter(|found| wanted.has(found)).collect();
+    // S3 lists them apart, each in order.
+    if !answer.common_prefixes().is_empty() {
+        items.sort_by(|a, b| a.key.cmp(&b.key));
+    }
+    let next = Next::truncated(answer.is_truncated(), nonempty(answer.next_continuation_token()));
+    Ok(Page { items, next })
+}
+
+/// Key and version id, where a page begins: both, or the rest of a key's versions would be left out.
+type Marker = (String, Option<String>);
+
+async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marker>) -> Result<Page<Found, Marker>> {
+    let (key, version) = marker.map_or_else(|| (wanted.start_after.clone(), None), |(key, version)| (Some(key), version));
+    let answer = bucket.send(|s3| {
+        let request = s3.list_object_versions().bucket(&bucket.name).encoding_type(EncodingType::Url);
+        let request = request.set_prefix(wanted.prefix.clone()).set_key_marker(key.clone()).set_version_id_marker(version.clone());
+        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+    });
+    let answer = explain(answer.await, || format!("list {}", wanted.words("versions", &bucket)))?;
+    let decode = Decoder::of(answer.encoding_type());
+    let versions = answer.versions().iter().map(|version| Found::of_version(version, decode));
+    let markers = answer.delete_markers().iter().map(|marker| Found::of_delete_marker(marker, decode));
+    let mut items: Vec<Found> = versions.chain(markers).filter(|found| wanted.has(found)).collect();
+    // S3 lists them together, newest first; the SDK tells them apart, and loses that.
+    if !answer.delete_markers().is_empty() {
+        let latest = |found: &Found| found.version().is_some_and(|version| version.latest);
+        items.sort_by(|a, b| {
+            let by_age = || latest(b).cmp(&latest(a)).then_with(|| b.modified.cmp(&a.modified));
+            a.key.cmp(&b.key).then_with(by_age)
+        });
+    }
+    let marker = answer.next_key_marker().map(|key| (decode.text(key), nonempty(answer.next_version_id_marker())));
+    Ok(Page { items, next: Next::truncated(answer.is_truncated(), marker) })
+}
