@@ -1,24 +1,20 @@
 use std::pin::pin;
-use std::sync::Arc;
 
-use aaws::{
-    AccountId, Action, Call, Context, Effect, Error, Example, Grant, Listing, Meta, Moment, Next, Out, Page, Result, Rule, async_trait,
-    pages,
-};
-use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aaws::{AccountId, Action, Call, Context, Effect, Example, Grant, Listing, Meta, Moment, Out, Result, Rule, async_trait};
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
-use aws_sdk_s3::types::{EncodingType, Object};
 use futures::{TryStreamExt, future};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bucket::{Bucket, CREATE_SESSION, Decoder, explain};
+use super::bucket::{Bucket, CREATE_SESSION};
 use super::names::{BucketName, Key, Prefix};
+use super::walk::{self, Found, Order, Walk};
 
 /// List the objects of an S3 bucket.
 ///
-/// Prints the keys in the order of their UTF-8 bytes, a page at a time as S3 gives them: memory does not grow with the bucket. Only current
-/// versions are listed; what a delete marker hides is not.
+/// Prints the keys in the order of their UTF-8 bytes; memory does not grow with the bucket. A large bucket is listed from several places at once, as
+/// many as `--concurrency` allows, for up to a quarter more requests than there are pages of 1,000 keys. Only current versions are listed; what a
+/// delete marker hides is not.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DiscoverObjects {
@@ -38,6 +34,9 @@ pub struct DiscoverObjects {
     pub details: bool,
     /// Only keys after this one, in the order of their UTF-8 bytes.
     pub start_after: Option<Key>,
+    /// Print keys in no order, as pages come. It is faster where most of the keys begin alike.
+    #[serde(default)]
+    pub unordered: bool,
     /// Agree to pay for the requests, for a bucket that makes requesters pay.
     #[serde(default)]
     pub request_payer: bool,
@@ -109,55 +108,38 @@ impl Action for DiscoverObjects {
 
     async fn run(self, cx: &Context) -> Result<Listing<ObjectRow>> {
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
-        Ok(Listing::produce(cx, |_, out| self.list(bucket, out)))
+        Ok(Listing::produce(cx, |cx, out| self.list(cx, bucket, out)))
     }
 }
 
 aaws::register!(DiscoverObjects);
 
 impl DiscoverObjects {
-    /// Asks for the next page while the last one is read.
-    async fn list(self, bucket: Bucket, mut out: Out<ObjectRow>) -> Result<()> {
-        let this = Arc::new(self);
-        let (asker, what) = (Arc::clone(&this), format!("the objects of the bucket `{}`", bucket.name));
-        let mut pages = pin!(pages(what, move |token| Arc::clone(&asker).page(bucket.clone(), token)));
+    /// Goes on listing while the last page is read.
+    async fn list(self, cx: Context, bucket: Bucket, mut out: Out<ObjectRow>) -> Result<()> {
+        let walk = Walk {
+            bucket,
+            prefix: self.prefix.clone().map(String::from),
+            start_after: self.start_after.clone().map(String::from),
+            order: if self.unordered { Order::Any } else { Order::Keys },
+        };
+        let mut pages = pin!(walk::objects(&cx, walk));
         let mut page = pages.try_next().await?;
-        while let Some(answers) = page {
-            let (next, sent) = future::join(pages.try_next(), this.send(answers, &mut out)).await;
+        while let Some(objects) = page {
+            let (next, sent) = future::join(pages.try_next(), self.send(objects, &mut out)).await;
             sent?;
             page = next?;
         }
         Ok(())
     }
 
-    async fn send(&self, answers: Vec<ListObjectsV2Output>, out: &mut Out<ObjectRow>) -> Result<()> {
-        for answer in &answers {
-            let decode = Decoder::of(answer.encoding_type());
-            for object in answer.contents() {
-                if self.in_time(object.last_modified()) {
-                    out.send(self.found(object, decode)).await?;
-                }
+    async fn send(&self, objects: Vec<Found>, out: &mut Out<ObjectRow>) -> Result<()> {
+        for object in objects {
+            if self.in_time(object.modified.as_ref()) {
+                out.send(self.row(object)).await?;
             }
         }
         Ok(())
-    }
-
-    /// One page, as S3 gave it. It is read on a thread of its own.
-    async fn page(self: Arc<Self>, bucket: Bucket, token: Option<String>) -> Result<Page<ListObjectsV2Output, String>> {
-        let answer = tokio::spawn(async move {
-            let answer = bucket.send(|s3| {
-                let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
-                let request = request.set_prefix(self.prefix.clone().map(String::from));
-                let request = request.set_start_after(self.start_after.clone().map(String::from));
-                let request = request.set_continuation_token(token.clone()).set_request_payer(bucket.payer.clone());
-                request.set_expected_bucket_owner(bucket.owner.clone()).send()
-            });
-            explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))
-        });
-        let answer = answer.await.map_err(|e| Error::Failed(format!("listing the bucket failed: {e}")))??;
-        let token = answer.next_continuation_token().filter(|token| !token.is_empty()).map(str::to_owned);
-        let next = Next::truncated(answer.is_truncated(), token);
-        Ok(Page { items: vec![answer], next })
     }
 
     fn in_time(&self, modified: Option<&DateTime>) -> bool {
@@ -168,18 +150,17 @@ impl DiscoverObjects {
         self.modified_after.is_none_or(|after| modified >= at(after)) && self.modified_before.is_none_or(|before| modified < at(before))
     }
 
-    fn found(&self, object: &Object, decode: Decoder) -> ObjectRow {
-        let key = decode.text(object.key().unwrap_or_default());
+    fn row(&self, object: Found) -> ObjectRow {
         if self.details {
             return ObjectRow::Details(Details {
-                key,
-                size: object.size().unwrap_or_default(),
-                last_modified: object.last_modified().and_then(|d| d.fmt(DateTimeFormat::DateTime).ok()),
-                etag: object.e_tag().map(str::to_owned),
-                storage_class: object.storage_class().map(|c| c.as_str().to_owned()),
+                key: object.key,
+                size: object.size,
+                last_modified: object.modified.and_then(|date| date.fmt(DateTimeFormat::DateTime).ok()),
+                etag: object.etag,
+                storage_class: object.class.map(|class| class.as_str().to_owned()),
             });
         }
-        ObjectRow::Key(if self.name_only { name(&key).to_owned() } else { key })
+        ObjectRow::Key(if self.name_only { name(&object.key).to_owned() } else { object.key })
     }
 }
 

@@ -17,6 +17,7 @@ mod lookups;
 mod names;
 mod sandbox;
 mod uploads;
+mod walk;
 
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;

@@ -4,6 +4,7 @@ mod deleting;
 mod listing;
 mod uploading;
 mod versions;
+mod walking;
 
 use std::fs;
 

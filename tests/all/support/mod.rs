@@ -30,6 +30,8 @@ pub mod fake_s3;
 #[cfg(feature = "ec2")]
 pub mod fake_services;
 pub mod http;
+#[cfg(feature = "s3")]
+pub mod key_space;
 pub mod moto;
 pub mod proxy;
 pub mod xml;
