@@ -114,9 +114,10 @@ fn main() -> io::Result<()> {
     }
     let (count, runs) = (flag(&words, "--keys", 1_000_000), flag(&words, "--runs", 3).max(1));
     let latency = Duration::from_millis(flag(&words, "--latency", 20) as u64);
-    let wanted = |shape: &&&str| words.first().is_none_or(|word| word.starts_with("--") || shape.contains(word.as_str()));
+    let is_value = |at: usize| at > 0 && ["--keys", "--latency", "--runs"].contains(&words[at - 1].as_str());
+    let name = words.iter().enumerate().find(|(at, word)| !word.starts_with("--") && !is_value(*at)).map(|(_, word)| word.as_str());
     println!("{count} keys, {latency:?} an answer, medians of {runs} runs");
-    for shape in SHAPES.iter().filter(wanted) {
+    for shape in SHAPES.into_iter().filter(|shape| name.is_none_or(|name| shape.contains(name))) {
         let bucket = KeySpace::new(names(shape, count), Ways::S3, latency);
         println!("{shape}: {} pages", bucket.pages());
         let mut took: Vec<Vec<Took>> = WAYS.iter().map(|_| Vec::new()).collect();

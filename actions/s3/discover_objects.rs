@@ -34,7 +34,7 @@ pub struct DiscoverObjects {
     pub details: bool,
     /// Only keys after this one, in the order of their UTF-8 bytes.
     pub start_after: Option<Key>,
-    /// Print keys in no order, as pages come. It is faster where most of the keys begin alike.
+    /// Print keys in no order, as pages come: none waits for those before it, which may be faster.
     #[serde(default)]
     pub unordered: bool,
     /// Agree to pay for the requests, for a bucket that makes requesters pay.

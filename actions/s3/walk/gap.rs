@@ -107,9 +107,9 @@ impl Gap {
 
     /// The nearest sample that has so many keys behind it, or the farthest, and how many it has.
     pub fn window(&self, keys: f64) -> Option<(&str, u64)> {
-        let windows = || self.samples.iter().rev().map(|(key, at)| (key.as_str(), (self.walked - at).max(0).unsigned_abs()));
-        let windows = || windows().filter(|(_, seen)| *seen > 0);
-        windows().find(|(_, seen)| *seen as f64 >= keys).or_else(|| windows().next_back())
+        let windows = self.samples.iter().rev().map(|(key, at)| (key.as_str(), (self.walked - at).max(0).unsigned_abs()));
+        let windows: Vec<(&str, u64)> = windows.filter(|(_, seen)| *seen > 0).collect();
+        windows.iter().find(|(_, seen)| *seen as f64 >= keys).or(windows.last()).copied()
     }
 
     /// How many pages there may be up to `high`, by the density over as many pages before: no more than `most` are asked of it.

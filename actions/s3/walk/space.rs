@@ -372,8 +372,25 @@ mod tests {
 
     #[test]
     fn a_cut_lies_where_it_should_whatever_the_keys() {
-        let keys =
-            ["", " ", " a ", "a", "a/", "a/b", "a~", "ab", "é", "日本", "日本語", "\u{ffff}", "🦀", "🦀🐍", "\u{1}x", "x\u{1f}y", "+%&?#\"<"];
+        let keys = [
+            "",
+            " ",
+            " a ",
+            "a",
+            "a/",
+            "a/b",
+            "a~",
+            "ab",
+            "é",
+            "日本",
+            "日本語",
+            "\u{ffff}",
+            "🦀",
+            "🦀🐍",
+            "\u{1}x",
+            "x\u{1f}y",
+            "+%&?#\"<",
+        ];
         let space = space("", keys);
         let mut cuts = 0;
         for low in keys {

@@ -81,8 +81,7 @@ impl Store {
 
     /// Lists it. How long an answer takes is chance, the same for the same seed.
     async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64) -> Result<Vec<String>> {
-        let shape =
-            Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, width, page: self.page };
+        let shape = Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, width, page: self.page };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
         let pages = drive(Plan::new(shape), move |ask| {
             let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
@@ -107,8 +106,7 @@ impl Store {
 
 /// Names in the ways that people name things, and in ways that they hardly do.
 fn names(rng: &mut Rng, count: usize) -> Vec<String> {
-    const ODD: [&str; 16] =
-        ["a", "b", "/", "~", " ", "  ", "é", "ß", "日", "本", "\u{ffff}", "\u{e000}", "🦀", "🐍", "\u{1}", "%+"];
+    const ODD: [&str; 16] = ["a", "b", "/", "~", " ", "  ", "é", "ß", "日", "本", "\u{ffff}", "\u{e000}", "🦀", "🐍", "\u{1}", "%+"];
     let odd = |rng: &mut Rng, most: usize| (0..rng.usize(1..=most)).map(|_| *rng.choice(ODD.iter()).unwrap_or(&"x")).collect::<String>();
     match rng.u8(..8) {
         0 => (0..count).map(|n| format!("key-{n:07}")).collect(),
@@ -167,7 +165,7 @@ async fn many_pages_are_asked_for_at_once_and_few_for_nothing() {
 #[tokio::test]
 async fn cuts_that_are_keys_are_neither_lost_nor_doubled() {
     // Whatever is cut here is a key, and so is what is next to it.
-    let letters = ["", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let letters: &[&str] = &["", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
     let keys = letters.iter().flat_map(|a| letters.iter().flat_map(move |b| letters.iter().map(move |c| format!("k{a}{b}{c}"))));
     for page in 3..8 {
         let store = Store::new(keys.clone(), page, Ways::True);
