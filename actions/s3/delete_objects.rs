@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use aaws::{
-    AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Rule, When, async_trait,
+    AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Rule, When,
+    async_trait,
 };
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
@@ -136,7 +137,6 @@ impl Default for DeleteObjects {
 
 const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects}"];
-const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
 const MATCHING: &[&str] = &["arn:${Partition}:s3:::${bucket}/${under}*"];
 const VERSIONED: &[&str] = &["all_versions", "noncurrent", "delete_markers", "version_id"];
 const LISTS_VERSIONS: &[&str] = &["all_versions", "noncurrent", "delete_markers"];

@@ -127,13 +127,13 @@ fn version_of(id: Option<&str>, latest: Option<bool>) -> VersionOf {
 }
 
 /// The part of a bucket that is asked for.
-struct Wanted {
+pub struct Wanted {
     /// What keys begin with.
-    prefix: Option<String>,
+    pub prefix: Option<String>,
     /// Only keys behind this one.
-    start_after: Option<String>,
+    pub start_after: Option<String>,
     /// What ends the name of a folder.
-    delimiter: Option<String>,
+    pub delimiter: Option<String>,
 }
 
 impl Wanted {
@@ -143,26 +143,23 @@ impl Wanted {
     }
 
     /// "the versions under `logs/` of the bucket `b`"
-    fn words(&self, what: &str, bucket: &Bucket) -> String {
+    pub fn words(&self, what: &str, bucket: &Bucket) -> String {
         let under = self.prefix.as_ref().map(|prefix| format!(" under `{}`", prefix.escape_debug())).unwrap_or_default();
         format!("the {what}{under} of the bucket `{}`", bucket.name)
     }
 }
 
-/// The objects of a bucket as they are now, whose keys begin with `prefix` and come behind `start_after`; a page at a time, in the order of the keys'
-/// UTF-8 bytes. A listing that S3 does not bring to its end is an error.
-pub fn objects(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
-    current(bucket, Wanted { prefix, start_after, delimiter: None })
-}
-
-/// The same with one [`Kind::Folder`] in place of all keys that go on alike behind the prefix, up to a delimiter.
+/// The objects of a bucket as they are now, whose keys begin with `prefix` and come behind `start_after`, with one [`Kind::Folder`] in place of all keys
+/// that go on alike behind the prefix, up to a delimiter; a page at a time, in the order of their UTF-8 bytes. A listing that S3 does not bring to its
+/// end is an error. (All objects are listed by [`super::walk`].)
 pub fn folders(
     bucket: Bucket,
     prefix: Option<String>,
     start_after: Option<String>,
     delimiter: String,
 ) -> BoxStream<'static, Result<Vec<Found>>> {
-    current(bucket, Wanted { prefix, start_after, delimiter: Some(delimiter) })
+    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: Some(delimiter) });
+    pages(wanted.words("objects", &bucket), move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
 }
 
 /// Every version and delete marker of the keys that begin with `prefix` and come behind `start_after`; by key, and of each key the newest first.
@@ -171,18 +168,13 @@ pub fn versions(bucket: Bucket, prefix: Option<String>, start_after: Option<Stri
     pages(wanted.words("versions", &bucket), move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed()
 }
 
-fn current(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<Found>>> {
-    let wanted = Arc::new(wanted);
-    let what = format!("the objects of the bucket `{}`", bucket.name);
-    pages(what, move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
-}
-
 /// A page is read on a thread of its own: its XML takes longer than all that is done with it.
 async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<Found, K>>> + Send + 'static) -> Result<Page<Found, K>> {
     tokio::spawn(read).await.map_err(|e| Error::Failed(format!("listing the bucket failed: {e}")))?
 }
 
-async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
+/// One page of objects, and of folders where a delimiter is asked for.
+pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
     let answer = bucket.send(|s3| {
         let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
         let request = request.set_prefix(wanted.prefix.clone()).set_start_after(wanted.start_after.clone());

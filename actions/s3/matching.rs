@@ -10,6 +10,7 @@ use super::listing;
 use super::lookups::Target;
 use super::selection::Selection;
 use super::size;
+use super::walk::{self, Order, Walk};
 
 /// How many things are looked through before somebody is asked: what is known of them is part of the question, and they wait in memory for the
 /// answer.
@@ -32,7 +33,7 @@ impl Matching {
         };
         let pages = match of_versions {
             true => listing::versions(bucket.clone(), under, None),
-            false => listing::objects(bucket.clone(), under, None),
+            false => walk::objects(cx, Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys }).boxed(),
         };
         let found = pages.map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
         let targets = found.try_filter(move |found| ready(selection.takes(found))).map_ok(Target::found).boxed();

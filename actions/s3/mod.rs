@@ -23,6 +23,7 @@ mod sandbox;
 mod selection;
 mod size;
 mod uploads;
+mod walk;
 
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;

@@ -51,7 +51,8 @@ impl Selection {
     pub fn checked(self) -> Result<Self> {
         let excludes_all = self.exclude.iter().flatten().any(|pattern| pattern.as_str() == "*");
         if excludes_all && self.include.is_some() {
-            let message = "`exclude` has the pattern `*`, and exclusion wins, so that nothing would be left: `include` alone selects what matches it";
+            let message =
+                "`exclude` has the pattern `*`, and exclusion wins, so that nothing would be left: `include` alone selects what matches it";
             return Err(Error::field("exclude", message));
         }
         Ok(self)
@@ -141,9 +142,8 @@ mod tests {
         };
         assert!(of(Some(9), Some(11)) && !of(Some(10), None) && !of(None, Some(10)));
         let at = |seconds: &str| seconds.parse::<Moment>().ok();
-        let between = |modified_after, modified_before| {
-            Selection { modified_after, modified_before, ..Selection::default() }.takes(&object("k"))
-        };
+        let between =
+            |modified_after, modified_before| Selection { modified_after, modified_before, ..Selection::default() }.takes(&object("k"));
         let instant = "1970-01-01T00:16:40Z";
         assert!(between(at(instant), None) && !between(None, at(instant)) && between(None, at("1970-01-01T00:16:41Z")));
     }
@@ -160,10 +160,8 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart() {
-        let (noncurrent, delete_markers) = (
-            Selection { noncurrent: true, ..Selection::default() },
-            Selection { delete_markers: true, ..Selection::default() },
-        );
+        let (noncurrent, delete_markers) =
+            (Selection { noncurrent: true, ..Selection::default() }, Selection { delete_markers: true, ..Selection::default() });
         assert!(noncurrent.takes(&marker(false)) && !noncurrent.takes(&marker(true)) && !noncurrent.takes(&object("k")));
         assert!(delete_markers.takes(&marker(true)) && !delete_markers.takes(&object("k")));
     }

@@ -45,7 +45,8 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a size: give bytes, or a whole number and a unit, as in 500, 10MiB or 1GB", text.escape_debug());
+        let wrong =
+            || format!("`{}` is not a size: give bytes, or a whole number and a unit, as in 500, 10MiB or 1GB", text.escape_debug());
         let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let number: u64 = number.parse().map_err(|_| wrong())?;

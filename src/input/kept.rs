@@ -90,7 +90,7 @@ fn streamed<'a>(schema: &'a Value, field: &str) -> Option<&'a Value> {
 fn named(list: &Value, naming: &Naming, element: Value) -> Value {
     match element {
         // An object that names nothing is told where the input is given its type.
-        Value::Object(object) if checks::holds_text(list) => naming.name(&object).map_or(Value::Object(object), Value::String),
+        Value::Object(object) if checks::holds_text(list) => naming.element(object.clone()).unwrap_or(Value::Object(object)),
         element => element,
     }
 }

@@ -107,7 +107,8 @@ mod tests {
     fn a_list_of_strings_and_objects_keeps_the_objects() {
         let both = json!({"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}], "x-aaws-names": ["Key"]}});
         let object = json!({"Key": "k", "VersionId": "v"});
-        let element = |schema: &Value, object: &Value| Naming::of("objects", schema).element(object.as_object().expect("an object").clone());
+        let element =
+            |schema: &Value, object: &Value| Naming::of("objects", schema).element(object.as_object().expect("an object").clone());
         assert_eq!(element(&both, &object), Ok(object.clone()));
         assert!(element(&both, &json!({"VersionId": "v"})).is_err_and(|e| e.contains("`Key`")));
         assert_eq!(element(&json!({"type": "array", "items": {"type": "string"}}), &object), Ok(json!("k")));

@@ -7,6 +7,7 @@ mod selecting;
 mod servers;
 mod uploading;
 mod versions;
+mod walking;
 
 use std::fs;
 

@@ -189,7 +189,8 @@ fn versions_that_are_discovered_are_those_that_are_deleted() {
             let bucket = FakeBucket::versioned(objects.clone(), 7);
             let before: BTreeSet<String> = bucket.versions().into_iter().collect();
             let found = run(&bucket, &format!("s3 discover_objects --bucket b --versions {listed}"), &flags).ok().json();
-            let name = |row: &Value| format!("{} {}", row["Key"].as_str().unwrap_or_default(), row["VersionId"].as_str().unwrap_or_default());
+            let name =
+                |row: &Value| format!("{} {}", row["Key"].as_str().unwrap_or_default(), row["VersionId"].as_str().unwrap_or_default());
             let found: BTreeSet<String> = found.as_array().expect("a list").iter().map(name).collect();
             run(&bucket, &format!("s3 delete_objects --bucket b --matching --whole_bucket {deleted}"), &flags).ok();
             let left: BTreeSet<String> = bucket.versions().into_iter().collect();
@@ -236,9 +237,8 @@ fn what_is_deleted_is_listed_or_selected_and_a_whole_bucket_only_when_it_is_said
 fn permissions_for_a_selection_are_for_its_prefix() {
     let run = aaws("permissions s3 delete_objects --bucket b --matching --under logs/").stranger().run().ok().json();
     let statements = run["Statement"].as_array().expect("statements");
-    let of = |action: &str| {
-        statements.iter().find(|s| s["Action"] == json!([action])).unwrap_or_else(|| panic!("no {action} in {run}")).clone()
-    };
+    let of =
+        |action: &str| statements.iter().find(|s| s["Action"] == json!([action])).unwrap_or_else(|| panic!("no {action} in {run}")).clone();
     assert_eq!(of("s3:DeleteObject")["Resource"], json!(["arn:aws:s3:::b/logs/*"]));
     assert_eq!(of("s3:ListBucket")["Condition"], json!({"StringLike": {"s3:prefix": ["logs/*"]}}));
     assert_eq!(statements.len(), 2, "{run}");

@@ -268,7 +268,8 @@ fn uploads_that_were_left_on_garage_are_deleted() {
     let directory = directory();
     fs::write(directory.path().join("film.mp4"), noise(20 << 20)).unwrap();
     // An upload that nobody completes, and nobody could abort.
-    let proxy = Proxy::to(store.url()).refuse("UploadPart", 403, "AccessDenied").refuse("AbortMultipartUpload", 403, "AccessDenied").start();
+    let proxy =
+        Proxy::to(store.url()).refuse("UploadPart", 403, "AccessDenied").refuse("AbortMultipartUpload", 403, "AccessDenied").start();
     let upload = store.aaws(format!("s3 create_objects --bucket {bucket} --object films/one film.mp4")).within(directory.path());
     upload.endpoint(&proxy.url).run().exits(3);
     let begun = proxy.requests("AbortMultipartUpload")[0].query("uploadId").expect("the upload's id");

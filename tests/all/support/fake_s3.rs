@@ -60,13 +60,17 @@ pub struct VastBucket {
 }
 
 impl VastBucket {
-    /// `size` keys, listed 1,000 a page; a DeleteObjects takes `delay`.
+    /// `size` keys, listed 1,000 a page, from a token or behind a key; a DeleteObjects takes `delay`.
     pub fn new(size: usize, delay: Duration) -> Self {
         let deletions = Arc::new(Mutex::new(vec![0; size]));
         let state = Arc::clone(&deletions);
         let server = Server::start(move |operation, _, request| match operation {
             "ListObjectsV2" => {
-                let start = request.query("continuation-token").map_or(0, |token| token.parse().unwrap());
+                let start = match (request.query("continuation-token"), request.query("start-after")) {
+                    (Some(token), _) => token.parse().unwrap(),
+                    (None, Some(after)) => Self::behind(&after, size),
+                    (None, None) => 0,
+                };
                 let end = size.min(start + 1000);
                 let keys: Vec<String> = (start..end).map(Self::key).collect();
                 let page: Vec<_> = keys.iter().map(|key| (key.as_str(), "2024-01-01T00:00:00.000Z")).collect();
@@ -89,6 +93,16 @@ impl VastBucket {
 
     pub fn key(number: usize) -> String {
         format!("key-{number:07}")
+    }
+
+    /// How many of the keys are not behind this text.
+    fn behind(after: &str, size: usize) -> usize {
+        let (mut known, mut end) = (0, size);
+        while known < end {
+            let middle = known + (end - known) / 2;
+            if Self::key(middle).as_str() <= after { known = middle + 1 } else { end = middle }
+        }
+        known
     }
 
     /// How many keys were deleted; none may have been deleted twice.

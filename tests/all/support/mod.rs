@@ -31,6 +31,8 @@ pub mod fake_s3;
 #[cfg(feature = "ec2")]
 pub mod fake_services;
 pub mod http;
+#[cfg(feature = "s3")]
+pub mod key_space;
 pub mod moto;
 pub mod proxy;
 #[cfg(feature = "s3")]

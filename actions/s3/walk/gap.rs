@@ -1,0 +1,130 @@
+//! A gap: keys of which only the ends are known, and what was seen on the way to it.
+
+use super::space::{Alphabet, Space};
+
+/// Where the next page of a gap begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position {
+    /// Behind `start_after`.
+    Start,
+    /// Where the page before it ended.
+    Token(String),
+    /// The store says that there is more, and not where.
+    Unknown,
+}
+
+/// Keys behind `low`, up to `high` and with it.
+#[derive(Debug)]
+pub struct Gap {
+    /// The last key that is known; none at the beginning of the list.
+    pub low: Option<String>,
+    /// The cut that it ends at; none at the end of the list.
+    pub high: Option<String>,
+    /// What its first request started behind.
+    pub start_after: Option<String>,
+    /// Where its next page begins.
+    pub position: Position,
+    /// The request for its next page, when it is on its way.
+    pub busy: Option<u64>,
+    /// What `low` was when that was sent.
+    pub asked_from: Option<String>,
+    /// Whether a page of it came.
+    pub answered: bool,
+    /// Cutting it was tried, and there was no place.
+    pub dull: bool,
+    /// The pages that are thought to be left, where there is something to measure by.
+    pub left: Option<f64>,
+    /// The same, before there is.
+    pub guess: f64,
+    /// Keys before `low`, and where they stand in the count of `walked`: the nearer, the more.
+    pub samples: Vec<(String, i64)>,
+    walked: i64,
+}
+
+impl Gap {
+    /// Everything.
+    pub fn first(start_after: Option<String>) -> Self {
+        Gap {
+            low: None,
+            high: None,
+            start_after,
+            position: Position::Start,
+            busy: None,
+            asked_from: None,
+            answered: false,
+            dull: false,
+            left: None,
+            guess: 1.0,
+            samples: Vec::new(),
+            walked: 0,
+        }
+    }
+
+    /// What is behind a cut.
+    pub fn behind(cut: String, high: Option<String>) -> Self {
+        Gap { low: Some(cut.clone()), high, ..Gap::first(Some(cut)) }
+    }
+
+    /// Nothing is left.
+    pub fn is_empty(&self) -> bool {
+        matches!((&self.low, &self.high), (Some(low), Some(high)) if low >= high)
+    }
+
+    /// Takes in so many keys at its lower end.
+    pub fn grow(&mut self, first: &str, last: &str, keys: usize) {
+        self.samples.push((first.to_owned(), self.walked + 1));
+        self.walked += i64::try_from(keys).unwrap_or(i64::MAX);
+        self.low = Some(last.to_owned());
+        self.answered = true;
+        self.thin();
+    }
+
+    /// Takes over what was seen in the gap before it.
+    pub fn inherit(&mut self, before: Gap) {
+        if self.answered {
+            let walked = before.walked;
+            let samples = before.samples.into_iter().map(|(key, at)| (key, at - walked));
+            self.samples = samples.chain(std::mem::take(&mut self.samples)).collect();
+            self.thin();
+        }
+    }
+
+    /// Keeps of the samples the first, and others each twice as far from the end as the one behind it.
+    fn thin(&mut self) {
+        let walked = self.walked;
+        let mut kept: Vec<(String, i64)> = Vec::new();
+        let mut least = 0;
+        for (number, (key, at)) in std::mem::take(&mut self.samples).into_iter().enumerate().rev() {
+            let back = (walked - at).max(1);
+            if back >= least || number == 0 {
+                kept.push((key, at));
+                least = back.saturating_mul(2);
+            }
+        }
+        kept.reverse();
+        self.samples = kept;
+    }
+
+    /// The nearest sample that has so many keys behind it, or the farthest, and how many it has.
+    pub fn window(&self, keys: f64) -> Option<(&str, u64)> {
+        let windows = self.samples.iter().rev().map(|(key, at)| (key.as_str(), (self.walked - at).max(0).unsigned_abs()));
+        let windows: Vec<(&str, u64)> = windows.filter(|(_, seen)| *seen > 0).collect();
+        windows.iter().find(|(_, seen)| *seen as f64 >= keys).or(windows.last()).copied()
+    }
+
+    /// How many pages there may be up to `high`, by the density over as many pages before: no more than `most` are asked of it.
+    pub fn pages(&self, high: &str, page: usize, most: usize, space: &Space, alphabet: Alphabet) -> Option<f64> {
+        let low = self.low.as_deref()?;
+        let mut pages = None;
+        for (key, at) in self.samples.iter().rev() {
+            let seen = (self.walked - at).max(0) as f64 / page.max(1) as f64;
+            let Some(ratio) = space.ratio(key, low, high, alphabet) else { continue };
+            let guess = seen * ratio;
+            pages = Some(guess);
+            if seen * 2.0 >= guess.min(most as f64) {
+                break;
+            }
+        }
+        pages
+    }
+}

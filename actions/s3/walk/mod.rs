@@ -1,0 +1,83 @@
+//! Listing a bucket wider than one chain of tokens: the space of keys is cut, and each part walked by itself.
+//!
+//! - `space`: keys as numbers, and which text lies so far ahead;
+//! - `gap`, `plan`: what is known, what is not, and which page is asked for next. No network, no time: a machine that is told of answers;
+//! - `drive`: tasks and the stream;
+//! - here: what others use, and the request itself.
+
+mod drive;
+mod gap;
+mod plan;
+mod space;
+
+use std::sync::Arc;
+
+use aaws::{Context, Result};
+use futures::stream::Stream;
+
+use super::bucket::Bucket;
+use super::listing::{Found, Wanted, read_objects};
+use drive::drive;
+use plan::{Ask, Plan, Shape};
+
+/// The most requests of one list at once, whatever `--concurrency` allows.
+const WIDEST: usize = 64;
+
+/// The most keys that ListObjectsV2 gives at once (S3 API reference, ListObjectsV2).
+const PAGE: usize = 1000;
+
+/// What to list.
+pub struct Walk {
+    /// Where.
+    pub bucket: Bucket,
+    /// Only keys that begin with this.
+    pub prefix: Option<String>,
+    /// Only keys behind this one, in the order of their UTF-8 bytes.
+    pub start_after: Option<String>,
+    /// In which order they are wanted.
+    pub order: Order,
+}
+
+/// The order of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// That of the keys' UTF-8 bytes, as S3 lists them. Directory buckets, and some stores, have none: then as they list.
+    #[default]
+    Keys,
+    /// As pages come.
+    Any,
+}
+
+/// What has a key.
+pub trait Keyed {
+    /// The key, decoded.
+    fn key(&self) -> &str;
+}
+
+impl Keyed for Found {
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// The objects of a bucket, a page or less at a time, as wide as `--concurrency` allows. Requests are sent while it is read, and end with it. A
+/// listing that cannot be read to its end is an error, never short.
+pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
+    let Walk { bucket, prefix, start_after, order } = walk;
+    let shape = Shape {
+        what: format!("the objects of the bucket `{}`", bucket.name),
+        prefix: prefix.clone().unwrap_or_default(),
+        start_after,
+        order,
+        // Directory buckets list in no order, and start nowhere but at a token (S3 API reference, ListObjectsV2).
+        width: if bucket.is_directory() { 1 } else { cx.concurrency().min(WIDEST) },
+        page: PAGE,
+    };
+    drive(Plan::new(shape), move |ask: Ask| {
+        let wanted = Wanted { prefix: prefix.clone(), start_after: ask.start_after, delimiter: None };
+        read_objects(bucket.clone(), Arc::new(wanted), ask.token)
+    })
+}
+
+#[cfg(test)]
+mod tests;

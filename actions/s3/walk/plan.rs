@@ -1,0 +1,367 @@
+//! Which page is asked for next: the key space as pages that came and gaps between them, and where a gap is cut.
+//!
+//! One chain of tokens is enough to list a bucket, and too slow: each page waits for the one before. So gaps are cut, and each is walked by itself: by
+//! the tokens of its own pages, after a first request that starts behind the cut. A cut is a guess. One that lands where no keys are, or just before
+//! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, whatever the keys.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use aaws::{Error, Next, Page, Result};
+
+use super::gap::{Gap, Position};
+use super::space::Space;
+use super::{Keyed, Order};
+
+mod cuts;
+
+/// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
+pub const LEAD: usize = 64;
+
+/// Of every page that is learned from, one key in so many is looked at closely.
+const SAMPLED: usize = 37;
+
+/// How a list is walked.
+#[derive(Debug)]
+pub struct Shape {
+    /// What is listed, for errors: "the objects of the bucket `b`".
+    pub what: String,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// Only keys behind this one.
+    pub start_after: Option<String>,
+    /// In which order keys are given out.
+    pub order: Order,
+    /// The most requests at once; one of them walks by tokens alone.
+    pub width: usize,
+    /// The most keys of a page.
+    pub page: usize,
+}
+
+/// A page to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Which it is.
+    pub id: u64,
+    /// Only keys behind this one.
+    pub start_after: Option<String>,
+    /// Where the page before it ended; it says where to go on, whatever `start_after` is.
+    pub token: Option<String>,
+}
+
+enum Piece<T> {
+    /// Objects that wait for those before them.
+    Items(Vec<T>),
+    /// Keys that are not known yet.
+    Gap(Box<Gap>),
+}
+
+/// Whether the store starts where it is told to.
+enum Trust {
+    /// It has not been tried, or the answer is on its way: to which request, behind what.
+    Open(Option<(u64, String)>),
+    /// It does.
+    Proven,
+    /// It does not, or lists in another order than that of keys' bytes: one page after another.
+    Lost,
+}
+
+/// What there is, what is asked for, and what comes next.
+pub struct Plan<T> {
+    shape: Shape,
+    space: Space,
+    pieces: Vec<Piece<T>>,
+    ready: VecDeque<Vec<T>>,
+    trust: Trust,
+    /// From where a first cut is measured.
+    base: Option<String>,
+    /// Hashes of the tokens asked for: one that comes again leads nowhere.
+    asked: HashSet<u64>,
+    hasher: RandomState,
+    ids: u64,
+    in_flight: usize,
+    /// Requests answered, and keys that they brought.
+    answered: usize,
+    keys: usize,
+    /// Pages that were full, with more behind them.
+    full: usize,
+    /// Keys held that nobody has read.
+    held: usize,
+}
+
+impl<T: Keyed> Plan<T> {
+    /// Begins with one gap that holds everything.
+    pub fn new(shape: Shape) -> Self {
+        let all = Gap::first(shape.start_after.clone());
+        let trust = if shape.width > 1 { Trust::Open(None) } else { Trust::Lost };
+        Plan {
+            space: Space::new(&shape.prefix),
+            pieces: vec![Piece::Gap(Box::new(all))],
+            ready: VecDeque::new(),
+            trust,
+            base: None,
+            asked: HashSet::new(),
+            hasher: RandomState::new(),
+            ids: 0,
+            in_flight: 0,
+            answered: 0,
+            keys: 0,
+            full: 0,
+            held: 0,
+            shape,
+        }
+    }
+
+    /// The next objects to give out, a page or less.
+    pub fn take(&mut self) -> Option<Vec<T>> {
+        let items = self.ready.pop_front()?;
+        self.held -= items.len();
+        Some(items)
+    }
+
+    /// A page to ask for now, if one should be. When nothing is in flight and nothing is to be taken, there is one until the list is whole.
+    pub fn request(&mut self) -> Result<Option<Ask>> {
+        while self.in_flight < self.shape.width.max(1) {
+            let survey = self.survey();
+            if let Some(at) = survey.idle {
+                return self.ask(at).map(Some);
+            }
+            if !self.may_cut(&survey) {
+                break;
+            }
+            let near = survey.best.filter(|_| matches!(self.trust, Trust::Proven));
+            let (at, cut) = match (near, survey.last) {
+                (Some((at, pages)), _) => (at, self.cut_near(at, pages)),
+                (None, Some(at)) if self.may_stride(at, &survey) => (at, self.cut_far(at)),
+                _ => break,
+            };
+            if let Some(cut) = cut {
+                self.split(at, cut);
+                return self.ask(at + 1).map(Some);
+            }
+            if let Some(gap) = self.gap_mut(at) {
+                gap.dull = true;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether all was given out.
+    pub fn is_done(&self) -> bool {
+        self.pieces.is_empty() && self.ready.is_empty()
+    }
+
+    /// Takes a page in.
+    pub fn answer(&mut self, id: u64, page: Page<T, String>) -> Result<()> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.answered += 1;
+        if matches!(&self.trust, Trust::Open(Some((probe, _))) if *probe == id) && !self.judge(&page) {
+            return Ok(());
+        }
+        let asked = self.pieces.iter().position(|piece| matches!(piece, Piece::Gap(gap) if gap.busy == Some(id)));
+        // A gap that was walked by another meanwhile.
+        let Some(mut at) = asked else { return Ok(()) };
+        if !matches!(self.trust, Trust::Lost) && !self.in_order(at, &page.items) {
+            if matches!(self.trust, Trust::Proven) {
+                let what = &self.shape.what;
+                return Err(Error::Failed(format!(
+                    "the listing of {what} is not in the order of the keys' bytes: with `--concurrency 1` it is read one page after another"
+                )));
+            }
+            // Until the store is known to start where it is told to, the first gap holds the chain that began the list.
+            self.walk_alone();
+            at = 0;
+        }
+        if !matches!(self.trust, Trust::Lost) {
+            self.learn(&page);
+        }
+        self.fill(at, page);
+        self.flush();
+        Ok(())
+    }
+
+    /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
+    fn judge(&mut self, page: &Page<T, String>) -> bool {
+        let Trust::Open(Some((_, cut))) = &self.trust else { return true };
+        let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && is_sorted(&page.items);
+        if obeyed {
+            self.trust = Trust::Proven;
+        } else {
+            tracing::debug!("{} are listed one page after another: the store does not begin where it is told to", self.shape.what);
+            self.walk_alone();
+        }
+        obeyed
+    }
+
+    /// Leaves the list to the chain that began it, which is in the first gap.
+    fn walk_alone(&mut self) {
+        self.trust = Trust::Lost;
+        self.pieces.truncate(1);
+        if let Some(gap) = self.gap_mut(0) {
+            gap.high = None;
+        }
+    }
+
+    /// Whether a page goes on, in the order of keys' bytes, from where it was asked.
+    fn in_order(&self, at: usize, items: &[T]) -> bool {
+        let from = self.gap(at).and_then(|gap| gap.asked_from.as_deref());
+        let goes_on = items.first().is_none_or(|first| from.is_none_or(|from| first.key() > from));
+        let holds = |item: Option<&T>| item.is_none_or(|item| self.space.holds(item.key()));
+        goes_on && holds(items.first()) && holds(items.last()) && is_sorted(items)
+    }
+
+    fn learn(&mut self, page: &Page<T, String>) {
+        let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return };
+        if self.base.is_none() {
+            self.base = Some(first.key().to_owned());
+        }
+        page.items.iter().step_by(SAMPLED).for_each(|item| self.space.learn(item.key()));
+        self.space.learn(last.key());
+        self.space.learn_page(first.key(), last.key());
+        self.space.settle();
+        self.full += usize::from(page.items.len() >= self.shape.page && page.next != Next::End);
+    }
+
+    /// Puts a page into the gap that it was asked for.
+    fn fill(&mut self, mut at: usize, page: Page<T, String>) {
+        let Page { mut items, next } = page;
+        let ends = next == Next::End;
+        if ends || items.last().is_some_and(|last| self.reaches_end(at, last.key())) {
+            self.rejoin(at);
+        }
+        let ordered = !matches!(self.trust, Trust::Lost);
+        let Some(gap) = self.gap_mut(at) else { return };
+        gap.busy = None;
+        gap.dull = false;
+        let mut past = false;
+        if ordered {
+            if let Some(high) = &gap.high {
+                let end = items.partition_point(|item| item.key() <= high.as_str());
+                past = end < items.len();
+                items.truncate(end);
+            }
+            if let Some(low) = &gap.low {
+                let start = items.partition_point(|item| item.key() <= low.as_str());
+                items.drain(..start);
+            }
+        }
+        if let (Some(first), Some(last)) = (items.first(), items.last()) {
+            gap.grow(first.key(), last.key(), items.len());
+        }
+        gap.position = match next {
+            Next::At(token) => Position::Token(token),
+            Next::Unknown | Next::End => Position::Unknown,
+        };
+        let walked = ends || past || gap.is_empty();
+        if !items.is_empty() {
+            self.keys += items.len();
+            self.held += items.len();
+            match self.shape.order {
+                Order::Keys => {
+                    self.pieces.insert(at, Piece::Items(items));
+                    at += 1;
+                }
+                Order::Any => self.ready.push_back(items),
+            }
+        }
+        if walked {
+            self.close(at);
+        } else if ordered {
+            self.measure(at);
+        }
+    }
+
+    fn reaches_end(&self, at: usize, key: &str) -> bool {
+        self.gap(at).and_then(|gap| gap.high.as_deref()).is_some_and(|high| key >= high)
+    }
+
+    /// While it is not known whether the store starts where it is told to, the chain that began the list is not let go of: it walks past the cut.
+    fn rejoin(&mut self, at: usize) {
+        if matches!(self.trust, Trust::Open(_)) {
+            self.pieces.truncate(at + 1);
+            if let Some(gap) = self.gap_mut(at) {
+                gap.high = None;
+            }
+        }
+    }
+
+    /// Takes a gap away that is walked to its end. What was seen in it says how dense the keys before the next one are.
+    fn close(&mut self, at: usize) {
+        if at >= self.pieces.len() {
+            return;
+        }
+        let Piece::Gap(walked) = self.pieces.remove(at) else { return };
+        let next = (at..self.pieces.len()).find(|at| matches!(self.pieces.get(*at), Some(Piece::Gap(_))));
+        if let Some(at) = next
+            && let Some(gap) = self.gap_mut(at)
+        {
+            gap.inherit(*walked);
+            self.measure(at);
+        }
+    }
+
+    /// Gives out what has nothing before it any more.
+    fn flush(&mut self) {
+        let known = self.pieces.iter().take_while(|piece| matches!(piece, Piece::Items(_))).count();
+        for piece in self.pieces.drain(..known) {
+            if let Piece::Items(items) = piece {
+                self.ready.push_back(items);
+            }
+        }
+    }
+
+    fn split(&mut self, at: usize, cut: String) {
+        let Some(gap) = self.gap_mut(at) else { return };
+        let before = gap.left;
+        let right = Gap::behind(cut.clone(), gap.high.replace(cut));
+        self.pieces.insert(at + 1, Piece::Gap(Box::new(right)));
+        self.measure(at);
+        let left = self.gap(at).and_then(|gap| gap.left);
+        if let (Some(gap), Some(before)) = (self.gap_mut(at + 1), before) {
+            gap.guess = (before - left.unwrap_or_default()).max(1.0);
+        }
+    }
+
+    fn ask(&mut self, at: usize) -> Result<Ask> {
+        let id = self.ids;
+        let open = matches!(self.trust, Trust::Open(None));
+        let what = self.shape.what.clone();
+        let broken = |how: &str| Error::Failed(format!("the listing of {what} goes on {how}: it cannot be read to its end"));
+        let Some(Piece::Gap(gap)) = self.pieces.get_mut(at) else { return Err(broken("nowhere")) };
+        let token = match &gap.position {
+            Position::Start => None,
+            Position::Token(token) => Some(token.clone()),
+            Position::Unknown => return Err(broken("without saying where")),
+        };
+        // A few bytes for each page: all that grows with the list.
+        if token.as_ref().is_some_and(|token| !self.asked.insert(self.hasher.hash_one(token))) {
+            return Err(broken("where it was before"));
+        }
+        gap.busy = Some(id);
+        gap.asked_from.clone_from(&gap.low);
+        if open && at > 0 {
+            self.trust = Trust::Open(gap.start_after.clone().map(|cut| (id, cut)));
+        }
+        self.ids += 1;
+        self.in_flight += 1;
+        Ok(Ask { id, start_after: gap.start_after.clone(), token })
+    }
+
+    fn gap(&self, at: usize) -> Option<&Gap> {
+        match self.pieces.get(at)? {
+            Piece::Gap(gap) => Some(gap),
+            Piece::Items(_) => None,
+        }
+    }
+
+    fn gap_mut(&mut self, at: usize) -> Option<&mut Gap> {
+        match self.pieces.get_mut(at)? {
+            Piece::Gap(gap) => Some(gap),
+            Piece::Items(_) => None,
+        }
+    }
+}
+
+fn is_sorted<T: Keyed>(items: &[T]) -> bool {
+    items.is_sorted_by(|a, b| a.key() < b.key())
+}

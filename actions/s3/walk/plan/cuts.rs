@@ -1,0 +1,159 @@
+//! Where a gap is cut, and when: by how dense the keys are, how much is held, and how many requests were lost.
+
+use super::super::space::Alphabet;
+use super::super::{Keyed, Order};
+use super::{LEAD, Piece, Plan, Trust};
+
+/// A gap is cut so much short of whole pages, as its last page has to hold a key from behind its end.
+const SLACK: f64 = 0.1;
+
+/// Of fewer pages than this, a few more requests than a quarter may be lost.
+const SHORT: f64 = 20.0;
+
+/// A first cut goes so many times as far ahead as has been seen.
+const STRIDE: u64 = 3;
+
+/// What the pieces are like at a moment.
+#[derive(Default)]
+pub(super) struct Survey {
+    /// The first gap that may be asked for.
+    pub(super) idle: Option<usize>,
+    /// The gap best to cut, and how many of its pages are near enough.
+    pub(super) best: Option<(usize, f64)>,
+    /// The gap without an end.
+    pub(super) last: Option<usize>,
+    pub(super) gaps: usize,
+    /// Pages thought to be in gaps with an end.
+    bounded: f64,
+    /// Pages thought to be before the end of the last gap.
+    ahead: f64,
+}
+
+impl<T: Keyed> Plan<T> {
+    /// Guesses how many pages are left in a gap.
+    pub(super) fn measure(&mut self, at: usize) {
+        let left = self.gap(at).and_then(|gap| {
+            let high = gap.high.as_deref()?;
+            let guess = |alphabet| gap.pages(high, self.shape.page, LEAD, &self.space, alphabet);
+            guess(Alphabet::Seen).or_else(|| guess(Alphabet::Likely))
+        });
+        if let Some(gap) = self.gap_mut(at) {
+            gap.left = left;
+        }
+    }
+
+    /// Looks over all pieces, from the front.
+    pub(super) fn survey(&self) -> Survey {
+        let ordered = self.shape.order == Order::Keys;
+        let (lead, width, room) = (LEAD as f64, self.shape.width as f64, self.room());
+        let smallest = self.smallest();
+        let mut survey = Survey::default();
+        for (at, piece) in self.pieces.iter().enumerate() {
+            let gap = match piece {
+                Piece::Items(items) => {
+                    survey.ahead += self.pages(items.len());
+                    continue;
+                }
+                Piece::Gap(gap) => gap,
+            };
+            let first = survey.gaps == 0 && self.ready.is_empty();
+            // The nearer to the front, the more of the room: what is far ahead must not keep the front from being cut.
+            let kept = if ordered { (survey.gaps as f64).min(width) / (2.0 * width) * lead } else { 0.0 };
+            survey.gaps += 1;
+            let may = first || (room > kept && (!ordered || survey.ahead < lead));
+            if survey.idle.is_none() && gap.busy.is_none() && may {
+                survey.idle = Some(at);
+            }
+            if gap.high.is_none() {
+                survey.last = Some(at);
+            }
+            if let Some(left) = gap.left {
+                let near = if ordered { left.min(lead - survey.ahead) } else { left };
+                if near >= smallest && !gap.dull && survey.best.is_none_or(|(_, best)| near > best) {
+                    survey.best = Some((at, near));
+                }
+                survey.bounded += left;
+            }
+            survey.ahead += gap.left.unwrap_or(gap.guess);
+        }
+        survey
+    }
+
+    /// Whether a gap may be cut: there is enough to walk, and not too much was lost.
+    pub(super) fn may_cut(&self, survey: &Survey) -> bool {
+        let tried = match &self.trust {
+            Trust::Proven => true,
+            Trust::Open(probe) => probe.is_none() && survey.gaps == 1,
+            Trust::Lost => false,
+        };
+        let pages = self.pages(self.keys);
+        // A list is taken to be a little longer than it is yet, so that a short one is cut early; a long one keeps to what came.
+        let expected = (pages + (survey.bounded / 2.0).min(pages / 2.0)).min(pages.max(SHORT));
+        tried && self.full >= 2 && self.room() > 0.0 && self.risked(survey.gaps) + 1.0 <= affordable(expected)
+    }
+
+    /// Whether the gap without an end is to be cut far ahead.
+    pub(super) fn may_stride(&self, at: usize, survey: &Survey) -> bool {
+        let near = self.shape.order == Order::Any || survey.ahead < LEAD as f64;
+        near && self.gap(at).is_some_and(|gap| gap.answered && !gap.dull)
+    }
+
+    /// Requests that brought no page of new keys, and those that may yet: each gap's last page holds keys from behind its end.
+    fn risked(&self, gaps: usize) -> f64 {
+        self.answered as f64 - self.pages(self.keys) + gaps as f64 - 1.0
+    }
+
+    /// The fewest pages worth a cut: more, the more was lost.
+    fn smallest(&self) -> f64 {
+        let pages = self.pages(self.keys);
+        let gaps = self.pieces.iter().filter(|piece| matches!(piece, Piece::Gap(_))).count();
+        match self.risked(gaps) / affordable(pages) {
+            used if used < 0.5 || pages < SHORT => 2.0,
+            used if used < 0.75 => 4.0,
+            _ => 8.0,
+        }
+    }
+
+    /// Pages that may still be asked for ahead of what was read.
+    fn room(&self) -> f64 {
+        LEAD as f64 - self.pages(self.held) - self.in_flight as f64
+    }
+
+    fn pages(&self, keys: usize) -> f64 {
+        keys as f64 / self.shape.page.max(1) as f64
+    }
+
+    /// Half of what is near in a gap, in whole pages.
+    pub(super) fn cut_near(&self, at: usize, near: f64) -> Option<String> {
+        let gap = self.gap(at)?;
+        let (low, high) = (gap.low.as_deref()?, gap.high.as_deref()?);
+        let pages = (near / 2.0).floor().max(1.0) - SLACK;
+        let (anchor, keys) = gap.window(pages * self.shape.page as f64 / 2.0)?;
+        let times = ((pages * self.shape.page as f64) as u64, keys);
+        let ahead = |alphabet| self.space.ahead(anchor, low, Some(high), times, alphabet);
+        ahead(Alphabet::Seen).or_else(|| ahead(Alphabet::Likely)).or_else(|| {
+            let share = (pages / gap.left? * 64.0) as u64;
+            self.space.between(low, high, (share.clamp(1, 32), 64))
+        })
+    }
+
+    /// Some times as far ahead as has been seen; less where keys of this kind would be at their end.
+    pub(super) fn cut_far(&mut self, at: usize) -> Option<String> {
+        let gap = self.gap(at)?;
+        let (low, base) = (gap.low.as_deref()?, self.base.as_deref()?);
+        let ahead = |from: &str, times| self.space.ahead(from, low, None, times, Alphabet::Likely);
+        let cut = [(STRIDE, 1), (1, 1), (1, 3), (1, 9)].into_iter().find_map(|times| ahead(base, times));
+        if cut.is_some() {
+            return cut;
+        }
+        // Here keys look different from where the list began: it is measured from here on.
+        let (cut, base) = gap.samples.iter().find_map(|(from, _)| Some((ahead(from, (STRIDE, 1))?, from.clone())))?;
+        self.base = Some(base);
+        Some(cut)
+    }
+}
+
+/// How many requests may be lost on so many pages.
+fn affordable(pages: f64) -> f64 {
+    (1.0 + pages / 5.0).max(pages / 4.0)
+}

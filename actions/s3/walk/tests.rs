@@ -1,0 +1,208 @@
+//! The walk against a store in memory: whatever the keys, and in whatever order answers come, the list is that of one chain of tokens.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aaws::{Error, Next, Page, Result};
+use fastrand::Rng;
+use futures::{StreamExt, TryStreamExt};
+
+use super::drive::drive;
+use super::plan::{Ask, LEAD, Plan, Shape};
+use super::{Keyed, Order};
+
+impl Keyed for String {
+    fn key(&self) -> &str {
+        self
+    }
+}
+
+/// How a store answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ways {
+    /// As S3 does.
+    True,
+    /// It begins at the beginning, whatever it is told.
+    IgnoresStart,
+    /// In the order of the bytes turned round, as a directory bucket may.
+    Unordered,
+    /// The token of its third page comes again for ever.
+    Repeats,
+    /// Its third page says that there is more, and not where.
+    Loses,
+}
+
+/// Keys in the order in which the store lists them, answered a page at a time.
+struct Store {
+    keys: Vec<String>,
+    page: usize,
+    ways: Ways,
+    requests: AtomicUsize,
+    /// Keys given, and the most that were given and not read yet.
+    given: AtomicUsize,
+}
+
+impl Store {
+    fn new(keys: impl IntoIterator<Item = String>, page: usize, ways: Ways) -> Arc<Self> {
+        let mut keys: Vec<String> = keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        if ways == Ways::Unordered {
+            keys.sort_by_key(|key| key.bytes().rev().collect::<Vec<u8>>());
+        }
+        Arc::new(Store { keys, page, ways, requests: AtomicUsize::new(0), given: AtomicUsize::new(0) })
+    }
+
+    fn answer(&self, ask: &Ask) -> Page<String, String> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let start = match (&ask.token, &ask.start_after) {
+            (Some(token), _) => token.parse().expect("a token of this store"),
+            (None, Some(after)) if self.ways != Ways::IgnoresStart => self.keys.partition_point(|key| key <= after),
+            (None, _) => 0,
+        };
+        let end = self.keys.len().min(start + self.page);
+        let items = self.keys[start..end].to_vec();
+        self.given.fetch_add(items.len(), Ordering::Relaxed);
+        let next = match self.ways {
+            Ways::Repeats if number >= 3 => Next::At(self.page.to_string()),
+            Ways::Loses if number >= 3 => Next::Unknown,
+            _ if end < self.keys.len() => Next::At(end.to_string()),
+            _ => Next::End,
+        };
+        Page { items, next }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn pages(&self) -> usize {
+        self.keys.len().div_ceil(self.page).max(1)
+    }
+
+    /// Lists it. How long an answer takes is chance, the same for the same seed.
+    async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64) -> Result<Vec<String>> {
+        let shape = Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, width, page: self.page };
+        let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
+        let pages = drive(Plan::new(shape), move |ask| {
+            let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
+            async move {
+                for _ in 0..waits {
+                    tokio::task::yield_now().await;
+                }
+                Ok(store.answer(&ask))
+            }
+        });
+        let (asked, mut read) = (self.requests(), self.given.load(Ordering::Relaxed));
+        let keys = pages.inspect_ok(|keys| {
+            let held = self.given.load(Ordering::Relaxed).saturating_sub(read);
+            // Keys that came twice count here, and are not held: those of a quarter of the pages, or of five.
+            let twice = ((self.requests() - asked) / 4).max(5);
+            assert!(held <= (LEAD + width + twice) * self.page, "{held} keys are held");
+            read += keys.len();
+        });
+        keys.map_ok(|keys| futures::stream::iter(keys).map(Ok::<String, Error>)).try_flatten().try_collect().await
+    }
+}
+
+/// Names in the ways that people name things, and in ways that they hardly do.
+fn names(rng: &mut Rng, count: usize) -> Vec<String> {
+    const ODD: [&str; 16] = ["a", "b", "/", "~", " ", "  ", "é", "ß", "日", "本", "\u{ffff}", "\u{e000}", "🦀", "🐍", "\u{1}", "%+"];
+    let odd = |rng: &mut Rng, most: usize| (0..rng.usize(1..=most)).map(|_| *rng.choice(ODD.iter()).unwrap_or(&"x")).collect::<String>();
+    match rng.u8(..8) {
+        0 => (0..count).map(|n| format!("key-{n:07}")).collect(),
+        1 => (0..count).map(|n| format!("2024/{:02}/{:02}/{:04}", n / 300 + 1, n / 10 % 30 + 1, n % 10)).collect(),
+        2 => (0..count).map(|_| format!("{:016x}", rng.u64(..))).collect(),
+        3 => (0..count).map(|n| if n % 10 == 0 { format!("a/{n}") } else { format!("most/of/it/{n:09}.txt") }).collect(),
+        4 => (0..count).map(|n| n.to_string()).collect(),
+        5 => (0..count).map(|_| odd(rng, 8)).collect(),
+        6 => (0..count).map(|n| format!("{}{}", odd(rng, 2), "x".repeat(n % 7))).collect(),
+        _ => (0..count).map(|n| format!("{}/{n:03} ", odd(rng, 3))).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_wide_list_is_that_of_one_chain() {
+    let mut rng = Rng::with_seed(12);
+    let mut wide = 0;
+    for round in 0..400 {
+        let (count, page) = (rng.usize(..400), rng.usize(3..=10));
+        let store = Store::new(names(&mut rng, count), page, Ways::True);
+        let width = rng.usize(2..=40);
+        let keys = store.list(Order::Keys, width, round).await.expect("a list");
+        assert_eq!(keys, store.keys, "round {round}");
+        let (requests, pages) = (store.requests(), store.pages());
+        wide += usize::from(requests > pages);
+        match pages {
+            1 => assert_eq!(requests, 1, "round {round}"),
+            2 => assert!(requests <= 3, "round {round}: {requests} requests"),
+            _ => assert!(requests <= pages + (pages / 4).max(5), "round {round}: {requests} requests for {pages} pages"),
+        }
+        let mut any = store.list(Order::Any, width, round).await.expect("a list");
+        any.sort();
+        assert_eq!(any, store.keys, "round {round}, in any order");
+    }
+    assert!(wide > 100, "only {wide} lists were cut at all");
+}
+
+#[tokio::test]
+async fn many_pages_are_asked_for_at_once_and_few_for_nothing() {
+    let dated = |n: usize| format!("logs/2024/{:02}/{:02}/part-{:05}", n / 3000 + 1, n / 100 % 30 + 1, n % 100);
+    let mut rng = Rng::with_seed(1);
+    let shapes: [Vec<String>; 4] = [
+        (0..20_000).map(|n| format!("key-{n:08}")).collect(),
+        (0..20_000).map(dated).collect(),
+        (0..20_000).map(|_| format!("{:032x}", rng.u128(..))).collect(),
+        (0..20_000).map(|n| if n < 1000 { format!("a/{n:06}") } else { format!("big/{n:08}.jpg") }).collect(),
+    ];
+    for (number, keys) in shapes.into_iter().enumerate() {
+        let store = Store::new(keys, 20, Ways::True);
+        assert_eq!(store.list(Order::Keys, 16, 7).await.expect("a list"), store.keys, "shape {number}");
+        let (requests, pages) = (store.requests(), store.pages());
+        assert!(requests * 4 <= pages * 5, "shape {number}: {requests} requests for {pages} pages");
+    }
+}
+
+#[tokio::test]
+async fn cuts_that_are_keys_are_neither_lost_nor_doubled() {
+    // Whatever is cut here is a key, and so is what is next to it.
+    let letters: &[&str] = &["", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let keys = letters.iter().flat_map(|a| letters.iter().flat_map(move |b| letters.iter().map(move |c| format!("k{a}{b}{c}"))));
+    for page in 3..8 {
+        let store = Store::new(keys.clone(), page, Ways::True);
+        for seed in 0..20 {
+            assert_eq!(store.list(Order::Keys, 16, seed).await.expect("a list"), store.keys);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_starts_elsewhere_or_has_no_order_is_read_page_by_page() {
+    let keys = || (0..300).map(|n| format!("key-{n:04}"));
+    for ways in [Ways::IgnoresStart, Ways::Unordered] {
+        for order in [Order::Keys, Order::Any] {
+            for seed in 0..20 {
+                let store = Store::new(keys(), 10, ways);
+                assert_eq!(store.list(order, 16, seed).await.expect("a list"), store.keys, "{ways:?}");
+                assert!(store.requests() <= store.pages() + 1, "{ways:?}: {} requests", store.requests());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_to_its_end_is_an_error() {
+    for (ways, says) in [(Ways::Repeats, "where it was before"), (Ways::Loses, "without saying where")] {
+        for width in [1, 16] {
+            let store = Store::new((0..300).map(|n| format!("key-{n:04}")), 10, ways);
+            let failed = store.list(Order::Keys, width, 3).await.map_err(|e| e.to_string());
+            assert!(failed.as_ref().is_err_and(|e| e.contains(says) || e.contains("not in the order")), "{ways:?}: {failed:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_at_a_time_is_one_chain_of_tokens() {
+    let store = Store::new((0..300).map(|n| format!("key-{n:04}")), 10, Ways::True);
+    assert_eq!(store.list(Order::Keys, 1, 0).await.expect("a list"), store.keys);
+    assert_eq!(store.requests(), 30);
+}
