@@ -5,16 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::aws::session::{Session, SessionOptions};
 use crate::engine::action::{Action, Reply};
 use crate::engine::context::Context;
-use crate::engine::entry::Entry;
+use crate::engine::entry::{Entry, Ready};
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
 use crate::engine::report::Report;
 use crate::engine::run::{Counts, Run, RunOptions};
+use crate::engine::undoing::Again;
 use crate::input::Input;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, ErrorKind, Result};
@@ -36,6 +38,8 @@ pub struct Request {
     pub target: SessionOptions,
     /// Where steps are noted before they are taken.
     pub journal: Option<Arc<dyn Journal>>,
+    /// The earlier run that this one is about, if it is.
+    pub again: Option<Again>,
     /// How the front end ends it early.
     pub cancellation: Cancellation,
 }
@@ -52,6 +56,7 @@ impl Request {
             options: RunOptions::default(),
             target: SessionOptions::default(),
             journal: None,
+            again: None,
             cancellation: Cancellation::default(),
         }
     }
@@ -105,7 +110,7 @@ impl Summary {
 
 /// Runs a request. What it prints is read from the execution, and work happens as it is read; an error, whatever it is, is the last of the rows.
 pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
-    let Request { entry, input, options, target, journal, cancellation } = request;
+    let Request { entry, input, options, target, journal, again, cancellation } = request;
     let mut execution =
         Execution { rows: None, run: None, changes: entry.meta.effect.changes(), cancellation: cancellation.clone(), watches: Vec::new() };
     // A limit of time is one for reading the input, too.
@@ -116,7 +121,8 @@ pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
             cancellation.cancel(CancelReason::TimedOut);
         }));
     }
-    let rows = execution.begin(entry, input, options, target, journal, host).await;
+    let action = Work { entry, input, again };
+    let rows = execution.begin(action, options, target, journal, host).await;
     execution.rows = Some(rows.unwrap_or_else(Reply::failed));
     execution
 }
@@ -124,8 +130,7 @@ pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
 impl Execution {
     async fn begin(
         &mut self,
-        entry: &'static Entry,
-        input: PendingInput,
+        Work { entry, input, again }: Work,
         options: RunOptions,
         target: SessionOptions,
         journal: Option<Arc<dyn Journal>>,
@@ -135,14 +140,27 @@ impl Execution {
         let reported = report.is_some();
         let run = Arc::new(Run::new(options, host, report, journal, self.cancellation.clone()));
         let now = run.now;
-        let read = tokio::task::spawn_blocking(move || entry.parse(input()?, now));
         let cancellation = self.cancellation.clone();
-        let ready =
-            cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
+        let ready = if again.as_ref().is_none_or(Again::needs_input) {
+            let journal = run.journal.clone().filter(|_| again.is_none());
+            let read = tokio::task::spawn_blocking(move || read_input(entry, input, now, journal));
+            let read = async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? };
+            Some(cancellable(&cancellation, read).await?)
+        } else {
+            None
+        };
         let session = cancellable(&cancellation, open_session(entry, &target, &run, reported)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
         self.run = Some(Arc::clone(&run));
-        let work = ready.run(Context::new(entry.meta, session, run));
+        let meta = again.as_ref().map_or(entry.meta, |again| again.meta(entry));
+        let cx = Context::new(meta, session, run);
+        let work = async {
+            match (again, ready) {
+                (Some(again), ready) => again.run(entry, cx, ready).await,
+                (None, Some(ready)) => ready.run(cx).await,
+                (None, None) => Err(Error::Failed("there is nothing to run".into())),
+            }
+        };
         // What is being changed is brought to its end; looking may end at any moment.
         if self.changes { work.await } else { cancellable(&cancellation, work).await }
     }
@@ -179,8 +197,30 @@ impl Execution {
             error.get_or_insert(Error::io("write the report", e));
         }
         let throttled = run.network.limiter().counts().throttled;
-        Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }
+        let error = error.or_else(|| self.cancellation.error());
+        let complete = error.is_none() && !self.cancellation.is_cancelled();
+        let ended = run.journal.as_ref().map_or(Ok(()), |journal| journal.end(&counts.items, error.as_ref(), complete));
+        if let Err(e) = ended {
+            tracing::error!("{e}");
+        }
+        Summary { counts, calls: run.network.calls(), throttled, error }
     }
+}
+
+/// What is run.
+struct Work {
+    entry: &'static Entry,
+    input: PendingInput,
+    again: Option<Again>,
+}
+
+/// Reads the input and checks it; what it takes to finish the run in another process is kept.
+fn read_input(entry: &Entry, input: PendingInput, now: Timestamp, journal: Option<Arc<dyn Journal>>) -> Result<Ready> {
+    let mut input = input()?;
+    if let Some(journal) = journal.filter(|_| input.mistakes.is_empty()) {
+        journal.take_input(&mut input, &entry.input_schema().to_value())?;
+    }
+    entry.parse(input, now)
 }
 
 async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {

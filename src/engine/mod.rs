@@ -12,4 +12,6 @@ pub mod listing;
 pub mod paging;
 pub mod poll;
 pub mod report;
+pub mod reversal;
 pub mod run;
+pub mod undoing;

@@ -82,7 +82,7 @@ pub(super) fn find_empty(schema: &Value, value: &Value, path: &str, found: &mut 
 }
 
 /// The schema itself, or the alternative in it, that takes values of a JSON type.
-fn of_kind<'a>(schema: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(super) fn of_kind<'a>(schema: &'a Value, kind: &str) -> Option<&'a Value> {
     let takes = match schema.get("type") {
         Some(Value::String(one)) => one == kind,
         Some(Value::Array(many)) => many.iter().any(|t| t == kind),

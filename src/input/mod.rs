@@ -6,6 +6,7 @@ mod explain;
 mod glob;
 mod items;
 mod json;
+mod kept;
 mod moment;
 mod naming;
 mod path;

@@ -46,6 +46,7 @@ macro_rules! as_inner {
 
 mod batch;
 mod dependencies;
+mod journaled;
 mod one;
 mod outputs;
 mod steps;
@@ -53,13 +54,12 @@ mod steps;
 pub use dependencies::Dependency;
 pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
-pub use steps::{Step, Steps, Undo};
+pub use steps::{Step, Steps, Undo, left_alone};
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::Stream;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::backoff::Delays;
@@ -186,7 +186,7 @@ impl Context {
         change: C,
     ) -> Result<Changed<C::Done>> {
         let change = Arc::new(change);
-        let mut items = items.boxed();
+        let mut items = journaled::rest(self, items.boxed(), &change);
         if let (total, Some(most)) = items.size_hint()
             && total == most
         {
@@ -437,7 +437,7 @@ impl<C: Change> Batch<C> {
     /// One try of all that are pending; those that are worth another come back, with what they failed for.
     async fn attempt(&mut self, cx: &Context, pending: Vec<Pending<C::Item>>, more: bool) -> Vec<(Pending<C::Item>, Failure)> {
         let (places, items): (Vec<usize>, Vec<C::Item>) = pending.into_iter().map(|p| (p.place, p.item)).unzip();
-        let outcomes = match self.change.apply(cx, &items).await {
+        let outcomes = match journaled::apply(cx, &*self.change, &items).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
                 let failure = Failure::from(&e);

@@ -5,10 +5,14 @@ mod demo;
 mod docs;
 mod flags;
 mod help;
+mod journals;
+mod log;
 mod look;
 mod progress;
+mod resume;
 mod run;
 mod terminal;
+mod undo;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -52,6 +56,9 @@ fn run(args: &[OsString]) -> u8 {
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
+        "log" => log::run(matches),
+        "undo" => undo::run(matches, error_format(args)),
+        "resume" => resume::run(matches, error_format(args)),
         service => return of_service(service, matches, &mut root, args),
     };
     match done {

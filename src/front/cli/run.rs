@@ -1,4 +1,4 @@
-//! Runs one action: a request from the flags, rows to standard output, an exit code.
+//! Runs one action, or what is done about an earlier run of one: a request from the flags, rows to standard output, an exit code.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -7,30 +7,53 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::common::{Common, ErrorFormat, Verbosity};
-use super::flags;
 use super::progress::ProgressLine;
 use super::terminal::{self, Terminal};
+use super::{flags, journals};
 use crate::catalog::manifest::Manifest;
 use crate::engine::entry::Entry;
-use crate::engine::execute::{Request, Summary, execute};
+use crate::engine::execute::{PendingInput, Request, Summary, execute};
+use crate::engine::journal::Journal;
+use crate::engine::undoing::Again;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 use crate::render::Printer;
+
+/// What is run: an action, or what is done about an earlier run of it.
+pub struct Job {
+    pub entry: &'static Entry,
+    pub input: PendingInput,
+    pub journal: Option<Arc<dyn Journal>>,
+    pub again: Option<Again>,
+}
 
 /// Runs the action with the flags given.
 pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFormat) -> u8 {
     let manifest = Manifest::of(entry);
     let own: Vec<&str> = manifest.params.iter().map(|p| p.name.as_str()).collect();
-    let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
     let common = match Common::read(matches, &own) {
         Ok(common) => common,
-        Err(e) => return fail(&e),
+        Err(e) => return terminal::print_error(&e, Some(entry.meta.path), error_format),
     };
+    let secret = manifest.params.iter().any(|p| p.kind.has_secret());
+    let journal = match journals::of_action(entry, &common, secret) {
+        Ok(journal) => journal,
+        Err(e) => return terminal::print_error(&e, Some(entry.meta.path), error_format),
+    };
+    let reader = (matches.clone(), manifest.params);
+    let input: PendingInput = Box::new(move || flags::Reader::new(&reader.0).read(&reader.1));
+    perform(Job { entry, input, journal, again: None }, common, error_format)
+}
+
+/// Runs it to its end, and gives the exit code.
+pub fn perform(job: Job, common: Common, error_format: ErrorFormat) -> u8 {
+    let path = job.entry.meta.path;
+    let fail = |e: &Error| terminal::print_error(e, Some(path), error_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Error::io("start", e)),
     };
-    let code = match runtime.block_on(run(entry, &manifest, matches, common)) {
+    let code = match runtime.block_on(run(job, common)) {
         Ok(summary) => {
             if let Some(e) = &summary.error {
                 fail(e);
@@ -44,7 +67,8 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFo
     code
 }
 
-async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, common: Common) -> Result<Summary> {
+async fn run(job: Job, common: Common) -> Result<Summary> {
+    let Job { entry, input, journal, again } = job;
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
     let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
@@ -56,15 +80,8 @@ async fn run(entry: &'static Entry, manifest: &Manifest, matches: &ArgMatches, c
     let progress = ProgressLine::new(drawn);
     terminal::start_logging(common.verbosity, common.error_format, &progress);
 
-    let reader = (matches.clone(), manifest.params.clone());
-    let request = Request {
-        entry,
-        input: Box::new(move || flags::Reader::new(&reader.0).read(&reader.1)),
-        options: common.run,
-        target: common.session,
-        journal: None,
-        cancellation: cancellation.clone(),
-    };
+    let request =
+        Request { entry, input, options: common.run, target: common.session, journal, again, cancellation: cancellation.clone() };
     let mut execution = execute(request, Arc::new(Terminal::new(progress.clone(), common.consent))).await;
     let (rows, changes) = (execution.rows(), execution.changes());
     let printed = printer.print(rows, changes, &cancellation, &|write| progress.aside(write)).await;
