@@ -1,10 +1,11 @@
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Outcome, Result, Reversible, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
+use super::made::{MadeStep, UNDONE};
 use super::making::{self, Maker, Row};
 use super::snapshots::{self, CREATE_SNAPSHOT};
 use super::tags;
@@ -36,7 +37,12 @@ impl Action for CreateSnapshots {
     const META: Meta = Meta {
         path: "ec2/create_snapshots",
         effect: Effect::Create,
-        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::Likely("`no_wait` is not given, or an answer is lost"))],
+        calls: &[
+            DESCRIBE_VOLUMES,
+            CREATE_SNAPSHOT,
+            DESCRIBE_SNAPSHOTS.when(When::Likely("`no_wait` is not given, or an answer is lost")),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[snapshots::SNAPSHOTS])]).when(UNDONE),
+        ],
         rules: &[],
         examples: &[
             Example {
@@ -60,6 +66,8 @@ impl Action for CreateSnapshots {
         ],
     };
 
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` deletes the snapshots that were made.");
+
     type Output = Listing<Row>;
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
@@ -69,7 +77,7 @@ impl Action for CreateSnapshots {
     }
 }
 
-aaws::register!(CreateSnapshots);
+aaws::register!(CreateSnapshots, undo = MadeStep);
 
 struct Take {
     ec2: Client,
@@ -99,6 +107,10 @@ impl Maker for Take {
 
     fn awaited(&self) -> bool {
         self.wait
+    }
+
+    fn step(&self, volume: &Lookup<Volume>, made: &str) -> Option<MadeStep> {
+        Some(MadeStep::Snapshot { of: volume.id.clone(), id: made.to_owned() })
     }
 
     async fn begin(&self, cx: &Context, volume: &Lookup<Volume>) -> Result<String> {

@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, async_trait};
+use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, Reversible, async_trait};
 use aws_sdk_ec2::types::{Instance, Volume};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
@@ -57,6 +57,8 @@ impl Action for EncryptInstanceVolumes {
         }],
         notes: swap::NOTES,
     };
+
+    const REVERSIBLE: Reversible = swap::REVERSIBLE;
 
     type Output = OrPlan<Option<String>>;
 

@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, async_trait};
+use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, Reversible, async_trait};
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +59,8 @@ impl Action for EncryptVolume {
         }],
         notes: swap::NOTES,
     };
+
+    const REVERSIBLE: Reversible = swap::REVERSIBLE;
 
     type Output = OrPlan<Option<String>>;
 

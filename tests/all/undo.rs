@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ::aaws::catalog::registry;
-use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepNote, Unattended, async_trait, execute};
+use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -27,14 +27,15 @@ struct Notes {
 
 #[async_trait]
 impl Journal for Notes {
-    async fn note(&self, note: StepNote) -> Result<()> {
-        let dies = !self.dies_at.is_empty() && note.says.starts_with(self.dies_at);
-        self.notes.lock().unwrap().push(note);
+    async fn note(&self, notes: Vec<StepNote>) -> Result<Vec<StepId>> {
+        let dies = !self.dies_at.is_empty() && notes.iter().any(|note| note.says.starts_with(self.dies_at));
+        let ids = vec![0; notes.len()];
+        self.notes.lock().unwrap().extend(notes);
         if dies {
             self.dead.notify_one();
             std::future::pending::<()>().await;
         }
-        Ok(())
+        Ok(ids)
     }
 }
 

@@ -35,6 +35,11 @@ impl Context {
         self.write_down(steps, false).await.map(drop)
     }
 
+    /// Notes what was made of an item as soon as its id is known: an item that is left half way loses it again before it is begun anew.
+    pub async fn note_made<S: Step>(&self, item: &str, step: &S) -> Result<()> {
+        self.write_down(&[(item, step)], true).await.map(drop)
+    }
+
     /// Notes steps, and gives the number of each; none without a journal.
     pub(super) async fn write_down<S: Step>(&self, steps: &[(&str, &S)], unwinds: bool) -> Result<Vec<StepId>> {
         let Some(journal) = self.journal().await? else { return Ok(Vec::new()) };

@@ -10,6 +10,7 @@ use crate::catalog::registry;
 use crate::engine::entry::Entry;
 use crate::engine::journal::{FORMAT, Header, Journal, Past, Store, Writer, new_id};
 use crate::model::error::{Error, Result};
+use crate::model::meta::{Effect, Reversible};
 
 /// How many words of a command line are kept.
 const WORDS: usize = 200;
@@ -26,10 +27,16 @@ pub fn of_action(entry: &Entry, common: &Common, secret: bool) -> Result<Option<
     let header = header(entry, new_id(Timestamp::now()), secret, None);
     Ok(match &common.journal {
         Keep::Nowhere => None,
-        Keep::ByDefault if !entry.is_reversible() => None,
+        Keep::ByDefault if !is_kept_by_default(entry) => None,
         Keep::ByDefault | Keep::InFolder => Some(Arc::new(Writer::create(Store::of_user()?, header)?)),
         Keep::In(file) => Some(Arc::new(Writer::create_at(file, Store::of_user()?, header)?)),
     })
+}
+
+/// Whether runs of an action have steps that somebody may want to undo: all of it, or what one left half way that stops machines or takes rules away. What
+/// only adds, and cannot be undone, leaves nothing like that.
+fn is_kept_by_default(entry: &Entry) -> bool {
+    entry.is_reversible() && (!matches!(entry.reversible, Reversible::No(_)) || entry.meta.effect >= Effect::Disrupt)
 }
 
 /// The journal of a run that undoes another, and the id of that run.
