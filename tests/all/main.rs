@@ -32,9 +32,13 @@ mod iam;
 #[cfg(feature = "iam")]
 mod iam_modify;
 #[cfg(feature = "s3")]
+mod journal;
+#[cfg(feature = "s3")]
 mod pipes;
 mod readme;
 mod registry;
+#[cfg(feature = "s3")]
+mod resume;
 mod rooms;
 #[cfg(feature = "s3")]
 mod s3;

@@ -160,6 +160,17 @@ impl Writer {
         Ok(numbers)
     }
 
+    /// Removes a new journal.
+    fn discard(&self) {
+        let Some((store, id)) = &self.unneeded else { return };
+        store.remove(id);
+        // Where it is not kept in the folder.
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => tracing::debug!("cannot remove `{}`: {e}", self.path.display()),
+            _ => {}
+        }
+    }
+
     /// Waits until all lines that are written by now are on the disk.
     async fn flush(&self) -> Result<()> {
         let written = self.state().next;
@@ -239,6 +250,8 @@ impl Journal for Writer {
 
     fn end(&self, counts: &BTreeMap<Status, u64>, error: Option<&Error>, complete: bool) -> Result<()> {
         if self.unneeded.is_some() && !self.state().begun {
+            // Here, and not only where the last of the run lets go of it: that may be behind the end of the process.
+            self.discard();
             return Ok(());
         }
         let error = error.map(ToString::to_string);
@@ -251,13 +264,8 @@ impl Journal for Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         let begun = self.state().begun;
-        if let Some((store, id)) = self.unneeded.as_ref().filter(|_| !begun) {
-            store.remove(id);
-            // Where it is not kept in the folder.
-            match std::fs::remove_file(&self.path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => tracing::debug!("cannot remove `{}`: {e}", self.path.display()),
-                _ => {}
-            }
+        if !begun {
+            self.discard();
         }
     }
 }
