@@ -36,7 +36,7 @@ pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
-pub use engine::journal::{Fate, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
+pub use engine::journal::{Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::poll::{Backoff, OnCancel, poll_until};

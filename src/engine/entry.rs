@@ -38,10 +38,12 @@ pub struct Entry {
 }
 
 /// What is known of an action when a run of it is undone.
-struct Undoing<A>(PhantomData<A>);
+trait WhenUndone {
+    const META_UNDONE: Meta;
+}
 
-impl<A: Action> Undoing<A> {
-    const META: Meta = Meta { effect: Effect::Disrupt, ..A::META };
+impl<A: Action> WhenUndone for A {
+    const META_UNDONE: Meta = Meta { effect: Effect::Disrupt, ..A::META };
 }
 
 /// An action whose input is checked: all that is left is to run it.
@@ -74,7 +76,7 @@ impl Entry {
             },
             reversal: None,
             reversible: A::REVERSIBLE,
-            undoing: &Undoing::<A>::META,
+            undoing: &A::META_UNDONE,
             types: || (type_name::<A>(), type_name::<A::Output>()),
             has_default: false,
         }

@@ -112,11 +112,6 @@ impl Writer {
         self.append([Line::Undone { by: by.to_owned() }]).map(drop)
     }
 
-    /// The file that it is written to.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn lock(&self) -> Result<()> {
         match self.file.try_lock() {
             Ok(()) => Ok(()),
@@ -347,7 +342,7 @@ mod tests {
         writer.intend(vec!["b".into()]).await.expect("it is written");
         let steps = writer.note(vec![note("b", "one"), note("b", "two")]).await.expect("it is written");
         writer.retract(&steps[..1], Fate::Dropped).expect("it is written");
-        let path = writer.path().to_owned();
+        let path = writer.path.clone();
         (folder, store, path)
     }
 

@@ -40,7 +40,7 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, error_format: ErrorFo
         Ok(journal) => journal,
         Err(e) => return terminal::print_error(&e, Some(entry.meta.path), error_format),
     };
-    let reader = (matches.clone(), manifest.params);
+    let reader = (matches.clone(), manifest.params.clone());
     let input: PendingInput = Box::new(move || flags::Reader::new(&reader.0).read(&reader.1));
     perform(Job { entry, input, journal, again: None }, common, error_format)
 }
