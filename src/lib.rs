@@ -30,18 +30,20 @@ pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Text};
 pub use engine::change::{
     Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo,
+    left_alone,
 };
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
 pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
-pub use engine::journal::{Journal, StepNote};
+pub use engine::journal::{Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::plan::{NewPlan, PlanMode, PlanRules, Planned};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};
+pub use engine::undoing::Again;
 pub use front::cli;
 pub use input::{Age, Glob, Input, Items, Moment, PathOrText, Secret};
 pub use model::call::{Access, Call, Grant, Refused, When};
@@ -49,7 +51,7 @@ pub use model::cancellation::{CancelReason, Cancellation};
 pub use model::clock;
 pub use model::code::Code;
 pub use model::error::{AwsError, Error, InputError, Result, is_throttling, is_transient};
-pub use model::meta::{Effect, Example, Meta};
+pub use model::meta::{Effect, Example, Meta, Reversible};
 pub use model::outcome::{Failure, Outcome, Record, Skip, Status};
 pub use model::rules::Rule;
 pub use model::target::{AccountId, Region, RoleArn, SessionName, Target, partition};

@@ -1,4 +1,6 @@
-use aaws::{Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, When, async_trait};
+use aaws::{
+    Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Reversible, When, async_trait,
+};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;
@@ -6,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup};
+use super::made::{MadeStep, UNDONE};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
 use super::{images, snapshots, states, tags};
@@ -58,6 +61,8 @@ impl Action for CreateImages {
                 ],
             ),
             DESCRIBE_IMAGES.when(When::Likely("`no_wait` is not given, or an answer is lost")),
+            Call::write("ec2:DeregisterImage", &[Grant::new("ec2:DeregisterImage", &[IMAGE])]).when(UNDONE),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[snapshots::SNAPSHOTS])]).when(UNDONE),
         ],
         rules: &[],
         examples: &[
@@ -84,6 +89,7 @@ impl Action for CreateImages {
     };
 
     const BINDS: &'static [&'static str] = states::INSTANCE;
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` deregisters the images that were made, and deletes their snapshots.");
 
     type Output = Listing<Row>;
 
@@ -95,7 +101,7 @@ impl Action for CreateImages {
     }
 }
 
-aaws::register!(CreateImages);
+aaws::register!(CreateImages, undo = MadeStep);
 
 struct Shoot {
     ec2: Client,
@@ -152,6 +158,10 @@ impl Maker for Shoot {
 
     fn awaited(&self) -> bool {
         self.wait
+    }
+
+    fn step(&self, instance: &Lookup<Instance>, made: &str) -> Option<MadeStep> {
+        Some(MadeStep::Image { of: instance.id.clone(), id: made.to_owned() })
     }
 
     async fn begin(&self, cx: &Context, instance: &Lookup<Instance>) -> Result<String> {

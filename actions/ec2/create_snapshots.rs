@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Outcome, Result, Reversible, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Volume;
 use schemars::JsonSchema;
@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
+use super::made::{MadeStep, UNDONE};
 use super::making::{self, Maker, Row};
 use super::snapshots::{self, CREATE_SNAPSHOT};
 use super::wait::{self, Awaited};
@@ -37,7 +38,12 @@ impl Action for CreateSnapshots {
     const META: Meta = Meta {
         path: "ec2/create_snapshots",
         effect: Effect::Create,
-        calls: &[DESCRIBE_VOLUMES, CREATE_SNAPSHOT, DESCRIBE_SNAPSHOTS.when(When::Likely("`no_wait` is not given, or an answer is lost"))],
+        calls: &[
+            DESCRIBE_VOLUMES,
+            CREATE_SNAPSHOT,
+            DESCRIBE_SNAPSHOTS.when(When::Likely("`no_wait` is not given, or an answer is lost")),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[snapshots::SNAPSHOTS])]).when(UNDONE),
+        ],
         rules: &[],
         examples: &[
             Example {
@@ -62,6 +68,7 @@ impl Action for CreateSnapshots {
     };
 
     const BINDS: &'static [&'static str] = &["its size", "encryption", "KMS key"];
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` deletes the snapshots that were made.");
 
     type Output = Listing<Row>;
 
@@ -72,7 +79,7 @@ impl Action for CreateSnapshots {
     }
 }
 
-aaws::register!(CreateSnapshots);
+aaws::register!(CreateSnapshots, undo = MadeStep);
 
 struct Take {
     ec2: Client,
@@ -106,6 +113,10 @@ impl Maker for Take {
 
     fn awaited(&self) -> bool {
         self.wait
+    }
+
+    fn step(&self, volume: &Lookup<Volume>, made: &str) -> Option<MadeStep> {
+        Some(MadeStep::Snapshot { of: volume.id.clone(), id: made.to_owned() })
     }
 
     async fn begin(&self, cx: &Context, volume: &Lookup<Volume>) -> Result<String> {

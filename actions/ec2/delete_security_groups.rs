@@ -311,7 +311,10 @@ impl Steps for Delete {
         };
         match deleted {
             // What was taken away named a group that is gone.
-            Ok(outcome) => Ok(outcome),
+            Ok(outcome) => {
+                undo.clear();
+                Ok(outcome)
+            }
             Err(Stays(failure)) if took => Ok(Outcome::Failed(failure.with_note("rules that are put back have new ids"))),
             Err(Stays(failure)) => Ok(Outcome::Failed(failure)),
         }

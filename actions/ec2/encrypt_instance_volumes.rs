@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, async_trait};
+use aaws::{Action, Context, Effect, Example, Meta, OrPlan, Result, Reversible, async_trait};
 use aws_sdk_ec2::types::{Instance, Volume};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
@@ -59,6 +59,7 @@ impl Action for EncryptInstanceVolumes {
     };
 
     const BINDS: &'static [&'static str] = swap::BINDS;
+    const REVERSIBLE: Reversible = swap::REVERSIBLE;
 
     type Output = OrPlan<Option<String>>;
 

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::made::MadeStep;
 use super::wait::Awaited;
 
 /// How many are awaited together.
@@ -52,6 +53,11 @@ pub trait Maker: Send + Sync + 'static {
 
     /// Begins one, and gives the id of what is made.
     async fn begin(&self, cx: &Context, source: &Self::Source) -> Result<String>;
+
+    /// What takes away again what was made, where that can be undone.
+    fn step(&self, _source: &Self::Source, _made: &str) -> Option<MadeStep> {
+        None
+    }
 
     /// Waits for those that were begun.
     async fn wait(&self, cx: &Context, made: &[String]) -> Awaited;
@@ -135,6 +141,11 @@ impl<M: Maker> Making<M> {
             Ok(id) => {
                 self.begun.note(&self.maker.id(source), &id);
                 tracing::info!("`{}`: {id} was begun", self.maker.id(source));
+                if let Some(step) = self.maker.step(source, &id)
+                    && let Err(e) = cx.note_made(&self.maker.id(source), &step).await
+                {
+                    return Err(Outcome::Failed(Failure::from(&e).after([format!("{id} was begun")])));
+                }
                 Ok(id)
             }
             Err(e) => Err(Outcome::Failed(Failure::from(&e))),

@@ -24,6 +24,7 @@ mod images;
 mod kms;
 mod listing;
 mod lookup;
+mod made;
 mod making;
 mod once;
 mod presign;

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use aaws::{
-    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, OrPlan, Outcome, Result, Rule, Status, Step, Steps, Undo,
-    When, async_trait,
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, OrPlan, Outcome, Result, Reversible, Rule, Status, Step,
+    Steps, Undo, When, async_trait, left_alone,
 };
 use aws_sdk_ec2::Client;
 use futures::{TryStreamExt, stream};
@@ -136,6 +136,7 @@ impl Action for ModifyDefaultEbsEncryption {
     };
 
     const BINDS: &'static [&'static str] = &["whether it is on", "the default key"];
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` sets the key and the switch as they were.");
 
     type Output = OrPlan<Option<Changed>>;
 
@@ -242,16 +243,29 @@ struct Set {
     switch: Option<bool>,
 }
 
-/// The default key was changed; this was it before.
-#[derive(Debug, Serialize, Deserialize)]
-struct DefaultStep {
-    was: Option<String>,
+/// A part of the setting that was changed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+enum DefaultStep {
+    /// The default key: what it was, and what it became.
+    Key { was: Option<String>, now: String },
+    /// Encryption by default: whether it became on.
+    Switch { on: bool },
 }
 
 impl fmt::Display for DefaultStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "change the default key, which was {}", self.was.as_deref().unwrap_or("one that EC2 did not name"))
+        match self {
+            DefaultStep::Key { was, .. } => {
+                write!(f, "change the default key, which was {}", was.as_deref().unwrap_or("one that EC2 did not name"))
+            }
+            DefaultStep::Switch { on } => write!(f, "switch encryption by default {}", if *on { "on" } else { "off" }),
+        }
     }
+}
+
+/// Whether two names are of one key, as far as names tell.
+fn same_key(one: &str, other: &str) -> bool {
+    one == other || (is_managed_by_aws(one) && is_managed_by_aws(other))
 }
 
 #[async_trait]
@@ -283,10 +297,10 @@ impl Steps for Set {
         serde_json::to_value(&self.before).ok()
     }
 
-    async fn run(&self, _: &Context, region: &String, undo: &mut Undo<DefaultStep>) -> Result<Outcome<Setting>> {
+    async fn run(&self, cx: &Context, region: &String, undo: &mut Undo<DefaultStep>) -> Result<Outcome<Setting>> {
         let mut after = self.before.clone();
         if let Some(key) = &self.key {
-            undo.note(DefaultStep { was: self.before.kms_key_id.clone() }).await?;
+            undo.note(DefaultStep::Key { was: self.before.kms_key_id.clone(), now: key.to_string() }).await?;
             match set_key(&self.ec2, key).await {
                 Ok(set) => after.kms_key_id = set,
                 Err(e) => {
@@ -298,7 +312,9 @@ impl Steps for Set {
             }
         }
         if let Some(on) = self.switch {
-            self.set_switch(on, region).await?;
+            // Not undone with the key when its answer is lost: whether it was switched is not known then.
+            cx.note(region, &DefaultStep::Switch { on }).await?;
+            set_switch(&self.ec2, on, region).await?;
             after.enabled = on;
         }
         // What was done is done, whether or not it can be looked at.
@@ -313,8 +329,40 @@ impl Steps for Set {
 #[async_trait]
 impl Step for DefaultStep {
     async fn undo(&self, cx: &Context) -> Result<()> {
-        let was = self.was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
-        set_key(&aaws::client!(cx, aws_sdk_ec2), &Key::told(was)).await.map(drop)
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        match self {
+            DefaultStep::Key { was, .. } => {
+                let was = was.as_deref().ok_or_else(|| Error::Failed("it is not known which key it was".into()))?;
+                set_key(&ec2, &Key::told(was)).await.map(drop)
+            }
+            DefaultStep::Switch { on } => set_switch(&ec2, !on, cx.region()).await,
+        }
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        Ok(match self {
+            DefaultStep::Key { was, now } => {
+                let is = current::key(&ec2).await?.unwrap_or_default();
+                match was {
+                    Some(was) if same_key(&is, was) => Some(Outcome::Unchanged(format!("the default key is {was} as before"))),
+                    _ if same_key(&is, now) => None,
+                    _ => Some(left_alone(format!("the default key was changed since: it is {is}, and the run made it {now}"))),
+                }
+            }
+            DefaultStep::Switch { on } => {
+                let is = current::switch(&ec2).await?;
+                let so = if is { "on" } else { "off" };
+                (is != *on).then(|| Outcome::Unchanged(format!("encryption by default is {so} as before")))
+            }
+        })
+    }
+
+    fn inverse(&self) -> Option<Self> {
+        Some(match self {
+            DefaultStep::Key { was, now } => DefaultStep::Key { was: Some(now.clone()), now: was.clone()? },
+            DefaultStep::Switch { on } => DefaultStep::Switch { on: !on },
+        })
     }
 }
 
@@ -337,15 +385,13 @@ async fn set_key(ec2: &Client, key: &Key) -> Result<Option<String>> {
     }
 }
 
-impl Set {
-    async fn set_switch(&self, on: bool, region: &str) -> Result<()> {
-        if on {
-            let answer = self.ec2.enable_ebs_encryption_by_default().send().await;
-            answer.context(|| format!("switch encryption by default on in {region}")).map(drop)
-        } else {
-            let answer = self.ec2.disable_ebs_encryption_by_default().send().await;
-            answer.context(|| format!("switch encryption by default off in {region}")).map(drop)
-        }
+async fn set_switch(ec2: &Client, on: bool, region: &str) -> Result<()> {
+    if on {
+        let answer = ec2.enable_ebs_encryption_by_default().send().await;
+        answer.context(|| format!("switch encryption by default on in {region}")).map(drop)
+    } else {
+        let answer = ec2.disable_ebs_encryption_by_default().send().await;
+        answer.context(|| format!("switch encryption by default off in {region}")).map(drop)
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use aaws::{
     Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Rule, When, async_trait, paged,
+    Page, Result, Reversible, Rule, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
@@ -135,6 +135,7 @@ impl Action for ModifyTags {
     };
 
     const BINDS: &'static [&'static str] = &["the values of the tags that are set or removed"];
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` gives the resources the tags that they had.");
 
     type Output = FailedItems;
 
@@ -282,6 +283,16 @@ impl Item {
         told.collect::<Vec<_>>().join("; ")
     }
 
+    /// What is about to be changed of it.
+    fn step(&self, desired: Desired) -> TagStep {
+        let changed = self.tags.iter().filter(|tag| !self.is_so(tag, desired));
+        let after = |tag: &Wanted| match desired {
+            Desired::Create => Some(tag.value.clone().unwrap_or_default()),
+            Desired::Delete => None,
+        };
+        TagStep::of(&self.id, &self.has, changed.map(|tag| (tag.key.as_str(), after(tag))))
+    }
+
     /// Why there is nothing to do, in words.
     fn unchanged(&self, desired: Desired) -> String {
         match (desired, self.told(desired, "")) {
@@ -355,10 +366,9 @@ impl Change for Modify {
     /// Sends the batch, and in smaller and smaller groups what was refused for some of its resources. Few requests are sent for few that are wrong:
     /// one more for each that EC2 names, and about twice the logarithm of the batch's size for each that has to be found.
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
-        for item in items {
-            let keys = item.tags.iter().map(|tag| tag.key.as_str());
-            cx.note(&item.id, &TagStep::before(&item.id, &item.has, keys)).await?;
-        }
+        let steps: Vec<TagStep> = items.iter().map(|item| item.step(self.desired)).collect();
+        let noted: Vec<(&str, &TagStep)> = items.iter().zip(&steps).map(|(item, step)| (item.id.as_str(), step)).collect();
+        cx.note_all(&noted).await?;
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
         let mut refusals_left = MOST_REFUSED;

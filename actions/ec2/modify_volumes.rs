@@ -1,8 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    async_trait,
+    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
+    Rule, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeState, VolumeType};
@@ -21,17 +21,11 @@ use super::volumes::{modifications, since};
 use super::wait::PollState;
 use super::{states, tags};
 
-/// What gp3 has unless more is asked for: IOPS, and MiB/s. EC2 takes these for a volume that becomes gp3, whatever it had (EC2 API reference,
-/// ModifyVolume).
-const GP3_IOPS: i32 = 3_000;
-const GP3_THROUGHPUT: i32 = 125;
+mod performance;
+mod step;
 
-/// The most that a gp3 volume can have (EC2 API reference, ModifyVolume), and the most for its size and for its IOPS: 500 IOPS a GiB, and a MiB/s for
-/// each four IOPS (EBS user guide, "General Purpose SSD volumes").
-const GP3_MOST_IOPS: i32 = 80_000;
-const GP3_MOST_THROUGHPUT: i32 = 2_000;
-const GP3_IOPS_A_GIB: i32 = 500;
-const GP3_IOPS_A_MIB: i32 = 4;
+use performance::{GP3_IOPS, Performance};
+use step::VolumeStep;
 
 /// Change the size, type, IOPS or throughput of EBS volumes.
 ///
@@ -107,6 +101,9 @@ impl Action for ModifyVolumes {
     };
 
     const BINDS: &'static [&'static str] = &["its size", "type", "IOPS", "throughput"];
+    const REVERSIBLE: Reversible = Reversible::Partly(
+        "`aaws undo` gives a volume the type, the IOPS and the throughput that it had, as soon as EC2 takes another change of it; its size can only grow, and stays.",
+    );
 
     type Output = DoneItems<String>;
 
@@ -130,7 +127,7 @@ impl Action for ModifyVolumes {
     }
 }
 
-aaws::register!(ModifyVolumes);
+aaws::register!(ModifyVolumes, undo = VolumeStep);
 
 impl ModifyVolumes {
     /// What is asked for, when it can be had at all.
@@ -207,42 +204,6 @@ impl Desired {
     }
 }
 
-/// The IOPS and MiB/s that a volume has; zero is what a type does not promise.
-#[derive(Debug, PartialEq, Eq)]
-struct Performance {
-    iops: i32,
-    throughput: i32,
-}
-
-impl Performance {
-    /// What a volume has by its type, at the size that it will have: that of gp2 grows with it.
-    fn of(volume: &Volume, size: i32) -> Self {
-        let provisioned = volume.iops().unwrap_or_default();
-        let (iops, throughput) = match volume.volume_type() {
-            // 3 IOPS a GiB, from 100 to 16,000; up to 170 GiB at most 128 MiB/s, above at most 250, to which volumes of less than 334 GiB burst as they
-            // burst to 3,000 IOPS, which gp3 has too (EBS user guide, "General Purpose SSD volumes").
-            Some(VolumeType::Gp2) => (size.saturating_mul(3).clamp(100, 16_000), if size > 170 { 250 } else { 128 }),
-            // 256 KiB an operation, up to 500 MiB/s; above 32,000 IOPS 16 KiB an operation (EBS user guide, "Provisioned IOPS SSD volumes").
-            Some(VolumeType::Io1) if provisioned > 32_000 => (provisioned, provisioned / 64),
-            Some(VolumeType::Io1) => (provisioned, (provisioned / 4).min(500)),
-            // 256 KiB an operation, whatever the IOPS are (as above).
-            Some(VolumeType::Io2) => (provisioned, provisioned / 4),
-            Some(VolumeType::Gp3) => (provisioned, volume.throughput().unwrap_or_default()),
-            _ => (0, 0),
-        };
-        Performance { iops, throughput }
-    }
-
-    /// The IOPS and the throughput to ask for so that a gp3 volume has as much; none where gp3 has that by itself.
-    fn as_gp3(&self, size: i32, told: Option<i32>) -> (Option<i32>, Option<i32>) {
-        let most = GP3_MOST_IOPS.min(size.saturating_mul(GP3_IOPS_A_GIB));
-        let iops = Some(self.iops.min(most)).filter(|n| *n > GP3_IOPS);
-        let has = told.or(iops).unwrap_or(GP3_IOPS);
-        let throughput = self.throughput.min(GP3_MOST_THROUGHPUT).min(has / GP3_IOPS_A_MIB);
-        (iops, Some(throughput).filter(|n| *n > GP3_THROUGHPUT))
-    }
-}
-
 impl Delta {
     fn words(&self) -> String {
         let kind = self.kind.as_ref().map(|k| k.as_str().to_owned());
@@ -268,6 +229,8 @@ struct Item {
     id: String,
     delta: Delta,
     tags: Vec<(String, String)>,
+    /// What undoes it; none where only the size changes.
+    step: Option<VolumeStep>,
     /// The last change of it that EC2 knew of, before anything was asked for.
     before: Option<VolumeModification>,
     /// What a plan binds.
@@ -283,7 +246,8 @@ impl Item {
         };
         let found = lookup.result.found();
         let tags = found.map(|v| tags::pairs(v.tags())).unwrap_or_default();
-        Item { id: lookup.id.clone(), delta, tags, before, state: found.map(states::performance), precheck }
+        let step = found.and_then(|volume| VolumeStep::of(volume, &delta));
+        Item { id: lookup.id.clone(), delta, tags, step, before, state: found.map(states::performance), precheck }
     }
 }
 
@@ -403,6 +367,11 @@ impl Modify {
         // Snapshots take long: who stopped the run meanwhile does not want anything changed after them.
         if cx.cancellation().is_cancelled() {
             return Asked::ItemResult(Outcome::skipped(with("not changed: the run was stopped".into(), kept)));
+        }
+        if let Some(step) = &item.step
+            && let Err(e) = cx.note(&item.id, step).await
+        {
+            return Asked::ItemResult(Outcome::Failed(Failure::from(&e).with_note(kept)));
         }
         let delta = item.delta.clone();
         let request = self.ec2.modify_volume().volume_id(&item.id).set_size(delta.size).set_volume_type(delta.kind);

@@ -1,15 +1,16 @@
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use aaws::{
     AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, When, async_trait, paged,
+    Page, Result, Reversible, Step, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
 use futures::TryStreamExt;
 use futures::stream;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::kms::{self, DESCRIBE_KEY};
@@ -78,6 +79,8 @@ impl Action for ShareSnapshots {
     };
 
     const BINDS: &'static [&'static str] = states::SNAPSHOT;
+    const REVERSIBLE: Reversible =
+        Reversible::Yes("`aaws undo` takes the permission away again, or gives it again. What the other account copied meanwhile stays with it.");
 
     type Output = DoneItems<String>;
 
@@ -90,7 +93,7 @@ impl Action for ShareSnapshots {
     }
 }
 
-aaws::register!(ShareSnapshots);
+aaws::register!(ShareSnapshots, undo = ShareStep);
 
 struct Shared {
     id: String,
@@ -149,6 +152,14 @@ impl Share {
             (false, false) => Some(Outcome::Unchanged(format!("it is not shared with {}", self.account))),
             _ => None,
         }
+    }
+
+    /// Lets the account make volumes of a snapshot, or no more.
+    async fn set(&self, snapshot: &str, shared: bool) -> Result<()> {
+        let operation = if shared { OperationType::Add } else { OperationType::Remove };
+        let request = self.ec2.modify_snapshot_attribute().snapshot_id(snapshot).attribute(SnapshotAttributeName::CreateVolumePermission);
+        let request = request.operation_type(operation).user_ids(&self.account);
+        request.send().await.context(|| format!("change whom the snapshot `{snapshot}` is shared with")).map(drop)
     }
 
     /// Which of these snapshots the account may make volumes of: 200 a request.
@@ -223,15 +234,50 @@ impl Change for Share {
         snapshot.state.clone()
     }
 
-    async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
+    async fn apply(&self, cx: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
         let mut outcomes = Vec::with_capacity(snapshots.len());
         for Shared { id, doubt, .. } in snapshots {
-            let operation = if self.add { OperationType::Add } else { OperationType::Remove };
-            let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
-            let request = request.operation_type(operation).user_ids(&self.account);
-            request.send().await.context(|| format!("change whom the snapshot `{id}` is shared with"))?;
+            cx.note(id, &ShareStep { snapshot: id.clone(), account: self.account.clone(), shared: self.add }).await?;
+            self.set(id, self.add).await?;
             outcomes.push(Outcome::Done(id.clone(), doubt.clone()));
         }
         Ok(outcomes)
+    }
+}
+
+/// A snapshot was shared with an account, or was shared with it no more.
+#[derive(Debug, Serialize, Deserialize)]
+struct ShareStep {
+    snapshot: String,
+    account: String,
+    shared: bool,
+}
+
+impl fmt::Display for ShareStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "share {} {}with {}", self.snapshot, if self.shared { "" } else { "no more " }, self.account)
+    }
+}
+
+impl ShareStep {
+    fn share(&self, cx: &Context) -> Share {
+        Share { ec2: aaws::client!(cx, aws_sdk_ec2), account: self.account.clone(), add: !self.shared }
+    }
+}
+
+#[async_trait]
+impl Step for ShareStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        self.share(cx).set(&self.snapshot, !self.shared).await
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let is_shared = !self.share(cx).shared(std::slice::from_ref(&self.snapshot)).await?.is_empty();
+        let so = if is_shared { "it is shared with" } else { "it is gone, or is not shared with" };
+        Ok((is_shared != self.shared).then(|| Outcome::Unchanged(format!("{so} {}", self.account))))
+    }
+
+    fn inverse(&self) -> Option<Self> {
+        Some(ShareStep { snapshot: self.snapshot.clone(), account: self.account.clone(), shared: !self.shared })
     }
 }

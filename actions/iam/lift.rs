@@ -1,15 +1,19 @@
 //! Undoing what an earlier run of a quarantine says that it did.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
-use aaws::{Change, Code, Context, Error, ErrorContext, Failure, Outcome, Result, async_trait};
+use aaws::{Change, Code, Context, Error, ErrorContext, Failure, Outcome, Result, Step, async_trait, left_alone};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::changes::{is_missing, not_found_or, of_item};
-use super::credentials::{Part, boundary, list, set_status};
-use super::lockout::{ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, StageEnd, settle};
+use super::changes::{aws_policy, is_missing, not_found_or, of_item};
+use super::credentials::{Part, boundary, denying, inline_policy, list, set_status};
+use super::lockout::{
+    ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, StageEnd, ending, settle,
+};
 use super::quarantine_user::QuarantineStep;
 
 /// What is undone together: the steps of one user that may go side by side.
@@ -278,6 +282,81 @@ impl Undoing {
             let request = self.iam.put_user_permissions_boundary().user_name(&self.user).permissions_boundary(before);
             request.send().await.context(attempted).map(drop)
         }
+    }
+}
+
+/// A step of a quarantine as the journal has it: the row that says that it was done.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LockStep(pub QuarantineStep);
+
+impl fmt::Display for LockStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QuarantineStep { user_name, step, id, .. } = &self.0;
+        let id = id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        write!(f, "lock out the user `{user_name}`: {step}{id}")
+    }
+}
+
+impl LockStep {
+    /// How the user stands now, and the step to undo.
+    async fn undoing(&self, cx: &Context) -> Result<(Undoing, Undone)> {
+        let (iam, aws_deny_all) = (aaws::client!(cx, aws_sdk_iam), aws_policy(cx, AWS_DENY_ALL));
+        let lift = Lift { cx: cx.clone(), iam, aws_deny_all, ignore_not_found: true };
+        let (undoing, statuses) = lift.undoing(&self.0.user_name, std::slice::from_ref(&self.0)).await?;
+        let undone = undoing.item(self.0.clone(), &statuses);
+        Ok((undoing, undone))
+    }
+
+    /// The inline policy that this step put, and what it said.
+    fn policy(&self) -> Option<(&'static str, serde_json::Value)> {
+        match (self.0.step, self.0.now.as_deref()) {
+            (Part::Deny, Some(INLINE)) => Some((DENY_ALL, denying(None))),
+            (Part::Sessions, Some(until)) => Some((END_SESSIONS, ending(until))),
+            _ => None,
+        }
+    }
+}
+
+#[async_trait]
+impl Step for LockStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let (undoing, undone) = self.undoing(cx).await?;
+        match undoing.undo(&undone.row).await? {
+            Outcome::Failed(failure) => Err(Error::Failed(format!("{}: {}", failure.code, failure.message))),
+            _ => Ok(()),
+        }
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let (undoing, undone) = self.undoing(cx).await?;
+        if let Some(outcome) = undoing.precheck(&undone) {
+            return Ok(Some(without_row(outcome)));
+        }
+        let Some((name, put)) = self.policy() else { return Ok(None) };
+        match inline_policy(&undoing.iam, &self.0.user_name, name).await {
+            Ok(document) if document == put => Ok(None),
+            Ok(_) => Ok(Some(left_alone(format!("the inline policy {name} was changed since")))),
+            Err(e) if is_missing(&e) => Ok(Some(Outcome::Unchanged(format!("there is no inline policy {name}")))),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn revert(&self, cx: &Context) -> Result<Outcome> {
+        let (undoing, undone) = self.undoing(cx).await?;
+        undoing.undo(&undone.row).await.map(without_row)
+    }
+
+    fn is_undone_last(&self) -> bool {
+        matches!(self.0.step, Part::Deny | Part::Sessions)
+    }
+}
+
+fn without_row(outcome: Outcome<Done>) -> Outcome {
+    match outcome {
+        Outcome::Done(_, note) => Outcome::Done((), note),
+        Outcome::Unchanged(why) => Outcome::Unchanged(why),
+        Outcome::Skipped(skip) => Outcome::Skipped(skip),
+        Outcome::Failed(failure) => Outcome::Failed(failure),
     }
 }
 

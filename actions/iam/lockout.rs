@@ -1,5 +1,7 @@
 //! Locking a user out, a step at a time: the deny first, then what the user signs in with.
 
+use std::collections::HashMap;
+
 use aaws::{Change, Code, Context, Error, ErrorContext, Failure, ItemResult, Outcome, Record, Result, Status, async_trait};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use super::account::attached_policies;
 use super::changes::{NO_SUCH_ENTITY, failure, is_missing, not_found_or, of_item};
 use super::credentials::{Part, denying, inline_policy, list, put_policy, set_status};
+use super::lift::LockStep;
 use super::quarantine_user::QuarantineStep;
 
 /// The inline policy that denies everything.
@@ -40,14 +43,16 @@ pub struct StageEnd {
 /// Changes items, and makes rows of what became of them: of all that came about, also when an error ends the run.
 pub async fn settle<C: Change<Done = Done>>(cx: &Context, user: &str, steps: Vec<C::Item>, about: Vec<Done>, change: C) -> StageEnd {
     let mut stage = StageEnd::default();
+    // A run that goes on from an earlier one has results of the rest only.
+    let mut about: HashMap<String, Done> = steps.iter().map(|step| change.id(step)).zip(about).collect();
     let changed = match cx.change(stream::iter(steps.into_iter().map(Ok)), change).await {
         Ok(changed) => changed,
         Err(e) => return StageEnd { error: Some(e), ..stage },
     };
-    let (mut results, mut about) = (changed.results(), about.into_iter());
+    let mut results = changed.results();
     while let Some(result) = results.next().await {
         match result {
-            Ok(result) => stage.rows.extend(about.next().map(|about| row(user, about, result))),
+            Ok(result) => stage.rows.extend(about.remove(&result.record.item).map(|about| row(user, about, result))),
             Err(e) => stage.error = Some(e),
         }
     }
@@ -276,10 +281,10 @@ impl Change for Lockout {
         true
     }
 
-    async fn apply(&self, _: &Context, steps: &[Step]) -> Result<Vec<Outcome<Done>>> {
+    async fn apply(&self, cx: &Context, steps: &[Step]) -> Result<Vec<Outcome<Done>>> {
         let mut outcomes = Vec::with_capacity(steps.len());
         for step in steps {
-            outcomes.push(self.step(step).await?);
+            outcomes.push(self.step(cx, step).await?);
         }
         Ok(outcomes)
     }
@@ -319,27 +324,39 @@ impl Lockout {
         (document == ending(&until)).then_some(until)
     }
 
-    async fn step(&self, step: &Step) -> Result<Outcome<Done>> {
+    /// Notes what is about to be done, for who undoes it.
+    async fn note(&self, cx: &Context, step: &Step, done: &Done) -> Result<()> {
+        let Done { part, id, before, now } = done.clone();
+        let row = QuarantineStep { user_name: self.user.clone(), step: part, id, status: Status::Done, before, now, code: None, message: None };
+        cx.note(&self.id(step), &LockStep(row)).await
+    }
+
+    async fn step(&self, cx: &Context, step: &Step) -> Result<Outcome<Done>> {
         let about = step.about();
         match step {
             Step::NoUser { ignored } => Ok(Outcome::not_found(*ignored, format!("there is no user `{}`", self.user))),
             Step::Deny { in_place: Some(done) } => Ok(Outcome::Unchanged(said(done))),
-            Step::Deny { in_place: None } => self.deny().await,
-            Step::Sessions { .. } => Ok(match of_item(put_policy(&self.iam, &self.user, END_SESSIONS, &ending(&self.until)).await)? {
-                Ok(()) => {
-                    Outcome::Done(Done { now: Some(self.until.clone()), ..about }, Some(format!("opened before {}: ended", self.until)))
-                }
-                Err(failure) => Outcome::Failed(failure.with_note("what denies everything holds for sessions too, as long as it is there")),
-            }),
+            Step::Deny { in_place: None } => self.deny(cx, step).await,
+            Step::Sessions { .. } => {
+                let done = Done { now: Some(self.until.clone()), ..about };
+                self.note(cx, step, &done).await?;
+                Ok(match of_item(put_policy(&self.iam, &self.user, END_SESSIONS, &ending(&self.until)).await)? {
+                    Ok(()) => Outcome::Done(done, Some(format!("opened before {}: ended", self.until))),
+                    Err(failure) => Outcome::Failed(failure.with_note("what denies everything holds for sessions too, as long as it is there")),
+                })
+            }
             Step::Credential { kind, id, .. } => {
                 let inactive = StatusType::Inactive;
+                let done = Done { now: Some(inactive.to_string()), ..about };
+                self.note(cx, step, &done).await?;
                 Ok(match of_item(set_status(&self.iam, &self.user, *kind, id, inactive.clone()).await)? {
-                    Ok(()) => Outcome::Done(Done { now: Some(inactive.to_string()), ..about }, Some(inactive.to_string())),
+                    Ok(()) => Outcome::Done(done, Some(inactive.to_string())),
                     Err(failure) => Outcome::Failed(failure),
                 })
             }
             Step::Unlisted { failure, .. } => Ok(Outcome::Failed(failure.clone())),
             Step::Password { there } => {
+                self.note(cx, step, &Done { now: Some("deleted".into()), ..about.clone() }).await?;
                 let answer = self.iam.delete_login_profile().user_name(&self.user).send().await;
                 match answer.context(|| format!("delete the console password of the user `{}`", self.user)) {
                     Ok(_) => Ok(Outcome::Done(Done { now: Some("deleted".into()), ..about }, Some("deleted".into()))),
@@ -356,8 +373,9 @@ impl Lockout {
     }
 
     /// Whatever keeps one way from working, the next is tried, and what was refused is said. All three deny the same: everything.
-    async fn deny(&self) -> Result<Outcome<Done>> {
+    async fn deny(&self, cx: &Context, step: &Step) -> Result<Outcome<Done>> {
         let mut refused = String::new();
+        self.note(cx, step, &self.denying(DENY_ALL, INLINE)).await?;
         match of_item(put_policy(&self.iam, &self.user, DENY_ALL, &denying(None)).await)? {
             Ok(()) => {
                 let done = self.denying(DENY_ALL, INLINE);
@@ -370,6 +388,7 @@ impl Lockout {
             Err(f) => refused.push_str(&self.refused("PutUserPolicy", &f)),
         }
         let arn = &self.aws_deny_all;
+        self.note(cx, step, &self.denying(arn, ATTACHED)).await?;
         let attached = self.iam.attach_user_policy().user_name(&self.user).policy_arn(arn).send().await;
         match of_item(attached.context(|| format!("attach {AWS_DENY_ALL} to the user `{}`", self.user)))? {
             Ok(_) => {
@@ -379,12 +398,13 @@ impl Lockout {
             }
             Err(f) => refused.push_str(&self.refused("AttachUserPolicy", &f)),
         }
+        let before = self.boundary.as_ref().map(|arn| arn.clone().unwrap_or_else(|| NO_BOUNDARY.to_owned()));
+        let done = Done { before, ..self.denying(arn, BOUNDARY) };
+        self.note(cx, step, &done).await?;
         let bounded = self.iam.put_user_permissions_boundary().user_name(&self.user).permissions_boundary(arn).send().await;
         Ok(match of_item(bounded.context(|| format!("make {AWS_DENY_ALL} the permissions boundary of the user `{}`", self.user)))? {
             Ok(_) => {
-                let before = self.boundary.as_ref().map(|arn| arn.clone().unwrap_or_else(|| NO_BOUNDARY.to_owned()));
-                let lost = if before.is_none() { "; which boundary there was before is not known" } else { "" };
-                let done = Done { before, ..self.denying(arn, BOUNDARY) };
+                let lost = if done.before.is_none() { "; which boundary there was before is not known" } else { "" };
                 let said = format!("{}{lost}{refused}", said(&done));
                 Outcome::Done(done, Some(said))
             }
@@ -415,6 +435,6 @@ impl Lockout {
 }
 
 /// Denies everything to sessions that were opened before.
-fn ending(until: &str) -> serde_json::Value {
+pub fn ending(until: &str) -> serde_json::Value {
     denying(Some(json!({ "DateLessThan": { "aws:TokenIssueTime": until } })))
 }

@@ -1,20 +1,21 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    When, async_trait,
+    Action, Call, Change, Code, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
+    Rule, Step, When, async_trait, left_alone,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;
 use futures::stream::{self, TryStreamExt};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::account;
-use super::changes::{Members, look_up, not_a_user, not_found_or, of_item, users};
+use super::changes::{Members, is_missing, look_up, not_a_user, not_found_or, of_item, patiently, users};
 
 /// Enable or disable access keys of IAM users.
 ///
@@ -121,6 +122,7 @@ impl Action for ModifyAccessKeys {
     };
 
     const BINDS: &'static [&'static str] = &["whose it is", "its status"];
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` gives each key the status that it had.");
 
     type Output = FailedItems;
 
@@ -168,7 +170,7 @@ impl Action for ModifyAccessKeys {
     }
 }
 
-aaws::register!(ModifyAccessKeys);
+aaws::register!(ModifyAccessKeys, undo = KeyStep);
 
 /// A key's id, and its user or why that is not known.
 async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String, Failure>)> {
@@ -291,13 +293,68 @@ impl Change for SetStatus {
                 outcomes.push(Outcome::skipped_as(Code::NotStarted, "not started: the run was stopped"));
                 continue;
             }
-            let request = self.iam.update_access_key().user_name(&key.user).access_key_id(&key.id).status(self.status.clone());
-            let answer = request.send().await.context(|| format!("{} the access key `{}` of the user `{}`", self.verb(), key.id, key.user));
-            outcomes.push(match of_item(answer)? {
-                Ok(_) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
+            let step = KeyStep { user: key.user.clone(), key: key.id.clone(), enabled: self.status == StatusType::Active };
+            cx.note(&key.id, &step).await?;
+            outcomes.push(match of_item(step.set(&self.iam, step.enabled).await)? {
+                Ok(()) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
                 Err(failure) => not_found_or(failure, self.ignore_not_found, format!("the user `{}` has no such access key", key.user)),
             });
         }
         Ok(outcomes)
+    }
+}
+
+/// A key was enabled or disabled.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeyStep {
+    user: String,
+    key: String,
+    enabled: bool,
+}
+
+impl fmt::Display for KeyStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.enabled { "enable" } else { "disable" };
+        write!(f, "{verb} the access key {} of the user `{}`", self.key, self.user)
+    }
+}
+
+impl KeyStep {
+    async fn set(&self, iam: &Client, enabled: bool) -> Result<()> {
+        let (status, verb) = if enabled { (StatusType::Active, "enable") } else { (StatusType::Inactive, "disable") };
+        let request = iam.update_access_key().user_name(&self.user).access_key_id(&self.key).status(status);
+        let answer = request.send().await;
+        answer.context(|| format!("{verb} the access key `{}` of the user `{}`", self.key, self.user)).map(drop)
+    }
+}
+
+#[async_trait]
+impl Step for KeyStep {
+    async fn undo(&self, cx: &Context) -> Result<()> {
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        patiently(|| self.set(&iam, !self.enabled)).await
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        let keys = match account::access_keys(&iam, &self.user).await {
+            Ok(keys) => keys,
+            Err(e) if is_missing(&e) => return Ok(Some(left_alone(format!("the user `{}` is gone", self.user)))),
+            Err(e) => return Err(e),
+        };
+        let Some(key) = keys.into_iter().find(|key| key.access_key_id.as_ref() == Some(&self.key)) else {
+            return Ok(Some(left_alone(format!("the user `{}` has it no more", self.user))));
+        };
+        let active = key.status == Some(StatusType::Active);
+        if active != self.enabled {
+            return Ok(Some(Outcome::Unchanged(format!("it is {} as before", if active { "Active" } else { "Inactive" }))));
+        }
+        // Undoing would disable it.
+        let own = self.enabled && cx.credentials().await?.access_key_id() == self.key;
+        Ok(own.then(own_key))
+    }
+
+    fn inverse(&self) -> Option<Self> {
+        Some(KeyStep { user: self.user.clone(), key: self.key.clone(), enabled: !self.enabled })
     }
 }

@@ -3,8 +3,8 @@ use std::fmt;
 
 use aaws::InputError;
 use aaws::{
-    Action, Call, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Rule,
-    Secret, Step, Steps, Undo, When, async_trait,
+    Action, Call, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result,
+    Reversible, Rule, Secret, Step, Steps, Undo, When, async_trait, left_alone,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::config::retry::RetryConfig;
@@ -154,6 +154,9 @@ impl Action for ModifyUsersConsoleAccess {
     };
 
     const BINDS: &'static [&'static str] = &["whether the user has a password", "whether the user may change it"];
+    const REVERSIBLE: Reversible = Reversible::Partly(
+        "`aaws undo` takes away what was created, and attaches `IAMUserChangePassword` again; a password that was deleted or replaced is gone for good.",
+    );
 
     type Output = FailedItems;
 
@@ -257,6 +260,8 @@ struct ConsoleAccess {
 enum ConsoleStep {
     Create { user: String },
     Attach { user: String },
+    /// With a password, or without one. A password does not come back.
+    Detach { user: String, password: bool },
 }
 
 impl fmt::Display for ConsoleStep {
@@ -264,6 +269,10 @@ impl fmt::Display for ConsoleStep {
         match self {
             ConsoleStep::Create { user } => write!(f, "create a console password for the user `{user}`"),
             ConsoleStep::Attach { user } => write!(f, "attach {MAY_CHANGE} to the user `{user}`"),
+            ConsoleStep::Detach { user, password } => {
+                let password = if *password { "delete the console password, and " } else { "" };
+                write!(f, "{password}detach {MAY_CHANGE} of the user `{user}`")
+            }
         }
     }
 }
@@ -315,7 +324,7 @@ impl Steps for ConsoleAccess {
         Some(serde_json::json!({ "password": now.password, "policy": now.policy }))
     }
 
-    async fn run(&self, _: &Context, user: &User, undo: &mut Undo<ConsoleStep>) -> Result<Outcome> {
+    async fn run(&self, cx: &Context, user: &User, undo: &mut Undo<ConsoleStep>) -> Result<Outcome> {
         let (&Ok(now), name) = (&user.now, &user.name) else {
             return Ok(Outcome::skipped("it could not be looked at"));
         };
@@ -331,7 +340,7 @@ impl Steps for ConsoleAccess {
                 })
             }
             (None, true) => Ok(Outcome::skipped("there is no password for the user")),
-            (_, false) => self.remove(name, now).await,
+            (_, false) => self.remove(cx, name, now).await,
         }
     }
 
@@ -351,6 +360,10 @@ impl Step for ConsoleStep {
                 let policy = aws_policy(cx, MAY_CHANGE);
                 patiently(|| detach(&iam, &policy, user)).await
             }
+            ConsoleStep::Detach { user, .. } => {
+                let policy = aws_policy(cx, MAY_CHANGE);
+                return patiently(|| attach(&iam, &policy, user)).await;
+            }
         };
         match undone {
             // The step was noted before it was sent, and never happened.
@@ -358,7 +371,43 @@ impl Step for ConsoleStep {
             other => other,
         }
     }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let iam = aaws::client!(cx, aws_sdk_iam);
+        let (ConsoleStep::Create { user } | ConsoleStep::Attach { user } | ConsoleStep::Detach { user, .. }) = self;
+        let now = match Now::read(&iam, user, &aws_policy(cx, MAY_CHANGE)).await {
+            Ok(Ok(now)) => now,
+            Ok(Err(failure)) => return Ok(Some(Outcome::Failed(failure))),
+            Err(e) if is_missing(&e) => return Ok(Some(left_alone(format!("the user `{user}` is gone")))),
+            Err(e) => return Err(e),
+        };
+        let unchanged = |why: &str| Some(Outcome::Unchanged(why.to_owned()));
+        Ok(match self {
+            ConsoleStep::Create { .. } if !now.password => unchanged("the user has no console password"),
+            ConsoleStep::Attach { .. } if !now.policy => unchanged("IAMUserChangePassword is not attached"),
+            ConsoleStep::Detach { .. } if now.policy => unchanged("IAMUserChangePassword is attached"),
+            ConsoleStep::Detach { .. } if now.password => Some(left_alone("the user was given a console password since")),
+            _ => None,
+        })
+    }
+
+    async fn revert(&self, cx: &Context) -> Result<Outcome> {
+        self.undo(cx).await?;
+        Ok(match self {
+            ConsoleStep::Detach { password: true, .. } => {
+                Outcome::skipped_as(Code::Irreversible, format!("{MAY_CHANGE} is attached again; {GONE}"))
+            }
+            _ => Outcome::done(()),
+        })
+    }
+
+    fn undoing_disrupts(&self) -> bool {
+        matches!(self, ConsoleStep::Create { .. })
+    }
 }
+
+/// What is said of a password that was deleted.
+const GONE: &str = "the console password is gone for good: `enable` gives the user a new one";
 
 impl ConsoleAccess {
     async fn create(&self, name: &str, password: &Secret, now: Now, undo: &mut Undo<ConsoleStep>) -> Result<String> {
@@ -394,15 +443,17 @@ impl ConsoleAccess {
             return Ok(());
         }
         undo.note(ConsoleStep::Attach { user: name.to_owned() }).await?;
-        let answer = self.iam.attach_user_policy().user_name(name).policy_arn(&self.policy).send().await;
-        let answer = answer.context(|| format!("attach {MAY_CHANGE} to the user `{name}`"));
+        let answer = attach(&self.iam, &self.policy, name).await;
         if answer.as_ref().is_err_and(|e| !e.is_ambiguous()) {
             undo.forget_last();
         }
-        answer.map(drop)
+        answer
     }
 
-    async fn remove(&self, name: &str, now: Now) -> Result<Outcome> {
+    async fn remove(&self, cx: &Context, name: &str, now: Now) -> Result<Outcome> {
+        if now.policy {
+            cx.note(name, &ConsoleStep::Detach { user: name.to_owned(), password: now.password }).await?;
+        }
         let mut told = Vec::new();
         if now.password {
             match of_item(delete(&self.iam, name).await)? {
@@ -432,6 +483,11 @@ impl ConsoleAccess {
 async fn delete(iam: &Client, name: &str) -> Result<()> {
     let answer = iam.delete_login_profile().user_name(name).send().await;
     answer.context(|| format!("delete the console password of the user `{name}`")).map(drop)
+}
+
+async fn attach(iam: &Client, policy: &str, name: &str) -> Result<()> {
+    let answer = iam.attach_user_policy().user_name(name).policy_arn(policy).send().await;
+    answer.context(|| format!("attach {MAY_CHANGE} to the user `{name}`")).map(drop)
 }
 
 async fn detach(iam: &Client, policy: &str, name: &str) -> Result<()> {

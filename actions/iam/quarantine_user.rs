@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Result, Rule, Status, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Result, Reversible, Rule, Status, When, async_trait};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::User;
 use jiff::SignedDuration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::{aws_policy, is_missing, not_a_user, users};
 use super::credentials::Part;
-use super::lift::{Lift, stages};
+use super::lift::{Lift, LockStep, stages};
 use super::lockout::{AWS_DENY_ALL, Lockout, Run, rows};
 
 /// AWS takes requests from clocks that are this much off, and IAM needs some seconds until a policy is known everywhere: sessions opened until
@@ -196,6 +196,8 @@ impl Action for QuarantineUser {
     };
 
     const BINDS: &'static [&'static str] = &["of a credential its status", "whether there is a password"];
+    const REVERSIBLE: Reversible =
+        Reversible::Partly("`aaws undo` does what `lift` does, the deny last. A console password that was deleted is gone for good.");
 
     type Output = Listing<QuarantineStep>;
 
@@ -240,7 +242,7 @@ impl Action for QuarantineUser {
     }
 }
 
-aaws::register!(QuarantineUser);
+aaws::register!(QuarantineUser, undo = LockStep);
 
 fn user_name(field: &str, name: &str) -> Result<()> {
     match not_a_user(name) {

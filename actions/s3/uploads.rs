@@ -210,7 +210,10 @@ impl Create {
             request.customize().interceptor(lost.clone()).send()
         });
         let error = match explain(answer.await, || self.creating(&upload.key)) {
-            Ok(_) => return Ok(stored(body)),
+            Ok(_) => {
+                undo.clear();
+                return Ok(stored(body));
+            }
             Err(error) => error,
         };
         // Completed twice, an upload is not there any more, or its own object is in the way.

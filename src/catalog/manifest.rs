@@ -7,7 +7,7 @@ use crate::catalog::schema::{self, Param};
 use crate::engine::entry::Entry;
 use crate::model::call::Call;
 use crate::model::error::ErrorKind;
-use crate::model::meta::{Effect, Example};
+use crate::model::meta::{Effect, Example, Reversible};
 use crate::model::outcome::Record;
 use crate::model::rules::Rule;
 
@@ -39,6 +39,9 @@ pub struct Manifest {
     /// What a plan binds of each item beside its identity, for those actions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binds: Option<&'static [&'static str]>,
+    /// What of it can be undone, for actions that change something.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub reversible: Option<Reversible>,
     #[serde(serialize_with = "rules")]
     /// Rules between inputs.
     pub rules: &'static [Rule],
@@ -97,6 +100,7 @@ impl Manifest {
             output: entry.output_schema().to_value(),
             plan: meta.effect.changes().then(plan_schema),
             binds: meta.effect.changes().then_some(entry.binds),
+            reversible: meta.effect.changes().then_some(entry.reversible),
             rules: meta.rules,
             calls: meta.calls,
             examples: meta.examples,

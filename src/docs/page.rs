@@ -112,6 +112,11 @@ pub fn action(m: &Manifest) -> String {
             cell(&binds.join("; "))
         );
     }
+    if let Some(reversible) = m.reversible {
+        let _ = write!(text, "Reversible: **{}**. {}", reversible.word(), reversible.what());
+        text.truncate(text.trim_end().len());
+        text.push_str("\n\n");
+    }
     text.push_str("## Exit codes\n\n| Code | Meaning |\n|---|---|\n");
     m.exit_codes.iter().for_each(|e| text.push_str(&format!("| {} | {} |\n", e.code, e.meaning)));
     text.push('\n');

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::engine::context::Context;
 use crate::model::error::{Error, Result};
-use crate::model::meta::Meta;
+use crate::model::meta::{Meta, Reversible};
 
 /// One operation. The implementing struct is its input: its fields are the flags and the JSON keys, its doc comment is the page.
 #[async_trait]
@@ -22,6 +22,8 @@ pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
 
     /// What a plan binds of each item beside its identity, in words ("its status"): what [`crate::Change::state`] gives.
     const BINDS: &'static [&'static str] = &[];
+    /// What of it `aaws undo` can undo, for one that changes something.
+    const REVERSIBLE: Reversible = Reversible::No("");
 
     /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
     type Output: Output;

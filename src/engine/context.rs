@@ -10,7 +10,6 @@ use crate::aws::guard::Guard;
 use crate::aws::session::{Session, SessionOptions};
 use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};
-use crate::engine::journal::StepNote;
 use crate::engine::plan::RunPlan;
 use crate::engine::report::ReportLine;
 use crate::engine::run::Run;
@@ -196,14 +195,6 @@ impl Context {
     pub fn throttled_items(&self, call: &str, scope: &str, items: u32) {
         let (service, operation) = call.split_once(':').unwrap_or((call, ""));
         self.0.run.network.limiter().throttled_items(&self.0.guard.key(service, operation, scope), items);
-    }
-
-    /// Notes a step, as data. See [`crate::Context::note`].
-    pub(crate) async fn write_down(&self, item: &str, says: String, step: serde_json::Value) -> Result<()> {
-        match &self.0.run.journal {
-            Some(journal) => journal.note(StepNote { action: self.0.meta.path.into(), item: item.to_owned(), says, step }).await,
-            None => Ok(()),
-        }
     }
 
     /// For [`crate::client!`] alone, which installs the guard.

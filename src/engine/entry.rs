@@ -13,9 +13,10 @@ use serde_json::Value;
 use crate::engine::action::{Action, Output, Reply};
 use crate::engine::change::Step;
 use crate::engine::context::Context;
+use crate::engine::reversal::Reversal;
 use crate::input::{self, Input};
 use crate::model::error::{Error, Result};
-use crate::model::meta::Meta;
+use crate::model::meta::{Effect, Meta, Reversible};
 
 /// An [`Action`] without its type: what the front ends work with.
 pub struct Entry {
@@ -29,13 +30,23 @@ pub struct Entry {
     input: fn() -> Schema,
     output: fn() -> Schema,
     parse: fn(Input, Timestamp) -> Result<Ready>,
-    undo: Option<UndoStep>,
+    reversal: Option<Reversal>,
+    /// What of it can be undone.
+    pub reversible: Reversible,
+    /// The same action when a run of it is undone: what that disrupts its steps say.
+    pub(crate) undoing: &'static Meta,
     types: fn() -> (&'static str, &'static str),
     has_default: bool,
 }
 
-/// Undoes a step that is known as JSON only.
-type UndoStep = for<'a> fn(&'a Context, Value) -> BoxFuture<'a, Result<()>>;
+/// What is known of an action when a run of it is undone.
+trait WhenUndone {
+    const META_UNDONE: Meta;
+}
+
+impl<A: Action> WhenUndone for A {
+    const META_UNDONE: Meta = Meta { effect: Effect::Disrupt, ..A::META };
+}
 
 /// An action whose input is checked: all that is left is to run it.
 pub struct Ready(Box<dyn FnOnce(Context) -> BoxFuture<'static, Result<Reply>> + Send>);
@@ -66,7 +77,9 @@ impl Entry {
                 let action = input::parse::<A>(A::META.rules, &input_schema::<A>().to_value(), input, now)?;
                 Ok(Ready(Box::new(|cx| Box::pin(async move { action.run(&cx).await?.into_reply() }))))
             },
-            undo: None,
+            reversal: None,
+            reversible: A::REVERSIBLE,
+            undoing: &A::META_UNDONE,
             types: || (type_name::<A>(), type_name::<A::Output>()),
             has_default: false,
         }
@@ -79,26 +92,22 @@ impl Entry {
 
     /// The same, of an action whose steps another process can undo.
     pub const fn with_steps<S: Step>(self) -> Self {
-        let undo: UndoStep = |cx, step| {
-            Box::pin(async move {
-                let step: S = serde_json::from_value(step).map_err(|e| Error::Failed(format!("this is no step of this action: {e}")))?;
-                step.undo(&cx.settling()).await
-            })
-        };
-        Entry { undo: Some(undo), ..self }
+        Entry { reversal: Some(Reversal::of::<S>()), ..self }
     }
 
     /// Whether its steps can be undone by another process.
     pub fn is_reversible(&self) -> bool {
-        self.undo.is_some()
+        self.reversal.is_some()
+    }
+
+    /// How its steps are undone.
+    pub(crate) fn reversal(&self) -> Result<&Reversal> {
+        self.reversal.as_ref().ok_or_else(|| Error::Failed(format!("the steps of `{}` cannot be undone", self.meta.path)))
     }
 
     /// Undoes a step that a run of this action noted, in whatever process that was.
     pub async fn undo(&self, cx: &Context, step: Value) -> Result<()> {
-        match self.undo {
-            Some(undo) => undo(cx, step).await,
-            None => Err(Error::Failed(format!("the steps of `{}` cannot be undone", self.meta.path))),
-        }
+        self.reversal()?.undo(cx, step).await
     }
 
     /// JSON Schema of the input, descriptions included.

@@ -5,18 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::aws::session::{Session, SessionOptions};
 use crate::engine::action::{Action, Reply};
 use crate::engine::change::close_plan;
 use crate::engine::context::Context;
-use crate::engine::entry::Entry;
+use crate::engine::entry::{Entry, Ready};
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
 use crate::engine::plan::PlanMode;
 use crate::engine::report::Report;
 use crate::engine::run::{Counts, Run, RunOptions};
+use crate::engine::undoing::Again;
 use crate::input::Input;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, ErrorKind, Result};
@@ -40,6 +42,8 @@ pub struct Request {
     pub journal: Option<Arc<dyn Journal>>,
     /// The plan that it writes, in a dry run, or applies.
     pub plan: PlanMode,
+    /// The earlier run that this one is about, if it is.
+    pub again: Option<Again>,
     /// How the front end ends it early.
     pub cancellation: Cancellation,
 }
@@ -57,6 +61,7 @@ impl Request {
             target: SessionOptions::default(),
             journal: None,
             plan: PlanMode::None,
+            again: None,
             cancellation: Cancellation::default(),
         }
     }
@@ -126,7 +131,7 @@ pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
 
 impl Execution {
     async fn begin(&mut self, request: Request, host: Arc<dyn Host>) -> Result<Reply> {
-        let Request { entry, input, mut options, target, journal, plan, cancellation: _ } = request;
+        let Request { entry, input, mut options, target, journal, plan, again, cancellation: _ } = request;
         // A plan is of what a dry run shows.
         options.dry_run |= matches!(plan, PlanMode::Write(_));
         if !entry.meta.effect.changes() && !matches!(plan, PlanMode::None) {
@@ -135,24 +140,32 @@ impl Execution {
         let plan = plan.begin()?;
         let report = options.report.as_deref().map(open_report).transpose()?;
         let run = Arc::new(Run { plan, ..Run::new(options, host, report, journal, self.cancellation.clone()) });
-        let (now, keeper) = (run.plan.clock(run.now), Arc::clone(&run));
-        let read = tokio::task::spawn_blocking(move || {
-            let mut input = input()?;
-            keeper.plan.keep(|| entry.input_schema().to_value(), &mut input)?;
-            entry.parse(input, now)
-        });
         let cancellation = self.cancellation.clone();
-        let ready =
-            cancellable(&cancellation, async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? }).await?;
+        let ready = if again.as_ref().is_none_or(Again::needs_input) {
+            let (run, is_new) = (Arc::clone(&run), again.is_none());
+            let read = tokio::task::spawn_blocking(move || read_input(entry, input, &run, is_new));
+            let read = async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? };
+            Some(cancellable(&cancellation, read).await?)
+        } else {
+            None
+        };
         let session = cancellable(&cancellation, open_session(entry.meta, &target, &run)).await?;
         self.run = Some(Arc::clone(&run));
         cancellable(&cancellation, run.plan.meet(entry.meta.path, &session, target.sandbox.is_some(), run.now)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
-        let cx = Context::new(entry.meta, session, run);
-        let work = ready.run(cx.clone());
+        let meta = again.as_ref().map_or(entry.meta, |again| again.meta(entry));
+        let cx = Context::new(meta, session, run);
+        let of_rows = cx.clone();
+        let work = async {
+            match (again, ready) {
+                (Some(again), ready) => again.run(entry, cx, ready).await,
+                (None, Some(ready)) => ready.run(cx).await,
+                (None, None) => Err(Error::Failed("there is nothing to run".into())),
+            }
+        };
         // What is being changed is brought to its end; looking may end at any moment.
         let reply = if self.changes { work.await } else { cancellable(&cancellation, work).await };
-        Ok(close_plan(reply?, cx))
+        Ok(close_plan(reply?, of_rows))
     }
 
     /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
@@ -190,8 +203,24 @@ impl Execution {
             error.get_or_insert(e);
         }
         let throttled = run.network.limiter().counts().throttled;
-        Summary { counts, calls: run.network.calls(), throttled, error: error.or_else(|| self.cancellation.error()) }
+        let error = error.or_else(|| self.cancellation.error());
+        let complete = error.is_none() && !self.cancellation.is_cancelled();
+        let ended = run.journal.as_ref().map_or(Ok(()), |journal| journal.end(&counts.items, error.as_ref(), complete));
+        if let Err(e) = ended {
+            tracing::error!("{e}");
+        }
+        Summary { counts, calls: run.network.calls(), throttled, error }
     }
+}
+
+/// Reads the input and checks it. What it takes to apply a plan of it, or to finish the run in another process, is kept; where it `is_new`.
+fn read_input(entry: &Entry, input: PendingInput, run: &Run, is_new: bool) -> Result<Ready> {
+    let mut input = input()?;
+    run.plan.keep(|| entry.input_schema().to_value(), &mut input)?;
+    if let Some(journal) = run.journal.as_ref().filter(|_| is_new && input.mistakes.is_empty()) {
+        journal.take_input(&mut input, &entry.input_schema().to_value())?;
+    }
+    entry.parse(input, run.plan.clock(run.now))
 }
 
 async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {

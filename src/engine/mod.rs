@@ -14,4 +14,6 @@ pub mod paging;
 pub mod plan;
 pub mod poll;
 pub mod report;
+pub mod reversal;
 pub mod run;
+pub mod undoing;

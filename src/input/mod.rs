@@ -10,6 +10,7 @@ mod kept;
 mod moment;
 mod naming;
 mod path;
+mod pieces;
 mod secret;
 mod source;
 mod spool;

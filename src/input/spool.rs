@@ -124,6 +124,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Shows the items as they are, from the first, and leaves them where they are.
+    pub(super) fn look(&mut self, mut show: impl FnMut(Value) -> Result<()>) -> Result<()> {
+        self.file.seek(SeekFrom::Start(0)).map_err(broken_spool)?;
+        for line in BufReader::new(&mut self.file).lines() {
+            show(line.and_then(|line| serde_json::from_str(&line).map_err(io::Error::from)).map_err(broken_spool)?)?;
+        }
+        Ok(())
+    }
+
     /// The items again, from the first.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> SpoolItems<T> {
         let rewound = self.file.seek(SeekFrom::Start(0));

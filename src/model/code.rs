@@ -15,6 +15,8 @@ pub enum Code {
     Failed,
     /// The run was cancelled.
     Interrupted,
+    /// There is no way back from what was done with it.
+    Irreversible,
     /// What was made or begun did not come to its end.
     NotComplete,
     /// It was begun, and was not waited for to its end.
@@ -53,6 +55,7 @@ impl Code {
             Code::Duplicate => "Duplicate",
             Code::Failed => "Failed",
             Code::Interrupted => "Interrupted",
+            Code::Irreversible => "Irreversible",
             Code::NotComplete => "NotComplete",
             Code::NotAwaited => "NotAwaited",
             Code::NotFound => "NotFound",

@@ -71,6 +71,36 @@ impl Effect {
     }
 }
 
+/// What of an action can be undone by `aaws undo`, in sentences; an empty one says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "reversible", content = "what", rename_all = "snake_case")]
+pub enum Reversible {
+    /// All that it changes.
+    Yes(&'static str),
+    /// Some of it: which.
+    Partly(&'static str),
+    /// Nothing.
+    No(&'static str),
+}
+
+impl Reversible {
+    /// As written in pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reversible::Yes(_) => "yes",
+            Reversible::Partly(_) => "partly",
+            Reversible::No(_) => "no",
+        }
+    }
+
+    /// What of it, as far as there is something to say.
+    pub fn what(self) -> &'static str {
+        match self {
+            Reversible::Yes(what) | Reversible::Partly(what) | Reversible::No(what) => what,
+        }
+    }
+}
+
 /// One use of an action: run by the tests, shown in help and pages.
 #[derive(Debug, Clone, Copy)]
 pub struct Example {

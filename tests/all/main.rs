@@ -34,11 +34,15 @@ mod iam;
 #[cfg(feature = "iam")]
 mod iam_modify;
 #[cfg(feature = "s3")]
+mod journal;
+#[cfg(feature = "s3")]
 mod pipes;
 #[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]
 mod plan;
 mod readme;
 mod registry;
+#[cfg(feature = "s3")]
+mod resume;
 mod rooms;
 #[cfg(feature = "s3")]
 mod s3;

@@ -1,4 +1,4 @@
-//! Steps that one process noted, undone by another: as data, with nothing else to go by.
+//! Steps that one process noted, undone by another: as data, with nothing else to go by; and runs, undone by `aaws undo`.
 
 use std::fs;
 use std::path::Path;
@@ -6,13 +6,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ::aaws::catalog::registry;
-use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepNote, Unattended, async_trait, execute};
+use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::support::aaws::Aaws;
 use crate::support::account::Account;
-use crate::support::directory;
 use crate::support::ec2::World;
+use crate::support::{Output, directory};
 
 /// Where the other process finds what it is to undo. Without it the test that is the other process has nothing to do.
 const TO_UNDO: &str = "AAWS_TEST_TO_UNDO";
@@ -27,14 +28,15 @@ struct Notes {
 
 #[async_trait]
 impl Journal for Notes {
-    async fn note(&self, note: StepNote) -> Result<()> {
-        let dies = !self.dies_at.is_empty() && note.says.starts_with(self.dies_at);
-        self.notes.lock().unwrap().push(note);
+    async fn note(&self, notes: Vec<StepNote>) -> Result<Vec<StepId>> {
+        let dies = !self.dies_at.is_empty() && notes.iter().any(|note| note.says.starts_with(self.dies_at));
+        let ids = vec![0; notes.len()];
+        self.notes.lock().unwrap().extend(notes);
         if dies {
             self.dead.notify_one();
             std::future::pending::<()>().await;
         }
-        Ok(())
+        Ok(ids)
     }
 }
 
@@ -147,4 +149,225 @@ fn tags_that_one_process_changed_are_put_back_by_another() {
 
     undo_elsewhere(&world.account, &endpoint.url, &notes);
     assert_eq!([world.tags(&one), world.tags(&other)], before);
+}
+
+// --- Through the program: `aaws undo` in a new process ---
+
+/// A world, and the state directory of whoever runs the program in it.
+struct Desk {
+    world: World,
+    state: tempfile::TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Desk { world: World::new(), state: directory() }
+    }
+
+    fn aaws(&self, line: &str) -> Aaws {
+        self.world.aaws(line).env("XDG_STATE_HOME", self.state.path())
+    }
+
+    /// What the program says of its runs, the newest first.
+    fn log(&self) -> Vec<Value> {
+        let rows = self.aaws("log").run().ok().json();
+        rows.as_array().expect("a list of runs").clone()
+    }
+
+    fn volume_of_type(&self, kind: &str) -> String {
+        self.world.volume(&[("VolumeType", kind), ("Size", "500")])
+    }
+}
+
+/// What became of each item, as the program prints it.
+fn outcomes(output: &Output) -> Vec<(String, String, String)> {
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let rows = output.json();
+    let rows = rows.as_array().expect("a list of items");
+    rows.iter().map(|row| (text(row, "item"), text(row, "status"), text(row, "code"))).collect()
+}
+
+fn outcome(item: &str, status: &str, code: &str) -> (String, String, String) {
+    (item.to_owned(), status.to_owned(), code.to_owned())
+}
+
+#[test]
+fn tags_are_as_they_were_but_for_those_that_somebody_changed_since() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (mine, theirs) = (world.volume(&[]), world.volume(&[]));
+    world.tag(&mine, "Env", "prod");
+    world.tag(&theirs, "Env", "prod");
+    let before = world.tags(&mine);
+    let line = format!("ec2 modify_tags --resource_ids {mine} {theirs} --tags Env=test Team=blue --create");
+    desk.aaws(&line).run().ok();
+    world.tag(&theirs, "Env", "their own");
+
+    let planned = desk.aaws("undo --dry_run").run().exits(3);
+    assert_eq!(outcomes(&planned), [outcome(&theirs, "skipped", "Changed"), outcome(&mine, "planned", "")]);
+    assert_ne!(world.tags(&mine), before, "a dry run changes nothing");
+
+    let undone = desk.aaws("undo").run().exits(3).logs("`Env` was changed since");
+    assert_eq!(outcomes(&undone), [outcome(&theirs, "skipped", "Changed"), outcome(&mine, "done", "")]);
+    assert_eq!(world.tags(&mine), before);
+    assert!(world.tags(&theirs).contains(&("Env".to_owned(), "their own".to_owned())), "{:?}", world.tags(&theirs));
+
+    // Both are runs; the first is undone, and the undo can be undone itself.
+    let log = desk.log();
+    let [undo, run] = log.as_slice() else { panic!("{log:?}") };
+    assert_eq!((run["undone"].as_bool(), &undo["undoes"]), (Some(true), &run["id"]));
+    let id = undo["id"].as_str().unwrap_or_default();
+    desk.aaws(&format!("undo {id}")).run().ok();
+    assert!(world.tags(&mine).contains(&("Team".to_owned(), "blue".to_owned())));
+    // There is nothing left that is no undo, and not undone yet.
+    desk.aaws("undo").run().exits(2).logs("no run that could be undone");
+}
+
+#[test]
+fn snapshots_are_shared_as_before() {
+    let desk = Desk::new();
+    let snapshot = desk.world.snapshot(&desk.world.volume(&[]));
+    let line = format!("ec2 share_snapshots --snapshot_ids {snapshot} --target_account 111122223333");
+    desk.aaws(&line).run().ok();
+    let undone = desk.aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&snapshot, "done", "")]);
+    // It can be shared anew, because it is shared no more.
+    assert_eq!(desk.aaws(&line).run().ok().json(), json!([snapshot]));
+    // Somebody took it away meanwhile: then there is nothing to undo.
+    desk.aaws(&format!("{line} --unshare --no_journal")).run().ok();
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), [outcome(&snapshot, "unchanged", "")]);
+}
+
+#[test]
+fn volumes_get_their_type_back() {
+    let desk = Desk::new();
+    let (mine, theirs) = (desk.volume_of_type("st1"), desk.volume_of_type("st1"));
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {mine} {theirs} --type sc1")).run().ok();
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {theirs} --type gp2 --no_journal")).run().ok();
+    let undone = desk.aaws("undo").run().exits(3);
+    assert_eq!(outcomes(&undone), [outcome(&theirs, "skipped", "Changed"), outcome(&mine, "done", "")]);
+    assert!(desk.world.describe_volume(&mine).contains("<volumeType>st1</volumeType>"));
+    assert!(desk.world.describe_volume(&theirs).contains("<volumeType>gp2</volumeType>"));
+}
+
+#[test]
+fn a_volume_that_grew_stays_as_it_is_and_nothing_is_sent() {
+    let desk = Desk::new();
+    let volume = desk.world.volume(&[]);
+    let server = desk.world.proxy().start();
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {volume} --size 20")).run().ok();
+    let refused = desk.aaws("undo").endpoint(&server.url).run().exits(4).silent();
+    refused.logs("nothing of the run");
+    assert_eq!(server.count("ModifyVolume"), 0);
+}
+
+#[test]
+fn default_encryption_is_set_as_it_was() {
+    let desk = Desk::new();
+    let key = desk.world.key();
+    let setting = || desk.aaws("ec2 discover_default_ebs_encryption").run().ok().json();
+    let before = setting();
+    desk.aaws(&format!("ec2 modify_default_ebs_encryption --enable --change_kms_key --kms_key_id {key}")).run().ok();
+    assert_ne!(setting(), before);
+    desk.aaws("undo").run().ok();
+    assert_eq!(setting(), before);
+}
+
+#[test]
+fn snapshots_that_were_made_are_deleted_and_somebody_is_asked_first() {
+    let desk = Desk::new();
+    let (one, other) = (desk.world.volume(&[]), desk.world.volume(&[]));
+    desk.aaws(&format!("ec2 create_snapshots --volume_ids {one} {other}")).run().ok();
+    assert_eq!(desk.world.snapshots().len(), 2);
+    desk.aaws("undo").on_terminal("n").exits(4);
+    assert_eq!(desk.world.snapshots().len(), 2);
+    desk.aaws("undo").on_terminal("y").exits(0);
+    assert_eq!(desk.world.snapshots(), [""; 0]);
+}
+
+#[test]
+fn a_swap_is_undone_and_its_copies_are_kept() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let machine = world.instance(&[]);
+    let (before, tags) = (world.attached(&machine.id), world.tags(&machine.root));
+    desk.aaws(&format!("ec2 encrypt_instance_volumes --instance_id {} --kms_key_id {}", machine.id, world.key())).run().ok();
+    let swapped = world.attached(&machine.id);
+    assert_ne!(swapped, before);
+
+    let undone = desk.aaws("undo").run().ok();
+    assert!(undone.stdout.contains("is kept, detached"), "{undone}");
+    assert_eq!(world.attached(&machine.id), before);
+    assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));
+    assert_eq!(world.tags(&machine.root), tags);
+    let copy = &swapped[0].1;
+    assert_eq!(world.volume_state(copy).as_deref(), Some("available"), "what was written since is there");
+}
+
+#[test]
+fn a_swap_whose_copy_was_moved_since_is_left_alone() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let machine = world.instance(&[]);
+    world.stop(&machine.id);
+    let line = format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", machine.root, world.key());
+    let copy = desk.aaws(&line).run().ok().json().as_str().expect("the copy").to_owned();
+    world.ec2("DetachVolume", &[("VolumeId", &copy), ("InstanceId", &machine.id)]);
+    let server = world.proxy().start();
+    let undone = desk.aaws("undo").endpoint(&server.url).run().exits(3);
+    assert_eq!(outcomes(&undone), [outcome(&machine.root, "skipped", "Changed")]);
+    assert_eq!(crate::support::ec2::writes(&server), [""; 0]);
+}
+
+#[test]
+fn a_run_of_another_account_is_not_undone() {
+    let (desk, stranger) = (Desk::new(), World::new());
+    let volume = desk.world.volume(&[]);
+    desk.aaws(&format!("ec2 modify_tags --resource_ids {volume} --tags Env=test --create")).run().ok();
+    let refused = stranger.aaws("undo").env("XDG_STATE_HOME", desk.state.path()).run().exits(4).silent();
+    refused.logs("these credentials are of the account");
+    desk.aaws("undo --region eu-west-1").run().exits(4).silent().logs("would be in eu-west-1");
+    assert_eq!(desk.world.tags(&volume).len(), 1);
+    // In its own account and region it still can be.
+    desk.aaws("undo").run().ok();
+    assert_eq!(desk.world.tags(&volume), []);
+}
+
+#[test]
+#[cfg(feature = "iam")]
+fn access_keys_have_the_status_that_they_had() {
+    let desk = Desk::new();
+    let account = &desk.world.account;
+    account.iam("CreateUser", &[("UserName", "alice")]);
+    let made = account.iam("CreateAccessKey", &[("UserName", "alice")]);
+    let key = crate::support::xml::texts(&made, "AccessKeyId").remove(0);
+    let aaws = |line: &str| account.aaws(line).env("XDG_STATE_HOME", desk.state.path());
+    let status = || crate::support::xml::texts(&account.iam("ListAccessKeys", &[("UserName", "alice")]), "Status");
+    aaws(&format!("iam modify_access_keys --key {key} alice --disable")).run().ok();
+    assert_eq!(status(), ["Inactive"]);
+    let undone = aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&key, "done", "")]);
+    assert_eq!(status(), ["Active"]);
+
+    // Somebody deleted it meanwhile.
+    aaws(&format!("iam modify_access_keys --key {key} alice --disable")).run().ok();
+    account.iam("DeleteAccessKey", &[("UserName", "alice"), ("AccessKeyId", &key)]);
+    assert_eq!(outcomes(&aaws("undo").run().exits(3)), [outcome(&key, "skipped", "Changed")]);
+}
+
+#[test]
+#[cfg(feature = "iam")]
+fn a_quarantine_is_lifted_but_for_the_password() {
+    let desk = Desk::new();
+    let account = &desk.world.account;
+    account.iam("CreateUser", &[("UserName", "alice")]);
+    account.iam("CreateAccessKey", &[("UserName", "alice")]);
+    account.iam("CreateLoginProfile", &[("UserName", "alice"), ("Password", "a-Very-l0ng-one")]);
+    let aaws = |line: &str| account.aaws(line).env("XDG_STATE_HOME", desk.state.path());
+    let keeps = "--keep_service_credentials --keep_ssh_keys --keep_signing_certificates";
+    aaws(&format!("iam quarantine_user --user alice {keeps}")).run().ok();
+    aaws("undo").run().exits(3).logs("cannot be brought back");
+    let listed = |action: &str, name: &str| crate::support::xml::texts(&account.iam(action, &[("UserName", "alice")]), name);
+    assert_eq!(listed("ListAccessKeys", "Status"), ["Active"]);
+    assert_eq!(listed("ListUserPolicies", "member"), [""; 0]);
 }

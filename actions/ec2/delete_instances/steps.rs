@@ -246,8 +246,7 @@ impl Terminate {
         let tags = machine.found.as_deref().map(|i| tags::own(i.tags())).unwrap_or_default();
         let description = format!("{id} as it was before it was terminated, made by aaws");
         let image = images::begin(cx, ec2, id, &name, description, true, tags).await?;
-        undo.forget_last();
-        undo.note(step(Some(image.clone()))).await?;
+        undo.replace_last(step(Some(image.clone()))).await?;
         match wait::image_of(cx, &self.images, &image, OnCancel::Stop).await {
             Err(Error::Failed(why)) => Err(Error::Failed(format!("its final image is not available: {why}"))),
             awaited => awaited.map(|()| image),

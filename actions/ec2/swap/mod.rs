@@ -3,14 +3,16 @@
 //! The order is what keeps the data: the instance is stopped first, and only then are its volumes copied, so that nothing is written that the
 //! copies lack. Volumes are swapped one after another: at no time is more than one device empty. The original volumes are never deleted.
 //!
-//! `survey` is what is looked at before anything is touched, `plan` what would happen, `steps` what is done, and `undo` how it is undone.
+//! `survey` is what is looked at before anything is touched, `plan` what would happen, `steps` what is done, `undo` how it is undone when a later step fails, and
+//! `revert` how it is undone when it is done.
 
 mod plan;
+mod revert;
 mod steps;
 mod survey;
 mod undo;
 
-use aaws::{Code, Context, Error, Failure, OrPlan, Outcome, Result, Status, When};
+use aaws::{Code, Context, Error, Failure, OrPlan, Outcome, Result, Reversible, Status, When};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::Volume;
@@ -44,6 +46,7 @@ macro_rules! calls {
         use aaws::{Call, Grant, When};
         use $crate::actions::ec2::swap::ATTACHED;
         const REPLACING: When = When::Likely("a volume has to be replaced");
+        const UNDONE: When = When::Rare("the run is undone by `aaws undo`");
         const RUNNING: When = When::Likely("a volume that has to be replaced is attached to a running instance");
         const ANY_VOLUME: &str = "arn:${Partition}:ec2:${Region}:${Account}:volume/*";
         const SNAPSHOTS: &str = $crate::actions::ec2::snapshots::SNAPSHOTS;
@@ -85,6 +88,7 @@ macro_rules! calls {
             Call::write("ec2:ModifyInstanceAttribute", &[Grant::new("ec2:ModifyInstanceAttribute", &[$instance, ANY_VOLUME])])
                 .when(When::Likely("a volume that has to be replaced is deleted with its instance")),
             Call::write("ec2:CreateTags", &[Grant::new("ec2:CreateTags", &[$volume])]).when(REPLACING),
+            Call::write("ec2:DeleteTags", &[Grant::new("ec2:DeleteTags", &[$volume])]).when(UNDONE),
             Call::write("ec2:StartInstances", &[Grant::new("ec2:StartInstances", &[$instance])]).when(RUNNING),
             Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[SNAPSHOTS])]).when(REPLACING),
             Call::write("ec2:DeleteVolume", &[Grant::new("ec2:DeleteVolume", &[ANY_VOLUME])]).when(When::Likely("a later step fails")),
@@ -123,6 +127,12 @@ pub const BINDS: &[&str] = &[
     "whether the instance runs",
     "of each volume its state, size, type, IOPS, throughput, encryption, KMS key, and where it is attached",
 ];
+
+/// What can be undone.
+pub const REVERSIBLE: Reversible = Reversible::Yes(
+    "`aaws undo` puts the originals back, which have nothing of what was written since: that is on the copies, which are kept, detached. The instance is stopped \
+     for it, and started again.",
+);
 
 /// What is asked for, of all volumes alike.
 #[derive(Debug, Clone)]

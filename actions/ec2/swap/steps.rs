@@ -201,8 +201,7 @@ impl Swap {
         undo.note(step(None)).await?;
         let made = request.send().await.context(|| format!("make an encrypted copy of the volume `{}`", original.id()))?;
         let id = made.volume_id.ok_or_else(|| Error::Failed(format!("EC2 made a copy of `{}` without naming it", original.id())))?;
-        undo.forget_last();
-        undo.note(step(Some(id.clone()))).await?;
+        undo.replace_last(step(Some(id.clone()))).await?;
         Ok(id)
     }
 }
@@ -284,8 +283,7 @@ async fn take(cx: &Context, ec2: &Client, volume: &str, undo: &mut Undo<SwapStep
     undo.note(step(None)).await?;
     let description = format!("{volume} while aaws makes an encrypted copy of it");
     let id = snapshots::begin(cx, ec2, volume, description, vec![tags::tag(MARK, &mark)]).await?;
-    undo.forget_last();
-    undo.note(step(Some(id.clone()))).await?;
+    undo.replace_last(step(Some(id.clone()))).await?;
     Ok(Taken { id, volume: volume.to_owned(), mark })
 }
 

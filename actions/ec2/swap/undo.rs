@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aaws::{Backoff, Context, Error, OnCancel, Result, Step, async_trait};
+use aaws::{Backoff, Context, Error, OnCancel, Outcome, Result, Step, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     AttachmentStatus, Instance, InstanceBlockDeviceMapping, InstanceStateName, Volume, VolumeAttachment, VolumeAttachmentState, VolumeState,
@@ -11,7 +11,7 @@ use aws_sdk_ec2::types::{
 
 use super::super::wait::{LOOKS, PollState};
 use super::super::{lookup, snapshots, volumes, wait};
-use super::Attachment;
+use super::{Attachment, revert};
 use super::steps::{
     SwapStep, all_of, ask_to_attach, ask_to_detach, attach, delete_on_termination, detach, is_occupied, made_from, marked, start, stop,
 };
@@ -63,6 +63,18 @@ impl Step for SwapStep {
             SwapStep::Replace { original, copy, at } => put_back(cx, ec2, original, copy, at).await,
         }
     }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        revert::look(&aaws::client!(cx, aws_sdk_ec2), self).await
+    }
+
+    async fn revert(&self, cx: &Context) -> Result<Outcome> {
+        revert::revert(cx, &aaws::client!(cx, aws_sdk_ec2), self).await
+    }
+
+    fn undoing_disrupts(&self) -> bool {
+        matches!(self, SwapStep::Stop { .. } | SwapStep::Start { .. } | SwapStep::Replace { .. })
+    }
 }
 
 /// Whether an error says nothing but that something cannot be looked at.
@@ -111,7 +123,7 @@ async fn delete_copy(cx: &Context, ec2: &Client, id: &str) -> Result<()> {
 }
 
 /// The original where it was, whatever was done so far.
-async fn put_back(cx: &Context, ec2: &Client, original: &str, copy: &str, at: &Attachment) -> Result<()> {
+pub(super) async fn put_back(cx: &Context, ec2: &Client, original: &str, copy: &str, at: &Attachment) -> Result<()> {
     if cx.is_marked(STUCK) {
         return Err(Error::Failed("its copy stays, because another original could not be attached again".into()));
     }
@@ -235,7 +247,7 @@ async fn goes_as_before(ec2: &Client, at: &Attachment) -> Result<()> {
     }
 }
 
-fn state_of(instance: Option<&Instance>) -> Option<&InstanceStateName> {
+pub(super) fn state_of(instance: Option<&Instance>) -> Option<&InstanceStateName> {
     instance.and_then(|i| i.state()).and_then(|s| s.name())
 }
 
@@ -245,7 +257,7 @@ fn stays(mapping: &&InstanceBlockDeviceMapping) -> bool {
     !mapping.ebs().and_then(|e| e.status()).is_some_and(|status| gone.contains(status))
 }
 
-fn at_device<'a>(instance: &'a Instance, device: &str) -> Option<&'a str> {
+pub(super) fn at_device<'a>(instance: &'a Instance, device: &str) -> Option<&'a str> {
     let mapping = instance.block_device_mappings().iter().filter(stays).find(|m| m.device_name() == Some(device))?;
     mapping.ebs()?.volume_id()
 }
@@ -268,7 +280,7 @@ async fn whole(ec2: &Client, instance: &str, devices: &[String]) -> Result<Insta
 }
 
 /// Starts the instance, but not without its volumes.
-async fn start_again(cx: &Context, ec2: &Client, instance: &str, devices: &[String]) -> Result<()> {
+pub(super) async fn start_again(cx: &Context, ec2: &Client, instance: &str, devices: &[String]) -> Result<()> {
     match whole(ec2, instance, devices).await {
         Ok(seen) if state_of(Some(&seen)) == Some(&InstanceStateName::Stopping) => {
             match wait::instance_is(cx, ec2, instance, InstanceStateName::Stopped, OnCancel::KeepGoing).await {

@@ -76,7 +76,7 @@ impl Recorded {
 
     /// Waits until all of these are gone. Why the item is left alone, when one stays, or is not known to be gone when the run ends.
     pub async fn wait<D>(&self, cx: &Context, dependencies: Vec<Dependency>) -> Option<Outcome<D>> {
-        for Dependency { on, otherwise } in dependencies {
+        for Dependency { on, otherwise } in dependencies.into_iter().filter(|dependency| !cx.was_settled(&dependency.on)) {
             let mut state = self.of(&on);
             let known = |state: &watch::Receiver<Option<bool>>| *state.borrow() == Some(true);
             let gone = tokio::select! {

@@ -8,6 +8,7 @@ mod inner;
 mod batch;
 mod consent;
 mod dependencies;
+mod journaled;
 mod limits;
 mod one;
 mod outputs;
@@ -19,13 +20,12 @@ pub use dependencies::Dependency;
 pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
 pub use planned::close_plan;
-pub use steps::{Step, Steps, Undo};
+pub use steps::{Step, Steps, Undo, left_alone};
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::Stream;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 
 use crate::engine::context::Context;
 use crate::engine::host::Progress;
@@ -172,7 +172,7 @@ impl Context {
         change: C,
     ) -> Result<Changed<C::Done>> {
         let change = Arc::new(change);
-        let mut items = items.boxed();
+        let mut items = journaled::rest(self, items.boxed(), &change);
         if let (total, Some(most)) = items.size_hint()
             && total == most
         {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, Changed, Dependency};
 use crate::engine::context::Context;
+use crate::engine::journal::{Fate, StepId};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result, is_throttling};
 use crate::model::outcome::{Failure, Outcome};
@@ -18,6 +19,40 @@ use crate::model::outcome::{Failure, Outcome};
 pub trait Step: Serialize + DeserializeOwned + fmt::Display + Send + Sync + 'static {
     /// Undoes it, with nothing but the step and a context. It has to bear that the step was never carried out, or was undone already.
     async fn undo(&self, cx: &Context) -> Result<()>;
+
+    /// For `aaws undo`, maybe days later: looks whether all is still as this step left it, and only then gives nothing. `Unchanged` is said of what is as it
+    /// was before, [`left_alone`] of what somebody changed since. Nothing is written.
+    async fn look(&self, _cx: &Context) -> Result<Option<Outcome>> {
+        Ok(None)
+    }
+
+    /// For `aaws undo`, after a look: undoes it though what it made may have been in use since.
+    async fn revert(&self, cx: &Context) -> Result<Outcome> {
+        self.undo(cx).await.map(Outcome::done)
+    }
+
+    /// Whether `aaws undo` takes something away by it, or interrupts something, so that somebody has to agree.
+    fn undoing_disrupts(&self) -> bool {
+        false
+    }
+
+    /// Whether what was done behind it has to be undone before it, in other items too.
+    fn is_undone_last(&self) -> bool {
+        false
+    }
+
+    /// The step that undoing it is, where that can be undone itself.
+    fn inverse(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+}
+
+/// What `aaws undo` leaves alone, because somebody changed it since: how it is now.
+pub fn left_alone<D>(why: impl Into<String>) -> Outcome<D> {
+    Outcome::skipped_as(Code::Changed, why)
 }
 
 /// How an action changes one item in several steps.
@@ -99,7 +134,8 @@ pub trait Steps: Send + Sync + 'static {
 pub struct Undo<S> {
     cx: Context,
     item: String,
-    steps: Vec<S>,
+    /// Each with the number by which the journal knows it.
+    steps: Vec<(StepId, S)>,
 }
 
 impl<S: Step> Undo<S> {
@@ -111,28 +147,45 @@ impl<S: Step> Undo<S> {
     /// Notes a step. Note it before it is sent: its answer may be lost, and this process may end. It is durable when this returns, if the run keeps a
     /// journal.
     pub async fn note(&mut self, step: S) -> Result<()> {
-        self.cx.note(&self.item, &step).await?;
-        self.steps.push(step);
+        let id = self.cx.write_down(&[(self.item.as_str(), &step)], true).await?.first().copied().unwrap_or_default();
+        self.steps.push((id, step));
+        Ok(())
+    }
+
+    /// Notes a step that says more of the last one, which it replaces.
+    pub async fn replace_last(&mut self, step: S) -> Result<()> {
+        let last = self.steps.len().checked_sub(1);
+        self.note(step).await?;
+        if let Some(last) = last {
+            let (id, _) = self.steps.remove(last);
+            self.cx.retract(&[id], Fate::Dropped);
+        }
         Ok(())
     }
 
     /// Nothing is to be undone any more: there is no way back from here.
     pub fn clear(&mut self) {
-        self.steps.clear();
+        let ids: Vec<StepId> = self.steps.drain(..).map(|(id, _)| id).collect();
+        self.cx.retract(&ids, Fate::Final);
     }
 
-    /// The last step noted is not to be undone any more.
+    /// The last step noted is not to be undone any more: it was never carried out.
     pub fn forget_last(&mut self) {
-        self.steps.pop();
+        if let Some((id, _)) = self.steps.pop() {
+            self.cx.retract(&[id], Fate::Dropped);
+        }
     }
 
     /// Undoes all steps, whatever becomes of each, even in a run that was cancelled.
     pub async fn unwind(self) -> Unwound {
         let cx = self.cx.settling();
         let (mut told, mut fatal) = (Vec::new(), None);
-        for step in self.steps.into_iter().rev() {
+        for (id, step) in self.steps.into_iter().rev() {
             match step.undo(&cx).await {
-                Ok(()) => told.push(format!("undone: {step}")),
+                Ok(()) => {
+                    cx.retract(&[id], Fate::Undone);
+                    told.push(format!("undone: {step}"));
+                }
                 Err(e) => {
                     tracing::error!("could not undo: {step}: {e}");
                     told.push(format!("could not undo: {step} ({e})"));
@@ -193,13 +246,6 @@ impl<S: Steps> Change for Stepwise<S> {
 }
 
 impl Context {
-    /// Notes a step before it is taken: what it changes can then be undone by another process. It is durable when this returns, if the run keeps a
-    /// journal. (What [`Undo`] notes is noted so, too.)
-    pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<()> {
-        let data = serde_json::to_value(step).map_err(|e| Error::Failed(format!("a step cannot be written down: {e}")))?;
-        self.write_down(item, step.to_string(), data).await
-    }
-
     /// Changes items each of which takes several steps; see [`Context::change`].
     pub async fn change_in_steps<S: Steps>(
         &self,

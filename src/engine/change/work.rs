@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::batch::{Halt, Work};
 use super::dependencies::Recorded;
 use super::planned::{self, Verdict};
-use super::{Change, ItemResult, name, record};
+use super::{Change, ItemResult, journaled, name, record};
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
 use crate::model::code::Code;
@@ -132,7 +132,7 @@ impl<C: Change> Batch<C> {
     /// One try of all that are pending; those that are worth another come back, with what they failed for.
     async fn attempt(&mut self, cx: &Context, pending: Vec<Pending<C::Item>>, more: bool) -> Vec<(Pending<C::Item>, Failure)> {
         let (places, items): (Vec<usize>, Vec<C::Item>) = pending.into_iter().map(|p| (p.place, p.item)).unzip();
-        let outcomes = match self.change.apply(cx, &items).await {
+        let outcomes = match journaled::apply(cx, &*self.change, &items).await {
             Ok(outcomes) => outcomes,
             Err(e) => {
                 let failure = Failure::from(&e);

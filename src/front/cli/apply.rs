@@ -9,9 +9,11 @@ use serde_json::{Map, Value};
 
 use super::common::{self, Common, ErrorFormat};
 use super::flags::{self, INPUT};
-use super::run::request;
+use super::journals;
+use super::run::{Job, perform};
 use super::settings::Settings;
 use super::values::parsed;
+use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
 use crate::engine::plan::{PlanMode, PlanRules, Planned};
 use crate::input::{Input, Source};
@@ -65,7 +67,9 @@ pub fn run(matches: &ArgMatches, settings: &Settings, error_format: ErrorFormat)
     }
     let of = Arc::clone(&planned);
     let input = Box::new(move || of.input(entry.input_schema().to_value(), secrets, local_files));
-    Ok(request(entry, input, PlanMode::Apply(planned), common, error_format))
+    let secret = Manifest::of(entry).params.iter().any(|p| p.kind.has_secret());
+    let journal = journals::of_action(entry, &common, secret)?;
+    Ok(perform(Job { entry, input, journal, plan: PlanMode::Apply(planned), again: None }, common, error_format))
 }
 
 /// The text of a flag.

@@ -30,6 +30,20 @@ pub struct Common {
     pub plan: Option<NewPlan>,
     /// What agreed beforehand to what would be asked.
     pub consent: Option<&'static str>,
+    pub journal: Keep,
+}
+
+/// Whether a journal is kept, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Of what can be undone.
+    ByDefault,
+    /// In the folder of all.
+    InFolder,
+    /// In a file of one's own.
+    In(PathBuf),
+    /// None.
+    Nowhere,
 }
 
 /// How much is logged.
@@ -106,6 +120,9 @@ pub fn flags() -> Vec<Arg> {
         switch("dry_run", "List what would be changed, change nothing"),
         switch("yes", "Do not ask before something is deleted, destroyed or disrupted; also AAWS_YES=1"),
         value("report", "FILE", "Write one JSON line per item to FILE as it is settled"),
+        value("journal", "FILE", "Keep a journal, in FILE or with all others, also where none is kept by default: of deletions of many items")
+            .num_args(0..=1),
+        switch("no_journal", "Keep no journal: the run can then be neither undone nor resumed").conflicts_with("journal"),
     ];
     flags.extend(local_flags());
     flags
@@ -219,6 +236,7 @@ impl Common {
             },
             plan: one("plan")?.map(|file| new_plan(file, one("expires")?)).transpose()?,
             consent: consent(flag("yes")),
+            journal: keep(matches, own)?,
         })
     }
 }
@@ -226,6 +244,19 @@ impl Common {
 fn new_plan(file: String, expires: Option<String>) -> Result<NewPlan> {
     let expires = expires.map(|age| parsed("expires", &age)).transpose()?.unwrap_or(PLAN_HOLDS);
     Ok(NewPlan { file: file.into(), expires })
+}
+
+fn keep(matches: &ArgMatches, own: &[&str]) -> Result<Keep> {
+    let given = |name: &str| !own.contains(&name) && matches.try_contains_id(name).unwrap_or(false);
+    if given("no_journal") && matches.try_get_one::<bool>("no_journal").ok().flatten() == Some(&true) {
+        return Ok(Keep::Nowhere);
+    }
+    match matches.try_get_one::<OsString>("journal").ok().flatten() {
+        _ if !given("journal") => Ok(Keep::ByDefault),
+        Some(file) if file.is_empty() => Err(Error::field("journal", "`journal` is empty: name a file, or give it without a name")),
+        Some(file) => Ok(Keep::In(file.into())),
+        None => Ok(Keep::InFolder),
+    }
 }
 
 fn consent(yes: bool) -> Option<&'static str> {

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{apply, common, config, demo, docs, flags, look};
+use super::{apply, common, config, demo, docs, flags, log, look, resume, undo};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
@@ -43,6 +43,9 @@ fn with_commands(root: Command) -> Command {
         .subcommand(docs::command())
         .subcommand(look::completions_command())
         .subcommand(demo::command())
+        .subcommand(log::command())
+        .subcommand(undo::command())
+        .subcommand(resume::command())
 }
 
 fn of_service(service: &'static str, asked: bool, with_flags: impl Fn(&str) -> bool) -> Command {

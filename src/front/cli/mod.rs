@@ -7,11 +7,15 @@ mod demo;
 mod docs;
 mod flags;
 mod help;
+mod journals;
+mod log;
 mod look;
 mod progress;
+mod resume;
 mod run;
 mod settings;
 mod terminal;
+mod undo;
 mod values;
 
 use std::ffi::OsString;
@@ -61,6 +65,9 @@ fn run(args: &[OsString]) -> u8 {
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
         "demo" => demo::run(matches),
+        "log" => settings.and_then(|settings| log::run(matches, &settings)),
+        "undo" => settings.and_then(|settings| undo::run(matches, &settings, format)),
+        "resume" => settings.and_then(|settings| resume::run(matches, &settings, format)),
         service => return of_service(service, matches, &mut root, settings, format),
     };
     match done {

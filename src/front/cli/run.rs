@@ -1,4 +1,4 @@
-//! Runs one action: a request from the flags, rows to standard output, an exit code.
+//! Runs one action, or what is done about an earlier run of one: a request from the flags, rows to standard output, an exit code.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -7,17 +7,28 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use super::common::{Common, ErrorFormat, Verbosity};
-use super::flags;
 use super::progress::ProgressLine;
 use super::settings::Settings;
 use super::terminal::{self, Terminal};
+use super::{flags, journals};
 use crate::catalog::manifest::Manifest;
 use crate::engine::entry::Entry;
 use crate::engine::execute::{PendingInput, Request, Summary, execute};
+use crate::engine::journal::Journal;
 use crate::engine::plan::PlanMode;
+use crate::engine::undoing::Again;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 use crate::render::Printer;
+
+/// What is run: an action, or what is done about an earlier run of it.
+pub struct Job {
+    pub entry: &'static Entry,
+    pub input: PendingInput,
+    pub journal: Option<Arc<dyn Journal>>,
+    pub plan: PlanMode,
+    pub again: Option<Again>,
+}
 
 /// Runs the action with the flags given, and the settings for the others.
 pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Settings>, error_format: ErrorFormat) -> u8 {
@@ -26,22 +37,28 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
     let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
     let common = match settings.and_then(|settings| Common::read(matches, &own, &settings)) {
         Ok(common) => common,
-        Err(e) => return fail(&e),
+        Err(e) => return terminal::print_error(&e, Some(entry.meta.path), error_format),
     };
     let plan = common.plan.clone().map_or(PlanMode::None, PlanMode::Write);
+    let secret = manifest.params.iter().any(|p| p.kind.has_secret());
+    let journal = match journals::of_action(entry, &common, secret) {
+        Ok(journal) => journal,
+        Err(e) => return fail(&e),
+    };
     let matches = matches.clone();
     let input: PendingInput = Box::new(move || flags::Reader::new(&matches).read(&manifest.params));
-    request(entry, input, plan, common, error_format)
+    perform(Job { entry, input, journal, plan, again: None }, common, error_format)
 }
 
-/// Runs an action with an input, wherever that comes from.
-pub fn request(entry: &'static Entry, input: PendingInput, plan: PlanMode, common: Common, error_format: ErrorFormat) -> u8 {
-    let fail = |e: &Error| terminal::print_error(e, Some(entry.meta.path), error_format);
+/// Runs it to its end, and gives the exit code.
+pub fn perform(job: Job, common: Common, error_format: ErrorFormat) -> u8 {
+    let path = job.entry.meta.path;
+    let fail = |e: &Error| terminal::print_error(e, Some(path), error_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Error::io("start", e)),
     };
-    let code = match runtime.block_on(run(entry, input, plan, common)) {
+    let code = match runtime.block_on(run(job, common)) {
         Ok(summary) => {
             if let Some(e) = &summary.error {
                 fail(e);
@@ -55,7 +72,8 @@ pub fn request(entry: &'static Entry, input: PendingInput, plan: PlanMode, commo
     code
 }
 
-async fn run(entry: &'static Entry, input: PendingInput, plan: PlanMode, common: Common) -> Result<Summary> {
+async fn run(job: Job, common: Common) -> Result<Summary> {
+    let Job { entry, input, journal, plan, again } = job;
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
     let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
@@ -68,7 +86,7 @@ async fn run(entry: &'static Entry, input: PendingInput, plan: PlanMode, common:
     terminal::start_logging(common.verbosity, common.error_format, &progress);
 
     let request =
-        Request { entry, input, options: common.run, target: common.session, journal: None, plan, cancellation: cancellation.clone() };
+        Request { entry, input, options: common.run, target: common.session, journal, plan, again, cancellation: cancellation.clone() };
     let mut execution = execute(request, Arc::new(Terminal::new(progress.clone(), common.consent))).await;
     let (rows, changes) = (execution.rows(), execution.changes());
     let printed = printer.print(rows, changes, &cancellation, &|write| progress.aside(write)).await;

@@ -1,0 +1,106 @@
+//! What the journal of a run is told of items: what is about to be sent, what came of it, and the steps between, which can be undone.
+
+use std::sync::Arc;
+
+use futures::future::ready;
+use futures::stream::{BoxStream, StreamExt};
+use serde_json::Value;
+
+use super::{Change, Step};
+use crate::engine::context::Context;
+use crate::engine::journal::{Fate, Journal, Settled, StepId, StepNote};
+use crate::model::error::{Error, Result};
+use crate::model::outcome::{Failure, Outcome};
+
+impl Context {
+    /// The run's journal, once it is noted where the run goes on.
+    pub(crate) async fn journal(&self) -> Result<Option<&dyn Journal>> {
+        let Some(journal) = self.run().journal.as_deref() else { return Ok(None) };
+        if !journal.is_placed() {
+            // Undoing has to be in the same account.
+            self.account().await;
+            journal.place(&self.target())?;
+        }
+        Ok(Some(journal))
+    }
+
+    /// Notes a step before it is taken: what it changes can then be undone by another process. It is durable when this returns, if the run keeps a
+    /// journal. (What [`super::Undo`] notes is noted so, too.)
+    pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<()> {
+        self.note_all(&[(item, step)]).await
+    }
+
+    /// The same of the steps of several items, all of which are sent in one request.
+    pub async fn note_all<S: Step>(&self, steps: &[(&str, &S)]) -> Result<()> {
+        self.write_down(steps, false).await.map(drop)
+    }
+
+    /// Notes what was made of an item as soon as its id is known: an item that is left half way loses it again before it is begun anew.
+    pub async fn note_made<S: Step>(&self, item: &str, step: &S) -> Result<()> {
+        self.write_down(&[(item, step)], true).await.map(drop)
+    }
+
+    /// Notes steps, and gives the number of each; none without a journal.
+    pub(super) async fn write_down<S: Step>(&self, steps: &[(&str, &S)], unwinds: bool) -> Result<Vec<StepId>> {
+        let Some(journal) = self.journal().await? else { return Ok(Vec::new()) };
+        let note = |(item, step): &(&str, &S)| -> Result<StepNote> {
+            let data = serde_json::to_value(step).map_err(|e| Error::Failed(format!("a step cannot be written down: {e}")))?;
+            Ok(StepNote { action: self.meta().path.into(), item: (*item).to_owned(), says: step.to_string(), step: data, unwinds })
+        };
+        journal.note(steps.iter().map(note).collect::<Result<_>>()?).await
+    }
+
+    /// Notes a step that is known as data only.
+    pub(crate) async fn note_data(&self, item: &str, says: String, step: Value) -> Result<()> {
+        let Some(journal) = self.journal().await? else { return Ok(()) };
+        let note = StepNote { action: self.meta().path.into(), item: item.to_owned(), says, step, unwinds: false };
+        journal.note(vec![note]).await.map(drop)
+    }
+
+    /// Notes that steps are not to be undone any more. When that cannot be written, undoing finds them as they are.
+    pub(crate) fn retract(&self, steps: &[StepId], fate: Fate) {
+        let Some(journal) = &self.run().journal else { return };
+        if let Err(e) = journal.retract(steps, fate) {
+            tracing::error!("{e}");
+        }
+    }
+
+    /// Whether an item was brought to its end by the process that this run goes on from.
+    pub(super) fn was_settled(&self, item: &str) -> bool {
+        self.run().journal.as_ref().is_some_and(|journal| journal.was_settled(item))
+    }
+}
+
+/// Of a run that goes on from another process, the items that are left; otherwise all.
+pub(super) fn rest<C: Change>(
+    cx: &Context,
+    items: BoxStream<'static, Result<C::Item>>,
+    change: &Arc<C>,
+) -> BoxStream<'static, Result<C::Item>> {
+    let Some(journal) = cx.run().journal.clone().filter(|journal| journal.resumes()) else { return items };
+    let change = Arc::clone(change);
+    let is_left = move |item: &Result<C::Item>| match item {
+        Ok(item) => !journal.was_settled(&change.id(item)),
+        Err(_) => true,
+    };
+    items.filter(move |item| ready(is_left(item))).boxed()
+}
+
+/// Applies a batch, noting before that it is about to be sent, and behind what came of it. What cannot be noted is not sent.
+pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]) -> Result<Vec<Outcome<C::Done>>> {
+    let Some(journal) = cx.journal().await? else { return change.apply(cx, items).await };
+    journal.intend(items.iter().map(|item| change.id(item)).collect()).await?;
+    let outcomes = change.apply(cx, items).await;
+    let results = match &outcomes {
+        Ok(outcomes) => items.iter().zip(outcomes).map(|(item, outcome)| Settled::of(change.id(item), outcome)).collect(),
+        Err(e) => {
+            let failed: Outcome = Outcome::Failed(Failure::from(e));
+            items.iter().map(|item| Settled::of(change.id(item), &failed)).collect()
+        }
+    };
+    if let Err(e) = journal.settle(results) {
+        // It is done all the same; nothing is sent behind it, because that could not be noted either.
+        tracing::error!("{e}");
+    }
+    outcomes
+}

@@ -1,0 +1,276 @@
+//! The lines of a journal.
+//!
+//! A line is one JSON object: `{"seq":n,"kind":…, …,"crc":"xxxxxxxx"}` and a line feed. `seq` counts from 0 without gaps. `crc` is the CRC-32C (Castagnoli, as in
+//! RFC 3720) of the line's bytes without the member `crc` and the comma before it, and without the line feed; eight lower-case hexadecimal digits.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::outcome::{Outcome, Status};
+use crate::model::target::Target;
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// What stands before the checksum, and the length of it.
+const CRC: &str = ",\"crc\":\"";
+const CRC_DIGITS: usize = 8;
+
+/// The number of the line by which a step is known.
+pub type StepId = u64;
+
+/// A line of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Line {
+    /// The first one.
+    Run(Header),
+    /// Elements of an input that is a list; the first line of a list may have none.
+    Todo {
+        /// The input.
+        field: String,
+        /// Whether it came from a file or a stream, and may be longer than memory.
+        spooled: bool,
+        /// The elements, without secrets.
+        elements: Vec<Value>,
+    },
+    /// Where the run goes on: before anything is sent.
+    Target {
+        /// What is known of it.
+        target: Target,
+    },
+    /// Another process goes on with the run.
+    Resumed {
+        /// When.
+        time: Timestamp,
+        /// As it was typed, without secrets.
+        command: String,
+    },
+    /// These items are about to be sent in one request.
+    Intent {
+        /// When.
+        time: Timestamp,
+        /// By their identities.
+        items: Vec<String>,
+    },
+    /// A step is about to be taken; the number of the line is its own.
+    Step {
+        /// The item that it is part of.
+        item: String,
+        /// What would be undone, in words.
+        says: String,
+        /// What undoes it.
+        step: Value,
+        /// See [`super::StepNote::unwinds`].
+        #[serde(default)]
+        unwinds: bool,
+    },
+    /// Steps that are not to be undone any more.
+    Gone {
+        /// Their numbers.
+        steps: Vec<StepId>,
+        /// Why.
+        fate: Fate,
+    },
+    /// What came of items that were sent.
+    Results {
+        /// Each with its outcome.
+        results: Vec<Settled>,
+    },
+    /// The run was undone.
+    Undone {
+        /// By the run with this id.
+        by: String,
+    },
+    /// The run came to its end by itself.
+    End {
+        /// When.
+        time: Timestamp,
+        /// Items by what became of them.
+        counts: BTreeMap<Status, u64>,
+        /// The error that it ended with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// Whether it was not cut short: nothing is left to be resumed.
+        complete: bool,
+    },
+}
+
+/// The head of a journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`]
+    pub format: u32,
+    /// `aaws 0.1.0`
+    pub tool: String,
+    /// The run's own id, by which journals are sorted.
+    pub id: String,
+    /// `s3/delete_objects`
+    pub action: String,
+    /// The input, without secrets, and without lists: those follow.
+    pub input: Map<String, Value>,
+    /// Who ran it, as the machine knows them.
+    pub user: String,
+    /// The name of the machine.
+    pub host: String,
+    /// When it began.
+    pub time: Timestamp,
+    /// As it was typed, without secrets.
+    pub command: String,
+    /// The run that this one undoes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
+}
+
+/// Why a step is not to be undone any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It was undone.
+    Undone,
+    /// It was never carried out, or another step says more of it.
+    Dropped,
+    /// There is no way back behind it.
+    Final,
+}
+
+/// What became of an item that was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Its identity.
+    pub item: String,
+    /// What became of it.
+    pub status: Status,
+    /// AWS's error code, or one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What is worth knowing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Settled {
+    /// Of an outcome.
+    pub fn of<D>(item: String, outcome: &Outcome<D>) -> Self {
+        let (code, message) = match outcome {
+            Outcome::Done(_, note) => (None, note.clone()),
+            Outcome::Unchanged(why) => (None, Some(why.clone())),
+            Outcome::Skipped(skip) => (skip.code.map(String::from), Some(skip.why.clone())),
+            Outcome::Failed(failure) => (Some(failure.code.clone()), Some(failure.message.clone())),
+        };
+        Settled { item, status: outcome.status(), code, message }
+    }
+
+    /// Whether the item is as it was asked for.
+    pub fn is_as_asked(&self) -> bool {
+        matches!(self.status, Status::Done | Status::Unchanged)
+    }
+}
+
+/// A line with its number, as it is written.
+#[derive(Serialize)]
+struct Numbered<'a> {
+    seq: u64,
+    #[serde(flatten)]
+    line: &'a Line,
+}
+
+/// The bytes of a line, line feed and all.
+pub(super) fn encode(seq: u64, line: &Line) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(&Numbered { seq, line })?;
+    let crc = crc_fast::crc32_iscsi(&bytes);
+    // An object, which ends in a brace.
+    bytes.pop();
+    bytes.extend_from_slice(format!("{CRC}{crc:08x}\"}}\n").as_bytes());
+    Ok(bytes)
+}
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It is not as it was written.
+    Altered,
+    /// It is as it was written, and this program does not know it.
+    Unknown(String),
+}
+
+/// Reads a line without its line feed, which has to be the one with this number.
+pub(super) fn decode(text: &str, expected: u64) -> Result<Line, Flaw> {
+    let checked = text.strip_suffix("\"}").and_then(|rest| {
+        let (before, crc) = rest.split_at_checked(rest.len().checked_sub(CRC_DIGITS)?)?;
+        let body = format!("{}}}", before.strip_suffix(CRC)?);
+        (crc == format!("{:08x}", crc_fast::crc32_iscsi(body.as_bytes()))).then_some(body)
+    });
+    let body = checked.ok_or(Flaw::Altered)?;
+    let mut object: Map<String, Value> = serde_json::from_str(&body).map_err(|_| Flaw::Altered)?;
+    if object.remove("seq").and_then(|seq| seq.as_u64()) != Some(expected) {
+        return Err(Flaw::Altered);
+    }
+    serde_json::from_value(Value::Object(object)).map_err(|e| Flaw::Unknown(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent() -> Line {
+        Line::Intent { time: Timestamp::UNIX_EPOCH, items: vec!["a".into(), "é\"\n".into()] }
+    }
+
+    fn text(seq: u64, line: &Line) -> String {
+        let bytes = encode(seq, line).expect("JSON");
+        String::from_utf8(bytes).expect("UTF-8").strip_suffix('\n').expect("a line").to_owned()
+    }
+
+    #[test]
+    fn a_line_is_read_back_as_it_was_written() {
+        let counts = BTreeMap::from([(Status::Done, 2), (Status::Failed, 1)]);
+        let step = Value::from(vec![1, 2]);
+        for (seq, line) in [
+            intent(),
+            Line::Todo { field: "objects".into(), spooled: true, elements: vec!["a".into()] },
+            Line::Step { item: "i".into(), says: "stop i".into(), step, unwinds: true },
+            Line::Gone { steps: vec![1, 2], fate: Fate::Final },
+            Line::Results { results: vec![Settled { item: "a".into(), status: Status::Skipped, code: None, message: None }] },
+            Line::End { time: Timestamp::UNIX_EPOCH, counts, error: None, complete: true },
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let seq = seq as u64;
+            let written = text(seq, &line);
+            assert!(written.starts_with(&format!("{{\"seq\":{seq},\"kind\":")), "{written}");
+            assert_eq!(decode(&written, seq), Ok(line));
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_of_the_line_without_it() {
+        // The check value of CRC-32C.
+        assert_eq!(crc_fast::crc32_iscsi(b"123456789"), 0xe306_9283);
+        let written = text(7, &intent());
+        let (body, crc) = written.split_once(CRC).expect("a checksum");
+        assert_eq!(crc, format!("{:08x}\"}}", crc_fast::crc32_iscsi(format!("{body}}}").as_bytes())));
+    }
+
+    #[test]
+    fn a_line_that_was_altered_or_is_another_one_is_refused() {
+        let written = text(7, &intent());
+        assert_eq!(decode(&written, 8), Err(Flaw::Altered));
+        for at in 0..written.len() {
+            let mut bytes = written.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            if let Ok(text) = String::from_utf8(bytes) {
+                assert_eq!(decode(&text, 7), Err(Flaw::Altered), "{text}");
+            }
+        }
+        for short in 0..written.len() {
+            if let Some(text) = written.get(..short) {
+                assert_eq!(decode(text, 7), Err(Flaw::Altered), "{text}");
+            }
+        }
+    }
+}
