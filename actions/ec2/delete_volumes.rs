@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
+use aaws::{Action, Call, ChangeOne, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeState};
 use futures::stream;
@@ -76,7 +76,7 @@ impl Action for DeleteVolumes {
         let lookup = lookup::look_up::<Volume>(cx, &ec2, ids.into()).await?;
         let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
         let delete = DeleteDetached { ec2, saved, kubernetes: self.kubernetes, ignore_not_found: self.ignore_not_found };
-        Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
+        Ok(cx.change_each(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
 
@@ -91,7 +91,7 @@ struct DeleteDetached {
 }
 
 #[async_trait]
-impl Change for DeleteDetached {
+impl ChangeOne for DeleteDetached {
     type Item = Lookup<Volume>;
     type Done = ();
 
@@ -134,12 +134,8 @@ impl Change for DeleteDetached {
         claimed.map(|why| Outcome::skipped(format!("{why}, or give `kubernetes`")))
     }
 
-    async fn apply(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(volumes.len());
-        for volume in volumes {
-            outcomes.push(self.delete(cx, &volume.id).await);
-        }
-        Ok(outcomes)
+    async fn apply(&self, cx: &Context, volume: &Lookup<Volume>) -> Result<Outcome> {
+        Ok(self.delete(cx, &volume.id).await)
     }
 }
 

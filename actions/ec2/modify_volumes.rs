@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome, Page,
+    Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome, Page,
     Result, Rule, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
@@ -125,7 +125,7 @@ impl Action for ModifyVolumes {
             .collect();
         let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
         let modify = Modify { ec2, saved, wait: self.wait, looks: Together::default() };
-        Ok(cx.change(stream::iter(items), modify).await?.done())
+        Ok(cx.change_each(stream::iter(items), modify).await?.done())
     }
 }
 
@@ -365,7 +365,7 @@ enum Asked {
 }
 
 #[async_trait]
-impl Change for Modify {
+impl ChangeOne for Modify {
     type Item = Item;
     type Done = String;
 
@@ -386,19 +386,15 @@ impl Change for Modify {
         item.precheck.clone()
     }
 
-    async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome<String>>> {
-        let mut outcomes = Vec::with_capacity(items.len());
-        for item in items {
-            outcomes.push(match self.ask(cx, item).await {
-                Asked::ItemResult(outcome) => outcome,
-                Asked::Accepted { told, since } if self.wait => match self.in_effect(cx, &item.id, since).await {
-                    Ok(state) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
-                    Err(why) => Outcome::Failed(Failure { message: format!("{told}: {}", why.message), ..why }),
-                },
-                Asked::Accepted { told, .. } => Outcome::Done(item.id.clone(), Some(told)),
-            });
-        }
-        Ok(outcomes)
+    async fn apply(&self, cx: &Context, item: &Item) -> Result<Outcome<String>> {
+        Ok(match self.ask(cx, item).await {
+            Asked::ItemResult(outcome) => outcome,
+            Asked::Accepted { told, since } if self.wait => match self.in_effect(cx, &item.id, since).await {
+                Ok(state) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
+                Err(why) => Outcome::Failed(Failure { message: format!("{told}: {}", why.message), ..why }),
+            },
+            Asked::Accepted { told, .. } => Outcome::Done(item.id.clone(), Some(told)),
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 use std::collections::{HashMap, HashSet};
 
 use aaws::{
-    AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, When, async_trait, paged,
+    AccountId, Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next,
+    Outcome, Page, Result, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
@@ -82,7 +82,7 @@ impl Action for ShareSnapshots {
         let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
         let share = Share { ec2, account: self.target_account.to_string(), add: !self.unshare };
         let items = lookup::cancellable(cx, share.look(cx, &lookup, self.ignore_not_found)).await?;
-        Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
+        Ok(cx.change_each(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }
 }
 
@@ -185,7 +185,7 @@ async fn managers(cx: &Context, lookup: &[Lookup<Snapshot>]) -> Result<HashMap<S
 }
 
 #[async_trait]
-impl Change for Share {
+impl ChangeOne for Share {
     type Item = Shared;
     type Done = String;
 
@@ -206,15 +206,12 @@ impl Change for Share {
         snapshot.precheck.clone()
     }
 
-    async fn apply(&self, _: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
-        let mut outcomes = Vec::with_capacity(snapshots.len());
-        for Shared { id, doubt, .. } in snapshots {
-            let operation = if self.add { OperationType::Add } else { OperationType::Remove };
-            let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
-            let request = request.operation_type(operation).user_ids(&self.account);
-            request.send().await.context(|| format!("change whom the snapshot `{id}` is shared with"))?;
-            outcomes.push(Outcome::Done(id.clone(), doubt.clone()));
-        }
-        Ok(outcomes)
+    async fn apply(&self, _: &Context, snapshot: &Shared) -> Result<Outcome<String>> {
+        let Shared { id, doubt, .. } = snapshot;
+        let operation = if self.add { OperationType::Add } else { OperationType::Remove };
+        let request = self.ec2.modify_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
+        let request = request.operation_type(operation).user_ids(&self.account);
+        request.send().await.context(|| format!("change whom the snapshot `{id}` is shared with"))?;
+        Ok(Outcome::Done(id.clone(), doubt.clone()))
     }
 }
