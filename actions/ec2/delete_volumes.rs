@@ -5,7 +5,7 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::{ids, related, volumes};
@@ -114,15 +114,8 @@ impl ChangeOne for DeleteDetached {
         )
     }
 
-    fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome> {
-        let volume = match &volume.result {
-            LookupResult::Found(volume) => volume,
-            LookupResult::NotFound => {
-                let why = "it is none of the volumes of this account in this region";
-                return Some(Outcome::not_found(self.ignore_not_found, why));
-            }
-            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
-        };
+    fn precheck(&self, lookup: &Lookup<Volume>) -> Option<Outcome> {
+        let Some(volume) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
         let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
         match volume.state() {
             Some(VolumeState::Available | VolumeState::Error) => {}

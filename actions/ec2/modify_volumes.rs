@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::discover_volumes::Type;
 use super::ids;
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, Resource};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::together::Together;
@@ -273,29 +273,18 @@ struct Item {
 
 impl Item {
     fn of(lookup: &Lookup<Volume>, desired: &Desired, before: Option<VolumeModification>, ignore_not_found: bool) -> Self {
-        let (delta, precheck) = match delta(&lookup.result, desired, before.as_ref(), ignore_not_found) {
-            Ok(delta) => (delta, None),
-            Err(precheck) => (Delta::default(), Some(precheck)),
+        let (delta, precheck) = match lookup.result.found().map(|volume| delta(volume, desired, before.as_ref())) {
+            Some(Ok(delta)) => (delta, None),
+            Some(Err(precheck)) => (Delta::default(), Some(precheck)),
+            None => (Delta::default(), lookup.result.unknown(ignore_not_found)),
         };
         Item { id: lookup.id.clone(), delta, before, precheck }
     }
 }
 
 /// What has to be asked of EC2 for a volume, or what becomes of it without that.
-fn delta(
-    found: &LookupResult<Volume>,
-    desired: &Desired,
-    before: Option<&VolumeModification>,
-    ignore_not_found: bool,
-) -> Result<Delta, Outcome<String>> {
+fn delta(volume: &Volume, desired: &Desired, before: Option<&VolumeModification>) -> Result<Delta, Outcome<String>> {
     let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::permanent(code, why)));
-    let volume = match found {
-        LookupResult::Found(volume) => volume,
-        LookupResult::NotFound => {
-            return Err(Outcome::not_found(ignore_not_found, "it is none of the volumes of this account in this region"));
-        }
-        LookupResult::Duplicate => return Err(Outcome::Unchanged("duplicate id".into())),
-    };
     let delta = match desired.of(volume) {
         Ok(delta) => delta,
         Err(why) => return failed("InvalidParameterCombination", why),
