@@ -45,6 +45,11 @@ where
     look().await
 }
 
+/// Whether an error says nothing but that something cannot be looked at.
+pub fn is_unseen(error: &Error) -> bool {
+    matches!(error, Error::Aws(_)) && !error.is_fatal()
+}
+
 /// What a look says.
 pub enum PollState {
     /// It is as it should be.
