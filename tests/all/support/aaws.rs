@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -152,7 +152,12 @@ impl Aaws {
     }
 
     /// Starts it and lets it run.
-    pub fn start(mut self) -> Running {
+    pub fn start(self) -> Running {
+        self.start_unread().read()
+    }
+
+    /// Starts it, and reads nothing that it prints until told.
+    pub fn start_unread(mut self) -> Unread {
         // A test that talks to nothing must not wait for moto.
         let talks = !self.env.contains_key("AWS_ENDPOINT_URL") && !self.env.contains_key("AAWS_SANDBOX");
         if talks {
@@ -178,9 +183,25 @@ impl Aaws {
             // It may end without reading all that it is given.
             thread::spawn(move || pipe.write_all(&bytes));
         }
-        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
+        let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
-        Running { line: format!("{:?}", self.command), child, stdout, stderr, _home: self.home }
+        Unread { line: format!("{:?}", self.command), child, stdout, stderr, home: self.home }
+    }
+}
+
+/// A run under way whose output nobody reads: a pipe holds 64 KiB of it, and then it has to wait.
+pub struct Unread {
+    line: String,
+    child: Child,
+    stdout: ChildStdout,
+    stderr: Capture,
+    home: TempDir,
+}
+
+impl Unread {
+    /// Reads what it prints from now on.
+    pub fn read(self) -> Running {
+        Running { line: self.line, child: self.child, stdout: Capture::of(self.stdout), stderr: self.stderr, _home: self.home }
     }
 }
 
