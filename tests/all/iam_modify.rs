@@ -1234,6 +1234,9 @@ fn each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
         if operation == "UpdateAccessKey" {
             assert_eq!((&step(&rows, name)["Before"], &step(&rows, name)["Now"]), (&json!("Active"), &json!("Active")));
         }
+        if operation == "DeleteLoginProfile" {
+            assert_eq!(step(&rows, name)["Now"], Value::Null, "it is not said to be deleted");
+        }
     }
 }
 

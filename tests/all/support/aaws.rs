@@ -263,6 +263,15 @@ impl Running {
         }
     }
 
+    /// Waits until it has printed a text so many times.
+    pub fn has_printed(&self, text: &str, times: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.stdout.text().matches(text).count() < times {
+            assert!(Instant::now() < end, "{} has not printed {text:?} {times} times", self.line);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until it has so many files and connections open.
     pub fn has_files_open(&self, number: usize) {
         let open = format!("/proc/{}/fd", self.child.id());
