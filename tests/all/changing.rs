@@ -9,13 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Output, Server, aaws, directory, moto, report, shell};
-
-/// Item and status of each outcome in a list of them.
-fn outcomes(list: &Value) -> Vec<(&str, &str)> {
-    let outcomes = list.as_array().expect("a list of outcomes").iter();
-    outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
-}
+use crate::support::{Bucket, Output, Server, aaws, directory, moto, outcomes, report, shell};
 
 // --- Dry runs ---
 

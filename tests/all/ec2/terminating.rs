@@ -8,21 +8,12 @@ use serde_json::{Value, json};
 
 use super::deleting::{Said, described, leak, lock, planned, references, reported};
 use crate::support::ec2::{Machine, World, writes};
-use crate::support::http::{self, Request, Server};
+use crate::support::http::{Request, Server};
 use crate::support::proxy::Proxy;
 use crate::support::{Output, directory, proxy, report, xml};
 
 fn left(instances: &[&str], volumes: &[&str], images: &[&str], snapshots: &[&str]) -> Value {
     json!({"Instances": instances, "Volumes": volumes, "Images": images, "Snapshots": snapshots})
-}
-
-/// A world in which the requests of an operation are carried out, and their answers get lost.
-fn losing(world: &World, operation: &'static str) -> Server {
-    let mended = world.proxy().start();
-    Server::start(move |name, _, request| {
-        let reply = http::send(&mended.url, &request).expect("the world answers");
-        if name == operation { proxy::error(&request, 500, "InternalError") } else { reply }
-    })
 }
 
 fn protect(world: &World, instance: &str) {
@@ -499,7 +490,7 @@ fn a_failed_image_leaves_no_snapshots_even_if_it_names_none() {
 fn an_image_whose_answer_was_lost_is_found() {
     let world = World::new();
     let machine = world.instance(&[]);
-    let server = losing(&world, "CreateImage");
+    let server = world.proxy().losing_every("CreateImage").start();
     let line = format!("delete_instances --instance_ids {} --final_image --include volume", machine.id);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.ok().json(), left(&[], &[], &[], &[]));
@@ -511,7 +502,7 @@ fn an_image_whose_answer_was_lost_is_found() {
 #[test]
 fn a_termination_whose_answer_was_lost_is_a_termination() {
     let (world, machine, data) = instance_with_data();
-    let server = losing(&world, "TerminateInstances");
+    let server = world.proxy().losing_every("TerminateInstances").start();
     let line = format!("delete_instances --instance_ids {} --final_image --include volume", machine.id);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.ok().json(), left(&[], &[], &[], &[]));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Response, aaws, directory, fake_s3, http, moto, report};
+use crate::support::{Bucket, Response, aaws, directory, fake_s3, moto, report};
 
 /// Bytes that no part boundary repeats.
 fn noise(length: usize) -> Vec<u8> {
@@ -229,20 +229,10 @@ fn parts_that_stay_are_named_by_their_upload() {
 
 // --- Lost answers ---
 
-/// A proxy that passes the first request of an operation on, and breaks the connection before its answer.
-fn losing(operation: &'static str) -> Proxy {
-    Proxy::to(moto::endpoint()).rule(operation, |n, request| {
-        (n == 1).then(|| {
-            http::send(moto::endpoint(), request).expect("moto answers");
-            Response::dropped()
-        })
-    })
-}
-
 #[test]
 fn an_object_whose_answer_was_lost_does_not_stand_in_its_own_way() {
     let bucket = Bucket::new();
-    let proxy = losing("PutObject").start();
+    let proxy = Proxy::to(moto::endpoint()).losing("PutObject").start();
     let line = format!("s3 create_objects --bucket {bucket} --no_overwrite --object k text");
     assert_eq!(aaws(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     assert_eq!((proxy.count("PutObject"), proxy.count("HeadObject")), (2, 1));
@@ -264,7 +254,7 @@ fn an_object_of_somebody_else_does_whatever_was_lost() {
 #[test]
 fn a_completion_whose_answer_was_lost_counts() {
     let bucket = Bucket::new();
-    let proxy = losing("CompleteMultipartUpload").start();
+    let proxy = Proxy::to(moto::endpoint()).losing("CompleteMultipartUpload").start();
     let directory = directory();
     let content = noise(20 << 20);
     fs::write(directory.path().join("film.mp4"), &content).unwrap();

@@ -56,6 +56,18 @@ pub fn report(directory: &TempDir) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("each line of a report is JSON")).collect()
 }
 
+/// Item, status and message of each line of that report.
+pub fn told(directory: &TempDir) -> Vec<(String, String, String)> {
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    report(directory).iter().map(|line| (text(line, "item"), text(line, "status"), text(line, "message"))).collect()
+}
+
+/// Item and status of each outcome in a list of them.
+pub fn outcomes(list: &Value) -> Vec<(&str, &str)> {
+    let outcomes = list.as_array().expect("a list of outcomes").iter();
+    outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
+}
+
 impl Aaws {
     fn new(command: Vec<OsString>) -> Self {
         let home = directory();

@@ -34,7 +34,7 @@ pub mod moto;
 pub mod proxy;
 pub mod xml;
 
-pub use aaws::{Output, aaws, directory, report, shell};
+pub use aaws::{Output, aaws, directory, outcomes, report, shell, told};
 pub use account::Account;
 pub use http::{Response, Server};
 pub use moto::Bucket;
