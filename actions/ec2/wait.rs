@@ -390,9 +390,9 @@ mod tests {
     #[test]
     fn only_misses_in_a_row_take_a_thing_for_gone() {
         let misses = Misses::default();
-        let missed = || misses.judged(None::<&str>.as_ref(), PollState::Failed("gone".into()));
+        let missed = || misses.judged(None::<&u8>, PollState::Failed("gone".into()));
         (0..UNSEEN).for_each(|_| assert!(matches!(missed(), PollState::Pending(_))));
-        let seen = misses.judged(Some(&"it"), PollState::Pending("pending".into()));
+        let seen = misses.judged(Some(&0_u8), PollState::Pending("pending".into()));
         assert!(matches!(seen, PollState::Pending(state) if state == "pending"));
         (0..UNSEEN).for_each(|_| assert!(matches!(missed(), PollState::Pending(_))));
         assert!(matches!(missed(), PollState::Failed(why) if why == "gone"));
@@ -400,6 +400,6 @@ mod tests {
 
     #[test]
     fn what_is_shown_and_will_never_be_ready_is_not_waited_for() {
-        assert!(matches!(Misses::default().judged(Some(&"it"), PollState::Failed("error".into())), PollState::Failed(_)));
+        assert!(matches!(Misses::default().judged(Some(&0_u8), PollState::Failed("error".into())), PollState::Failed(_)));
     }
 }
