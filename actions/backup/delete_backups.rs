@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, OnCancel, Outcome,
-    Result, When, async_trait, poll_until,
+    Action, Call, ChangeOne, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, OnCancel,
+    Outcome, Result, When, async_trait, poll_until,
 };
 use aws_sdk_backup::operation::describe_recovery_point::DescribeRecoveryPointOutput;
 use aws_sdk_backup::types::RecoveryPointStatus;
@@ -144,7 +144,7 @@ impl Action for DeleteBackups {
                 Ok::<_, Error>(Point { arn, look })
             }
         });
-        Ok(cx.change(points.buffered(cx.concurrency()), DeletePoints { reader }).await?.failed())
+        Ok(cx.change_each(points.buffered(cx.concurrency()), DeletePoints { reader }).await?.failed())
     }
 }
 
@@ -161,7 +161,7 @@ struct DeletePoints {
 }
 
 #[async_trait]
-impl Change for DeletePoints {
+impl ChangeOne for DeletePoints {
     type Item = Point;
     type Done = ();
 
@@ -194,17 +194,8 @@ impl Change for DeletePoints {
         }
     }
 
-    async fn apply(&self, cx: &Context, points: &[Point]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(points.len());
-        for point in points {
-            outcomes.push(self.delete(cx, point.arn.as_str()).await?);
-        }
-        Ok(outcomes)
-    }
-}
-
-impl DeletePoints {
-    async fn delete(&self, cx: &Context, arn: &str) -> Result<Outcome> {
+    async fn apply(&self, cx: &Context, point: &Point) -> Result<Outcome> {
+        let arn = point.arn.as_str();
         let vault = &self.reader.vault;
         let request = self.reader.backup.delete_recovery_point().backup_vault_name(vault.as_str()).recovery_point_arn(arn);
         let answer = request.send().await.context(|| format!("delete the recovery point `{arn}` from the vault `{vault}`"));
@@ -225,7 +216,9 @@ impl DeletePoints {
             Err(e) => Err(e),
         }
     }
+}
 
+impl DeletePoints {
     /// Waits until a point is gone: that the request was taken says nothing.
     async fn gone(&self, cx: &Context, arn: &str) -> Outcome {
         let stayed = AtomicU32::new(0);

@@ -18,7 +18,7 @@ use super::coalesce::is_named;
 use super::kms::{self, VIA_EC2};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
 use super::making::{self, Maker, Row};
-use super::wait::{self, Awaited};
+use super::wait::{self, Awaited, UNSEEN};
 use super::{once, presign, snapshots, states, tags};
 
 /// Copy EBS snapshots to another region, or within one, and await the copies.
@@ -234,9 +234,6 @@ struct Copy {
     ignore_not_found: bool,
     places: Places,
 }
-
-/// How many looks in a row may miss a copy that was begun a moment ago, before it is taken for gone; as patient as `wait` is.
-const UNSEEN: u32 = 8;
 
 /// The places for copies that are pending. A copy has one from its beginning until a look finds that it has come to an end, well or not.
 struct Places {

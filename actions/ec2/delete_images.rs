@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aaws::{
-    Action, Call, Change, Code, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, OnCancel, Outcome, Result, When,
+    Action, Call, ChangeOne, Code, Context, Dependency, Effect, Example, Grant, Items, LeftItems, Meta, OnCancel, Outcome, Result, When,
     async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -138,7 +138,7 @@ impl Action for DeleteImages {
         });
         let targets: Vec<_> = images.chain(snapshots.into_iter().map(Target::Snapshot)).collect();
         let remove = Remove { ec2 };
-        Ok(cx.change(stream::iter(targets.into_iter().map(Ok)), remove).await?.left())
+        Ok(cx.change_each(stream::iter(targets.into_iter().map(Ok)), remove).await?.left())
     }
 }
 
@@ -223,7 +223,7 @@ struct Remove {
 }
 
 #[async_trait]
-impl Change for Remove {
+impl ChangeOne for Remove {
     type Item = Target;
     type Done = ();
 
@@ -270,14 +270,10 @@ impl Change for Remove {
         snapshot.images.iter().map(kept).collect()
     }
 
-    async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(targets.len());
-        for target in targets {
-            outcomes.push(match target {
-                Target::Image { id, .. } => related::deregister(&self.ec2, id).await,
-                Target::Snapshot(s) => related::delete_freed_snapshot(cx, &self.ec2, &s.id, OnCancel::Stop).await,
-            });
+    async fn apply(&self, cx: &Context, target: &Target) -> Result<Outcome> {
+        match target {
+            Target::Image { id, .. } => Ok(related::deregister(&self.ec2, id).await),
+            Target::Snapshot(s) => Ok(related::delete_freed_snapshot(cx, &self.ec2, &s.id, OnCancel::Stop).await),
         }
-        Ok(outcomes)
     }
 }

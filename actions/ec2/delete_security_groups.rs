@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::group_order::{Names, namers, places, references};
 use super::group_rules::{self, NO_RULE, Revoked};
 use super::group_uses::{self, Interfaces, Users, list};
-use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, LookupResult, Resource};
+use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, Resource};
 use super::{ids, states, tags};
 
 /// The code by which EC2 says that something uses a group.
@@ -224,15 +224,9 @@ impl Plan {
     }
 
     fn item(&self, lookup: Lookup<SecurityGroup>) -> Item {
+        let unknown = lookup.result.unknown(self.ignore_not_found);
         let id = lookup.id;
-        let precheck = match lookup.result {
-            LookupResult::NotFound => {
-                let why = "it is none of the security groups of this account in this region";
-                Some(Outcome::not_found(self.ignore_not_found, why))
-            }
-            LookupResult::Duplicate => Some(Outcome::Unchanged("duplicate id".into())),
-            LookupResult::Found(_) => self.kept.get(&id).cloned(),
-        };
+        let precheck = unknown.or_else(|| self.kept.get(&id).cloned());
         if precheck.is_some() {
             return Item { id, before: Vec::new(), circle: Vec::new(), wait_for: Vec::new(), on: None, precheck };
         }

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
+use aaws::{Action, Call, ChangeOne, Context, Effect, Example, Grant, Items, LeftItems, Meta, Outcome, Result, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Snapshot;
 use futures::stream;
@@ -89,7 +89,7 @@ impl Action for DeleteSnapshots {
             let going: Vec<&str> = lookup.iter().filter(|s| delete.precheck(s).is_none()).map(|s| s.id.as_str()).collect();
             delete.shared = lookup::cancellable(cx, related::shared_prechecks(cx, &delete.ec2, &going, overrides)).await?;
         }
-        Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
+        Ok(cx.change_each(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
 
@@ -106,7 +106,7 @@ struct Delete {
 }
 
 #[async_trait]
-impl Change for Delete {
+impl ChangeOne for Delete {
     type Item = Lookup<Snapshot>;
     type Done = ();
 
@@ -144,15 +144,10 @@ impl Change for Delete {
         snapshot.result.found().map(states::snapshot)
     }
 
-    async fn apply(&self, _: &Context, snapshots: &[Lookup<Snapshot>]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(snapshots.len());
-        for snapshot in snapshots {
-            outcomes.push(match related::share_precheck(&self.ec2, &snapshot.id, self.overrides).await {
-                Ok(None) => related::delete_snapshot(&self.ec2, &snapshot.id).await,
-                Ok(Some(shared)) => shared,
-                Err(e) => Outcome::Failed(Failure::from(&e)),
-            });
+    async fn apply(&self, _: &Context, snapshot: &Lookup<Snapshot>) -> Result<Outcome> {
+        match related::share_precheck(&self.ec2, &snapshot.id, self.overrides).await? {
+            None => Ok(related::delete_snapshot(&self.ec2, &snapshot.id).await),
+            Some(shared) => Ok(shared),
         }
-        Ok(outcomes)
     }
 }

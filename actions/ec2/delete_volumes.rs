@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Change, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
+use aaws::{Action, Call, ChangeOne, Context, Effect, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeState};
 use futures::stream;
@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::{ids, related, states, tags, volumes};
@@ -79,7 +79,7 @@ impl Action for DeleteVolumes {
         let lookup = lookup::look_up::<Volume>(cx, &ec2, ids.into()).await?;
         let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
         let delete = DeleteDetached { ec2, saved, kubernetes: self.kubernetes, ignore_not_found: self.ignore_not_found };
-        Ok(cx.change(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
+        Ok(cx.change_each(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
 
@@ -94,7 +94,7 @@ struct DeleteDetached {
 }
 
 #[async_trait]
-impl Change for DeleteDetached {
+impl ChangeOne for DeleteDetached {
     type Item = Lookup<Volume>;
     type Done = ();
 
@@ -121,15 +121,8 @@ impl Change for DeleteDetached {
         volume.result.found().map(|v| tags::pairs(v.tags()))
     }
 
-    fn precheck(&self, volume: &Lookup<Volume>) -> Option<Outcome> {
-        let volume = match &volume.result {
-            LookupResult::Found(volume) => volume,
-            LookupResult::NotFound => {
-                let why = "it is none of the volumes of this account in this region";
-                return Some(Outcome::not_found(self.ignore_not_found, why));
-            }
-            LookupResult::Duplicate => return Some(Outcome::Unchanged("duplicate id".into())),
-        };
+    fn precheck(&self, lookup: &Lookup<Volume>) -> Option<Outcome> {
+        let Some(volume) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
         let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
         match volume.state() {
             Some(VolumeState::Available | VolumeState::Error) => {}
@@ -145,12 +138,8 @@ impl Change for DeleteDetached {
         volume.result.found().map(states::volume)
     }
 
-    async fn apply(&self, cx: &Context, volumes: &[Lookup<Volume>]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::with_capacity(volumes.len());
-        for volume in volumes {
-            outcomes.push(self.delete(cx, &volume.id).await);
-        }
-        Ok(outcomes)
+    async fn apply(&self, cx: &Context, volume: &Lookup<Volume>) -> Result<Outcome> {
+        Ok(self.delete(cx, &volume.id).await)
     }
 }
 

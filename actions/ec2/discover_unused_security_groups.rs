@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::group_users::{CALLS, Named, SCANNERS, is_not_offered};
+use super::group_uses::named_by;
 use super::lookup::{self, Resource};
 
 /// Find security groups that nothing uses.
@@ -109,7 +110,7 @@ impl Action for DiscoverUnusedSecurityGroups {
         let groups = groups?;
         let mut owners = owners(cx, &groups).await;
 
-        let mut named: HashSet<String> = groups.iter().flat_map(others).collect();
+        let mut named: HashSet<String> = groups.iter().flat_map(named_by).collect();
         let (mut missing, mut looked_at) = (BTreeSet::new(), Vec::new());
         for (name, scan) in scans {
             match scan {
@@ -153,13 +154,6 @@ impl Action for DiscoverUnusedSecurityGroups {
 }
 
 aaws::register!(DiscoverUnusedSecurityGroups);
-
-/// The groups that a group's rules name, but for itself.
-fn others(group: &SecurityGroup) -> Vec<String> {
-    let rules = group.ip_permissions().iter().chain(group.ip_permissions_egress());
-    let named = rules.flat_map(|r| r.user_id_group_pairs()).filter_map(|p| p.group_id());
-    named.filter(|id| *id != group.id()).map(str::to_owned).collect()
-}
 
 /// Whose groups are the account's own, one account where that is known. Otherwise its default groups tell: of other accounts that share a VPC with it
 /// only other groups are shown. Where there are none, it is one of those that own a group.

@@ -76,7 +76,7 @@ impl Action for EncryptInstanceVolumes {
         })
         .await?;
         let job = match &instance {
-            None => Job::not_found(id.clone(), self.ignore_not_found, "instances"),
+            None => Job::not_found::<Instance>(id.clone(), self.ignore_not_found),
             Some(instance) => match swap::has_none_to_replace(instance) {
                 Some(why) => Job::refused(id.clone(), why),
                 None => Job::of(cx, &ec2, id.clone(), "all volumes of it are", volumes, &options).await?,

@@ -75,7 +75,7 @@ impl Action for EncryptVolume {
         let exists = volume.is_some();
         let job = match volume {
             Some(volume) => Job::of(cx, &ec2, id.clone(), "it is", vec![volume], &options).await?,
-            None => Job::not_found(id.clone(), self.ignore_not_found, "volumes"),
+            None => Job::not_found::<Volume>(id.clone(), self.ignore_not_found),
         };
         let copied = swap::replace(cx, ec2, &options, job).await?;
         Ok(copied.map(|copied| copied.filter(|_| exists).map(|c| c.into_iter().next().map_or(id, |c| c.copy))))

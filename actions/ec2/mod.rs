@@ -30,6 +30,7 @@ mod once;
 mod presign;
 mod references;
 mod related;
+mod restart;
 mod safety;
 mod snapshots;
 mod states;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::coalesce::is_named;
 use super::tags::{self, Wanted};
 use super::{ids, lookup};
 
@@ -460,12 +461,7 @@ struct Parts<T> {
 /// Takes a group that was refused apart, as far as the answer tells. One that it names is to blame; several that it names are not trusted to be it, all
 /// of them. When it names none, the group is halved, unless the answer is about something that holds for all.
 fn parts<'a>(mut group: Vec<&'a Item>, error: &Error) -> Parts<&'a Item> {
-    let said = match error {
-        Error::Aws(e) => e.message.as_str(),
-        _ => "",
-    };
-    let words: HashSet<&str> = said.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).collect();
-    let (named, rest): (Vec<_>, Vec<_>) = group.iter().copied().partition(|item| words.contains(item.id.as_str()));
+    let (named, rest): (Vec<_>, Vec<_>) = group.iter().copied().partition(|item| is_named(error, &item.id));
     if !named.is_empty() && !rest.is_empty() {
         return match named.len() {
             1 => Parts { blamed: named, again: vec![rest] },

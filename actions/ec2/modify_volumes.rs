@@ -1,7 +1,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
+    Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
     Rule, async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::discover_volumes::Type;
 use super::ids;
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, LookupResult, Resource};
+use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup, Resource};
 use super::safety::SafetySnapshots;
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::together::Together;
@@ -123,7 +123,7 @@ impl Action for ModifyVolumes {
             .collect();
         let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
         let modify = Modify { ec2, saved, wait: self.wait, looks: Together::default() };
-        Ok(cx.change(stream::iter(items), modify).await?.done())
+        Ok(cx.change_each(stream::iter(items), modify).await?.done())
     }
 }
 
@@ -240,9 +240,10 @@ struct Item {
 
 impl Item {
     fn of(lookup: &Lookup<Volume>, desired: &Desired, before: Option<VolumeModification>, ignore_not_found: bool) -> Self {
-        let (delta, precheck) = match delta(&lookup.result, desired, before.as_ref(), ignore_not_found) {
-            Ok(delta) => (delta, None),
-            Err(precheck) => (Delta::default(), Some(precheck)),
+        let (delta, precheck) = match lookup.result.found().map(|volume| delta(volume, desired, before.as_ref())) {
+            Some(Ok(delta)) => (delta, None),
+            Some(Err(precheck)) => (Delta::default(), Some(precheck)),
+            None => (Delta::default(), lookup.result.unknown(ignore_not_found)),
         };
         let found = lookup.result.found();
         let tags = found.map(|v| tags::pairs(v.tags())).unwrap_or_default();
@@ -252,20 +253,8 @@ impl Item {
 }
 
 /// What has to be asked of EC2 for a volume, or what becomes of it without that.
-fn delta(
-    found: &LookupResult<Volume>,
-    desired: &Desired,
-    before: Option<&VolumeModification>,
-    ignore_not_found: bool,
-) -> Result<Delta, Outcome<String>> {
+fn delta(volume: &Volume, desired: &Desired, before: Option<&VolumeModification>) -> Result<Delta, Outcome<String>> {
     let failed = |code: &str, why: String| Err(Outcome::Failed(Failure::permanent(code, why)));
-    let volume = match found {
-        LookupResult::Found(volume) => volume,
-        LookupResult::NotFound => {
-            return Err(Outcome::not_found(ignore_not_found, "it is none of the volumes of this account in this region"));
-        }
-        LookupResult::Duplicate => return Err(Outcome::Unchanged("duplicate id".into())),
-    };
     let delta = match desired.of(volume) {
         Ok(delta) => delta,
         Err(why) => return failed("InvalidParameterCombination", why),
@@ -308,7 +297,7 @@ enum Asked {
 }
 
 #[async_trait]
-impl Change for Modify {
+impl ChangeOne for Modify {
     type Item = Item;
     type Done = String;
 
@@ -337,19 +326,15 @@ impl Change for Modify {
         item.state.clone()
     }
 
-    async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome<String>>> {
-        let mut outcomes = Vec::with_capacity(items.len());
-        for item in items {
-            outcomes.push(match self.ask(cx, item).await {
-                Asked::ItemResult(outcome) => outcome,
-                Asked::Accepted { told, since } if self.wait => match self.in_effect(cx, &item.id, since).await {
-                    Ok(state) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
-                    Err(why) => Outcome::Failed(Failure { message: format!("{told}: {}", why.message), ..why }),
-                },
-                Asked::Accepted { told, .. } => Outcome::Done(item.id.clone(), Some(told)),
-            });
-        }
-        Ok(outcomes)
+    async fn apply(&self, cx: &Context, item: &Item) -> Result<Outcome<String>> {
+        Ok(match self.ask(cx, item).await {
+            Asked::ItemResult(outcome) => outcome,
+            Asked::Accepted { told, since } if self.wait => match self.in_effect(cx, &item.id, since).await {
+                Ok(state) => Outcome::Done(item.id.clone(), Some(format!("{told}; it is in effect, and {state}"))),
+                Err(why) => Outcome::Failed(Failure { message: format!("{told}: {}", why.message), ..why }),
+            },
+            Asked::Accepted { told, .. } => Outcome::Done(item.id.clone(), Some(told)),
+        })
     }
 }
 

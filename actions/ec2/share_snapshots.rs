@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use aaws::{
-    AccountId, Action, Call, Change, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
+    AccountId, Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
     Page, Result, Reversible, Step, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
@@ -89,7 +89,7 @@ impl Action for ShareSnapshots {
         let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
         let share = Share { ec2, account: self.target_account.to_string(), add: !self.unshare };
         let items = lookup::cancellable(cx, share.look(cx, &lookup, self.ignore_not_found)).await?;
-        Ok(cx.change(stream::iter(items.into_iter().map(Ok)), share).await?.done())
+        Ok(cx.change_each(stream::iter(items.into_iter().map(Ok)), share).await?.done())
     }
 }
 
@@ -205,7 +205,7 @@ async fn managers(cx: &Context, lookup: &[Lookup<Snapshot>]) -> Result<HashMap<S
 }
 
 #[async_trait]
-impl Change for Share {
+impl ChangeOne for Share {
     type Item = Shared;
     type Done = String;
 
@@ -234,14 +234,11 @@ impl Change for Share {
         snapshot.state.clone()
     }
 
-    async fn apply(&self, cx: &Context, snapshots: &[Shared]) -> Result<Vec<Outcome<String>>> {
-        let mut outcomes = Vec::with_capacity(snapshots.len());
-        for Shared { id, doubt, .. } in snapshots {
-            cx.note(id, &ShareStep { snapshot: id.clone(), account: self.account.clone(), shared: self.add }).await?;
-            self.set(id, self.add).await?;
-            outcomes.push(Outcome::Done(id.clone(), doubt.clone()));
-        }
-        Ok(outcomes)
+    async fn apply(&self, cx: &Context, snapshot: &Shared) -> Result<Outcome<String>> {
+        let Shared { id, doubt, .. } = snapshot;
+        cx.note(id, &ShareStep { snapshot: id.clone(), account: self.account.clone(), shared: self.add }).await?;
+        self.set(id, self.add).await?;
+        Ok(Outcome::Done(id.clone(), doubt.clone()))
     }
 }
 

@@ -7,10 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aaws::{Backoff, Code, Context, Error, Failure, Result};
 use tokio::sync::{Notify, watch};
 
-use super::wait::PollState;
-
-/// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
-const UNSEEN: u32 = 8;
+use super::wait::{Misses, PollState};
 
 /// What a look brought.
 enum Look<T> {
@@ -65,7 +62,7 @@ impl<T: Send + Sync> Together<T> {
         let mut looks = self.looks.subscribe();
         let _place = self.join(id);
         cx.release_slot();
-        let mut one = One { id, judge, unseen: 0, state: "not ready".to_owned() };
+        let mut one = One { id, judge, misses: Misses::default(), state: "not ready".to_owned() };
         loop {
             let mut rhythm = tokio::select! {
                 biased;
@@ -140,7 +137,7 @@ impl<T> Drop for Place<'_, T> {
 struct One<'a, J> {
     id: &'a str,
     judge: J,
-    unseen: u32,
+    misses: Misses,
     /// How it was seen the last time.
     state: String,
 }
@@ -159,17 +156,14 @@ impl<J> One<'_, J> {
             }
         };
         let thing = things.get(self.id);
-        match (self.judge)(thing) {
-            PollState::Ready => return Some(Ok(())),
-            PollState::Failed(why) => {
-                self.unseen += 1;
-                if thing.is_some() || self.unseen > UNSEEN {
-                    return Some(Err(Failure::permanent(Code::NotComplete, why)));
-                }
+        match self.misses.judged(thing, (self.judge)(thing)) {
+            PollState::Ready => Some(Ok(())),
+            PollState::Failed(why) => Some(Err(Failure::permanent(Code::NotComplete, why))),
+            PollState::Pending(state) => {
+                self.state = state;
+                None
             }
-            PollState::Pending(state) => (self.state, self.unseen) = (state, 0),
         }
-        None
     }
 
     fn cancelled(&self) -> Failure {

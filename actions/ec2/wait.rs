@@ -18,7 +18,7 @@ use super::coalesce::Describer;
 use super::lookup::{self, Resource};
 
 /// How many looks in a row may miss what was made a moment ago: EC2 shows new things with a delay ("Eventual consistency", EC2 API reference).
-const UNSEEN: u32 = 8;
+pub const UNSEEN: u32 = 8;
 
 /// The same where what is shown is most likely so.
 const FEW: u32 = 2;
@@ -45,6 +45,11 @@ where
     look().await
 }
 
+/// Whether an error says nothing but that something cannot be looked at.
+pub fn is_unseen(error: &Error) -> bool {
+    matches!(error, Error::Aws(_)) && !error.is_fatal()
+}
+
 /// What a look says.
 pub enum PollState {
     /// It is as it should be.
@@ -53,6 +58,33 @@ pub enum PollState {
     Pending(String),
     /// It will never be: why.
     Failed(String),
+}
+
+/// How many looks in a row have missed something that is to be shown, or is still shown as it was before.
+#[derive(Default)]
+pub struct Misses(AtomicU32);
+
+impl Misses {
+    /// A look that missed it: it may be shown later, but for as many looks as `most`; `gone` says why it is then taken for gone.
+    fn missed(&self, most: u32, gone: impl FnOnce() -> String) -> PollState {
+        if self.0.fetch_add(1, Ordering::Relaxed) < most { PollState::Pending("not shown yet".into()) } else { PollState::Failed(gone()) }
+    }
+
+    /// A look that did not: what was missed before counts no more.
+    fn seen(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What a look says of a thing, when `state` is what it says of one that is shown, and of one that is not shown why it never will be.
+    pub fn judged<T>(&self, thing: Option<&T>, state: PollState) -> PollState {
+        match (thing, state) {
+            (None, PollState::Failed(why)) => self.missed(UNSEEN, || why),
+            (_, state) => {
+                self.seen();
+                state
+            }
+        }
+    }
 }
 
 /// Waits for one thing to be as `judge` wants it; `None` is a thing that EC2 does not show. A wait that ends with the run is an error that says so.
@@ -140,35 +172,42 @@ impl<'a> Watched<'a> {
 
 /// Waits until a volume is attached to nothing and can be used.
 pub async fn volume_available(cx: &Context, ec2: &Client, id: &str, on_cancel: OnCancel) -> Result<()> {
-    let unseen = AtomicU32::new(0);
-    for_one::<Volume>(cx, ec2, id, on_cancel, |volume| match volume.map(|v| (v, v.state())) {
-        Some((_, Some(VolumeState::Available))) => PollState::Ready,
-        Some((_, Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted)))) => PollState::Failed(format!(
-            "the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"
-        )),
-        Some((_, state)) => PollState::Pending(state.map_or("without a state", VolumeState::as_str).to_owned()),
-        None => unseen_yet(&unseen, || {
-            format!("the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this")
-        }),
+    let misses = Misses::default();
+    for_one::<Volume>(cx, ec2, id, on_cancel, |volume| {
+        let state = match volume.map(|v| v.state()) {
+            Some(Some(VolumeState::Available)) => PollState::Ready,
+            Some(Some(state @ (VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted))) => PollState::Failed(format!(
+                "the volume `{id}` is in the state `{state}`: when it is new, its KMS key is missing, disabled or not allowed for this"
+            )),
+            Some(state) => PollState::Pending(state.map_or("without a state", VolumeState::as_str).to_owned()),
+            None => PollState::Failed(format!(
+                "the volume `{id}` has disappeared: when it is new, its KMS key is missing, disabled or not allowed for this"
+            )),
+        };
+        misses.judged(volume, state)
     })
     .await
 }
 
 /// Waits until a volume is attached to the instance, and nothing of it is under way any more.
 pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &str, on_cancel: OnCancel) -> Result<()> {
-    let unseen = AtomicU32::new(0);
+    let misses = Misses::default();
     for_one::<Volume>(cx, ec2, id, on_cancel, |volume| {
         let Some(volume) = volume else { return PollState::Failed(format!("the volume `{id}` is gone")) };
         let attachment = volume.attachments().iter().find(|a| a.instance_id() == Some(instance));
-        match attachment.and_then(|a| a.state()) {
-            Some(VolumeAttachmentState::Attached) => PollState::Ready,
-            Some(state) => PollState::Pending(state.as_str().to_owned()),
+        let pending = match attachment.and_then(|a| a.state()) {
+            Some(VolumeAttachmentState::Attached) => return PollState::Ready,
+            Some(state) => state.as_str(),
             // EC2 shows it with a delay, or takes it back without an error.
-            None if volume.state() == Some(&VolumeState::Available) => unseen_yet(&unseen, || {
-                format!("EC2 did not attach the volume `{id}` to the instance `{instance}`: its KMS key may not be allowed for this")
-            }),
-            None => PollState::Pending(volume.state().map_or("without a state", VolumeState::as_str).to_owned()),
-        }
+            None if volume.state() == Some(&VolumeState::Available) => {
+                return misses.missed(UNSEEN, || {
+                    format!("EC2 did not attach the volume `{id}` to the instance `{instance}`: its KMS key may not be allowed for this")
+                });
+            }
+            None => volume.state().map_or("without a state", VolumeState::as_str),
+        };
+        misses.seen();
+        PollState::Pending(pending.to_owned())
     })
     .await
 }
@@ -191,7 +230,7 @@ pub async fn instance_of(
 
 /// What the looks at an instance say, one after another.
 fn judge_instance(id: &str, wanted: InstanceStateName) -> impl Fn(Option<&Instance>) -> PollState + Send + Sync {
-    let unseen = AtomicU32::new(0);
+    let misses = Misses::default();
     move |instance: Option<&Instance>| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
@@ -212,9 +251,12 @@ fn judge_instance(id: &str, wanted: InstanceStateName) -> impl Fn(Option<&Instan
                 };
                 // A reason may be that of an earlier start, but not for long.
                 let is_new = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
-                unseen_for(&unseen, if is_new { FEW } else { UNSEEN }, told)
+                misses.missed(if is_new { FEW } else { UNSEEN }, told)
             }
-            Some(state) => PollState::Pending(state.as_str().to_owned()),
+            Some(state) => {
+                misses.seen();
+                PollState::Pending(state.as_str().to_owned())
+            }
         }
     }
 }
@@ -261,7 +303,7 @@ where
     P: Future<Output = Result<HashMap<String, T>>>,
 {
     let mut awaited = Awaited::new();
-    let mut unseen: HashMap<String, u32> = HashMap::new();
+    let mut misses: HashMap<String, Misses> = HashMap::new();
     let mut backoff = Backoff::poll();
     loop {
         let pending: Vec<String> = ids.iter().filter(|id| !awaited.contains_key(*id)).cloned().collect();
@@ -279,19 +321,10 @@ where
         let mut states = HashMap::new();
         for id in seen.iter().flat_map(|_| &pending) {
             let thing = seen.as_ref().and_then(|seen| seen.get(id));
-            match judge(thing, id) {
+            match misses.entry(id.clone()).or_default().judged(thing, judge(thing, id)) {
                 PollState::Ready => drop(awaited.insert(id.clone(), Ok(()))),
-                PollState::Failed(why) => {
-                    let misses = unseen.entry(id.clone()).or_default();
-                    *misses += 1;
-                    if thing.is_some() || *misses > UNSEEN {
-                        awaited.insert(id.clone(), Err(Unready::because(why)));
-                    }
-                }
-                PollState::Pending(state) => {
-                    unseen.remove(id);
-                    states.insert(id.clone(), state);
-                }
+                PollState::Failed(why) => drop(awaited.insert(id.clone(), Err(Unready::because(why)))),
+                PollState::Pending(state) => drop(states.insert(id.clone(), state)),
             }
         }
         cx.release_slot();
@@ -308,7 +341,12 @@ where
 /// Waits until snapshots are complete.
 pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
     let look = |ids: Vec<String>| async move { lookup::by_id::<Snapshot>(ec2, &ids, &[]).await };
-    for_all(cx, ids, look, |snapshot: Option<&Snapshot>, id| match snapshot.map(|s| (s, s.state())) {
+    for_all(cx, ids, look, judge_snapshot).await
+}
+
+/// What a look says of a snapshot that is to be complete.
+pub fn judge_snapshot(snapshot: Option<&Snapshot>, id: &str) -> PollState {
+    match snapshot.map(|s| (s, s.state())) {
         Some((_, Some(SnapshotState::Completed))) => PollState::Ready,
         Some((s, Some(SnapshotState::Error))) => PollState::Failed(format!(
             "the snapshot `{id}` ended in the state `error`: {}",
@@ -318,8 +356,7 @@ pub async fn snapshots(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
             PollState::Pending(format!("{} ({})", state.map_or("without a state", SnapshotState::as_str), s.progress().unwrap_or("0%")))
         }
         None => PollState::Failed(format!("the snapshot `{id}` has disappeared")),
-    })
-    .await
+    }
 }
 
 /// Waits until images are available.
@@ -330,12 +367,8 @@ pub async fn images(cx: &Context, ec2: &Client, ids: &[String]) -> Awaited {
 
 /// Waits until an image is available, with looks that are shared.
 pub async fn image_of(cx: &Context, looks: &Describer<Image>, id: &str, on_cancel: OnCancel) -> Result<()> {
-    let unseen = AtomicU32::new(0);
-    for_one_of(cx, looks, id, on_cancel, |image: Option<&Image>| match image {
-        None => unseen_yet(&unseen, || format!("the image `{id}` has disappeared")),
-        image => judge_image(image, id),
-    })
-    .await
+    let misses = Misses::default();
+    for_one_of(cx, looks, id, on_cancel, |image: Option<&Image>| misses.judged(image, judge_image(image, id))).await
 }
 
 fn judge_image(image: Option<&Image>, id: &str) -> PollState {
@@ -350,11 +383,23 @@ fn judge_image(image: Option<&Image>, id: &str) -> PollState {
     }
 }
 
-/// Not shown yet, or never any more.
-fn unseen_yet(misses: &AtomicU32, gone: impl Fn() -> String) -> PollState {
-    unseen_for(misses, UNSEEN, gone)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn unseen_for(misses: &AtomicU32, most: u32, gone: impl Fn() -> String) -> PollState {
-    if misses.fetch_add(1, Ordering::Relaxed) < most { PollState::Pending("not shown yet".into()) } else { PollState::Failed(gone()) }
+    #[test]
+    fn only_misses_in_a_row_take_a_thing_for_gone() {
+        let misses = Misses::default();
+        let missed = || misses.judged(None::<&u8>, PollState::Failed("gone".into()));
+        (0..UNSEEN).for_each(|_| assert!(matches!(missed(), PollState::Pending(_))));
+        let seen = misses.judged(Some(&0_u8), PollState::Pending("pending".into()));
+        assert!(matches!(seen, PollState::Pending(state) if state == "pending"));
+        (0..UNSEEN).for_each(|_| assert!(matches!(missed(), PollState::Pending(_))));
+        assert!(matches!(missed(), PollState::Failed(why) if why == "gone"));
+    }
+
+    #[test]
+    fn what_is_shown_and_will_never_be_ready_is_not_waited_for() {
+        assert!(matches!(Misses::default().judged(Some(&0_u8), PollState::Failed("error".into())), PollState::Failed(_)));
+    }
 }

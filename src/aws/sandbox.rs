@@ -14,7 +14,7 @@ pub struct Sandbox {
     pub serve: fn(PathBuf) -> BoxFuture<'static, io::Result<SocketAddr>>,
     /// The access key and secret that it takes.
     pub keys: (&'static str, &'static str),
-    /// What `aaws demo` plays, one shell command a line; `{dir}` is a scratch folder.
+    /// What `aaws demo` plays, in a scratch folder.
     pub tour: &'static [TourStep],
 }
 

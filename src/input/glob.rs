@@ -92,7 +92,7 @@ fn class(chars: &mut std::str::Chars<'_>, regex: &mut String) -> Result<(), &'st
         first = false;
         next = chars.next().ok_or(UNCLOSED)?;
     }
-    // A dash at the end is a dash.
+    // A dash at the end is a dash, at the end of a range too: `[+--]` is all from `+` to `-`, which as a regular expression it would not be.
     if regex.ends_with('-') && !regex.ends_with("\\-") {
         regex.pop();
         literal('-', regex);
@@ -158,11 +158,12 @@ mod tests {
 
     #[test]
     fn a_whole_text_matches_or_does_not() {
-        let cases: [(&str, &[&str], &[&str]); 10] = [
+        let cases: [(&str, &[&str], &[&str]); 11] = [
             ("logs-*", &["logs-", "logs-a/b\nc"], &["my-logs-a", "LOGS-a"]),
             ("?", &["é", "\n"], &["", "ab"]),
             ("[a-cx]?[!0-9]", &["ax-", "xxx"], &["d1a", "ax1"]),
             ("[]a-]", &["]", "a", "-"], &["b"]),
+            ("[+--]", &["+", ",", "-"], &["*", "."]),
             ("[^.]", &["a"], &["."]),
             ("{dev,test}-*", &["dev-1", "test-"], &["prod-1", "dev"]),
             ("a.b+c(d)|^$", &["a.b+c(d)|^$"], &["aXb+c(d)|^$"]),

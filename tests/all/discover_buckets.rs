@@ -4,25 +4,28 @@ use serde_json::json;
 
 use crate::support::{Response, Server, aaws};
 
-/// An account with these buckets and their regions, two a page, that selects by prefix and region as S3 does. Only in the region asked for is that
-/// taken.
-fn account(buckets: &'static [(&'static str, &'static str)]) -> Server {
+/// An account with these buckets and their regions, that selects by prefix and region as S3 does. Only in the region asked for is that taken. It may have
+/// more than 10,000 buckets: they are listed by pages only, of which each says how many it is to have (S3 API reference, ListBuckets).
+fn account(buckets: &[(&str, &str)]) -> Server {
+    let buckets: Vec<(String, String)> = buckets.iter().map(|(name, region)| ((*name).to_owned(), (*region).to_owned())).collect();
     Server::start(move |operation, _, request| {
+        let most: Option<usize> = request.query("max-buckets").and_then(|most| most.parse().ok());
         let (prefix, region) = (request.query("prefix").unwrap_or_default(), request.query("bucket-region"));
         match operation {
             "ListBuckets" if region.is_some() && request.signed_region() != region.as_deref() => Response::error(400, "InvalidArgument"),
             "ListBuckets" => {
+                let Some(most) = most.filter(|most| (1..=10_000).contains(most)) else { return Response::error(400, "InvalidArgument") };
                 let start: usize = request.query("continuation-token").map_or(0, |token| token.parse().expect("a token of this server"));
                 let fits =
-                    |bucket: &&(&str, &str)| bucket.0.starts_with(&prefix) && region.as_ref().is_none_or(|region| region == bucket.1);
+                    |bucket: &&(String, String)| bucket.0.starts_with(&prefix) && region.as_ref().is_none_or(|region| *region == bucket.1);
                 let found: Vec<_> = buckets.iter().filter(fits).collect();
-                let page = found.iter().skip(start).take(2).map(|(name, region)| {
+                let page = found.iter().skip(start).take(most).map(|(name, region)| {
                     format!(
                         "<Bucket><Name>{name}</Name><CreationDate>2024-01-31T08:00:00.000Z</CreationDate><BucketRegion>{region}</BucketRegion></Bucket>"
                     )
                 });
                 let page: String = page.collect();
-                let next = start + 2;
+                let next = start + most;
                 let token = if next < found.len() { format!("<ContinuationToken>{next}</ContinuationToken>") } else { String::new() };
                 Response::xml(200, format!("<ListAllMyBucketsResult><Buckets>{page}</Buckets>{token}</ListAllMyBucketsResult>"))
             }
@@ -36,9 +39,10 @@ const BUCKETS: &[(&str, &str)] =
 
 #[test]
 fn discover_buckets_reads_all_pages() {
-    let server = account(BUCKETS);
-    let names = aaws("s3 discover_buckets").endpoint(&server.url).run().ok().json();
-    assert_eq!(names, json!(["dev-a", "dev-b", "dev-c", "prod-a", "test-a"]));
+    // More than two pages of the most that is asked for.
+    let names: Vec<String> = (0..2_500).map(|n| format!("bucket-{n:04}")).collect();
+    let server = account(&names.iter().map(|name| (name.as_str(), "us-east-1")).collect::<Vec<_>>());
+    assert_eq!(aaws("s3 discover_buckets").endpoint(&server.url).run().ok().json(), json!(names));
     assert_eq!(server.operations(), ["ListBuckets"; 3]);
 }
 

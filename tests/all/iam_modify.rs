@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::http::{self, Request};
 use crate::support::proxy::Proxy;
-use crate::support::{Account, Output, Response, Server, directory, moto, report, xml};
+use crate::support::{Account, Output, Response, Server, directory, moto, outcomes, report, xml};
 
 const CHANGE_PASSWORD: &str = "arn:aws:iam::aws:policy/IAMUserChangePassword";
 const AWS_DENY_ALL: &str = "arn:aws:iam::aws:policy/AWSDenyAll";
@@ -42,13 +42,6 @@ fn error_saying(status: u16, code: &str, message: &str) -> Response {
     Response::xml(status, format!("<ErrorResponse>{error}<RequestId>REQ-{code}</RequestId></ErrorResponse>"))
 }
 
-/// A parameter of a request of the query protocol.
-fn parameter(request: &Request, name: &str) -> Option<String> {
-    let form = request.text();
-    let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    Some(xml::percent_decode(&value.replace('+', " ")))
-}
-
 fn forward(request: &Request) -> Response {
     http::send(moto::endpoint(), request).expect("moto answers")
 }
@@ -73,7 +66,7 @@ impl Spoiled for Proxy {
 
     /// Answers the requests of an operation for one user with an error.
     fn refusing_user(self, operation: &'static str, user: &'static str, code: &'static str) -> Self {
-        self.rule(operation, move |_, request| (parameter(request, "UserName").as_deref() == Some(user)).then(|| error(status(code), code)))
+        self.rule(operation, move |_, request| (request.parameter("UserName").as_deref() == Some(user)).then(|| error(status(code), code)))
     }
 }
 
@@ -90,7 +83,7 @@ fn status(code: &str) -> u16 {
 fn one_a_page(proxy: Proxy, operations: &[&'static str]) -> Proxy {
     operations.iter().fold(proxy, |proxy, &operation| {
         proxy.rule(operation, move |_, request| {
-            let at: usize = parameter(request, "Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
+            let at: usize = request.parameter("Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
             let mut whole = request.clone();
             whole.body = request.text().replace(&format!("&Marker={at}"), "").into_bytes();
             let mut reply = forward(&whole);
@@ -138,7 +131,7 @@ fn with_service_credentials(proxy: Proxy, ids: &[&str]) -> (Proxy, ServiceCreden
     let state: ServiceCredentials = Arc::new(Mutex::new(ids.iter().map(|id| ((*id).to_owned(), "Active".to_owned())).collect()));
     let (listed, updated) = (Arc::clone(&state), Arc::clone(&state));
     let proxy = proxy.rule("ListServiceSpecificCredentials", move |_, request| {
-        let user = parameter(request, "UserName").expect("a user name");
+        let user = request.parameter("UserName").expect("a user name");
         let member = |(id, status): (&String, &String)| {
             format!(
                 "<member><UserName>{user}</UserName><Status>{status}</Status><ServiceUserName>{user}-at-1</ServiceUserName>\
@@ -148,7 +141,7 @@ fn with_service_credentials(proxy: Proxy, ids: &[&str]) -> (Proxy, ServiceCreden
         };
         // One a page.
         let state = listed.lock().unwrap();
-        let at: usize = parameter(request, "Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
+        let at: usize = request.parameter("Marker").map_or(0, |marker| marker.parse().expect("a marker of this test"));
         let members: String = state.iter().skip(at).take(1).map(member).collect();
         let more = if at + 1 < state.len() {
             format!("<IsTruncated>true</IsTruncated><Marker>{}</Marker>", at + 1)
@@ -160,9 +153,9 @@ fn with_service_credentials(proxy: Proxy, ids: &[&str]) -> (Proxy, ServiceCreden
         Some(Response::xml(200, format!("<ListServiceSpecificCredentialsResponse>{result}</ListServiceSpecificCredentialsResponse>")))
     });
     let proxy = proxy.rule("UpdateServiceSpecificCredential", move |_, request| {
-        parameter(request, "UserName").expect("a user name");
-        let id = parameter(request, "ServiceSpecificCredentialId").expect("an id");
-        let status = parameter(request, "Status").expect("a status");
+        request.parameter("UserName").expect("a user name");
+        let id = request.parameter("ServiceSpecificCredentialId").expect("an id");
+        let status = request.parameter("Status").expect("a status");
         *updated.lock().unwrap().get_mut(&id).expect("an id that was listed") = status;
         Some(Response::xml(200, "<UpdateServiceSpecificCredentialResponse></UpdateServiceSpecificCredentialResponse>"))
     });
@@ -178,12 +171,12 @@ fn with_boundary(proxy: Proxy) -> (Proxy, Boundary) {
     let empty = |operation: &str| Some(Response::xml(200, format!("<{operation}Response></{operation}Response>")));
     let proxy = proxy
         .rule("PutUserPermissionsBoundary", move |_, request| {
-            parameter(request, "UserName").expect("a user name");
-            *put.lock().unwrap() = Some(parameter(request, "PermissionsBoundary").expect("the ARN of a policy"));
+            request.parameter("UserName").expect("a user name");
+            *put.lock().unwrap() = Some(request.parameter("PermissionsBoundary").expect("the ARN of a policy"));
             empty("PutUserPermissionsBoundary")
         })
         .rule("DeleteUserPermissionsBoundary", move |_, request| {
-            parameter(request, "UserName").expect("a user name");
+            request.parameter("UserName").expect("a user name");
             match deleted.lock().unwrap().take() {
                 Some(_) => empty("DeleteUserPermissionsBoundary"),
                 None => Some(error(404, "NoSuchEntity")),
@@ -213,7 +206,7 @@ fn all_name_a_user(server: &Server) {
     for operation in server.operations() {
         for request in server.requests(&operation) {
             let needed = !["GetAccessKeyLastUsed", "GetCallerIdentity", "ListUsers"].contains(&operation.as_str());
-            let named = parameter(&request, "UserName").is_some_and(|name| !name.is_empty());
+            let named = request.parameter("UserName").is_some_and(|name| !name.is_empty());
             assert!(named || !needed, "{operation} without a user name is about the caller: {}", request.text());
         }
     }
@@ -266,12 +259,6 @@ fn inline(account: &Account, user: &str) -> Vec<String> {
 
 fn attach(account: &Account, user: &str, policy: &str) {
     account.iam("AttachUserPolicy", &[("UserName", user), ("PolicyArn", &format!("arn:aws:iam::{}:policy/{policy}", account.id))]);
-}
-
-/// Item and status of each outcome in a list of them.
-fn outcomes(list: &Value) -> Vec<(&str, &str)> {
-    let outcomes = list.as_array().expect("a list of outcomes").iter();
-    outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
 }
 
 /// Item and code of each line of a report, sorted; the code is empty where nothing failed.
@@ -396,7 +383,7 @@ fn the_own_key_comes_last_when_all_others_are_settled() {
         let last = others[2].clone();
         let tried = Mutex::new(0);
         plain().rule("UpdateAccessKey", move |_, request| {
-            let id = parameter(request, "AccessKeyId").expect("an id");
+            let id = request.parameter("AccessKeyId").expect("an id");
             if id == own {
                 return None;
             }
@@ -411,7 +398,7 @@ fn the_own_key_comes_last_when_all_others_are_settled() {
     let line = format!("iam modify_access_keys --key {own} admin{given} --disable --include_own_key");
     let run = account.aaws(line).endpoint(&proxy.url).env("AWS_ACCESS_KEY_ID", &own).env("AWS_SECRET_ACCESS_KEY", &secret);
     run.without("AWS_SESSION_TOKEN").run().ok();
-    let sent: Vec<_> = proxy.requests("UpdateAccessKey").iter().filter_map(|r| parameter(r, "AccessKeyId")).collect();
+    let sent: Vec<_> = proxy.requests("UpdateAccessKey").iter().filter_map(|r| r.parameter("AccessKeyId")).collect();
     assert_eq!(sent.len(), 5);
     assert_eq!(sent.last(), Some(&own), "{sent:?}");
 }
@@ -439,7 +426,7 @@ fn old_keys_are_piped_in_as_they_are_found() {
     // moto's keys are of today: those of alice are made to look old.
     let proxy = plain().rule("ListAccessKeys", |_, request| {
         let mut reply = forward(request);
-        if parameter(request, "UserName").as_deref() == Some("alice") {
+        if request.parameter("UserName").as_deref() == Some("alice") {
             let text = reply.text();
             let dates = xml::texts(&text, "CreateDate");
             reply.body = dates.iter().fold(text, |text, date| text.replace(date, "2020-01-01T00:00:00Z")).into_bytes();
@@ -631,9 +618,9 @@ fn a_password_is_created_and_may_be_changed() {
     assert_eq!(attached(&account, "alice"), ["IAMUserChangePassword"]);
     assert_eq!(proxy.operations(), ["ListAttachedUserPolicies", "GetLoginProfile", "CreateLoginProfile", "AttachUserPolicy"]);
     let sent = &proxy.requests("CreateLoginProfile")[0];
-    assert_eq!(parameter(sent, "Password").as_deref(), Some("correct-horse"));
-    assert_eq!(parameter(sent, "PasswordResetRequired").as_deref(), Some("true"));
-    assert_eq!(parameter(&proxy.requests("AttachUserPolicy")[0], "PolicyArn").as_deref(), Some(CHANGE_PASSWORD));
+    assert_eq!(sent.parameter("Password").as_deref(), Some("correct-horse"));
+    assert_eq!(sent.parameter("PasswordResetRequired").as_deref(), Some("true"));
+    assert_eq!(proxy.requests("AttachUserPolicy")[0].parameter("PolicyArn").as_deref(), Some(CHANGE_PASSWORD));
     all_name_a_user(&proxy);
 }
 
@@ -651,10 +638,10 @@ fn passwords_come_from_files_standard_input_variables_and_lists() {
     let run = account.aaws("iam modify_users_console_access --users - --enable").stdin(list.to_string());
     run.endpoint(&proxy.url).run().ok();
     let requests = proxy.requests("CreateLoginProfile");
-    let sent: BTreeMap<_, _> = requests.iter().map(|r| (parameter(r, "UserName").unwrap(), parameter(r, "Password").unwrap())).collect();
+    let sent: BTreeMap<_, _> = requests.iter().map(|r| (r.parameter("UserName").unwrap(), r.parameter("Password").unwrap())).collect();
     let expected = [("a", "from a file"), ("b", "from stdin"), ("c", "from env"), ("d", "@as it stands"), ("e", "from e")];
     assert_eq!(sent, expected.map(|(user, password)| (user.to_owned(), password.to_owned())).into());
-    let kept = requests.iter().filter(|r| parameter(r, "PasswordResetRequired").as_deref() == Some("false")).count();
+    let kept = requests.iter().filter(|r| r.parameter("PasswordResetRequired").as_deref() == Some("false")).count();
     assert_eq!(kept, 3, "of those who need not change it");
 }
 
@@ -685,7 +672,7 @@ fn on_a_terminal_a_missing_password_is_asked_for_unseen() {
     let proxy = console(plain(), &account);
     let run = account.aaws("iam modify_users_console_access --user alice --enable").endpoint(&proxy.url).on_terminal("typed-sesame").ok();
     assert!(run.stdout.contains("alice") && !run.stdout.contains("typed-sesame"), "{run}");
-    assert_eq!(parameter(&proxy.requests("CreateLoginProfile")[0], "Password").as_deref(), Some("typed-sesame"));
+    assert_eq!(proxy.requests("CreateLoginProfile")[0].parameter("Password").as_deref(), Some("typed-sesame"));
 }
 
 #[test]
@@ -753,8 +740,8 @@ fn a_user_with_a_password_fails_unless_it_is_to_be_replaced() {
     assert_eq!(aaws("--replace_password").ok().json(), json!([]));
     assert_eq!(writes(&proxy), ["AttachUserPolicy", "UpdateLoginProfile"], "what cannot be undone comes last");
     let sent = &proxy.requests("UpdateLoginProfile")[0];
-    assert_eq!(parameter(sent, "Password").as_deref(), Some("sesame-2"));
-    assert_eq!(parameter(sent, "PasswordResetRequired").as_deref(), Some("true"));
+    assert_eq!(sent.parameter("Password").as_deref(), Some("sesame-2"));
+    assert_eq!(sent.parameter("PasswordResetRequired").as_deref(), Some("true"));
     assert_eq!(attached(&account, "alice"), ["IAMUserChangePassword"]);
 }
 
@@ -972,10 +959,10 @@ fn passwords_are_seen_nowhere() {
     console_user(&account, "taken");
     let names = ["echo", "body", "attach", "good"];
     names.iter().for_each(|name| user(&account, name));
-    let echo = |request: &Request| parameter(request, "Password").expect("a password");
+    let echo = |request: &Request| request.parameter("Password").expect("a password");
     let proxy = plain()
         // An answer that quotes what it was sent, one that is no answer of IAM's, and a step that fails later.
-        .rule("CreateLoginProfile", move |_, request| match parameter(request, "UserName").as_deref() {
+        .rule("CreateLoginProfile", move |_, request| match request.parameter("UserName").as_deref() {
             Some("echo") => Some(error_saying(400, "ValidationError", &format!("Value '{}' at 'password' is bad", echo(request)))),
             Some("body") => Some(Response { status: 200, headers: Vec::new(), body: format!("you sent {}", echo(request)).into_bytes() }),
             _ => None,
@@ -1014,16 +1001,16 @@ fn passwords_are_seen_nowhere() {
         unseen(aaws("--users").arg(&list).run()).exits(2);
     }
     let sent = proxy.requests("CreateLoginProfile");
-    assert!(sent.iter().all(|request| parameter(request, "Password").as_deref() == Some(SECRET)), "IAM sees it as it is");
+    assert!(sent.iter().all(|request| request.parameter("Password").as_deref() == Some(SECRET)), "IAM sees it as it is");
 }
 
 /// A server that says yes to nearly everything, in no partition in particular.
 fn agreeable() -> Server {
     Server::start(|operation, _, request| {
-        let user = parameter(&request, "UserName").unwrap_or_default();
+        let user = request.parameter("UserName").unwrap_or_default();
         let result = match operation {
             "GetLoginProfile" | "GetUserPolicy" => return error(404, "NoSuchEntity"),
-            "PutUserPolicy" if parameter(&request, "PolicyName").as_deref() == Some(DENY_ALL) => return error(409, "LimitExceeded"),
+            "PutUserPolicy" if request.parameter("PolicyName").as_deref() == Some(DENY_ALL) => return error(409, "LimitExceeded"),
             "GetUser" => format!(
                 "<User><Path>/</Path><UserName>{user}</UserName><UserId>AIDA1</UserId><Arn>arn:x:iam::1:user/{user}</Arn>\
                  <CreateDate>2026-01-01T00:00:00Z</CreateDate></User>"
@@ -1046,7 +1033,7 @@ fn policies_are_those_of_the_partition() {
         let run = |line: &str| account.aaws(format!("iam {line} --region {region}")).env("S", "sesame-1").endpoint(&server.url).run().ok();
         run("modify_users_console_access --user alice env:S --enable");
         run("quarantine_user --user full");
-        let arns: Vec<_> = server.requests("AttachUserPolicy").iter().filter_map(|r| parameter(r, "PolicyArn")).collect();
+        let arns: Vec<_> = server.requests("AttachUserPolicy").iter().filter_map(|r| r.parameter("PolicyArn")).collect();
         let expected = [CHANGE_PASSWORD, AWS_DENY_ALL].map(|arn| arn.replace("arn:aws:", &format!("arn:{partition}:")));
         assert_eq!(arns, expected, "in {region}");
     }
@@ -1161,8 +1148,8 @@ fn the_deny_comes_first_and_nothing_stays_open() {
     assert_eq!(operations[4..], order, "the keys are listed after the deny: none can be made in between");
     all_name_a_user(&mallory.proxy);
     let put = &mallory.proxy.requests("PutUserPolicy")[0];
-    assert_eq!(parameter(put, "PolicyName").as_deref(), Some(DENY_ALL));
-    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
+    assert_eq!(put.parameter("PolicyName").as_deref(), Some(DENY_ALL));
+    let document: Value = serde_json::from_str(&put.parameter("PolicyDocument").expect("a document")).expect("JSON");
     assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}));
 
     let off = |step: &str, id: &str| {
@@ -1196,8 +1183,8 @@ fn running_sessions_are_ended_by_the_time_their_tokens_were_issued() {
     let mallory = Suspect::new();
     let rows = mallory.quarantine("").ok().json();
     let put = &mallory.proxy.requests("PutUserPolicy")[1];
-    assert_eq!(parameter(put, "PolicyName").as_deref(), Some(END_SESSIONS));
-    let document: Value = serde_json::from_str(&parameter(put, "PolicyDocument").expect("a document")).expect("JSON");
+    assert_eq!(put.parameter("PolicyName").as_deref(), Some(END_SESSIONS));
+    let document: Value = serde_json::from_str(&put.parameter("PolicyDocument").expect("a document")).expect("JSON");
     let until = step(&rows, "sessions")["Now"].as_str().expect("an instant");
     let denied = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThan": {"aws:TokenIssueTime": until}}});
     assert_eq!(document, json!({"Version": "2012-10-17", "Statement": [denied]}));
@@ -1233,6 +1220,9 @@ fn each_step_may_fail_and_none_stops_another_nor_lifts_the_deny() {
         assert!(mallory.proxy.operations().iter().all(|name| !lifted.contains(&name.as_str())), "nothing is undone");
         if operation == "UpdateAccessKey" {
             assert_eq!((&step(&rows, name)["Before"], &step(&rows, name)["Now"]), (&json!("Active"), &json!("Active")));
+        }
+        if operation == "DeleteLoginProfile" {
+            assert_eq!(step(&rows, name)["Now"], Value::Null, "it is not said to be deleted");
         }
     }
 }
@@ -1501,7 +1491,7 @@ fn a_quarantine_is_lifted_from_its_own_output() {
     let writes = writes(&mallory.proxy);
     assert_eq!(writes[writes.len() - 2..], ["DeleteUserPolicy", "DeleteUserPolicy"], "the deny goes last");
     let last = mallory.proxy.requests("DeleteUserPolicy");
-    assert_eq!(last.last().and_then(|r| parameter(r, "PolicyName")).as_deref(), Some(DENY_ALL));
+    assert_eq!(last.last().and_then(|r| r.parameter("PolicyName")).as_deref(), Some(DENY_ALL));
     all_name_a_user(&mallory.proxy);
 
     let again = mallory.lift(&done, "").exits(3).json();

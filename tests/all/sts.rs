@@ -5,9 +5,8 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::support::aaws::Aaws;
-use crate::support::http::Request;
 use crate::support::proxy::Proxy;
-use crate::support::{Account, Output, Response, Server, aaws, directory, moto, shell, xml};
+use crate::support::{Account, Output, Response, Server, aaws, directory, moto, shell};
 
 const SESSION: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CREDENTIAL_EXPIRATION"];
 
@@ -31,13 +30,6 @@ fn denying() -> Server {
         .rule("AssumeRole", |_, _| Some(sts_error(403, "AccessDenied")))
         .rule("GetSessionToken", |_, _| Some(sts_error(403, "AccessDenied")))
         .start()
-}
-
-/// A parameter of a request of the query protocol.
-fn parameter(request: &Request, name: &str) -> Option<String> {
-    let text = request.text();
-    let value = text.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
-    Some(xml::percent_decode(&value.replace('+', " ")))
 }
 
 /// The variables that `sh` lines set.
@@ -144,13 +136,13 @@ fn the_digits_for_the_role_of_a_profile_are_asked_for_on_a_terminal() {
     let seen = run("sts whoami --profile ops").on_terminal("654321").ok();
     assert!(seen.stdout.contains("mfa/alice") && seen.stdout.contains("assumed-role/ops/aaws"), "{seen}");
     let request = server.requests("AssumeRole").pop().expect("the role was assumed");
-    assert_eq!(parameter(&request, "TokenCode").as_deref(), Some("654321"));
+    assert_eq!(request.parameter("TokenCode").as_deref(), Some("654321"));
 
     let session = run("sts create_session --profile ops --mfa_token 123456 --session_name alice --format json").run().ok().json();
     assert!(session["SessionToken"].is_string());
     let request = server.requests("AssumeRole").pop().expect("the role was assumed");
-    assert_eq!(parameter(&request, "TokenCode").as_deref(), Some("123456"));
-    assert_eq!(parameter(&request, "RoleSessionName").as_deref(), Some("alice"));
+    assert_eq!(request.parameter("TokenCode").as_deref(), Some("123456"));
+    assert_eq!(request.parameter("RoleSessionName").as_deref(), Some("alice"));
 }
 
 #[test]
@@ -290,7 +282,7 @@ fn roles_are_chained_in_the_order_given() {
         let server = counted();
         let run = account.aaws("sts create_session --format json").args(way.iter().map(String::as_str)).endpoint(&server.url).run().ok();
         let session = run.json();
-        let asked: Vec<_> = server.requests("AssumeRole").iter().filter_map(|r| parameter(r, "RoleArn")).collect();
+        let asked: Vec<_> = server.requests("AssumeRole").iter().filter_map(|r| r.parameter("RoleArn")).collect();
         assert_eq!(asked.first(), Some(&hub), "{asked:?}");
         assert_eq!(asked.last(), Some(&spoke), "{asked:?}");
         let who = aaws("sts whoami")
@@ -313,9 +305,9 @@ fn what_is_asked_of_sts_is_what_was_given() {
     );
     account.aaws(line).endpoint(&server.url).run().ok();
     let request = server.requests("AssumeRole").pop().expect("the role was assumed");
-    assert_eq!(parameter(&request, "RoleSessionName").as_deref(), Some("alice@work"));
-    assert_eq!(parameter(&request, "ExternalId").as_deref(), Some("our-id"));
-    assert_eq!(parameter(&request, "DurationSeconds").as_deref(), Some("1800"));
+    assert_eq!(request.parameter("RoleSessionName").as_deref(), Some("alice@work"));
+    assert_eq!(request.parameter("ExternalId").as_deref(), Some("our-id"));
+    assert_eq!(request.parameter("DurationSeconds").as_deref(), Some("1800"));
     assert!(server.operations().iter().all(|name| name == "AssumeRole"), "declared, and no more: {:?}", server.operations());
 }
 
@@ -352,13 +344,13 @@ fn an_mfa_device_opens_a_role_or_a_session_of_ones_own() {
     let mfa = format!("sts create_session --format json --mfa_serial {serial} --mfa_token 123456");
     aaws(format!("{mfa} --duration 36h")).endpoint(&server.url).run().ok();
     let own = server.requests("GetSessionToken").pop().expect("a session of one's own");
-    assert_eq!(parameter(&own, "SerialNumber").as_deref(), Some(serial));
-    assert_eq!(parameter(&own, "TokenCode").as_deref(), Some("123456"));
-    assert_eq!(parameter(&own, "DurationSeconds").as_deref(), Some("129600"));
+    assert_eq!(own.parameter("SerialNumber").as_deref(), Some(serial));
+    assert_eq!(own.parameter("TokenCode").as_deref(), Some("123456"));
+    assert_eq!(own.parameter("DurationSeconds").as_deref(), Some("129600"));
 
     aaws(format!("{mfa} --role_arn {}", role("210987654321", "ops"))).endpoint(&server.url).run().ok();
     let requests = server.requests("AssumeRole");
-    let tokens: Vec<_> = requests.iter().filter_map(|r| parameter(r, "TokenCode")).collect();
+    let tokens: Vec<_> = requests.iter().filter_map(|r| r.parameter("TokenCode")).collect();
     assert_eq!(tokens, ["123456"], "digits are good for one use");
     assert_eq!(server.count("GetSessionToken"), 1, "each call when it is declared");
 }
@@ -372,7 +364,7 @@ fn mfa_digits_are_asked_for_on_a_terminal_only() {
     let seen = aaws(line).endpoint(&server.url).on_terminal("654321").ok();
     assert!(seen.stdout.contains("mfa/alice"), "{seen}");
     let request = server.requests("GetSessionToken").pop().expect("a session");
-    assert_eq!(parameter(&request, "TokenCode").as_deref(), Some("654321"));
+    assert_eq!(request.parameter("TokenCode").as_deref(), Some("654321"));
 }
 
 #[test]

@@ -2,61 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use aaws::{Backoff, Context, Error, OnCancel, Outcome, Result};
+use aaws::{Context, Error, OnCancel, Outcome, Result};
 use aws_sdk_ec2::types::{Image, InstanceStateName, Snapshot};
 use futures::TryStreamExt;
 
 use super::steps::Terminate;
 use crate::actions::ec2::lookup::{self, Resource};
-use crate::actions::ec2::{related, wait};
-
-/// How often an instance is told to start that EC2 does not take for stopped yet, when it cannot be looked at. With the waits between them, for about
-/// six minutes: stopping one may take that long.
-const START_TRIES: u32 = 20;
+use crate::actions::ec2::{related, restart, wait};
 
 impl Terminate {
     /// Starts an instance that was stopped, and waits until it runs.
     pub(super) async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
-        match self.instances.get(id).await {
-            Ok(seen) => {
-                let state = seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name());
-                if state == Some(&InstanceStateName::Stopping) {
-                    self.stopped(cx, id).await?;
-                }
-            }
+        let is_stopping = match self.instances.get(id).await {
+            Ok(seen) => seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name()) == Some(&InstanceStateName::Stopping),
             Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => tracing::warn!("`{id}` is started again without a look at it: {e}"),
-        }
-        // Asked for even if it seems to run: it may be shown as it was before the stop. One that runs is none the worse for it.
-        let mut backoff = Backoff::poll();
-        let mut tried = 1;
-        while let Err(e) = self.starts.get(id).await {
-            // It is on its way down.
-            if e.code() != Some("IncorrectInstanceState") || tried >= START_TRIES {
-                return Err(e);
+            Err(e) => {
+                tracing::warn!("`{id}` is started again without a look at it: {e}");
+                false
             }
-            tried += 1;
-            backoff.pause().await;
-            self.stopped(cx, id).await?;
-        }
-        match wait::instance_of(cx, &self.instances, id, InstanceStateName::Running, OnCancel::KeepGoing).await {
-            Err(e @ Error::Aws(_)) if !e.is_fatal() => {
-                tracing::warn!("`{id}` was started, and whether it runs cannot be seen: {e}");
-                Ok(())
-            }
-            awaited => awaited,
-        }
-    }
-
-    /// Waits until an instance is stopped, as far as that can be seen.
-    async fn stopped(&self, cx: &Context, id: &str) -> Result<()> {
-        match wait::instance_of(cx, &self.instances, id, InstanceStateName::Stopped, OnCancel::KeepGoing).await {
-            Err(e @ Error::Aws(_)) if !e.is_fatal() => {
-                tracing::debug!("`{id}` cannot be looked at: {e}");
-                Ok(())
-            }
-            awaited => awaited,
-        }
+        };
+        let is = |state| wait::instance_of(cx, &self.instances, id, state, OnCancel::KeepGoing);
+        restart::start_again(id, is_stopping, || self.starts.get(id), is).await
     }
 
     /// Removes an image that was made for nothing, with its snapshots: all that can be, and the first that cannot is the error.

@@ -19,7 +19,8 @@ use aws_sdk_ec2::types::Volume;
 use futures::{TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
-use super::{kms, lookup};
+use super::kms;
+use super::lookup::{self, Resource};
 
 pub use steps::SwapStep;
 pub use survey::has_none_to_replace;
@@ -252,9 +253,8 @@ impl Job {
     }
 
     /// There is nothing of this id.
-    pub fn not_found(id: String, ignored: bool, kind: &str) -> Self {
-        let why = format!("it is none of the {kind} of this account in this region");
-        Job::settled(id, Outcome::not_found(ignored, why))
+    pub fn not_found<T: Resource>(id: String, ignored: bool) -> Self {
+        Job::settled(id, Outcome::not_found(ignored, lookup::none_of::<T>()))
     }
 
     fn settled(id: String, precheck: Outcome<Vec<Copied>>) -> Self {

@@ -9,8 +9,8 @@ use aws_sdk_ec2::types::{
     AttachmentStatus, Instance, InstanceBlockDeviceMapping, InstanceStateName, Volume, VolumeAttachment, VolumeAttachmentState, VolumeState,
 };
 
-use super::super::wait::{LOOKS, PollState};
-use super::super::{lookup, snapshots, volumes, wait};
+use super::super::wait::{LOOKS, PollState, is_unseen};
+use super::super::{lookup, restart, snapshots, volumes, wait};
 use super::{Attachment, revert};
 use super::steps::{
     SwapStep, all_of, ask_to_attach, ask_to_detach, attach, delete_on_termination, detach, is_occupied, made_from, marked, start, stop,
@@ -24,9 +24,6 @@ const EMPTY: &str = "a device may be empty";
 
 /// How often an original is attached whose volumes cannot be looked at: for two minutes, because one that is being detached has to be free first.
 const UNSEEN_TRIES: u32 = 12;
-
-/// How often an instance is started that may still be stopping: for about ten minutes.
-const START_TRIES: u32 = 30;
 
 /// How often something else is asked for again that EC2 refuses because of a state that passes.
 const TRIES: u32 = 8;
@@ -75,11 +72,6 @@ impl Step for SwapStep {
     fn undoing_disrupts(&self) -> bool {
         matches!(self, SwapStep::Stop { .. } | SwapStep::Start { .. } | SwapStep::Replace { .. })
     }
-}
-
-/// Whether an error says nothing but that something cannot be looked at.
-fn is_unseen(error: &Error) -> bool {
-    matches!(error, Error::Aws(_)) && !error.is_fatal()
 }
 
 /// Makes sure that an instance that was to be started with the copies has not started, or has come to a stop by itself. One that runs has
@@ -281,35 +273,14 @@ async fn whole(ec2: &Client, instance: &str, devices: &[String]) -> Result<Insta
 
 /// Starts the instance, but not without its volumes.
 pub(super) async fn start_again(cx: &Context, ec2: &Client, instance: &str, devices: &[String]) -> Result<()> {
-    match whole(ec2, instance, devices).await {
-        Ok(seen) if state_of(Some(&seen)) == Some(&InstanceStateName::Stopping) => {
-            match wait::instance_is(cx, ec2, instance, InstanceStateName::Stopped, OnCancel::KeepGoing).await {
-                Err(e) if !is_unseen(&e) => return Err(e),
-                _ => {}
-            }
+    let is_stopping = match whole(ec2, instance, devices).await {
+        Ok(seen) => state_of(Some(&seen)) == Some(&InstanceStateName::Stopping),
+        Err(e) if is_unseen(&e) && !cx.is_marked(EMPTY) => {
+            tracing::warn!("{e}; it is tried all the same to start {instance}");
+            false
         }
-        Ok(_) => {}
-        Err(e) if is_unseen(&e) && !cx.is_marked(EMPTY) => tracing::warn!("{e}; it is tried all the same to start {instance}"),
         Err(e) => return Err(e),
-    }
-    // Asked for even if it seems to run: it may be shown as it was before the stop. One that runs is none the worse for it.
-    let mut backoff = Backoff::poll();
-    let mut tries = 1;
-    while let Err(e) = start(ec2, instance).await {
-        if e.code() != Some("IncorrectInstanceState") || tries == START_TRIES {
-            return Err(e);
-        }
-        match wait::instance_is(cx, ec2, instance, InstanceStateName::Stopped, OnCancel::KeepGoing).await {
-            Err(e) if !is_unseen(&e) => return Err(e),
-            _ => backoff.pause().await,
-        }
-        tries += 1;
-    }
-    match wait::instance_is(cx, ec2, instance, InstanceStateName::Running, OnCancel::KeepGoing).await {
-        Err(e) if is_unseen(&e) => {
-            tracing::warn!("{instance} is started, and whether it runs cannot be seen: {e}");
-            Ok(())
-        }
-        running => running,
-    }
+    };
+    let is = |state| wait::instance_is(cx, ec2, instance, state, OnCancel::KeepGoing);
+    restart::start_again(instance, is_stopping, || start(ec2, instance), is).await
 }

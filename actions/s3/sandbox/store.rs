@@ -30,6 +30,7 @@ use tokio::io::AsyncWriteExt as _;
 mod files;
 mod types;
 
+use super::super::body::hex;
 use files::*;
 pub use types::*;
 

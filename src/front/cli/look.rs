@@ -160,7 +160,8 @@ fn actions<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Entr
                 continue;
             }
             Some(service) => format!("{service}/{word}"),
-            None => return Err(find(&word).err().unwrap_or(Error::Declined)),
+            // It is no service, and is told so.
+            None => word,
         };
         last_was_service = false;
         found.push(find(&path)?);

@@ -18,7 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::common::{ErrorFormat, Verbosity};
 use super::progress::ProgressLine;
 use super::values::without_secrets;
-use crate::engine::host::{Consent, Host, Progress, Question};
+use crate::engine::host::{Consent, Host, Progress, Question, Unattended};
 use crate::input::Secret;
 use crate::model::error::{Error, InputError, Result};
 use crate::render::{printable, printable_json};
@@ -184,8 +184,7 @@ impl Host for Terminal {
 
     async fn mfa_token(&self, serial: &str) -> Result<String> {
         if attendance() != Attendance::Foreground {
-            let message = format!("`mfa_token` is required with `mfa_serial` ({serial}) when nobody can be asked");
-            return Err(Error::field("mfa_token", message));
+            return Unattended.mfa_token(serial).await;
         }
         let answer = self.ask(format!("Digits of the MFA device {}: ", printable(serial))).await?;
         Ok(answer.trim().to_owned())

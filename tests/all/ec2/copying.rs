@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::aaws::Aaws;
 use crate::support::ec2::{World, writes};
 use crate::support::http::{self, Request};
-use crate::support::proxy::{Proxy, error};
+use crate::support::proxy::error;
 use crate::support::{Response, Server, aaws, directory, moto, report, xml};
 
 const OTHER: &str = "111122223333";
@@ -47,13 +47,6 @@ fn key_in(world: &World, region: &str) -> String {
         .with_header("X-Amz-Target", "TrentService.CreateKey");
     let made: Value = serde_json::from_slice(&http::send(moto::endpoint(), &request).expect("moto answers").body).expect("JSON");
     made["KeyMetadata"]["KeyId"].as_str().expect("an id").to_owned()
-}
-
-/// A parameter of a request, decoded.
-fn parameter(request: &Request, name: &str) -> Option<String> {
-    let text = request.text();
-    let mut pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| xml::percent_decode(&value.replace('+', " ")))
 }
 
 /// The report's line on an item.
@@ -102,7 +95,7 @@ fn snapshots_are_all_begun_before_one_is_awaited_and_awaited_over_all_pages() {
         .proxy()
         .rewrite("CreateSnapshot", move |_, answer| noted.note(answer))
         .rule("DescribeSnapshots", move |_, request| {
-            let second = parameter(request, "NextToken").is_some();
+            let second = request.parameter("NextToken").is_some();
             let item = format!("<item><snapshotId>{}</snapshotId><status>completed</status></item>", seen.all()[usize::from(second)]);
             let token = if second { "" } else { "<nextToken>more</nextToken>" };
             let answer = format!("<DescribeSnapshotsResponse><snapshotSet>{item}</snapshotSet>{token}</DescribeSnapshotsResponse>");
@@ -179,8 +172,8 @@ fn a_plan_says_what_becomes_of_the_instance() {
     world.aaws_via(&server, format!("{line} --reboot")).run().ok();
     let sent = server.requests("CreateImage");
     assert_eq!(sent.len(), 2);
-    assert!(sent.iter().all(|r| parameter(r, "NoReboot").as_deref() == Some("false")));
-    assert!(sent.iter().filter_map(|r| parameter(r, "Name")).all(|name| (3..=128).contains(&name.len())));
+    assert!(sent.iter().all(|r| r.parameter("NoReboot").as_deref() == Some("false")));
+    assert!(sent.iter().filter_map(|r| r.parameter("Name")).all(|name| (3..=128).contains(&name.len())));
 }
 
 #[test]
@@ -230,35 +223,24 @@ fn a_wait_for_images_that_ends_names_them() {
 
 // --- Answers that are lost ---
 
-/// Carries out the first request of an operation, and gives no answer.
-fn losing(world: &World, operation: &'static str) -> Proxy {
-    let inner = world.proxy().start();
-    world.proxy().rule(operation, move |n, request| {
-        (n == 1).then(|| {
-            http::send(&inner.url, request).expect("the world answers");
-            Response::dropped()
-        })
-    })
-}
-
 #[test]
 fn what_was_made_without_an_answer_is_found_and_not_made_again() {
     let world = World::new();
     let machine = world.instance(&[]);
     let before = world.snapshots();
     let line = format!("ec2 create_snapshots --volume_ids {}", machine.root);
-    let server = losing(&world, "CreateSnapshot").start();
+    let server = world.proxy().losing("CreateSnapshot").start();
     let printed = world.aaws_via(&server, line).run().ok().json();
     let now: Vec<String> = world.snapshots().into_iter().filter(|s| !before.contains(s)).collect();
     assert_eq!((printed, server.count("CreateSnapshot"), now.len()), (json!(now), 1, 1));
 
     let line = format!("ec2 copy_snapshots --snapshot_ids {} --target_region us-east-1", now[0]);
-    let server = losing(&world, "CopySnapshot").start();
+    let server = world.proxy().losing("CopySnapshot").start();
     let printed = world.aaws_via(&server, line).run().ok().json();
     assert_eq!((server.count("CopySnapshot"), world.snapshots().len()), (1, before.len() + 2));
     assert!(world.snapshots().contains(&printed[0].as_str().unwrap_or_default().to_owned()), "{printed}");
 
-    let server = losing(&world, "CreateImage").start();
+    let server = world.proxy().losing("CreateImage").start();
     let printed = world.aaws_via(&server, format!("ec2 create_images --instance_ids {}", machine.id)).run().ok().json();
     assert_eq!((printed, server.count("CreateImage")), (json!(world.images()), 1));
     assert_eq!(world.images().len(), 1);
@@ -268,7 +250,7 @@ fn what_was_made_without_an_answer_is_found_and_not_made_again() {
 fn what_may_have_been_made_is_named_by_what_it_is_found_by() {
     let world = World::new();
     let machine = world.instance(&[]);
-    let server = losing(&world, "CreateSnapshot").refuse("DescribeSnapshots", 403, "UnauthorizedOperation").start();
+    let server = world.proxy().losing("CreateSnapshot").refuse("DescribeSnapshots", 403, "UnauthorizedOperation").start();
     let line = format!("ec2 create_snapshots --volume_ids {}", machine.root);
     let output = world.aaws_via(&server, line).run().exits(3).logs("may be there all the same");
     let described = world.ec2("DescribeSnapshots", &[("SnapshotId.1", world.snapshots()[0].as_str())]);
@@ -349,10 +331,10 @@ fn a_key_is_looked_for_where_the_copies_are() {
     assert_eq!(server.requests("DescribeKey")[0].signed_region(), Some("us-west-2"));
     let sent = &server.requests("CopySnapshot")[0];
     let arn = format!("arn:aws:kms:us-west-2:{}:key/{key}", world.account.id);
-    assert_eq!(parameter(sent, "KmsKeyId"), Some(arn.clone()));
-    assert_eq!(parameter(sent, "DestinationRegion").as_deref(), Some("us-west-2"));
+    assert_eq!(sent.parameter("KmsKeyId"), Some(arn.clone()));
+    assert_eq!(sent.parameter("DestinationRegion").as_deref(), Some("us-west-2"));
     // The address says the same as the request that it is sent with.
-    let address = Request::new("GET", &parameter(sent, "PresignedUrl").expect("an address"), b"");
+    let address = Request::new("GET", &sent.parameter("PresignedUrl").expect("an address"), b"");
     let said = |name: &str| address.query(name);
     assert_eq!((said("KmsKeyId"), said("Encrypted").as_deref()), (Some(arn), Some("true")));
     assert_eq!(said("X-Amz-Security-Token"), Some(world.account.token.clone()));
@@ -361,8 +343,8 @@ fn a_key_is_looked_for_where_the_copies_are() {
     let server = world.proxy().start();
     world.aaws_via(&server, &line).run().ok();
     let sent = &server.requests("CopySnapshot")[0];
-    let address = Request::new("GET", &parameter(sent, "PresignedUrl").expect("an address"), b"");
-    assert_eq!((parameter(sent, "Encrypted"), address.query("Encrypted"), address.query("KmsKeyId")), (None, None, None));
+    let address = Request::new("GET", &sent.parameter("PresignedUrl").expect("an address"), b"");
+    assert_eq!((sent.parameter("Encrypted"), address.query("Encrypted"), address.query("KmsKeyId")), (None, None, None));
 }
 
 #[test]
@@ -401,7 +383,7 @@ fn what_is_not_complete_is_not_copied() {
         let line = format!("ec2 copy_snapshots --snapshot_ids {half} {whole} --target_region us-west-2");
         let output = world.aaws_via(&server, line).run().exits(3).logs("IncorrectState");
         assert_eq!(output.json().as_array().map(Vec::len), Some(1), "{output}");
-        let sent: Vec<_> = server.requests("CopySnapshot").iter().filter_map(|r| parameter(r, "SourceSnapshotId")).collect();
+        let sent: Vec<_> = server.requests("CopySnapshot").iter().filter_map(|r| r.parameter("SourceSnapshotId")).collect();
         assert_eq!(sent, [whole.as_str()]);
     }
 }
@@ -430,7 +412,7 @@ fn public_snapshots_are_not_searched_for_what_is_to_be_copied() {
     assert_eq!(output.json().as_array().map(Vec::len), Some(2));
     // By owner, or by ids; one that does not exist is split off.
     let asked = server.requests("DescribeSnapshots");
-    let is_narrow = |r: &Request| parameter(r, "Owner.1").is_some() || parameter(r, "SnapshotId.1").is_some();
+    let is_narrow = |r: &Request| r.parameter("Owner.1").is_some() || r.parameter("SnapshotId.1").is_some();
     assert!(asked.len() <= 4 && asked.iter().all(is_narrow), "{:?}", asked.iter().map(Request::text).collect::<Vec<_>>());
 }
 
@@ -630,8 +612,8 @@ fn one_snapshot_that_cannot_be_shared_sinks_no_other() {
     assert_eq!(output.json(), json!([plain]));
     let sent = server.requests("ModifySnapshotAttribute");
     let sent = sent.iter().find(|r| r.text().contains(&plain)).expect("a request");
-    assert_eq!(parameter(sent, "OperationType").as_deref(), Some("add"));
-    assert_eq!(parameter(sent, "UserId.1").as_deref(), Some(OTHER));
+    assert_eq!(sent.parameter("OperationType").as_deref(), Some("add"));
+    assert_eq!(sent.parameter("UserId.1").as_deref(), Some(OTHER));
 }
 
 #[test]
@@ -647,7 +629,7 @@ fn whom_snapshots_are_shared_with_is_asked_of_all_at_once() {
     assert_eq!(output.json(), json!([snapshots[0], snapshots[2]]));
     assert_eq!((server.count("DescribeSnapshots"), server.count("DescribeSnapshotAttribute")), (2, 0));
     let asked = &server.requests("DescribeSnapshots")[1];
-    assert_eq!((parameter(asked, "RestorableBy.1").as_deref(), parameter(asked, "Owner.1").as_deref()), (Some(OTHER), Some("self")));
+    assert_eq!((asked.parameter("RestorableBy.1").as_deref(), asked.parameter("Owner.1").as_deref()), (Some(OTHER), Some("self")));
 }
 
 #[test]

@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 
 use crate::support::ec2::{Machine, World, writes};
-use crate::support::http::{self, Request, Server};
-use crate::support::proxy::Proxy;
 use crate::support::{Response, directory, proxy, report, xml};
 
 /// A running instance with a data volume at `/dev/sdf`, and a key.
@@ -71,23 +69,6 @@ impl Case {
 fn made_of(world: &World, volume: &str) -> [Vec<String>; 6] {
     let said = world.describe_volume(volume);
     ["volumeType", "size", "iops", "throughput", "availabilityZone", "multiAttachEnabled"].map(|name| xml::texts(&said, name))
-}
-
-/// A parameter of a request.
-fn sent(request: &Request, name: &str) -> Option<String> {
-    request.text().split('&').find_map(|p| p.strip_prefix(&format!("{name}="))).map(str::to_owned)
-}
-
-/// Carries out the first request of an operation, and gives another answer than EC2's.
-fn lose(proxy: Proxy, world: &World, operation: &'static str, answer: fn(&Request) -> Response) -> Server {
-    let inner = world.proxy().start().url;
-    let lose = move |n: usize, request: &mut Request| {
-        (n == 1).then(|| {
-            http::send(&inner, request).expect("it is carried out");
-            answer(request)
-        })
-    };
-    proxy.rule(operation, lose).start()
 }
 
 // --- What is refused ---
@@ -334,7 +315,7 @@ fn a_copy_is_made_on_the_outpost_of_its_original_and_each_step_is_said_before_it
     let told = format!("<outpostArn>{outpost}</outpostArn><volumeType>");
     let server = case.world.proxy().rewrite("DescribeVolumes", move |_, xml| xml.replace("<volumeType>", &told)).start();
     let output = case.world.aaws_via(&server, case.one()).run();
-    assert_eq!(sent(&server.requests("CreateVolume")[0], "OutpostArn").map(|arn| xml::percent_decode(&arn)).as_deref(), Some(outpost));
+    assert_eq!(server.requests("CreateVolume")[0].parameter("OutpostArn").as_deref(), Some(outpost));
     // Enough to bring the instance back by hand when the run is killed.
     for said in [format!("stop {}", case.machine.id), format!("in the place of {}, /dev/sdf of {}", case.data, case.machine.id)] {
         assert!(output.stderr.contains(&said), "{said}: {output}");
@@ -353,7 +334,7 @@ fn iops_and_throughput_are_asked_for_only_of_types_that_have_them_to_choose() {
         let made = made.as_str().expect("an id").to_owned();
         assert_eq!(made_of(&world, &made), made_of(&world, &original));
         let request = server.requests("CreateVolume").remove(0);
-        (sent(&request, "Iops"), sent(&request, "Throughput"), sent(&request, "MultiAttachEnabled"))
+        (request.parameter("Iops"), request.parameter("Throughput"), request.parameter("MultiAttachEnabled"))
     };
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(
@@ -514,7 +495,7 @@ fn copies_are_loaded_at_the_rate_that_is_asked_for() {
     let plan = case.world.aaws_via(&server, format!("{line} --dry_run")).run().ok().json();
     assert!(plan[0]["message"].as_str().is_some_and(|m| m.contains("200 MiB/s")), "{plan}");
     case.world.aaws_via(&server, line).run().ok();
-    assert_eq!(sent(&server.requests("CreateVolume")[0], "VolumeInitializationRate").as_deref(), Some("200"));
+    assert_eq!(server.requests("CreateVolume")[0].parameter("VolumeInitializationRate").as_deref(), Some("200"));
     // Without one it is said that reads are slow.
     let other = case.world.volume(&[]);
     let line = format!("ec2 encrypt_volume --volume_id {other} --kms_key_id {} --dry_run", case.key);
@@ -733,7 +714,7 @@ fn an_answer_that_is_lost_for_good_leaves_the_instance_whole() {
         let mapping = [("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true")];
         case.world.ec2("ModifyInstanceAttribute", &[("InstanceId", case.machine.id.as_str()), mapping[0], mapping[1]]);
         let case = Case { before: case.world.attached(&case.machine.id), ..case };
-        let server = lose(case.world.proxy(), &case.world, operation, |request| proxy::error(request, 400, "IncorrectState"));
+        let server = case.world.proxy().answering(operation, |request| proxy::error(request, 400, "IncorrectState")).start();
         let output = case.world.aaws_via(&server, case.one()).run();
         assert!(server.count(operation) > 0, "{operation}");
         // It may go on when it can see that it was done; where it cannot, it undoes all.
@@ -752,11 +733,11 @@ fn an_answer_that_is_lost_for_good_leaves_the_instance_whole() {
 fn requests_that_are_sent_again_are_carried_out_once() {
     for operation in ["StopInstances", "CreateVolume", "StartInstances", "DeleteSnapshot"] {
         let case = Case::new();
-        let server = lose(case.world.proxy(), &case.world, operation, |_| Response::dropped());
+        let server = case.world.proxy().losing(operation).start();
         case.world.aaws_via(&server, case.one()).run().ok();
         assert_eq!(server.count(operation), 2, "{operation}");
         case.is_swapped();
-        let tokens: Vec<_> = server.requests("CreateVolume").iter().map(|r| sent(r, "ClientToken")).collect();
+        let tokens: Vec<_> = server.requests("CreateVolume").iter().map(|r| r.parameter("ClientToken")).collect();
         assert!(tokens.iter().all(|t| t.is_some() && *t == tokens[0]), "{tokens:?}");
     }
 }
@@ -765,7 +746,7 @@ fn requests_that_are_sent_again_are_carried_out_once() {
 fn an_answer_that_is_lost_on_the_way_undoes_nothing_and_leaves_no_snapshot() {
     for operation in ["CreateSnapshot", "DetachVolume", "AttachVolume"] {
         let case = Case::new();
-        let server = lose(case.world.proxy(), &case.world, operation, |_| Response::dropped());
+        let server = case.world.proxy().losing(operation).start();
         case.world.aaws_via(&server, case.one()).run().ok();
         // There is no client token for snapshots: what was taken is found, and not taken again.
         assert_eq!(server.count(operation), if operation == "CreateSnapshot" { 1 } else { 2 }, "{operation}");

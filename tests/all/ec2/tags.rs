@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::support::aaws::Aaws;
 use crate::support::ec2::{World, writes};
 use crate::support::http::Request;
 use crate::support::proxy::Proxy;
-use crate::support::{Response, Server, aaws, directory, report, xml};
+use crate::support::{Response, Server, aaws, directory, report, told, xml};
 
 // --- What the tests share ---
 
@@ -60,12 +59,6 @@ fn sorted(value: &Value) -> Vec<String> {
     let mut ids: Vec<String> = serde_json::from_value(value.clone()).expect("a list of ids");
     ids.sort();
     ids
-}
-
-/// Item, status and what is said of each line of a report.
-fn told(directory: &TempDir) -> Vec<(String, String, String)> {
-    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    report(directory).iter().map(|line| (text(line, "item"), text(line, "status"), text(line, "message"))).collect()
 }
 
 /// Ids of volumes that only a stand-in for EC2 knows.

@@ -6,23 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::deleting::{described, leak, lock, planned, references, reported};
+use super::deleting::{Said, described, leak, lock, planned, references, reported};
 use crate::support::ec2::{Machine, World, writes};
-use crate::support::http::{self, Request, Server};
+use crate::support::http::{Request, Server};
 use crate::support::proxy::Proxy;
-use crate::support::{directory, proxy, report, xml};
+use crate::support::{Output, directory, proxy, report, xml};
 
 fn left(instances: &[&str], volumes: &[&str], images: &[&str], snapshots: &[&str]) -> Value {
     json!({"Instances": instances, "Volumes": volumes, "Images": images, "Snapshots": snapshots})
-}
-
-/// A world in which the requests of an operation are carried out, and their answers get lost.
-fn losing(world: &World, operation: &'static str) -> Server {
-    let mended = world.proxy().start();
-    Server::start(move |name, _, request| {
-        let reply = http::send(&mended.url, &request).expect("the world answers");
-        if name == operation { proxy::error(&request, 500, "InternalError") } else { reply }
-    })
 }
 
 fn protect(world: &World, instance: &str) {
@@ -44,6 +35,17 @@ fn refusing(proxy: Proxy, operation: &'static str, id: &str, code: &'static str)
     let id = id.to_owned();
     let names = move |request: &Request| request.text().split('&').any(|pair| pair.split_once('=').is_some_and(|(_, value)| value == id));
     proxy.rule(operation, move |_, request| names(request).then(|| proxy::error(request, 400, code)))
+}
+
+/// Runs a line as `reported` does, and interrupts it when it has asked for an operation, and looked at what comes of it.
+fn interrupted_after(operation: &str, world: &World, server: &Server, line: &str) -> (Output, Said) {
+    let folder = directory();
+    let running = world.aaws_via(server, format!("ec2 {line} --report report.jsonl")).within(folder.path()).start();
+    server.wait_for(operation, 1);
+    server.wait_for("DescribeInstances", server.count("DescribeInstances") + 1);
+    running.signal("INT");
+    let output = running.wait();
+    (output, Said(report(&folder)))
 }
 
 /// An instance, and a volume of data beside its own.
@@ -488,7 +490,7 @@ fn a_failed_image_leaves_no_snapshots_even_if_it_names_none() {
 fn an_image_whose_answer_was_lost_is_found() {
     let world = World::new();
     let machine = world.instance(&[]);
-    let server = losing(&world, "CreateImage");
+    let server = world.proxy().losing_every("CreateImage").start();
     let line = format!("delete_instances --instance_ids {} --final_image --include volume", machine.id);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.ok().json(), left(&[], &[], &[], &[]));
@@ -500,7 +502,7 @@ fn an_image_whose_answer_was_lost_is_found() {
 #[test]
 fn a_termination_whose_answer_was_lost_is_a_termination() {
     let (world, machine, data) = instance_with_data();
-    let server = losing(&world, "TerminateInstances");
+    let server = world.proxy().losing_every("TerminateInstances").start();
     let line = format!("delete_instances --instance_ids {} --final_image --include volume", machine.id);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.ok().json(), left(&[], &[], &[], &[]));
@@ -535,9 +537,9 @@ fn a_termination_that_is_no_longer_awaited_goes_on_and_undoes_nothing() {
     let snapshot = world.snapshot(&data);
     let server =
         world.proxy().rewrite("DescribeInstances", |_, xml| xml.replace("<name>terminated</name>", "<name>shutting-down</name>")).start();
-    let line = format!("delete_instances --instance_ids {} --final_image --include volume snapshot --timeout 6s", machine.id);
-    let (output, said) = reported(&world, &server, &line);
-    output.exits(1);
+    let line = format!("delete_instances --instance_ids {} --final_image --include volume snapshot", machine.id);
+    let (output, said) = interrupted_after("TerminateInstances", &world, &server, &line);
+    output.exits(130);
     assert_eq!(said.code(&machine.id), "NotAwaited");
     let images = world.images();
     assert_eq!(images.len(), 1);
@@ -640,9 +642,9 @@ fn an_instance_that_was_stopped_is_started_again_even_if_it_still_seems_to_run()
     let world = World::new();
     let machine = world.instance(&[]);
     let server = world.proxy().rewrite("DescribeInstances", |_, xml| xml.replace("<name>stopped</name>", "<name>running</name>")).start();
-    let line = format!("delete_instances --instance_ids {} --final_image --timeout 4s", machine.id);
-    let (output, said) = reported(&world, &server, &line);
-    output.exits(1);
+    let line = format!("delete_instances --instance_ids {} --final_image", machine.id);
+    let (output, said) = interrupted_after("StopInstances", &world, &server, &line);
+    output.exits(130);
     assert!(said.why(&machine.id).contains("undone: stop"), "{:?}", said.0);
     assert_eq!(writes(&server), ["StopInstances", "StartInstances"]);
     assert_eq!(world.instance_state(&machine.id).as_deref(), Some("running"));

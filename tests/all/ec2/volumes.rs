@@ -1,22 +1,17 @@
 //! Changing and deleting volumes: what is asked of EC2, in which order, and what is told of each volume.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::aaws::Running;
 use crate::support::ec2::{World, writes};
 use crate::support::http::{self, Request};
-use crate::support::{Response, directory, proxy, report, xml};
+use crate::support::{Response, directory, told, xml};
 
 /// The values of a list of a request, `Filter.1.Value`.
 fn values(request: &Request, list: &str) -> Vec<String> {
     let pairs: Vec<(String, String)> =
         request.text().split('&').filter_map(|p| p.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     pairs.into_iter().filter(|(n, _)| n.strip_prefix(list).is_some_and(|rest| rest.starts_with('.'))).map(|(_, v)| v).collect()
-}
-
-/// A parameter of a request.
-fn sent(request: &Request, name: &str) -> Option<String> {
-    request.text().split('&').find_map(|p| p.strip_prefix(&format!("{name}="))).map(str::to_owned)
 }
 
 /// A member of a volume as EC2 tells it.
@@ -36,12 +31,6 @@ fn modifications(of: &[(&str, &str, &str, &str)]) -> String {
     format!(
         "<DescribeVolumesModificationsResponse><volumeModificationSet>{items}</volumeModificationSet></DescribeVolumesModificationsResponse>"
     )
-}
-
-/// Each outcome of a report: the status of an item and what is said of it.
-fn told(lines: &[Value]) -> Vec<(String, String, String)> {
-    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
-    lines.iter().map(|l| (text(l, "item"), text(l, "status"), text(l, "message"))).collect()
 }
 
 /// Answers of `DescribeSnapshots` in which the snapshots of one volume are in another state; of all volumes when it is empty.
@@ -67,7 +56,7 @@ fn each_volume_given_has_an_outcome_and_the_accepted_ones_are_printed_in_order()
     let line = format!("ec2 modify_volumes --size 20 --volume_ids {c} vol-0000000000000bad {b} {a} {c} --report report.jsonl");
     let output = world.aaws_via(&server, line).within(folder.path()).run().exits(3);
     assert_eq!(output.json(), json!([c, a]));
-    let told = told(&report(&folder));
+    let told = told(&folder);
     let mut status: Vec<_> = told.iter().map(|(id, status, _)| (id.as_str(), status.as_str())).collect();
     let mut expected = [(&*c, "done"), ("vol-0000000000000bad", "failed"), (&*b, "unchanged"), (&*a, "done"), (&*c, "unchanged")];
     // A report has its lines in the order in which items are settled.
@@ -149,7 +138,7 @@ fn safety_snapshots_are_taken_of_all_awaited_together_and_named() {
     let operations = server.operations();
     let looked = operations.iter().rposition(|o| o == "DescribeSnapshots");
     assert!(looked < operations.iter().position(|o| o == "ModifyVolume"), "{operations:?}");
-    let told = told(&report(&folder));
+    let told = told(&folder);
     for snapshot in world.snapshots() {
         assert!(told.iter().any(|(_, _, message)| message.contains(&snapshot)), "{snapshot} is not named: {told:?}");
         let of_volume = |volume: &String| world.tags(&snapshot).contains(&("Name".to_owned(), format!("source:{volume}")));
@@ -219,7 +208,7 @@ fn a_wait_ends_when_the_change_is_in_effect_and_says_so() {
     let mut wanted = [a.clone(), b.clone()];
     wanted.sort();
     assert_eq!(both, wanted);
-    for (_, status, message) in told(&report(&folder)) {
+    for (_, status, message) in told(&folder) {
         assert!(status == "done" && message.contains("optimizing"), "{status}: {message}");
     }
 }
@@ -272,7 +261,7 @@ fn a_wait_that_runs_out_names_the_volume_and_how_far_it_is() {
     let folder = directory();
     let line = format!("ec2 modify_volumes --size 20 --wait --volume_ids {volume} --timeout 4s --report report.jsonl");
     world.aaws_via(&server, line).within(folder.path()).run().exits(1);
-    let told = told(&report(&folder));
+    let told = told(&folder);
     assert_eq!((told[0].0.as_str(), told[0].1.as_str()), (volume.as_str(), "failed"));
     assert!(told[0].2.contains("modifying") && told[0].2.contains("42%"), "{told:?}");
 }
@@ -294,7 +283,7 @@ fn volumes_that_wait_hold_up_no_other_and_are_looked_at_together() {
     assert_eq!(server.count("ModifyVolume"), 12);
     let last = server.requests("DescribeVolumesModifications").pop().expect("a look");
     assert_eq!(values(&last, "Filter.1.Value").len(), 12, "one look for all");
-    assert_eq!(sent(&last, "IncludeManagedResources").as_deref(), Some("true"));
+    assert_eq!(last.parameter("IncludeManagedResources").as_deref(), Some("true"));
 }
 
 #[test]
@@ -335,7 +324,7 @@ fn provisioned_performance_is_kept_and_types_without_it_are_not_told_any() {
     let ask = |volume: &str, kind: &str| {
         world.aaws_via(&server, format!("ec2 modify_volumes --type {kind} --volume_ids {volume}")).run().ok();
         let request = server.requests("ModifyVolume").pop().expect("a request");
-        (sent(&request, "VolumeType"), sent(&request, "Iops"), sent(&request, "Throughput"))
+        (request.parameter("VolumeType"), request.parameter("Iops"), request.parameter("Throughput"))
     };
     let some = |kind: &str, iops: Option<&str>, throughput: Option<&str>| {
         (Some(kind.to_owned()), iops.map(str::to_owned), throughput.map(str::to_owned))
@@ -372,17 +361,7 @@ fn a_change_whose_answer_was_lost_is_known_all_the_same() {
     let world = World::new();
     let volume = world.volume(&[]);
     // The request is carried out and its answer lost; sent again, it is refused: the volume is being changed already.
-    let inner = world.proxy().start().url;
-    let server = world
-        .proxy()
-        .rule("ModifyVolume", move |n, request| {
-            if n > 1 {
-                return Some(proxy::error(request, 400, "IncorrectModificationState"));
-            }
-            http::send(&inner, request).expect("it is carried out");
-            Some(Response::dropped())
-        })
-        .start();
+    let server = world.proxy().losing("ModifyVolume").refuse("ModifyVolume", 400, "IncorrectModificationState").start();
     let output = world.aaws_via(&server, format!("ec2 modify_volumes --size 20 --volume_ids {volume}")).run().ok();
     assert_eq!(output.json(), json!([volume]));
     assert_eq!(of(&world, &volume, "size").as_deref(), Some("20"));
@@ -445,7 +424,7 @@ fn a_volume_in_use_is_skipped_with_a_reason_and_printed() {
     let line = format!("ec2 delete_volumes --volume_ids {used} vol-0000000000000bad {free} --report report.jsonl");
     let output = world.aaws(line).within(folder.path()).run().exits(3);
     assert_eq!(output.json(), json!([used, "vol-0000000000000bad"]), "what is still there is printed: [] would look like success");
-    let told = told(&report(&folder));
+    let told = told(&folder);
     let of = |id: &str| told.iter().find(|(item, ..)| item == id).map(|(_, status, message)| (status.as_str(), message.as_str()));
     assert!(of(&used).is_some_and(|(status, message)| status == "skipped" && message.contains(&machine.id)), "{told:?}");
     assert_eq!(of("vol-0000000000000bad").map(|(status, _)| status), Some("failed"));
@@ -475,7 +454,7 @@ fn a_volume_is_deleted_when_its_snapshot_is_complete_and_not_before() {
     let operations = server.operations();
     assert!(operations.iter().rposition(|o| o == "DescribeSnapshots") < operations.iter().position(|o| o == "DeleteVolume"));
     assert!((3..=4).contains(&server.count("DescribeSnapshots")), "one look for both: {:?}", server.operations());
-    let told = told(&report(&folder));
+    let told = told(&folder);
     world.snapshots().iter().for_each(|s| assert!(told.iter().any(|(_, _, m)| m.contains(s)), "{s} is not named: {told:?}"));
     assert_eq!((world.volumes().len(), world.snapshots().len()), (0, 2));
 }
@@ -528,7 +507,7 @@ fn snapshots_that_are_not_complete_in_time_keep_their_volumes_and_lose_no_id() {
     let folder = directory();
     let line = format!("ec2 delete_volumes --snapshot --volume_ids {a} {b} --timeout 4s --report report.jsonl");
     world.aaws_via(&server, line).within(folder.path()).run().exits(1);
-    let told = told(&report(&folder));
+    let told = told(&folder);
     assert_eq!(told.iter().map(|(_, status, _)| status.as_str()).collect::<Vec<_>>(), ["failed", "failed"]);
     world.snapshots().iter().for_each(|s| assert!(told.iter().any(|(_, _, m)| m.contains(s)), "{s} is not named: {told:?}"));
     let mut both = vec![a, b];
@@ -569,7 +548,7 @@ fn volumes_in_an_error_are_deleted_and_those_that_go_already_are_unchanged() {
     let folder = directory();
     let line = format!("ec2 delete_volumes --volume_ids {broken} {going} {gone} --report report.jsonl");
     assert_eq!(world.aaws_via(&server, line).within(folder.path()).run().ok().json(), json!([]));
-    let told = told(&report(&folder));
+    let told = told(&folder);
     let status = |id: &str| told.iter().find(|(item, ..)| item == id).map(|(_, status, _)| status.as_str());
     assert_eq!([&broken, &going, &gone].map(|id| status(id)), [Some("done"), Some("unchanged"), Some("unchanged")]);
     assert_eq!(world.volume_state(&broken), None);

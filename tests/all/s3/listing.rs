@@ -139,13 +139,21 @@ fn a_listing_that_goes_on_without_saying_where_is_an_error() {
 }
 
 #[test]
-fn the_next_page_is_asked_for_while_one_is_read() {
-    let server = Server::start(|_, _, request| match request.query("continuation-token").as_deref() {
-        None => listing(&[("a", "2024-01-01T00:00:00.000Z")], Some("second")),
-        Some(_) => listing(&[("b", "2024-01-01T00:00:00.000Z")], None),
+fn the_second_page_is_asked_for_while_the_first_is_not_read_yet() {
+    // A page of them is far more than a pipe holds.
+    let keys: Vec<String> = (0..2000).map(|n| format!("{n:04}-{}", "k".repeat(1000))).collect();
+    let held = keys.clone();
+    let server = Server::start(move |_, _, request| {
+        let after = request.query("continuation-token").or_else(|| request.query("start-after")).unwrap_or_default();
+        let prefix = request.query("prefix").unwrap_or_default();
+        let mut wanted = held.iter().map(String::as_str).filter(|key| *key > after.as_str() && key.starts_with(&prefix));
+        let page: Vec<_> = wanted.by_ref().take(1000).map(|key| (key, "2024-01-01T00:00:00.000Z")).collect();
+        let more = wanted.next().is_some();
+        listing(&page, page.last().map(|(key, _)| *key).filter(|_| more))
     });
-    assert_eq!(aaws("s3 discover_objects --bucket b").endpoint(&server.url).run().ok().json(), json!(["a", "b"]));
-    assert_eq!(server.count("ListObjectsV2"), 2);
+    let unread = aaws("s3 discover_objects --bucket b").endpoint(&server.url).start_unread();
+    server.wait_for("ListObjectsV2", 2);
+    assert_eq!(unread.read().wait().ok().json(), json!(keys));
 }
 
 #[test]

@@ -253,20 +253,10 @@ fn parts_that_stay_are_named_by_their_upload() {
 
 // --- Lost answers ---
 
-/// A proxy that passes the first request of an operation on, and breaks the connection before its answer.
-fn losing(operation: &'static str) -> Proxy {
-    Proxy::to(moto::endpoint()).rule(operation, |n, request| {
-        (n == 1).then(|| {
-            http::send(moto::endpoint(), request).expect("moto answers");
-            Response::dropped()
-        })
-    })
-}
-
 #[test]
 fn an_object_whose_answer_was_lost_does_not_stand_in_its_own_way() {
     let bucket = Bucket::new();
-    let proxy = losing("PutObject").start();
+    let proxy = Proxy::to(moto::endpoint()).losing("PutObject").start();
     let line = format!("s3 create_objects --bucket {bucket} --no_overwrite --object k text");
     assert_eq!(aaws(line).endpoint(&proxy.url).run().ok().json(), json!([]));
     // At an endpoint of its own the key is looked for before, too.
@@ -291,7 +281,7 @@ fn an_object_of_somebody_else_does_whatever_was_lost() {
 #[test]
 fn a_completion_whose_answer_was_lost_counts() {
     let bucket = Bucket::new();
-    let proxy = losing("CompleteMultipartUpload").start();
+    let proxy = Proxy::to(moto::endpoint()).losing("CompleteMultipartUpload").start();
     let directory = directory();
     let content = noise(20 << 20);
     fs::write(directory.path().join("film.mp4"), &content).unwrap();

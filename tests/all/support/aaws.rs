@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -54,6 +54,18 @@ pub fn directory() -> TempDir {
 pub fn report(directory: &TempDir) -> Vec<Value> {
     let text = fs::read_to_string(directory.path().join("report.jsonl")).expect("the report");
     text.lines().map(|line| serde_json::from_str(line).expect("each line of a report is JSON")).collect()
+}
+
+/// Item, status and message of each line of that report.
+pub fn told(directory: &TempDir) -> Vec<(String, String, String)> {
+    let text = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
+    report(directory).iter().map(|line| (text(line, "item"), text(line, "status"), text(line, "message"))).collect()
+}
+
+/// Item and status of each outcome in a list of them.
+pub fn outcomes(list: &Value) -> Vec<(&str, &str)> {
+    let outcomes = list.as_array().expect("a list of outcomes").iter();
+    outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
 }
 
 impl Aaws {
@@ -152,7 +164,12 @@ impl Aaws {
     }
 
     /// Starts it and lets it run.
-    pub fn start(mut self) -> Running {
+    pub fn start(self) -> Running {
+        self.start_unread().read()
+    }
+
+    /// Starts it, and reads nothing that it prints until told.
+    pub fn start_unread(mut self) -> Unread {
         // A test that talks to nothing must not wait for moto.
         let talks = !self.env.contains_key("AWS_ENDPOINT_URL") && !self.env.contains_key("AAWS_SANDBOX");
         if talks {
@@ -178,9 +195,25 @@ impl Aaws {
             // It may end without reading all that it is given.
             thread::spawn(move || pipe.write_all(&bytes));
         }
-        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
+        let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
-        Running { line: format!("{:?}", self.command), child, stdout, stderr, _home: self.home }
+        Unread { line: format!("{:?}", self.command), child, stdout, stderr, home: self.home }
+    }
+}
+
+/// A run under way whose output nobody reads: a pipe holds 64 KiB of it, and then it has to wait.
+pub struct Unread {
+    line: String,
+    child: Child,
+    stdout: ChildStdout,
+    stderr: Capture,
+    home: TempDir,
+}
+
+impl Unread {
+    /// Reads what it prints from now on.
+    pub fn read(self) -> Running {
+        Running { line: self.line, child: self.child, stdout: Capture::of(self.stdout), stderr: self.stderr, _home: self.home }
     }
 }
 
@@ -238,6 +271,15 @@ impl Running {
                 return line.to_owned();
             }
             assert!(Instant::now() < end, "{} says nothing", self.line);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Waits until it has printed a text so many times.
+    pub fn has_printed(&self, text: &str, times: usize) {
+        let end = Instant::now() + LIMIT;
+        while self.stdout.text().matches(text).count() < times {
+            assert!(Instant::now() < end, "{} has not printed {text:?} {times} times", self.line);
             thread::sleep(Duration::from_millis(5));
         }
     }

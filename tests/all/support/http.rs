@@ -63,6 +63,13 @@ impl Request {
         })
     }
 
+    /// A parameter of a request of the query protocol (EC2, IAM, STS), decoded.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let form = self.text();
+        let value = form.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+        Some(xml::percent_decode(&value.replace('+', " ")))
+    }
+
     /// The name of the AWS operation that this request is, told from what each protocol puts on the wire.
     pub fn operation(&self) -> String {
         if let Some(target) = self.header("x-amz-target") {

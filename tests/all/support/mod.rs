@@ -41,7 +41,7 @@ pub mod stores;
 pub mod tools;
 pub mod xml;
 
-pub use aaws::{Aaws, Output, aaws, directory, report, shell};
+pub use aaws::{Aaws, Output, aaws, directory, outcomes, report, shell, told};
 pub use account::Account;
 pub use http::{Response, Server};
 pub use moto::Bucket;

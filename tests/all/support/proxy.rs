@@ -52,6 +52,31 @@ impl Proxy {
         })
     }
 
+    /// Carries out the first request of an operation, and gives this answer in the place of the endpoint's.
+    pub fn answering(self, operation: &'static str, answer: fn(&Request) -> Response) -> Self {
+        let endpoint = self.endpoint.clone();
+        self.rule(operation, move |n, request| {
+            (n == 1).then(|| {
+                http::send(&endpoint, request).expect("it is carried out");
+                answer(request)
+            })
+        })
+    }
+
+    /// Carries out the first request of an operation, and breaks the connection before its answer.
+    pub fn losing(self, operation: &'static str) -> Self {
+        self.answering(operation, |_| Response::dropped())
+    }
+
+    /// Carries out every request of an operation, and answers each with an error that does not say so.
+    pub fn losing_every(self, operation: &'static str) -> Self {
+        let endpoint = self.endpoint.clone();
+        self.rule(operation, move |_, request| {
+            http::send(&endpoint, request).expect("it is carried out");
+            Some(error(request, 500, "InternalError"))
+        })
+    }
+
     /// Makes every request of an operation take at least this long.
     pub fn delay(self, operation: &'static str, delay: Duration) -> Self {
         self.rule(operation, move |_, _| {

@@ -143,7 +143,3 @@ pub(super) fn or_missing(path: &Path, error: io::Error, missing: impl FnOnce() -
 pub(super) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
-
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
