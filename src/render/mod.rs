@@ -331,6 +331,9 @@ mod tests {
             "---",
             "...",
             "value",
+            "Key,Size",
+            "Key  Size",
+            "item,status",
             "yes",
             "null",
             "~",
@@ -365,7 +368,8 @@ mod tests {
         let read = |text: String| {
             let file = folder.path().join("list");
             std::fs::write(&file, &text).expect("written");
-            let mut spool = crate::input::Spool::new("objects");
+            let naming = crate::input::Naming::of("objects", &Value::Null);
+            let mut spool = crate::input::Spool::new("objects").with_naming(naming);
             let filled = spool.fill(&crate::input::Source::File(file), crate::input::Elements::Text);
             filled.and_then(|()| spool.into_values()).map(Value::from).unwrap_or_else(|e| panic!("{e}: {text:?}"))
         };
