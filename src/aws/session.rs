@@ -378,7 +378,7 @@ fn session_name(options: &SessionOptions) -> Result<Option<SessionName>> {
 
 /// A region that is set to nothing is not set; one that is none is an error that says where it was found.
 async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
-    if let Some(region) = &options.region {
+    if let Some(region) = options.region.as_ref().filter(|region| !region.as_str().is_empty()) {
         return Ok(Some((region.clone(), "--region")));
     }
     let checked = |text: String, source: &'static str| match text.parse() {

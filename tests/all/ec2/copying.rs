@@ -318,6 +318,18 @@ fn copies_are_encrypted_with_the_default_key_or_one_of_the_target_region() {
 }
 
 #[test]
+fn a_target_that_is_no_region_is_refused_and_nothing_is_sent() {
+    let world = World::new();
+    let snapshot = world.snapshot(&world.volume(&[("Encrypted", "true")]));
+    let server = world.proxy().start();
+    for wrong in ["@host/#", "US-EAST-1", "us-west-2.example.com", "us-west-2/"] {
+        let line = format!("ec2 copy_snapshots --snapshot_ids {snapshot} --encrypt --kms_key_id k --target_region {wrong}");
+        world.aaws_via(&server, line).run().exits(2).silent().logs("`target_region`");
+    }
+    assert_eq!(server.operations(), [""; 0]);
+}
+
+#[test]
 fn an_encrypted_snapshot_leaves_its_region_by_a_signed_address() {
     let world = World::new();
     let snapshot = world.snapshot(&world.volume(&[("Encrypted", "true")]));
