@@ -184,6 +184,20 @@ fn a_plan_says_what_becomes_of_the_instance() {
 }
 
 #[test]
+fn who_would_reboot_an_instance_is_asked_and_nobody_else() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let server = world.proxy().start();
+    let line = format!("ec2 create_images --instance_ids {}", machine.id);
+    let asked = world.aaws_via(&server, format!("{line} --reboot")).on_terminal("n").exits(4);
+    assert!(asked.stdout.contains("reboot") && asked.stdout.contains(&machine.id), "{asked}");
+    assert_eq!(writes(&server), [""; 0]);
+    let shown = world.aaws_via(&server, line).on_terminal("n").ok();
+    assert!(!shown.stdout.contains("[y/N]"), "{shown}");
+    assert_eq!(server.count("CreateImage"), 1);
+}
+
+#[test]
 fn images_are_refused_where_ec2_makes_none() {
     let world = World::new();
     let gone = world.instance(&[]).id;
