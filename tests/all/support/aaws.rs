@@ -242,6 +242,15 @@ impl Running {
         }
     }
 
+    /// Waits until its log holds these words.
+    pub fn logged(&self, words: &str) {
+        let end = Instant::now() + LIMIT;
+        while !self.stderr.text().contains(words) {
+            assert!(Instant::now() < end, "{} does not say {words:?}, but {}", self.line, self.stderr.text());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until it has so many files and connections open.
     pub fn has_files_open(&self, number: usize) {
         let open = format!("/proc/{}/fd", self.child.id());
