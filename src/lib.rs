@@ -59,6 +59,11 @@ pub mod __private {
     pub use crate::aws::guard::ThrottlingClassifier;
     pub use crate::engine::entry::{HasDefault, NoDefault};
 
+    /// What [`crate::client!`] makes a client of, with the guard in it.
+    pub fn sdk_config(cx: &crate::Context) -> &aws_types::SdkConfig {
+        cx.sdk_config()
+    }
+
     /// The SDK's own quota of retries, out of the way: ours is the run's.
     pub fn retry_partition() -> aws_smithy_runtime::client::retries::RetryPartition {
         crate::aws::network::Network::retry_partition()

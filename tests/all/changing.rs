@@ -1,7 +1,8 @@
 //! Changing things: dry runs, questions, reports, interruptions.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -180,6 +181,39 @@ fn a_report_tells_of_created_objects_and_of_plans() {
     };
     assert_eq!(statuses(&format!("{line} --dry_run")), [(json!("p/a"), json!("planned"))]);
     assert_eq!(statuses(&line), [(json!("p/a"), json!("done"))]);
+}
+
+#[test]
+fn a_report_is_for_its_owner_alone() {
+    let bucket = Bucket::with(["a", "b"]);
+    let directory = directory();
+    let file = directory.path().join("report.jsonl");
+    let mode = || fs::metadata(&file).expect("the report").permissions().mode() & 0o777;
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl")).within(directory.path()).run().ok();
+    assert_eq!(mode(), 0o600);
+    // One that was there, too, and what was in it is gone.
+    fs::write(&file, "an earlier report, longer than this one will ever be: ".repeat(100)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects b --report report.jsonl")).within(directory.path()).run().ok();
+    assert_eq!((mode(), report(&directory).len()), (0o600, 1));
+}
+
+#[test]
+fn a_report_is_not_written_through_a_link() {
+    let bucket = Bucket::with(["a"]);
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let directory = directory();
+    fs::write(directory.path().join("target"), "precious").unwrap();
+    for target in ["target", "nowhere"] {
+        let link = directory.path().join("report.jsonl");
+        symlink(target, &link).unwrap();
+        let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+        aaws(line).endpoint(&proxy.url).within(directory.path()).run().exits(2).silent().logs("`report`").logs("link");
+        fs::remove_file(link).unwrap();
+    }
+    assert_eq!(fs::read_to_string(directory.path().join("target")).unwrap(), "precious");
+    assert!(!directory.path().join("nowhere").exists());
+    assert_eq!(proxy.operations(), [""; 0]);
 }
 
 #[test]
