@@ -3,6 +3,7 @@
 //! An [`Action`] is a struct: its fields are the flags and the JSON keys, its doc comment is the page. One definition gives the command line,
 //! JSON in and out, JSON Schema, the documentation page and the IAM permissions page. See `docs/writing-an-action.md`.
 
+#![forbid(unsafe_code)]
 // The futures of the SDK nest deep, and so do those of an action that goes through several of them.
 #![recursion_limit = "256"]
 

@@ -356,6 +356,38 @@ fn pages_of_services_that_a_program_was_built_without_are_left_alone() {
     }
 }
 
+#[test]
+fn no_code_is_unsafe_and_what_builds_the_program_is_pinned() {
+    let mut wrong = Wrong::default();
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    for root in ["src/lib.rs", "src/main.rs"] {
+        wrong.when(!read(root).lines().any(|line| line == "#![forbid(unsafe_code)]"), root, "does not forbid unsafe code");
+    }
+    // Commands that would otherwise take newer dependencies than those that were tested.
+    let resolves = |line: &str| ["build", "clippy", "run", "test"].iter().any(|command| line.contains(&format!("cargo {command} ")));
+    let scripts = [".ci/run".to_owned()].into_iter().chain(workflows());
+    let scripts: Vec<String> = scripts.collect();
+    for script in &scripts {
+        let text = read(script);
+        for line in text.lines().map(|line| format!("{} ", line.trim())).filter(|line| !line.starts_with('#') && resolves(line)) {
+            wrong.when(!line.contains(" --locked "), script, format!("`{line}` goes without --locked"));
+        }
+        for action in text.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, action)| action) {
+            let commit = action.split_once('@').and_then(|(_, version)| version.split_whitespace().next()).unwrap_or_default();
+            let pinned = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            wrong.when(!pinned, script, format!("`{action}` is not pinned by its commit"));
+        }
+    }
+    assert!(scripts.len() > 1, "there is a workflow");
+    wrong.none();
+}
+
+/// The workflows, by their paths in the repository.
+fn workflows() -> Vec<String> {
+    let files = fs::read_dir(Path::new(ROOT).join(".github/workflows")).expect("the workflows").flatten();
+    files.map(|file| format!(".github/workflows/{}", file.file_name().to_string_lossy())).collect()
+}
+
 /// The Rust files below a folder of the repository, by their paths in it.
 fn sources(folder: &str) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
