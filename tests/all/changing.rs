@@ -229,7 +229,7 @@ fn a_report_that_cannot_be_written_stops_the_run_before_it_starts() {
 
 #[test]
 fn an_interrupted_deletion_settles_what_is_in_flight_and_starts_nothing_new() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         // Thirty requests one after another take far longer than the signal needs to be heard.
         let vast = VastBucket::new(30_000, Duration::from_millis(200));
         let keys: Vec<String> = (0..30_000).map(VastBucket::key).collect();
@@ -254,6 +254,10 @@ fn an_interrupted_deletion_settles_what_is_in_flight_and_starts_nothing_new() {
         if !output.stdout.is_empty() {
             output.json();
         }
+        // What was not started is counted, and named in the report alone.
+        assert_eq!(lines.len(), 30_000);
+        let output = output.logs("not started");
+        assert!(output.stderr.lines().count() < 20, "{output}");
     }
 }
 
@@ -332,6 +336,20 @@ fn a_run_that_is_declined_leaves_an_earlier_report_alone() {
     assert_eq!(fs::read_to_string(&file).expect("the report"), "precious\n");
     aaws(&line).within(home.path()).on_terminal("y").ok();
     assert!(!fs::read_to_string(&file).expect("the report").contains("precious"));
+}
+
+#[test]
+fn a_run_that_is_ended_at_the_question_leaves_an_earlier_report_alone() {
+    let bucket = Bucket::with(["a"]);
+    let home = directory();
+    let file = home.path().join("report.jsonl");
+    for signal in ["INT", "TERM", "HUP"] {
+        fs::write(&file, "precious\n").expect("an earlier report");
+        let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+        aaws(line).within(home.path()).on_terminal_with(&["--signal", signal, "[y/N]"], "").exits(130);
+        assert_eq!(fs::read_to_string(&file).expect("the report"), "precious\n", "SIG{signal}");
+    }
+    assert_eq!(bucket.keys(), ["a"]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ pub mod fake_services;
 pub mod http;
 pub mod moto;
 pub mod proxy;
+pub mod tls;
 pub mod xml;
 
 pub use aaws::{Output, aaws, directory, report, shell};
