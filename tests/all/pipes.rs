@@ -180,9 +180,15 @@ fn what_is_printed_for_people_selects_nothing() {
 
 #[test]
 fn a_spreadsheet_gets_no_formula() {
-    let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&[("%3D1%2B1", "2024-01-01T00:00:00.000Z")], None)])]);
+    let names = [("%3D1%2B1", "=1+1"), ("%2B1", "+1"), ("-1", "-1"), ("%40SUM%28A1%29", "@SUM(A1)")];
+    let page: Vec<_> = names.iter().map(|(encoded, _)| (*encoded, "2024-01-01T00:00:00.000Z")).collect();
+    let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&page, None)])]);
     for flags in ["", "--details"] {
         let run = aaws(format!("s3 discover_objects --bucket b --output csv {flags}")).endpoint(&server.url).run().ok();
-        assert!(run.stdout.lines().nth(1).is_some_and(|row| row.starts_with("'=1+1")), "{run}");
+        let rows: Vec<&str> = run.stdout.lines().skip(1).collect();
+        assert_eq!(rows.len(), names.len(), "{run}");
+        for (row, (_, name)) in rows.iter().zip(names) {
+            assert!(row.starts_with(&format!("'{name}")), "{run}");
+        }
     }
 }
