@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Output, Server, aaws, directory, moto, report, shell};
+use crate::support::{Bucket, Output, Response, Server, aaws, directory, moto, report, shell};
 
 /// Item and status of each outcome in a list of them.
 fn outcomes(list: &Value) -> Vec<(&str, &str)> {
@@ -307,6 +307,24 @@ fn a_query_that_does_not_fit_does_not_lose_what_failed() {
     let (run, _, lines) = with_failures("--query 'abs([0])'");
     assert_eq!(run.exits(1).logs("`query`").json().as_array().map(Vec::len), Some(10));
     assert_eq!(lines.len(), 10_000);
+}
+
+#[test]
+fn an_error_that_ends_the_run_does_not_lose_what_failed_to_a_query() {
+    let server = Server::start(|_, n, request| {
+        if n > 1 {
+            return Response::error(403, "ExpiredToken");
+        }
+        let keys = keys_of(&request);
+        let outcome = |(n, key)| (key, (n == 0).then_some("AccessDenied"));
+        delete_result(&keys.iter().map(String::as_str).enumerate().map(outcome).collect::<Vec<_>>())
+    });
+    let keys: String = (0..5_000).map(|n| VastBucket::key(n) + "\n").collect();
+    let line = "s3 delete_objects --bucket b --objects - --concurrency 1 --query []";
+    let run = aaws(line).endpoint(&server.url).stdin(keys).run().exits(5).logs("ExpiredToken");
+    // Of the request that was turned down one key stands for all: the others are as they were.
+    assert_eq!(run.json(), json!([VastBucket::key(0), VastBucket::key(1_000)]));
+    assert_eq!(server.count("DeleteObjects"), 2);
 }
 
 #[test]
