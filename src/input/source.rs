@@ -112,7 +112,7 @@ impl Spool {
             Form::Yaml => self.read_yaml(reader, elements),
             Form::Lines(end) => self.read_lines(reader, elements, end),
             Form::ForPeople => Err(Problem::Theirs(
-                "is what --output csv or table printed, which is for people: use another format; a name that reads like a header goes in quotes"
+                "is what --output csv or table printed, which is for people: use another format; a name that looks like that goes in quotes"
                     .into(),
             )),
         }
@@ -366,7 +366,6 @@ fn skip_space(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Naming;
 
     fn read(text: &str, elements: Elements) -> Result<Vec<Value>, String> {
         let mut spool = Spool::new("objects").with_naming(Naming::of("objects", &Value::Null));

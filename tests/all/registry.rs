@@ -422,7 +422,8 @@ fn no_action_makes_a_client_behind_the_guards_back() {
             wrong.when(true, path, format!("`{made}`: a client is made by aaws::client!"));
         }
         let known = HAVE_CREDENTIALS.iter().any(|(who, _)| who == path);
-        wrong.when(text.contains(".credentials(") != known, path, format!("has the credentials in hand: {}, and is listed here: {known}", !known));
+        let has = text.contains(".credentials(");
+        wrong.when(has != known, path, format!("has credentials in hand: {has}, and is listed here: {known}"));
     }
     assert!(sources.contains_key("actions/s3/sandbox/service.rs"), "folders in a service's folder are looked through, too");
     wrong.none();
