@@ -3,6 +3,7 @@
 //! An [`Action`] is a struct: its fields are the flags and the JSON keys, its doc comment is the page. One definition gives the command line,
 //! JSON in and out, JSON Schema, the documentation page and the IAM permissions page. See `docs/writing-an-action.md`.
 
+#![forbid(unsafe_code)]
 // The futures of the SDK nest deep, and so do those of an action that goes through several of them.
 #![recursion_limit = "256"]
 
@@ -61,6 +62,11 @@ pub use model::target::{AccountId, Region, RoleArn, SessionName, Target, partiti
 pub mod __private {
     pub use crate::aws::guard::ThrottlingClassifier;
     pub use crate::engine::entry::{HasDefault, NoDefault};
+
+    /// What [`crate::client!`] makes a client of, with the guard in it.
+    pub fn sdk_config(cx: &crate::Context) -> &aws_types::SdkConfig {
+        cx.sdk_config()
+    }
 
     /// The SDK's own quota of retries, out of the way: ours is the run's.
     pub fn retry_partition() -> aws_smithy_runtime::client::retries::RetryPartition {

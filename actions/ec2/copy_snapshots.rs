@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aaws::Backoff;
 use aaws::{
-    Action, AwsError, Call, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result,
-    Rule, When, async_trait,
+    Action, AwsError, Call, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Region,
+    Result, Rule, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
@@ -32,7 +32,7 @@ pub struct CopySnapshots {
     /// Snapshots to copy, in the region that the action runs in. An empty list copies nothing.
     pub snapshot_ids: Items<String>,
     /// Region of the copies; it may be the same.
-    pub target_region: String,
+    pub target_region: Region,
     /// How many copies may be pending at once.
     #[serde(default = "twenty")]
     pub pending_limit: NonZeroU32,
@@ -59,7 +59,7 @@ impl Default for CopySnapshots {
     fn default() -> Self {
         CopySnapshots {
             snapshot_ids: Items::default(),
-            target_region: String::new(),
+            target_region: Region::default(),
             pending_limit: twenty(),
             encrypt: false,
             kms_key_id: None,
@@ -144,20 +144,20 @@ impl Action for CopySnapshots {
     type Output = Listing<Row>;
 
     async fn run(self, cx: &Context) -> Result<Listing<Row>> {
-        if self.target_region.trim().is_empty() {
+        if self.target_region.as_str().is_empty() {
             return Err(Error::field("target_region", "`target_region` names no region"));
         }
         let here = aaws::client!(cx, aws_sdk_ec2);
-        let region = aws_sdk_ec2::config::Region::new(self.target_region.clone());
+        let region = aws_sdk_ec2::config::Region::new(self.target_region.to_string());
         let there = aaws::client!(cx, aws_sdk_ec2, |config: aws_sdk_ec2::config::Builder| config.region(region));
         let key = match &self.kms_key_id {
-            Some(key) => Some(lookup::cancellable(cx, kms::check(cx, &self.target_region, key)).await?),
+            Some(key) => Some(lookup::cancellable(cx, kms::check(cx, self.target_region.as_str(), key)).await?),
             None => None,
         };
         let lookup = sources(cx, &here, self.snapshot_ids).await?;
         let copy = Copy {
             there,
-            target_region: self.target_region,
+            target_region: self.target_region.into(),
             key,
             encrypt: self.encrypt,
             copy_tags: self.copy_tags,

@@ -46,7 +46,7 @@ const IMAGE: &str = "arn:${Partition}:ec2:${Region}::image/*";
 impl Action for CreateImages {
     const META: Meta = Meta {
         path: "ec2/create_images",
-        effect: Effect::Create,
+        effect: Effect::Disrupt,
         calls: &[
             DESCRIBE_INSTANCES,
             Call::write(
@@ -82,7 +82,7 @@ impl Action for CreateImages {
         notes: &[
             "Images of large volumes take hours: the wait has no limit but `--timeout`. When it ends, the log, the report and `details` name every image that was begun; \
              they go on.",
-            "With `reboot` what runs on the instances is interrupted.",
+            "With `reboot` what runs on the instances is interrupted, and on a terminal that is asked about. Without it nothing is disrupted, and nobody is asked.",
             "Instances whose root is an instance store, and terminated ones, fail: EC2 makes no images of those.",
             "Volumes on instance stores are not in the image.",
         ],
@@ -119,7 +119,11 @@ impl Maker for Shoot {
     }
 
     fn summary(&self) -> String {
-        "make an image of".into()
+        if self.reboot { "reboot, and make an image of".into() } else { "make an image of".into() }
+    }
+
+    fn disrupts(&self) -> bool {
+        self.reboot
     }
 
     fn plan(&self, lookup: &Lookup<Instance>) -> Option<String> {

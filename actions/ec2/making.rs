@@ -32,6 +32,11 @@ pub trait Maker: Send + Sync + 'static {
     /// What a dry run says.
     fn plan(&self, source: &Self::Source) -> Option<String>;
 
+    /// Whether making it disrupts the sources, for an action whose effect says that it may.
+    fn disrupts(&self) -> bool {
+        false
+    }
+
     /// The tags of what making it disrupts; what nothing is done to is not protected from being copied.
     fn tags(&self, _source: &Self::Source) -> Option<Vec<(String, String)>> {
         None
@@ -97,6 +102,10 @@ impl<M: Maker> Change for Making<M> {
 
     fn plan(&self, source: &M::Source) -> Option<String> {
         self.maker.plan(source)
+    }
+
+    fn disrupts(&self) -> bool {
+        self.maker.disrupts()
     }
 
     fn tags(&self, source: &M::Source) -> Option<Vec<(String, String)>> {

@@ -199,6 +199,8 @@ impl Create {
         };
         let begun = MultipartUpload { key: upload.key.clone(), upload_id, ..self.place.clone() };
         undo.note(begun.clone()).await?;
+        // Whatever ends this process, even at once: its parts are billed until somebody aborts it.
+        tracing::info!("began {begun}");
         let Some(parts) = self.send_parts(cx, upload, body, &begun.upload_id).await? else { return Ok(stopped(&begun)) };
         let etag = etag_of_parts(&parts);
         let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();

@@ -421,7 +421,14 @@ fn is_loopback(uri: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use futures::stream;
+    use http_body_util::StreamBody;
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::model::cancellation::CancelReason;
 
     fn answer(status: u16, body: &str) -> Option<String> {
         let status = status.try_into().unwrap_or_else(|e| panic!("{e}"));
@@ -438,6 +445,92 @@ mod tests {
         let mut named = HttpResponse::new(400.try_into().unwrap_or_else(|e| panic!("{e}")), SdkBody::empty());
         named.headers_mut().insert("x-amzn-errortype", "com.amazonaws.x#TooManyRequestsException:http://internal.amazon.com/");
         assert_eq!(error_code(&named, b"").as_deref(), Some("TooManyRequestsException"));
+    }
+
+    // --- Limits of time and size, on tokio's paused clock ---
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A body of frames that are not in memory as one, as that of a file is.
+    fn frames(count: usize, bytes: usize) -> SdkBody {
+        let frame = move |_| Ok::<_, io::Error>(Frame::data(Bytes::from(vec![0; bytes])));
+        SdkBody::from_body_1_x(StreamBody::new(stream::iter((0..count).map(frame))))
+    }
+
+    /// A body of which a byte comes each second, without end.
+    fn dripping() -> SdkBody {
+        let (drops, mut taken) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while drops.send(Bytes::from_static(b"x")).await.is_ok() {
+                tokio::time::sleep(SECOND).await;
+            }
+        });
+        let next = move |cx: &mut TaskContext<'_>| taken.poll_recv(cx).map(|drop| drop.map(|bytes| Ok::<_, io::Error>(Frame::data(bytes))));
+        SdkBody::from_body_1_x(StreamBody::new(stream::poll_fn(next)))
+    }
+
+    /// A connection that takes a frame of what is sent, and then nothing for a while, until it has all of it and answers.
+    #[derive(Debug)]
+    struct Slow {
+        pause: Duration,
+        answer: fn() -> SdkBody,
+    }
+
+    impl HttpConnector for Slow {
+        fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+            let (pause, answer, mut body) = (self.pause, self.answer, request.take_body());
+            HttpConnectorFuture::new(async move {
+                while let Some(frame) = body.frame().await {
+                    frame.map_err(ConnectorError::io)?;
+                    tokio::time::sleep(pause).await;
+                }
+                Ok(HttpResponse::new(200.try_into().unwrap_or_else(|e| panic!("{e}")), answer()))
+            })
+        }
+    }
+
+    /// What comes of a request over such a connection, and after how long.
+    async fn exchanged(cancellation: Cancellation, slow: Slow, body: SdkBody) -> (Result<HttpResponse, ConnectorError>, Duration) {
+        let begun = Instant::now();
+        let exchanged = Network::new(1, cancellation).exchange(SharedHttpConnector::new(slow), HttpRequest::new(body)).await;
+        (exchanged, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_may_take_as_long_as_it_goes_on() {
+        let slow = |pause| Slow { pause, answer: SdkBody::empty };
+        let (answer, took) = exchanged(Cancellation::default(), slow(60 * SECOND), frames(11, 1)).await;
+        assert!(answer.is_ok() && took > 600 * SECOND, "{answer:?} after {took:?}");
+        let (answer, took) = exchanged(Cancellation::default(), slow(121 * SECOND), frames(11, 1)).await;
+        assert!(answer.is_err_and(|e| e.is_timeout()));
+        assert!((SILENCE..SILENCE + SECOND).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_drips_ends_at_its_limit_or_soon_after_the_run_is_cancelled() {
+        let slow = || Slow { pause: SECOND, answer: dripping };
+        let (answer, took) = exchanged(Cancellation::default(), slow(), SdkBody::empty()).await;
+        assert!(answer.is_err_and(|e| e.is_timeout()));
+        assert!((ANSWER..ANSWER + SECOND).contains(&took), "{took:?}");
+
+        let cancellation = Cancellation::default();
+        let cancel = async {
+            tokio::time::sleep(30 * SECOND).await;
+            cancellation.cancel(CancelReason::Interrupted);
+        };
+        let ((answer, took), ()) = tokio::join!(exchanged(cancellation.clone(), slow(), SdkBody::empty()), cancel);
+        assert!(answer.is_err_and(|e| e.is_timeout()));
+        let limit = 30 * SECOND + ANSWER_CANCELLED;
+        assert!((limit..limit + SECOND).contains(&took), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_larger_than_any_of_aws_is_an_error() {
+        let slow = |answer: fn() -> SdkBody| Slow { pause: SECOND, answer };
+        let (answer, _) = exchanged(Cancellation::default(), slow(|| frames(64, 1 << 20)), SdkBody::empty()).await;
+        assert_eq!(answer.ok().and_then(|answer| answer.body().bytes().map(<[u8]>::len)), Some(LARGEST_ANSWER));
+        let (answer, _) = exchanged(Cancellation::default(), slow(|| frames(65, 1 << 20)), SdkBody::empty()).await;
+        assert!(answer.is_err_and(|e| e.is_user() && format!("{e:?}").contains("larger than 64 MiB")));
     }
 
     #[test]

@@ -187,10 +187,8 @@ impl Session {
             let provider = SessionToken { sts: sts(&config, &guard), serial, token, duration: options.duration };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        if !options.role_arns.is_empty() {
-            let arns: Vec<String> = options.role_arns.iter().map(|role| format!(", then the role {role}")).collect();
-            credentials_source.push_str(&arns.concat());
-        }
+        // Those of the profile, too: whoever is asked sees whose permissions are used in the end.
+        roles.iter().for_each(|step| credentials_source.push_str(&format!(", then the role {}", step.role)));
         for step in roles {
             // The role's own ARN says it, and nobody need be asked.
             account = OnceCell::new_with(Some(step.role.account()));
@@ -378,7 +376,7 @@ fn session_name(options: &SessionOptions) -> Result<Option<SessionName>> {
 
 /// A region that is set to nothing is not set; one that is none is an error that says where it was found.
 async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
-    if let Some(region) = &options.region {
+    if let Some(region) = options.region.as_ref().filter(|region| !region.as_str().is_empty()) {
         return Ok(Some((region.clone(), "--region")));
     }
     let checked = |text: String, source: &'static str| match text.parse() {
@@ -427,14 +425,15 @@ async fn base_credentials(
 /// The order of the default chain, as far as it can be told from outside.
 fn base_source(options: &SessionOptions) -> String {
     let set = |name: &str| env::var_os(name).is_some_and(|v| !v.is_empty());
-    let source = match &options.profile {
+    let of_environment = env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+    let source = match (&options.profile, of_environment) {
         _ if options.keys.is_some() => "the keys given",
-        Some(name) => return format!("the profile `{name}`"),
-        None if set("AWS_ACCESS_KEY_ID") => "the environment (AWS_ACCESS_KEY_ID)",
-        None if set("AWS_PROFILE") => "the profile named by AWS_PROFILE",
-        None if set("AWS_WEB_IDENTITY_TOKEN_FILE") => "the web identity token (AWS_WEB_IDENTITY_TOKEN_FILE)",
-        None if set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") || set("AWS_CONTAINER_CREDENTIALS_FULL_URI") => "the container's role",
-        None => "the default chain (default profile, or the instance's role)",
+        (Some(name), _) => return format!("the profile `{name}`"),
+        _ if set("AWS_ACCESS_KEY_ID") => "the environment (AWS_ACCESS_KEY_ID)",
+        (None, Some(name)) => return format!("the profile `{name}` (AWS_PROFILE)"),
+        _ if set("AWS_WEB_IDENTITY_TOKEN_FILE") => "the web identity token (AWS_WEB_IDENTITY_TOKEN_FILE)",
+        _ if set("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") || set("AWS_CONTAINER_CREDENTIALS_FULL_URI") => "the container's role",
+        _ => "the default chain (default profile, or the instance's role)",
     };
     source.to_owned()
 }

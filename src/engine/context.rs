@@ -115,8 +115,10 @@ impl Context {
         &self.0.session
     }
 
-    /// The credentials of the target, for what is signed without being sent. Nothing may be sent with them but through [`crate::client!`].
-    pub async fn credentials(&self) -> Result<aws_credential_types::Credentials> {
+    /// The credentials of the target, for what is signed without being sent. Nothing may be sent with them but through [`crate::client!`]: a test knows
+    /// by name who has them.
+    #[allow(dead_code, reason = "with some services only, nobody needs them")]
+    pub(crate) async fn credentials(&self) -> Result<aws_credential_types::Credentials> {
         self.0.session.credentials().await
     }
 
@@ -198,8 +200,7 @@ impl Context {
     }
 
     /// For [`crate::client!`] alone, which installs the guard.
-    #[doc(hidden)]
-    pub fn sdk_config(&self) -> &SdkConfig {
+    pub(crate) fn sdk_config(&self) -> &SdkConfig {
         self.0.session.sdk_config()
     }
 
@@ -265,7 +266,7 @@ macro_rules! client {
     };
     ($cx:expr, $sdk:ident, $more:expr) => {{
         let cx: &$crate::Context = $cx.as_ref();
-        let config = $sdk::config::Builder::from(cx.sdk_config()).interceptor(cx.guard().clone());
+        let config = $sdk::config::Builder::from($crate::__private::sdk_config(cx)).interceptor(cx.guard().clone());
         let config = config.retry_partition($crate::__private::retry_partition()).retry_classifier($crate::__private::ThrottlingClassifier);
         $sdk::Client::from_conf(($more)(config).build())
     }};

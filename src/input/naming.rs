@@ -62,6 +62,38 @@ impl Naming {
             }
         })
     }
+
+    /// Whether a line is the header over what CSV and tables tell of such things, or of what became of any.
+    pub fn is_header(&self, line: &str) -> bool {
+        let names_one = |cells: &[&str]| cells.iter().any(|cell| self.0.iter().any(|name| name == cell));
+        rows(line).iter().any(|cells| is_of_members(cells) && names_one(cells) || is_of_outcomes(cells))
+    }
+}
+
+/// Whether a line may be the header of the CSV or the table that tells of things by their members, or of what became of them. What writes lines puts
+/// such a name in quotes.
+pub fn may_be_header(line: &str) -> bool {
+    rows(line).iter().any(|cells| is_of_members(cells) || is_of_outcomes(cells))
+}
+
+/// What stands in a line of CSV and in one of a table: with commas between the cells, and with two blanks or more.
+fn rows(line: &str) -> [Vec<&str>; 2] {
+    let line = line.trim();
+    [line.split(',').collect(), line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()]
+}
+
+/// Two members or more, as AWS writes their names. One alone may be a name like any other.
+fn is_of_members(cells: &[&str]) -> bool {
+    let is_member = |cell: &&str| {
+        let mut chars = cell.chars();
+        chars.next().is_some_and(|first| first.is_ascii_uppercase()) && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    cells.len() > 1 && cells.iter().all(is_member)
+}
+
+/// The columns of a plan, and of other lists of outcomes.
+fn is_of_outcomes(cells: &[&str]) -> bool {
+    cells.first() == Some(&"item") && cells.contains(&"status")
 }
 
 fn told_by(field: &str) -> Vec<String> {
@@ -112,6 +144,19 @@ mod tests {
         assert_eq!(element(&both, &object), Ok(object.clone()));
         assert!(element(&both, &json!({"VersionId": "v"})).is_err_and(|e| e.contains("`Key`")));
         assert_eq!(element(&json!({"type": "array", "items": {"type": "string"}}), &object), Ok(json!("k")));
+    }
+
+    #[test]
+    fn a_header_is_told_from_a_name() {
+        let naming = Naming::of("security_group_ids", &json!({}));
+        for header in ["GroupId,GroupName,Tags", "VpcId,GroupId", " GroupName   GroupId ", "item,status", "item,name,status"] {
+            assert!(naming.is_header(header) && may_be_header(header), "{header}");
+        }
+        // What another list's header would be may be a name of this one; what writes it cannot know which list will read it.
+        assert!(!naming.is_header("Key,Size") && may_be_header("Key,Size"));
+        for name in ["GroupId", "sg-1", "GroupId,", "GroupId, Size", "GroupId Size", "GroupId,size", "a,GroupId", "item,done", ""] {
+            assert!(!naming.is_header(name) && !may_be_header(name), "{name}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use serde::de::{Deserializer as _, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::json::{self, Strict};
+use super::naming::{Naming, may_be_header};
 use super::spool::Spool;
 use crate::model::error::{Error, Result};
 
@@ -104,14 +105,14 @@ impl Spool {
         if start.starts_with(BOM) {
             start.drain(..BOM.len());
         }
-        let form = Form::of(&start, elements);
+        let form = Form::of(&start, elements, &self.naming);
         let reader = BufReader::with_capacity(1 << 16, Cursor::new(start).chain(reader));
         match form {
             Form::Json => self.read_json(reader, elements),
             Form::Yaml => self.read_yaml(reader, elements),
             Form::Lines(end) => self.read_lines(reader, elements, end),
             Form::ForPeople => Err(Problem::Theirs(
-                "is what --output csv or table printed, which is for people: use another format; a name that is `value` is written in quotes"
+                "is what --output csv or table printed, which is for people: use another format; a name that looks like that goes in quotes"
                     .into(),
             )),
         }
@@ -255,7 +256,7 @@ enum Form {
     Yaml,
     /// Elements that end with this byte.
     Lines(u8),
-    /// A table, or values with a header: what stands in it cannot be told from what it says of itself.
+    /// A table, or CSV: what stands in it cannot be told from what it says of itself.
     ForPeople,
 }
 
@@ -266,7 +267,7 @@ pub const CSV_HEADER: &str = "value";
 const LONGEST_ELEMENT: u64 = 16 << 20;
 
 impl Form {
-    fn of(start: &[u8], elements: Elements) -> Self {
+    fn of(start: &[u8], elements: Elements, naming: &Naming) -> Self {
         let line = start.split(|b| *b == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
         if is_array(start, elements) || line.trim_ascii() == b"{" {
             Form::Json
@@ -274,7 +275,7 @@ impl Form {
             Form::Lines(0)
         } else if line.starts_with(b"- ") || line.trim_ascii_end() == b"-" || line.trim_ascii_end() == b"---" {
             Form::Yaml
-        } else if elements == Elements::Text && line.trim_ascii() == CSV_HEADER.as_bytes() {
+        } else if elements == Elements::Text && is_header(line, naming) {
             Form::ForPeople
         } else {
             Form::Lines(b'\n')
@@ -282,10 +283,17 @@ impl Form {
     }
 }
 
+/// Whether a line is the header of values that are no objects, or of the things that the list is of.
+fn is_header(line: &[u8], naming: &Naming) -> bool {
+    line.trim_ascii() == CSV_HEADER.as_bytes() || std::str::from_utf8(line).is_ok_and(|line| naming.is_header(line))
+}
+
 /// Whether a line that holds nothing but this text is read as just this text, whatever stands around it. What writes lines quotes the others, as JSON.
 pub fn line_is_exact(text: &str, elements: Elements) -> bool {
-    let begins_otherwise =
-        text.starts_with(['[', '{', '"', '\u{feff}']) || text.starts_with("- ") || matches!(text, "-" | "---" | CSV_HEADER);
+    let begins_otherwise = text.starts_with(['[', '{', '"', '\u{feff}'])
+        || text.starts_with("- ")
+        || matches!(text, "-" | "---" | CSV_HEADER)
+        || may_be_header(text);
     elements == Elements::Text && !text.is_empty() && text.trim() == text && !begins_otherwise && !text.contains(['\n', '\r', '\0'])
 }
 
@@ -358,7 +366,6 @@ fn skip_space(reader: &mut impl BufRead) -> io::Result<Option<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::input::Naming;
 
     fn read(text: &str, elements: Elements) -> Result<Vec<Value>, String> {
         let mut spool = Spool::new("objects").with_naming(Naming::of("objects", &Value::Null));
@@ -392,6 +399,13 @@ mod tests {
     fn what_was_printed_for_people_is_refused() {
         assert!(read("value\na\n", Elements::Text).is_err_and(|e| e.contains("--output csv")));
         assert_eq!(strings("\"value\"\na"), ["value", "a"]);
+        for printed in ["Key,Size\na,1\n", "Size,Key,ETag\n1,a,e\n", " Key   Size \n a     1\n", "item,status,message\na,planned,\n"] {
+            assert!(read(printed, Elements::Text).is_err_and(|e| e.contains("--output csv")), "{printed}");
+        }
+        assert_eq!(strings("\"Key,Size\"\na"), ["Key,Size", "a"]);
+        // A name by itself is a name, and so is what no list of objects has for a header.
+        assert_eq!(strings("Key\nSize\n"), ["Key", "Size"]);
+        assert_eq!(strings("Size,ETag\na\nKey,Size\n"), ["Size,ETag", "a", "Key,Size"]);
     }
 
     #[test]

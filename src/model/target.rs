@@ -18,7 +18,9 @@ pub struct Target {
 }
 
 crate::text_type! {
-    /// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused.
+    /// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused. The
+    /// default is empty, and is no region.
+    #[derive(Default)]
     pub struct Region { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" } |text| {
         let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=LONGEST_LABEL).contains(&text.len()) && text.bytes().all(label);

@@ -294,6 +294,8 @@ mod tests {
     fn cells_and_headers_are_no_formulas_and_do_nothing_to_a_terminal() {
         let rows = json!([{"=1+1": "=\u{1b}[31m", "a\u{9b}": "-2"}]);
         assert_eq!(print(Format::Csv, None, false, rows.clone()), "'=1+1,a\u{9b}\n'=\u{1b}[31m,'-2\n");
+        let others = json!([{"+1": "@SUM(A1)", "@x": "+2"}, {"+1": "a+b@c", "@x": -3}]);
+        assert_eq!(print(Format::Csv, None, false, others), "'+1,'@x\n'@SUM(A1),'+2\na+b@c,-3\n");
         for format in [Format::Csv, Format::Table] {
             let shown = print(format, None, true, rows.clone());
             assert!(!shown.contains(['\u{1b}', '\u{9b}']), "{shown:?}");
@@ -331,6 +333,9 @@ mod tests {
             "---",
             "...",
             "value",
+            "Key,Size",
+            "Key  Size",
+            "item,status",
             "yes",
             "null",
             "~",
@@ -365,7 +370,8 @@ mod tests {
         let read = |text: String| {
             let file = folder.path().join("list");
             std::fs::write(&file, &text).expect("written");
-            let mut spool = crate::input::Spool::new("objects");
+            let naming = crate::input::Naming::of("objects", &Value::Null);
+            let mut spool = crate::input::Spool::new("objects").with_naming(naming);
             let filled = spool.fill(&crate::input::Source::File(file), crate::input::Elements::Text);
             filled.and_then(|()| spool.into_values()).map(Value::from).unwrap_or_else(|e| panic!("{e}: {text:?}"))
         };

@@ -1,7 +1,8 @@
 //! Changing things: dry runs, questions, reports, interruptions.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Output, Server, aaws, directory, moto, outcomes, report, shell};
+use crate::support::{Bucket, Output, Response, Server, aaws, directory, moto, outcomes, report, shell};
 
 // --- Dry runs ---
 
@@ -177,6 +178,39 @@ fn a_report_tells_of_created_objects_and_of_plans() {
 }
 
 #[test]
+fn a_report_is_for_its_owner_alone() {
+    let bucket = Bucket::with(["a", "b"]);
+    let directory = directory();
+    let file = directory.path().join("report.jsonl");
+    let mode = || fs::metadata(&file).expect("the report").permissions().mode() & 0o777;
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl")).within(directory.path()).run().ok();
+    assert_eq!(mode(), 0o600);
+    // One that was there, too, and what was in it is gone.
+    fs::write(&file, "an earlier report, longer than this one will ever be: ".repeat(100)).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    aaws(format!("s3 delete_objects --bucket {bucket} --objects b --report report.jsonl")).within(directory.path()).run().ok();
+    assert_eq!((mode(), report(&directory).len()), (0o600, 1));
+}
+
+#[test]
+fn a_report_is_not_written_through_a_link() {
+    let bucket = Bucket::with(["a"]);
+    let proxy = Proxy::to(moto::endpoint()).start();
+    let directory = directory();
+    fs::write(directory.path().join("target"), "precious").unwrap();
+    for target in ["target", "nowhere"] {
+        let link = directory.path().join("report.jsonl");
+        symlink(target, &link).unwrap();
+        let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+        aaws(line).endpoint(&proxy.url).within(directory.path()).run().exits(2).silent().logs("`report`").logs("link");
+        fs::remove_file(link).unwrap();
+    }
+    assert_eq!(fs::read_to_string(directory.path().join("target")).unwrap(), "precious");
+    assert!(!directory.path().join("nowhere").exists());
+    assert_eq!(proxy.operations(), [""; 0]);
+}
+
+#[test]
 fn a_report_that_cannot_be_written_stops_the_run_before_it_starts() {
     let bucket = Bucket::with(["a"]);
     let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects a --report nowhere/report.jsonl")).run();
@@ -189,7 +223,7 @@ fn a_report_that_cannot_be_written_stops_the_run_before_it_starts() {
 
 #[test]
 fn an_interrupted_deletion_settles_what_is_in_flight_and_starts_nothing_new() {
-    for signal in ["INT", "TERM"] {
+    for signal in ["INT", "TERM", "HUP"] {
         // Thirty requests one after another take far longer than the signal needs to be heard.
         let vast = VastBucket::new(30_000, Duration::from_millis(200));
         let keys: Vec<String> = (0..30_000).map(VastBucket::key).collect();
@@ -214,6 +248,10 @@ fn an_interrupted_deletion_settles_what_is_in_flight_and_starts_nothing_new() {
         if !output.stdout.is_empty() {
             output.json();
         }
+        // What was not started is counted, and named in the report alone.
+        assert_eq!(lines.len(), 30_000);
+        let output = output.logs("not started");
+        assert!(output.stderr.lines().count() < 20, "{output}");
     }
 }
 
@@ -267,6 +305,24 @@ fn a_query_that_does_not_fit_does_not_lose_what_failed() {
 }
 
 #[test]
+fn an_error_that_ends_the_run_does_not_lose_what_failed_to_a_query() {
+    let server = Server::start(|_, n, request| {
+        if n > 1 {
+            return Response::error(403, "ExpiredToken");
+        }
+        let keys = keys_of(&request);
+        let outcome = |(n, key)| (key, (n == 0).then_some("AccessDenied"));
+        delete_result(&keys.iter().map(String::as_str).enumerate().map(outcome).collect::<Vec<_>>())
+    });
+    let keys: String = (0..5_000).map(|n| VastBucket::key(n) + "\n").collect();
+    let line = "s3 delete_objects --bucket b --objects - --concurrency 1 --query []";
+    let run = aaws(line).endpoint(&server.url).stdin(keys).run().exits(5).logs("ExpiredToken");
+    // Of the request that was turned down one key stands for all: the others are as they were.
+    assert_eq!(run.json(), json!([VastBucket::key(0), VastBucket::key(1_000)]));
+    assert_eq!(server.count("DeleteObjects"), 2);
+}
+
+#[test]
 fn nothing_new_is_begun_when_the_report_cannot_be_written() {
     let (run, server, _) = with_failures("--report /dev/full");
     assert!(run.exits(2).stderr.contains("report"), "a flag is given once");
@@ -293,6 +349,20 @@ fn a_run_that_is_declined_leaves_an_earlier_report_alone() {
     assert_eq!(fs::read_to_string(&file).expect("the report"), "precious\n");
     aaws(&line).within(home.path()).on_terminal("y").ok();
     assert!(!fs::read_to_string(&file).expect("the report").contains("precious"));
+}
+
+#[test]
+fn a_run_that_is_ended_at_the_question_leaves_an_earlier_report_alone() {
+    let bucket = Bucket::with(["a"]);
+    let home = directory();
+    let file = home.path().join("report.jsonl");
+    for signal in ["INT", "TERM", "HUP"] {
+        fs::write(&file, "precious\n").expect("an earlier report");
+        let line = format!("s3 delete_objects --bucket {bucket} --objects a --report report.jsonl");
+        aaws(line).within(home.path()).on_terminal_with(&["--signal", signal, "[y/N]"], "").exits(130);
+        assert_eq!(fs::read_to_string(&file).expect("the report"), "precious\n", "SIG{signal}");
+    }
+    assert_eq!(bucket.keys(), ["a"]);
 }
 
 #[test]

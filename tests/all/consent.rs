@@ -90,6 +90,41 @@ fn the_question_says_whose_and_where() {
 }
 
 #[test]
+fn the_question_names_the_profile_and_every_role() {
+    const HUB: &str = "arn:aws:iam::222222222222:role/hub";
+    const SPOKE: &str = "arn:aws:iam::333333333333:role/spoke";
+    let (bucket, proxy) = two_keys();
+    let home = directory();
+    let config = home.path().join("config");
+    let keys = "aws_access_key_id = AKIATEST\naws_secret_access_key = secret";
+    let profiles = format!("[profile base]\n{keys}\n\n[profile prod]\nrole_arn = {HUB}\nsource_profile = base\n");
+    fs::write(&config, profiles).expect("the profiles");
+    let own = "the environment (AWS_ACCESS_KEY_ID)";
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("", "--profile base", &["the profile `base`", "account 123456789012"]),
+        ("", "--profile prod", &["the profile `prod`", HUB, "account 222222222222"]),
+        ("base", "", &["the profile `base` (AWS_PROFILE)", "account 123456789012"]),
+        ("prod", "", &["the profile `prod` (AWS_PROFILE)", HUB, "account 222222222222"]),
+        ("", "--role_arn SPOKE", &[own, SPOKE, "account 333333333333"]),
+        ("prod", "--role_arn SPOKE", &["the profile `prod`", HUB, SPOKE, "account 333333333333"]),
+    ];
+    for (variable, flags, words) in cases {
+        let mut run = delete_first(&bucket, &proxy, &flags.replace("SPOKE", SPOKE)).env("AWS_CONFIG_FILE", &config);
+        if !words.contains(&own) {
+            run = run.without("AWS_ACCESS_KEY_ID").without("AWS_SECRET_ACCESS_KEY");
+        }
+        if !variable.is_empty() {
+            run = run.env("AWS_PROFILE", variable);
+        }
+        let asked = run.on_terminal("n").exits(4);
+        for word in words {
+            assert!(asked.stdout.contains(word), "{word} is not in {asked}");
+        }
+    }
+    assert_eq!(proxy.count("DeleteObjects"), 0);
+}
+
+#[test]
 fn consent_that_was_given_beforehand_is_logged() {
     let (bucket, proxy) = two_keys();
     delete_first(&bucket, &proxy, "").env("AAWS_YES", "1").run().ok().logs("AAWS_YES").logs(&bucket.to_string()).logs("us-east-1");

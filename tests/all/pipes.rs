@@ -11,7 +11,7 @@ use crate::support::{aaws, directory, fake_s3};
 const EXACT: [&str; 4] = ["json", "jsonl", "yaml", "text"];
 
 /// What names are made of here: all that a format of lists or a terminal might take for something else.
-const PIECES: [&str; 64] = [
+const PIECES: [&str; 67] = [
     "\"",
     "'",
     "[",
@@ -47,6 +47,9 @@ const PIECES: [&str; 64] = [
     "...",
     "value",
     "Key",
+    "Key,Size",
+    "Key  Size",
+    "item,status",
     "yes",
     "No",
     "null",
@@ -124,7 +127,7 @@ fn any_name_goes_through_a_pipe_as_it_is() {
 #[test]
 fn the_first_name_of_a_list_does_not_change_what_the_list_is() {
     let (sandbox, held) = sandbox();
-    for name in ["value", "---", "- ", "\"victim\"", "[\"x\"]", "{\"Key\":\"k\"}", "\u{feff}"] {
+    for name in ["value", "Key,Size", "Key  Size", "item,status", "---", "- ", "\"victim\"", "[\"x\"]", "{\"Key\":\"k\"}", "\u{feff}"] {
         assert!(held.iter().any(|key| key == name), "the sandbox does not hold {name:?}");
         for format in EXACT {
             let line = format!("s3 discover_objects --bucket example-bucket --output {format} --query");
@@ -164,18 +167,28 @@ fn an_object_that_does_not_say_which_is_meant_is_refused() {
 fn what_is_printed_for_people_selects_nothing() {
     let sandbox = directory();
     for format in ["csv", "table"] {
-        let line = format!("s3 discover_objects --bucket example-bucket --output {format}");
-        let printed = aaws(line).sandbox(sandbox.path()).run().ok().stdout;
-        let run = aaws("s3 delete_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(printed);
-        run.run().exits(2).silent().logs("--output csv or table");
+        for line in ["discover_objects", "discover_objects --details", "delete_objects --objects logs/a.txt logs/b.txt --dry_run"] {
+            let (action, flags) = line.split_once(' ').unwrap_or((line, ""));
+            let line = format!("s3 {action} --bucket example-bucket {flags} --output {format}");
+            let printed = aaws(line).sandbox(sandbox.path()).run().ok().stdout;
+            assert!(printed.lines().count() > 1, "nothing to delete in {printed}");
+            let run = aaws("s3 delete_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(printed);
+            run.run().exits(2).silent().logs("--output csv or table");
+        }
     }
 }
 
 #[test]
 fn a_spreadsheet_gets_no_formula() {
-    let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&[("%3D1%2B1", "2024-01-01T00:00:00.000Z")], None)])]);
+    let names = [("%3D1%2B1", "=1+1"), ("%2B1", "+1"), ("-1", "-1"), ("%40SUM%28A1%29", "@SUM(A1)")];
+    let page: Vec<_> = names.iter().map(|(encoded, _)| (*encoded, "2024-01-01T00:00:00.000Z")).collect();
+    let server = fake_s3::scripted([("ListObjectsV2", vec![fake_s3::listing(&page, None)])]);
     for flags in ["", "--details"] {
         let run = aaws(format!("s3 discover_objects --bucket b --output csv {flags}")).endpoint(&server.url).run().ok();
-        assert!(run.stdout.lines().nth(1).is_some_and(|row| row.starts_with("'=1+1")), "{run}");
+        let rows: Vec<&str> = run.stdout.lines().skip(1).collect();
+        assert_eq!(rows.len(), names.len(), "{run}");
+        for (row, (_, name)) in rows.iter().zip(names) {
+            assert!(row.starts_with(&format!("'{name}")), "{run}");
+        }
     }
 }

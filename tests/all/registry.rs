@@ -357,15 +357,74 @@ fn pages_of_services_that_a_program_was_built_without_are_left_alone() {
 }
 
 #[test]
-fn no_action_makes_a_client_behind_the_guards_back() {
+fn no_code_is_unsafe_and_what_builds_the_program_is_pinned() {
     let mut wrong = Wrong::default();
-    for entry in registry::actions() {
-        let folder = Path::new(ROOT).join("actions").join(entry.meta.service());
-        for file in fs::read_dir(folder).expect("a service's folder").flatten().filter(|f| f.path().is_file()) {
-            let text = fs::read_to_string(file.path()).unwrap_or_default();
-            let made = ["from_conf(", "Client::new(", ".sdk_config("].iter().any(|m| text.contains(m));
-            wrong.when(made, &file.path().display().to_string(), "makes a client without aaws::client!");
+    let read = |path: &str| fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    for root in ["src/lib.rs", "src/main.rs"] {
+        wrong.when(!read(root).lines().any(|line| line == "#![forbid(unsafe_code)]"), root, "does not forbid unsafe code");
+    }
+    // Commands that would otherwise take newer dependencies than those that were tested.
+    let resolves = |line: &str| ["build", "clippy", "run", "test"].iter().any(|command| line.contains(&format!("cargo {command} ")));
+    let scripts = [".ci/run".to_owned()].into_iter().chain(workflows());
+    let scripts: Vec<String> = scripts.collect();
+    for script in &scripts {
+        let text = read(script);
+        for line in text.lines().map(|line| format!("{} ", line.trim())).filter(|line| !line.starts_with('#') && resolves(line)) {
+            wrong.when(!line.contains(" --locked "), script, format!("`{line}` goes without --locked"));
+        }
+        for action in text.lines().filter_map(|line| line.split_once("uses: ")).map(|(_, action)| action) {
+            let commit = action.split_once('@').and_then(|(_, version)| version.split_whitespace().next()).unwrap_or_default();
+            let pinned = commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+            wrong.when(!pinned, script, format!("`{action}` is not pinned by its commit"));
         }
     }
+    assert!(scripts.len() > 1, "there is a workflow");
+    wrong.none();
+}
+
+/// The workflows, by their paths in the repository.
+fn workflows() -> Vec<String> {
+    let files = fs::read_dir(Path::new(ROOT).join(".github/workflows")).expect("the workflows").flatten();
+    files.map(|file| format!(".github/workflows/{}", file.file_name().to_string_lossy())).collect()
+}
+
+/// The Rust files below a folder of the repository, by their paths in it.
+fn sources(folder: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(Path::new(ROOT).join(folder)).expect("a folder").flatten() {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            found.extend(sources(&path));
+        } else if path.ends_with(".rs") {
+            found.insert(path, fs::read_to_string(entry.path()).expect("a source file"));
+        }
+    }
+    found
+}
+
+/// What makes a client, or is one's to make it of.
+const MAKES_A_CLIENT: [&str; 6] = ["from_conf(", "Client::new(", "sdk_config(", "SdkConfig", "__private", "http_client("];
+
+/// Who has the credentials in hand, and what for. None of them sends anything with them.
+const HAVE_CREDENTIALS: [(&str, &str); 4] = [
+    ("actions/ec2/presign.rs", "signs an address that EC2 itself fetches a snapshot from"),
+    ("actions/iam/modify_access_keys.rs", "spares the key that it runs with, which it knows by its id"),
+    ("actions/sts/create_session.rs", "prints them: that is what it is for"),
+    ("actions/sts/whoami.rs", "says when they expire"),
+];
+
+#[test]
+fn no_action_makes_a_client_behind_the_guards_back() {
+    let mut wrong = Wrong::default();
+    let sources = sources("actions");
+    for (path, text) in &sources {
+        for made in MAKES_A_CLIENT.iter().filter(|made| text.contains(**made)) {
+            wrong.when(true, path, format!("`{made}`: a client is made by aaws::client!"));
+        }
+        let known = HAVE_CREDENTIALS.iter().any(|(who, _)| who == path);
+        let has = text.contains(".credentials(");
+        wrong.when(has != known, path, format!("has credentials in hand: {has}, and is listed here: {known}"));
+    }
+    assert!(sources.contains_key("actions/s3/sandbox/service.rs"), "folders in a service's folder are looked through, too");
     wrong.none();
 }

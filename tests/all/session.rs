@@ -9,7 +9,8 @@ use tempfile::TempDir;
 use crate::support::fake_s3::{VastBucket, listing, scripted};
 use crate::support::http::Request;
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Response, aaws, directory, moto, report};
+use crate::support::tls::TlsServer;
+use crate::support::{Bucket, Response, Server, aaws, directory, moto, report, shell};
 
 /// The access key that a request is signed with.
 fn key_of(request: &Request) -> String {
@@ -357,6 +358,38 @@ fn a_bundle_of_certificates_that_cannot_be_read_is_named() {
         let run = run.endpoint("https://127.0.0.1:1").run().exits(1).silent().logs("AWS_CA_BUNDLE").logs(name);
         assert!(!run.stderr.contains("panicked"), "{run}");
     }
+}
+
+#[test]
+fn the_certificates_of_a_bundle_are_trusted_and_those_of_nobody_are_not() {
+    let server = TlsServer::start(&listing(&[("a", "2024-01-01T00:00:00.000Z")], None).text());
+    let run = || aaws("s3 discover_objects --bucket b").endpoint(&server.url);
+    run().run().exits(1).silent();
+    assert_eq!(run().env("AWS_CA_BUNDLE", server.authority()).run().ok().json(), json!(["a"]));
+}
+
+#[test]
+fn no_proxy_is_asked_for_what_is_on_this_machine() {
+    let server = scripted([("ListObjectsV2", vec![listing(&[], None)])]);
+    let proxy = Server::start(|_, _, _| listing(&[], None));
+    let run = |endpoint: &str| aaws("s3 discover_objects --bucket b").endpoint(endpoint).env("HTTP_PROXY", &proxy.url).run();
+    run(&server.url).ok();
+    assert_eq!((server.operations().len(), proxy.operations().len()), (1, 0));
+    // For all else it is.
+    run("http://s3.example.com").ok();
+    assert_eq!((server.operations().len(), proxy.operations().len()), (1, 1));
+    // Nobody is at that port: the sandbox is on this machine, too.
+    aaws("demo").stranger().env("HTTP_PROXY", "http://127.0.0.1:1").run().ok();
+}
+
+#[test]
+fn the_time_of_a_run_is_over_though_its_list_is_not() {
+    let server = scripted([]);
+    let directory = directory();
+    // Whoever writes the list holds the pipe open.
+    let line = "mkfifo list; exec 3<>list; echo first-key >&3; aaws s3 delete_objects --bucket b --objects - --timeout 1s <&3";
+    shell(line).endpoint(&server.url).within(directory.path()).run().exits(1).silent().logs("timed out");
+    assert_eq!(server.operations(), [""; 0]);
 }
 
 // --- Regions ---

@@ -53,7 +53,7 @@ mod site {
 
     use clap::{Arg, ArgMatches, Command};
 
-    use crate::front::cli::run::signalled;
+    use crate::front::cli::run::Signals;
     use crate::front::cli::terminal::say;
     use crate::model::error::{Error, Result};
     use crate::site::{self, SiteOptions};
@@ -108,6 +108,7 @@ mod site {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.thread_stack_size(8 << 20).enable_all().build().map_err(|e| Error::io("start", e))?;
         runtime.block_on(async {
+            let mut signals = Signals::new().map_err(|e| Error::io("listen for signals", e))?;
             let made = async {
                 let (folder, options) = (folder.clone(), options);
                 let built = tokio::task::spawn_blocking(move || site::build(&folder, &options)).await;
@@ -120,7 +121,7 @@ mod site {
             tokio::select! {
                 served = served => served,
                 // Whatever ends it, the folder is removed behind this.
-                _ = signalled() => Ok(()),
+                () = signals.next() => Ok(()),
             }
         })?;
         Ok(0)

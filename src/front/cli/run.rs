@@ -108,33 +108,56 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
 /// The first signal cancels the run, the second ends the process.
 fn listen(cancellation: Cancellation) {
     tokio::spawn(async move {
-        if signalled().await.is_ok() {
-            cancellation.cancel(CancelReason::Interrupted);
-            tracing::warn!("interrupted: finishing requests in progress; press Ctrl-C again to exit now");
-        }
-        if signalled().await.is_ok() {
-            std::process::exit(130);
-        }
+        // Where nobody can listen, a signal ends the process at once.
+        let Ok(mut signals) = Signals::new() else { return };
+        signals.next().await;
+        cancellation.cancel(CancelReason::Interrupted);
+        tracing::warn!("interrupted: finishing requests in progress; press Ctrl-C again to exit now");
+        signals.next().await;
+        std::process::exit(130);
     });
 }
 
-/// Waits for a signal that asks the process to end.
+/// The signals that ask the process to end. One that comes right behind another is not lost.
 #[cfg(unix)]
-pub(super) async fn signalled() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        // The terminal went away: the report is brought to its end, too.
-        _ = hangup.recv() => {}
+pub(super) struct Signals([tokio::signal::unix::Signal; 3]);
+
+#[cfg(unix)]
+impl Signals {
+    /// Listens from here on.
+    pub(super) fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        // The last is that the terminal went away: the report is brought to its end, too.
+        Ok(Signals([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?]))
     }
-    Ok(())
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
-/// Waits for a signal that asks the process to end.
+/// The key that asks the process to end.
 #[cfg(not(unix))]
-pub(super) async fn signalled() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
+pub(super) struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Listens when it is waited for.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Signals)
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        // Where nobody can listen, nothing comes.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
 }

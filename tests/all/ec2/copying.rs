@@ -177,6 +177,20 @@ fn a_plan_says_what_becomes_of_the_instance() {
 }
 
 #[test]
+fn who_would_reboot_an_instance_is_asked_and_nobody_else() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let server = world.proxy().start();
+    let line = format!("ec2 create_images --instance_ids {}", machine.id);
+    let asked = world.aaws_via(&server, format!("{line} --reboot")).on_terminal("n").exits(4);
+    assert!(asked.stdout.contains("reboot") && asked.stdout.contains(&machine.id), "{asked}");
+    assert_eq!(writes(&server), [""; 0]);
+    let shown = world.aaws_via(&server, line).on_terminal("n").ok();
+    assert!(!shown.stdout.contains("[y/N]"), "{shown}");
+    assert_eq!(server.count("CreateImage"), 1);
+}
+
+#[test]
 fn images_are_refused_where_ec2_makes_none() {
     let world = World::new();
     let gone = world.instance(&[]).id;
@@ -297,6 +311,18 @@ fn copies_are_encrypted_with_the_default_key_or_one_of_the_target_region() {
     let server = world.proxy().start();
     world.aaws_via(&server, format!("ec2 copy_snapshots --snapshot_ids {managed} --target_region us-west-2 --copy_tags")).run().ok();
     assert!(!server.requests("CopySnapshot")[0].text().contains("TagSpecification"));
+}
+
+#[test]
+fn a_target_that_is_no_region_is_refused_and_nothing_is_sent() {
+    let world = World::new();
+    let snapshot = world.snapshot(&world.volume(&[("Encrypted", "true")]));
+    let server = world.proxy().start();
+    for wrong in ["@host/#", "US-EAST-1", "us-west-2.example.com", "us-west-2/"] {
+        let line = format!("ec2 copy_snapshots --snapshot_ids {snapshot} --encrypt --kms_key_id k --target_region {wrong}");
+        world.aaws_via(&server, line).run().exits(2).silent().logs("`target_region`");
+    }
+    assert_eq!(server.operations(), [""; 0]);
 }
 
 #[test]

@@ -173,6 +173,39 @@ fn all_pages_are_read_and_none_without_its_token() {
 }
 
 #[test]
+fn a_token_that_comes_again_ends_a_listing_as_an_error() {
+    let world = World::new();
+    for (action, operation, _) in LISTINGS {
+        let rule = move |_: usize, _: &mut Request| {
+            let (set, item) = listed(operation, "x-1");
+            Some(page(operation, set, &item, Some("again")))
+        };
+        let server = world.proxy().rule(operation, rule).start();
+        via(&world, &server, action).run().exits(1).logs("where it was before");
+        assert_eq!(server.count(operation), 2, "{action}");
+    }
+}
+
+/// An account may hide them, and what is hidden would be taken for what is not there.
+#[test]
+fn what_a_service_manages_is_listed_too() {
+    let world = World::new();
+    let volume = world.volume(&[]);
+    for (line, operation) in [
+        ("discover_instances".to_owned(), "DescribeInstances"),
+        ("discover_volumes".to_owned(), "DescribeVolumes"),
+        (format!("discover_volumes --volume_ids {volume}"), "DescribeVolumes"),
+        (format!("create_snapshots --volume_ids {volume} --dry_run"), "DescribeVolumes"),
+        (format!("delete_volumes --volume_ids {volume} --dry_run"), "DescribeVolumes"),
+    ] {
+        let server = world.proxy().start();
+        via(&world, &server, &line).run().ok();
+        let asked = server.requests(operation);
+        assert!(!asked.is_empty() && asked.iter().all(|r| r.text().contains("IncludeManagedResources=true")), "{line}");
+    }
+}
+
+#[test]
 fn a_listing_that_is_denied_fails_as_a_whole_on_whatever_page() {
     let world = World::new();
     for (action, operation, _) in LISTINGS {

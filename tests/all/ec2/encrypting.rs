@@ -506,8 +506,12 @@ fn copies_are_loaded_at_the_rate_that_is_asked_for() {
 #[test]
 fn who_would_stop_an_instance_is_asked_and_nobody_else() {
     let case = Case::new();
-    let shown = case.world.aaws(case.one()).on_terminal("n").exits(4);
-    assert!(shown.stdout.contains("stop the instance") && shown.stdout.contains(&case.data), "{shown}");
+    for (line, item) in [(case.one(), &case.data), (case.all(), &case.machine.id)] {
+        let server = case.world.proxy().start();
+        let shown = case.world.aaws_via(&server, line).on_terminal("n").exits(4);
+        assert!(shown.stdout.contains("stop the instance") && shown.stdout.contains(item), "{shown}");
+        assert_eq!(writes(&server), [""; 0]);
+    }
     case.is_undone();
     let free = case.world.volume(&[]);
     let line = format!("ec2 encrypt_volume --volume_id {free} --kms_key_id {}", case.key);

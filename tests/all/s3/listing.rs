@@ -158,20 +158,25 @@ fn the_second_page_is_asked_for_while_the_first_is_not_read_yet() {
 
 #[test]
 fn a_region_that_a_server_names_is_taken_only_if_it_is_one() {
-    let away = |region: &'static str| {
+    let away = |status: u16, code: &'static str, region: &'static str| {
         Server::start(move |_, n, _| {
             if n > 1 {
                 return listing(&[("a", "2024-01-01T00:00:00.000Z")], None);
             }
-            let mut answer = Response::error(301, "PermanentRedirect");
+            let mut answer = Response::error(status, code);
             answer.headers.push(("x-amz-bucket-region".to_owned(), region.to_owned()));
             answer
         })
     };
-    let real = away("eu-west-1");
-    assert_eq!(aaws("s3 discover_objects --bucket b").endpoint(&real.url).run().ok().json(), json!(["a"]));
-    assert_eq!(real.requests("ListObjectsV2")[1].signed_region(), Some("eu-west-1"));
-    let hostile = away("@127.0.0.1:1/#");
-    aaws("s3 discover_objects --bucket b").endpoint(&hostile.url).run().exits(1).logs("PermanentRedirect");
-    assert_eq!(hostile.count("ListObjectsV2"), 1);
+    // The answers by which S3 sends a request to another region (S3 API reference, error responses).
+    for (status, code) in [(301, "PermanentRedirect"), (307, "TemporaryRedirect"), (400, "AuthorizationHeaderMalformed")] {
+        let real = away(status, code, "eu-west-1");
+        assert_eq!(aaws("s3 discover_objects --bucket b").endpoint(&real.url).run().ok().json(), json!(["a"]), "{status}");
+        assert_eq!(real.requests("ListObjectsV2")[1].signed_region(), Some("eu-west-1"), "{status}");
+        for wrong in ["@127.0.0.1:1/#", "EU-WEST-1", ""] {
+            let hostile = away(status, code, wrong);
+            aaws("s3 discover_objects --bucket b").endpoint(&hostile.url).run().exits(1).logs(code);
+            assert_eq!(hostile.count("ListObjectsV2"), 1, "{status} {wrong}");
+        }
+    }
 }

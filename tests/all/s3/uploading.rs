@@ -1,7 +1,9 @@
 //! `create_objects`: files and text, parts, and answers that are lost.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use serde_json::json;
@@ -149,7 +151,11 @@ fn data_never_names_a_file_of_this_machine() {
     run("--objects -").stdin(object.replace("KEY", "piped")).run().ok();
     run("--objects").arg(object.replace("KEY", "typed as JSON")).run().ok();
     run("--input").arg(format!(r#"{{"objects": [{}]}}"#, object.replace("KEY", "input"))).run().ok();
-    for key in ["piped", "typed as JSON", "input"] {
+    fs::write(directory.path().join("list.json"), format!("[{}]", object.replace("KEY", "a list in a file"))).unwrap();
+    run("--objects @list.json").run().ok();
+    fs::write(directory.path().join("input.json"), format!(r#"{{"objects": [{}]}}"#, object.replace("KEY", "an input in a file"))).unwrap();
+    run("--input @input.json").run().ok();
+    for key in ["piped", "typed as JSON", "input", "a list in a file", "an input in a file"] {
         assert_eq!(bucket.get(key).text(), "secret.txt", "{key}");
     }
     let claims = r#"{"Key": "claims", "Body": "secret.txt", "BodyAs": "file"}"#;
@@ -175,6 +181,34 @@ fn what_exists_and_is_no_file_is_not_taken_for_text() {
     let long = "word ".repeat(200);
     aaws(format!("s3 create_objects --bucket {bucket} --object long")).arg(&long).run().ok();
     assert_eq!((bucket.get("k").text(), bucket.get("long").text()), ("folder".to_owned(), long));
+}
+
+#[test]
+fn what_cannot_be_read_or_has_no_length_fails_and_is_not_waited_for() {
+    let bucket = Bucket::new();
+    let directory = directory();
+    let made = Command::new("mkfifo").arg(directory.path().join("pipe")).status();
+    assert!(made.expect("mkfifo runs").success());
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "text").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
+    // Nothing is closed to root.
+    let paths = if File::open(&secret).is_err() { vec!["pipe", "secret"] } else { vec!["pipe"] };
+    for path in paths {
+        let run = aaws(format!("s3 create_objects --bucket {bucket} --object k {path}")).within(directory.path()).run();
+        assert_eq!(run.exits(3).logs("UnreadableFile").logs(path).json(), json!(["k"]));
+    }
+    assert_eq!(bucket.keys(), [""; 0]);
+}
+
+#[test]
+fn a_bucket_that_does_not_exist_ends_the_run_at_the_first_object() {
+    let server = fake_s3::scripted([("PutObject", vec![Response::error(404, "NoSuchBucket")])]);
+    let line = "s3 create_objects --bucket no-such-bucket --concurrency 1 --object a x --object b x --object c x";
+    let run = aaws(line).endpoint(&server.url).run().exits(1).logs("NoSuchBucket").logs("`no-such-bucket`").logs("2 not started");
+    assert_eq!(server.count("PutObject"), 1);
+    let of_items = run.stderr.lines().filter(|line| ["`a`", "`b`", "`c`"].iter().any(|key| line.starts_with(&format!("error: {key}"))));
+    assert_eq!(of_items.count(), 1, "{run}");
 }
 
 // --- Replacing ---
@@ -235,6 +269,46 @@ fn an_interrupted_upload_begins_no_new_part_and_is_aborted() {
     assert_eq!(bucket.open_uploads(), 0);
     let lines = report(&directory);
     assert_eq!((&lines[0]["item"], &lines[0]["status"], &lines[0]["code"]), (&json!("film"), &json!("failed"), &json!("Interrupted")));
+}
+
+#[test]
+fn an_upload_whose_time_is_over_begins_no_new_part_and_is_aborted() {
+    let bucket = Bucket::new();
+    // Ten parts, four at a time, take longer than the run may.
+    let proxy = Proxy::to(moto::endpoint()).delay("UploadPart", Duration::from_millis(2_000)).start();
+    let directory = directory();
+    fs::write(directory.path().join("film.mp4"), vec![7; 80 << 20]).unwrap();
+    let line = format!("s3 create_objects --bucket {bucket} --object film film.mp4 --timeout 4s");
+    let run = aaws(line).endpoint(&proxy.url).within(directory.path()).run().exits(1).logs("timed out");
+    assert!(proxy.count("UploadPart") < 10, "{run}");
+    assert_eq!((proxy.count("AbortMultipartUpload"), proxy.count("CompleteMultipartUpload")), (1, 0));
+    assert_eq!(bucket.open_uploads(), 0);
+}
+
+#[test]
+fn an_upload_that_is_ended_at_once_is_named_all_the_same() {
+    let bucket = Bucket::new();
+    // No part is answered before the run is over.
+    let (over, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    let proxy = Proxy::to(moto::endpoint()).rule("UploadPart", move |_, _| {
+        let _ = wait.lock().unwrap().recv();
+        None
+    });
+    let proxy = proxy.start();
+    let directory = directory();
+    fs::write(directory.path().join("film.mp4"), noise(20 << 20)).unwrap();
+    let line = format!("s3 create_objects --bucket {bucket} --object film film.mp4");
+    let running = aaws(line).endpoint(&proxy.url).within(directory.path()).start();
+    proxy.wait_for("UploadPart", 1);
+    running.signal("INT");
+    running.logged("Ctrl-C again");
+    running.signal("INT");
+    let run = running.wait().exits(130);
+    let upload = proxy.requests("UploadPart")[0].query("uploadId").expect("the upload's id");
+    assert!(run.stderr.contains(&upload), "{upload} is not in {run}");
+    assert_eq!((proxy.count("AbortMultipartUpload"), proxy.count("CompleteMultipartUpload")), (0, 0));
+    drop(over);
 }
 
 #[test]

@@ -280,6 +280,15 @@ impl Running {
         let end = Instant::now() + LIMIT;
         while self.stdout.text().matches(text).count() < times {
             assert!(Instant::now() < end, "{} has not printed {text:?} {times} times", self.line);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until its log holds these words.
+    pub fn logged(&self, words: &str) {
+        let end = Instant::now() + LIMIT;
+        while !self.stderr.text().contains(words) {
+            assert!(Instant::now() < end, "{} does not say {words:?}, but {}", self.line, self.stderr.text());
             thread::sleep(Duration::from_millis(5));
         }
     }

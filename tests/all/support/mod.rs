@@ -39,6 +39,7 @@ pub mod proxy;
 pub mod stores;
 #[cfg(feature = "s3")]
 pub mod tools;
+pub mod tls;
 pub mod xml;
 
 pub use aaws::{Aaws, Output, aaws, directory, outcomes, report, shell, told};

@@ -54,7 +54,7 @@ fn start() -> Moto {
 /// The python of a virtualenv under `target/` that holds exactly what `tests/requirements.txt` names.
 ///
 /// Made by whichever test binary comes first, under a lock, and kept until the requirements change.
-fn python() -> PathBuf {
+pub(super) fn python() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
     let venv = target.join("moto-venv");
     let python = venv.join("bin/python");
