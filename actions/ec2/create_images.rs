@@ -1,6 +1,4 @@
-use aaws::{
-    Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Reversible, When, async_trait,
-};
+use aaws::{Action, Call, Context, Effect, Example, Failure, Grant, Items, Listing, Meta, Outcome, Result, Reversible, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{DeviceType, Instance, InstanceStateName};
 use schemars::JsonSchema;

@@ -1,8 +1,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use aaws::{
-    Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
-    Rule, async_trait,
+    Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Outcome, Result,
+    Reversible, Rule, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Volume, VolumeModification, VolumeModificationState, VolumeState, VolumeType};

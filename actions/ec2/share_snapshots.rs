@@ -2,8 +2,8 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use aaws::{
-    AccountId, Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Reversible, Step, When, async_trait, paged,
+    AccountId, Action, Call, ChangeOne, Context, DoneItems, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Meta, Next,
+    Outcome, Page, Result, Reversible, Step, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{OperationType, Snapshot, SnapshotAttributeName};
@@ -79,8 +79,9 @@ impl Action for ShareSnapshots {
     };
 
     const BINDS: &'static [&'static str] = states::SNAPSHOT;
-    const REVERSIBLE: Reversible =
-        Reversible::Yes("`aaws undo` takes the permission away again, or gives it again. What the other account copied meanwhile stays with it.");
+    const REVERSIBLE: Reversible = Reversible::Yes(
+        "`aaws undo` takes the permission away again, or gives it again. What the other account copied meanwhile stays with it.",
+    );
 
     type Output = DoneItems<String>;
 

@@ -173,6 +173,7 @@ impl<J> One<'_, J> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::wait::UNSEEN;
     use super::*;
 
     #[test]
@@ -181,7 +182,7 @@ mod tests {
             Some(_) => PollState::Pending("pending".into()),
             None => PollState::Failed("gone".into()),
         };
-        let mut one = One { id: "a", judge, unseen: 0, state: String::new() };
+        let mut one = One { id: "a", judge, misses: Misses::default(), state: String::new() };
         let look = |there: bool| Look::Seen {
             asked: HashSet::from(["a".to_owned()]),
             things: there.then(|| ("a".to_owned(), true)).into_iter().collect(),

@@ -327,7 +327,8 @@ impl Lockout {
     /// Notes what is about to be done, for who undoes it.
     async fn note(&self, cx: &Context, step: &Step, done: &Done) -> Result<()> {
         let Done { part, id, before, now } = done.clone();
-        let row = QuarantineStep { user_name: self.user.clone(), step: part, id, status: Status::Done, before, now, code: None, message: None };
+        let row =
+            QuarantineStep { user_name: self.user.clone(), step: part, id, status: Status::Done, before, now, code: None, message: None };
         cx.note(&self.id(step), &LockStep(row)).await
     }
 
@@ -342,7 +343,9 @@ impl Lockout {
                 self.note(cx, step, &done).await?;
                 Ok(match of_item(put_policy(&self.iam, &self.user, END_SESSIONS, &ending(&self.until)).await)? {
                     Ok(()) => Outcome::Done(done, Some(format!("opened before {}: ended", self.until))),
-                    Err(failure) => Outcome::Failed(failure.with_note("what denies everything holds for sessions too, as long as it is there")),
+                    Err(failure) => {
+                        Outcome::Failed(failure.with_note("what denies everything holds for sessions too, as long as it is there"))
+                    }
                 })
             }
             Step::Credential { kind, id, .. } => {

@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result, Reversible,
-    Rule, Step, When, async_trait, left_alone,
+    Action, Call, Change, Code, Context, Effect, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Outcome, Result,
+    Reversible, Rule, Step, When, async_trait, left_alone,
 };
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::StatusType;

@@ -258,10 +258,17 @@ struct ConsoleAccess {
 /// What is undone when a later step fails.
 #[derive(Debug, Serialize, Deserialize)]
 enum ConsoleStep {
-    Create { user: String },
-    Attach { user: String },
+    Create {
+        user: String,
+    },
+    Attach {
+        user: String,
+    },
     /// With a password, or without one. A password does not come back.
-    Detach { user: String, password: bool },
+    Detach {
+        user: String,
+        password: bool,
+    },
 }
 
 impl fmt::Display for ConsoleStep {

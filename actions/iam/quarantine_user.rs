@@ -1,4 +1,6 @@
-use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Result, Reversible, Rule, Status, When, async_trait};
+use aaws::{
+    Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Result, Reversible, Rule, Status, When, async_trait,
+};
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::User;
 use jiff::SignedDuration;

@@ -21,7 +21,7 @@ pub use items::Items;
 pub use json::read as read_json;
 pub use kept::{KeptInput, Rebuilt};
 pub use moment::{Age, Moment};
-pub use naming::{Naming, may_be_header};
+pub use naming::Naming;
 pub use path::PathOrText;
 pub use secret::Secret;
 pub use source::{CSV_HEADER, Elements, Source, line_is_exact};

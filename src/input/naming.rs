@@ -65,7 +65,7 @@ impl Naming {
 
     /// Whether a line is the header over what CSV and tables tell of such things, or of what became of any.
     pub fn is_header(&self, line: &str) -> bool {
-        let names_one = |cells: &[&str]| cells.iter().any(|cell| self.0.iter().any(|name| name == cell));
+        let names_one = |cells: &[&str]| cells.iter().any(|cell| self.members.iter().any(|name| name == cell));
         rows(line).iter().any(|cells| is_of_members(cells) && names_one(cells) || is_of_outcomes(cells))
     }
 }

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ::aaws::catalog::registry;
-use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute};
+use ::aaws::{
+    Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 

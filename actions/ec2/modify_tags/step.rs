@@ -66,8 +66,7 @@ impl Step for TagStep {
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let seen = super::look(&ec2, std::slice::from_ref(&self.resource)).await?;
-        let seen: BTreeMap<String, String> =
-            seen.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
+        let seen: BTreeMap<String, String> = seen.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
         if self.tags.iter().all(|(key, tag)| seen.get(key) == tag.was.as_ref()) {
             return Ok(Some(Outcome::Unchanged("its tags are as they were before".into())));
         }

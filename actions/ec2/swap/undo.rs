@@ -11,10 +11,10 @@ use aws_sdk_ec2::types::{
 
 use super::super::wait::{LOOKS, PollState, is_unseen};
 use super::super::{lookup, restart, snapshots, volumes, wait};
-use super::{Attachment, revert};
 use super::steps::{
     SwapStep, all_of, ask_to_attach, ask_to_detach, attach, delete_on_termination, detach, is_occupied, made_from, marked, start, stop,
 };
+use super::{Attachment, revert};
 
 /// Said of a run in which an original could not be attached again: then no further device is emptied for one.
 const STUCK: &str = "an original could not be attached again";

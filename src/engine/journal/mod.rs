@@ -11,7 +11,7 @@ mod writer;
 
 pub use format::{FORMAT, Fate, Header, Settled, StepId};
 pub use reader::{Ended, Past, PastItem, PastStep};
-pub use store::{Kept, Store, new_id};
+pub use store::{Store, new_id};
 pub use writer::{Remainder, Writer};
 
 use std::collections::BTreeMap;

@@ -200,7 +200,8 @@ impl Reading {
             }
             Line::Results { results } => {
                 for result in results {
-                    self.item(result.item.clone()).1.result = Some(result);
+                    let (_, item) = self.item(result.item.clone());
+                    item.result = Some(result);
                 }
             }
             Line::Undone { by } => self.past.undone = Some(by),

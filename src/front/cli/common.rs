@@ -120,8 +120,12 @@ pub fn flags() -> Vec<Arg> {
         switch("dry_run", "List what would be changed, change nothing"),
         switch("yes", "Do not ask before something is deleted, destroyed or disrupted; also AAWS_YES=1"),
         value("report", "FILE", "Write one JSON line per item to FILE as it is settled"),
-        value("journal", "FILE", "Keep a journal, in FILE or with all others, also where none is kept by default: of deletions of many items")
-            .num_args(0..=1),
+        value(
+            "journal",
+            "FILE",
+            "Keep a journal, in FILE or with all others, also where none is kept by default: of deletions of many items",
+        )
+        .num_args(0..=1),
         switch("no_journal", "Keep no journal: the run can then be neither undone nor resumed").conflicts_with("journal"),
     ];
     flags.extend(local_flags());

@@ -12,8 +12,8 @@ use super::{flags, journals};
 use crate::catalog::manifest::Manifest;
 use crate::engine::execute::PendingInput;
 use crate::engine::journal::{Journal, Past, Remainder, Writer};
-use crate::engine::undoing::Again;
 use crate::engine::plan::PlanMode;
+use crate::engine::undoing::Again;
 use crate::model::error::Result;
 
 pub fn command() -> Command {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use clap::{Arg, ArgMatches, Command};
 
 use super::common::{self, Common, ErrorFormat};
+use super::journals;
 use super::run::{self, Job};
 use super::settings::Settings;
-use super::journals;
 use crate::engine::journal::Writer;
+use crate::engine::plan::PlanMode;
 use crate::engine::undoing::Again;
 use crate::input::Input;
-use crate::engine::plan::PlanMode;
 use crate::model::error::Result;
 
 pub fn command() -> Command {
-    let run = Arg::new("run").value_name("RUN").help("The run: its id, or the file of its journal; else the newest that is no undo, and not undone yet");
+    let run = Arg::new("run")
+        .value_name("RUN")
+        .help("The run: its id, or the file of its journal; else the newest that is no undo, and not undone yet");
     Command::new("undo")
         .about("Undo what a run did, from its last step to its first")
         .long_about(

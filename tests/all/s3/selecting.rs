@@ -88,7 +88,9 @@ fn pages_are_deleted_as_they_are_listed() {
     let run = aaws("s3 delete_objects --bucket b --matching --under key- --concurrency 2").endpoint(&vast.server.url).run().ok();
     assert_eq!(run.json(), json!([]));
     assert_eq!(vast.deleted(), 4_500);
-    assert_eq!((vast.server.count("ListObjectsV2"), vast.server.count("DeleteObjects")), (5, 5));
+    assert_eq!(vast.server.count("DeleteObjects"), 5);
+    // Five pages, and what the cuts of a wide listing may cost.
+    assert!((5..=8).contains(&vast.server.count("ListObjectsV2")), "{}", vast.server.count("ListObjectsV2"));
     let operations = vast.server.operations();
     let first = operations.iter().position(|operation| operation == "DeleteObjects").expect("a deletion");
     assert!(operations[first..].iter().any(|operation| operation == "ListObjectsV2"), "it is listed and deleted at once: {operations:?}");

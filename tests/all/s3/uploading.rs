@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::proxy::Proxy;
-use crate::support::{Bucket, Response, Server, aaws, directory, fake_s3, http, moto, report};
+use crate::support::{Bucket, Response, Server, aaws, directory, fake_s3, moto, report};
 
 /// Bytes that no part boundary repeats.
 pub fn noise(length: usize) -> Vec<u8> {

@@ -37,9 +37,9 @@ pub mod moto;
 pub mod proxy;
 #[cfg(feature = "s3")]
 pub mod stores;
+pub mod tls;
 #[cfg(feature = "s3")]
 pub mod tools;
-pub mod tls;
 pub mod xml;
 
 pub use aaws::{Aaws, Output, aaws, directory, outcomes, report, shell, told};
