@@ -4,6 +4,7 @@ use aaws::{
     AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Rule, When,
     async_trait,
 };
+use futures::future::{self, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -339,6 +340,22 @@ impl DeleteObjects {
     }
 }
 
+/// Each looked up, many at once. How many they are stays known (which `try_buffered` loses).
+fn looked_up<F>(
+    targets: BoxStream<'static, Result<Target>>,
+    cx: &Context,
+    look: impl Fn(Target) -> F + Send + 'static,
+) -> BoxStream<'static, Result<Target>>
+where
+    F: Future<Output = Result<Target>> + Send + 'static,
+{
+    let look = move |target: Result<Target>| match target {
+        Ok(target) => look(target).left_future(),
+        Err(e) => future::ready(Err(e)).right_future(),
+    };
+    targets.map(look).buffered(cx.concurrency()).boxed()
+}
+
 /// The objects that were given, and how they are meant.
 struct Given {
     objects: Items<ObjectId>,
@@ -370,13 +387,13 @@ impl Given {
             return self.targets();
         }
         let lookups = lookups.clone();
-        self.targets().map_ok(move |target| lookups.clone().meant(target)).try_buffered(cx.concurrency()).boxed()
+        looked_up(self.targets(), cx, move |target| lookups.clone().meant(target))
     }
 
     /// Each with whether it is there, and still the same.
     fn checked(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
         let lookups = lookups.clone();
-        self.targets().map_ok(move |target| lookups.clone().object(target)).try_buffered(cx.concurrency()).boxed()
+        looked_up(self.targets(), cx, move |target| lookups.clone().object(target))
     }
 
     /// The versions of each that are selected.
