@@ -96,6 +96,7 @@ impl KeySpace {
             let answer = match operation {
                 "ListObjectsV2" => answering.list(&request),
                 "DeleteObjects" => answering.delete(&request),
+                "HeadBucket" => Response::xml(200, ""),
                 // CreateSession, of a directory bucket.
                 _ if request.query("session").is_some() => Response::xml(200, SESSION),
                 _ => Response::error(501, "NotImplemented"),
