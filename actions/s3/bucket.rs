@@ -61,6 +61,12 @@ impl Decoder {
         }
         percent_encoding::percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned()
     }
+
+    /// The same of a name that is not needed any more: most have nothing to decode.
+    pub fn owned(self, name: String) -> String {
+        let is_written_otherwise = self.encoded && name.bytes().any(|byte| matches!(byte, b'+' | b'%'));
+        if is_written_otherwise { self.text(&name) } else { name }
+    }
 }
 
 /// A bucket and the client that reaches it. Cheap to clone.

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::bucket::{Bucket, CREATE_SESSION, Decoder, explain};
+use super::listing::OnlyWhole;
 use super::names::{BucketName, Prefix};
 
 /// Delete multipart uploads that were begun and never completed.
@@ -110,7 +111,8 @@ fn uploads(bucket: Bucket, prefix: Option<String>) -> impl Stream<Item = Result<
             let answer = bucket.send(|s3| {
                 let request = s3.list_multipart_uploads().bucket(&bucket.name).encoding_type(EncodingType::Url).set_prefix(prefix.clone());
                 let request = request.set_key_marker(key_marker.clone()).set_upload_id_marker(id_marker.clone());
-                request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+                let request = request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone());
+                request.customize().interceptor(OnlyWhole).send()
             });
             let answer = explain(answer.await, || format!("list the uploads to the bucket `{}`", bucket.name))?;
             let decode = Decoder::of(answer.encoding_type());

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, CREATE_SESSION};
-use super::listing::{self, Found, Kind, VersionOf};
+use super::listing::{self, Fields, Found, Kind, VersionOf, Wanted};
 use super::names::{BucketName, Key, NonEmpty, Prefix};
 use super::selection::{Selection, StorageClass};
 use super::size::Size;
@@ -296,10 +296,11 @@ impl Action for DiscoverObjects {
         let (prefix, start_after) = (self.prefix.map(String::from), self.start_after.map(String::from));
         // A sum has no order.
         let order = if self.unordered || self.summary { Order::Any } else { Order::Keys };
+        let fields = selection.fields().and(shown(self.details, self.summary));
         let pages = match self.delimiter.map(String::from) {
             _ if of_versions => listing::versions(bucket, prefix, start_after),
-            Some(delimiter) => listing::folders(bucket, prefix, start_after, delimiter),
-            None => walk::objects(cx, Walk { bucket, prefix, start_after, order }).boxed(),
+            Some(delimiter) => listing::folders(bucket, Wanted { prefix, start_after, delimiter: Some(delimiter), fields }),
+            None => walk::objects(cx, Walk { bucket, prefix, start_after, order, fields }).boxed(),
         };
         if self.summary {
             return Ok(Discovered::Summary(summarize(pages, &selection).await?));
@@ -310,6 +311,15 @@ impl Action for DiscoverObjects {
 }
 
 aaws::register!(DiscoverObjects);
+
+/// What has to be known of objects to print them.
+fn shown(details: bool, summary: bool) -> Fields {
+    match (details, summary) {
+        (true, _) => Fields::ALL,
+        (_, true) => Fields { size: true, class: true, ..Fields::default() },
+        _ => Fields::default(),
+    }
+}
 
 /// Asks for the next page while the last one is read.
 async fn list(mut pages: BoxStream<'static, Result<Vec<Found>>>, selection: Selection, form: Form, mut out: Out<ObjectRow>) -> Result<()> {

@@ -1,13 +1,25 @@
 //! What a bucket holds, page by page, with names as they are: the one place where S3's listings of objects and versions are read.
+//!
+//! - `answer`: where the SDK's reader is replaced by our own, or kept from answers that are torn;
+//! - `reader`: our own, of the XML of ListObjectsV2;
+//! - here: what others use, and the requests.
+
+mod answer;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use aaws::{Error, Next, Page, Result, pages};
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, Object, ObjectVersion};
+use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion};
 use futures::stream::{BoxStream, StreamExt};
 
 use super::bucket::{Bucket, Decoder, explain};
+pub use answer::OnlyWhole;
+use answer::ReadListing;
+use reader::Listed;
 
 /// The version that an object has where versions are not kept (S3 user guide, versioning).
 const NULL_VERSION: &str = "null";
@@ -15,8 +27,36 @@ const NULL_VERSION: &str = "null";
 /// The storage class that is meant where none is said (S3 API reference, `x-amz-storage-class`).
 const STANDARD: &str = "STANDARD";
 
-/// What a listing says of one thing in a bucket.
-#[derive(Debug, Clone)]
+/// What is read of each object beside its key. All else is left where it is: reading takes time, and what is read is held.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// [`Found::size`]
+    pub size: bool,
+    /// [`Found::modified`]
+    pub modified: bool,
+    /// [`Found::etag`]
+    pub etag: bool,
+    /// [`Found::class`]
+    pub class: bool,
+}
+
+impl Fields {
+    /// All that a listing says.
+    pub const ALL: Fields = Fields { size: true, modified: true, etag: true, class: true };
+
+    /// These and those.
+    pub fn and(self, other: Fields) -> Fields {
+        Fields {
+            size: self.size || other.size,
+            modified: self.modified || other.modified,
+            etag: self.etag || other.etag,
+            class: self.class || other.class,
+        }
+    }
+}
+
+/// What a listing says of one thing in a bucket. Of objects only those [`Fields`] are known that were asked for.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// The key; of a folder what its keys begin with, up to and with the delimiter.
     pub key: String,
@@ -76,19 +116,8 @@ impl Found {
         }
     }
 
-    fn object(object: &Object, decode: Decoder) -> Self {
-        Found {
-            key: decode.text(object.key().unwrap_or_default()),
-            kind: Kind::Object,
-            size: Some(bytes(object.size())),
-            modified: object.last_modified().copied(),
-            etag: nonempty(object.e_tag()),
-            class: nonempty(object.storage_class().map(|class| class.as_str())),
-        }
-    }
-
-    fn folder(prefix: &str, decode: Decoder) -> Self {
-        Found { key: decode.text(prefix), kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
+    fn folder(prefix: String) -> Self {
+        Found { key: prefix, kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
     }
 
     fn of_version(version: &ObjectVersion, decode: Decoder) -> Self {
@@ -134,6 +163,8 @@ pub struct Wanted {
     pub start_after: Option<String>,
     /// What ends the name of a folder.
     pub delimiter: Option<String>,
+    /// What is read of each object.
+    pub fields: Fields,
 }
 
 impl Wanted {
@@ -149,22 +180,17 @@ impl Wanted {
     }
 }
 
-/// The objects of a bucket as they are now, whose keys begin with `prefix` and come behind `start_after`, with one [`Kind::Folder`] in place of all keys
+/// The objects of a bucket as they are now, whose keys begin with a prefix and come behind another, with one [`Kind::Folder`] in place of all keys
 /// that go on alike behind the prefix, up to a delimiter; a page at a time, in the order of their UTF-8 bytes. A listing that S3 does not bring to its
 /// end is an error. (All objects are listed by [`super::walk`].)
-pub fn folders(
-    bucket: Bucket,
-    prefix: Option<String>,
-    start_after: Option<String>,
-    delimiter: String,
-) -> BoxStream<'static, Result<Vec<Found>>> {
-    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: Some(delimiter) });
+pub fn folders(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<Found>>> {
+    let wanted = Arc::new(wanted);
     pages(wanted.words("objects", &bucket), move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
 }
 
 /// Every version and delete marker of the keys that begin with `prefix` and come behind `start_after`; by key, and of each key the newest first.
 pub fn versions(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
-    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: None });
+    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: None, fields: Fields::ALL });
     pages(wanted.words("versions", &bucket), move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed()
 }
 
@@ -175,23 +201,24 @@ async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<Found, K
 
 /// One page of objects, and of folders where a delimiter is asked for.
 pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
+    let reading = ReadListing::new(wanted.fields);
     let answer = bucket.send(|s3| {
         let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
         let request = request.set_prefix(wanted.prefix.clone()).set_start_after(wanted.start_after.clone());
         let request = request.set_delimiter(wanted.delimiter.clone()).set_continuation_token(token.clone());
-        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+        let request = request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone());
+        request.customize().interceptor(reading.clone()).send()
     });
-    let answer = explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))?;
-    let decode = Decoder::of(answer.encoding_type());
-    let objects = answer.contents().iter().map(|object| Found::object(object, decode));
-    let folders = answer.common_prefixes().iter().filter_map(|common| common.prefix()).map(|prefix| Found::folder(prefix, decode));
-    let mut items: Vec<Found> = objects.chain(folders).filter(|found| wanted.has(found)).collect();
+    explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))?;
+    let Some(Listed { mut items, has_folders, truncated, token }) = reading.take() else {
+        return Err(Error::Failed(format!("a page of the bucket `{}` was not read: this is a mistake of this program", bucket.name)));
+    };
+    items.retain(|found| wanted.has(found));
     // S3 lists them apart, each in order.
-    if !answer.common_prefixes().is_empty() {
+    if has_folders {
         items.sort_by(|a, b| a.key.cmp(&b.key));
     }
-    let next = Next::truncated(answer.is_truncated(), nonempty(answer.next_continuation_token()));
-    Ok(Page { items, next })
+    Ok(Page { items, next: Next::truncated(truncated, token) })
 }
 
 /// Key and version id, where a page begins: both, or the rest of a key's versions would be left out.
@@ -202,7 +229,8 @@ async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marke
     let answer = bucket.send(|s3| {
         let request = s3.list_object_versions().bucket(&bucket.name).encoding_type(EncodingType::Url);
         let request = request.set_prefix(wanted.prefix.clone()).set_key_marker(key.clone()).set_version_id_marker(version.clone());
-        request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+        let request = request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone());
+        request.customize().interceptor(OnlyWhole).send()
     });
     let answer = explain(answer.await, || format!("list {}", wanted.words("versions", &bucket)))?;
     let decode = Decoder::of(answer.encoding_type());

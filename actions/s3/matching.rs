@@ -6,7 +6,7 @@ use aaws::{Context, Error, Result};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::bucket::Bucket;
-use super::listing;
+use super::listing::{self, Fields};
 use super::lookups::Target;
 use super::selection::Selection;
 use super::size;
@@ -33,7 +33,11 @@ impl Matching {
         };
         let pages = match of_versions {
             true => listing::versions(bucket.clone(), under, None),
-            false => walk::objects(cx, Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys }).boxed(),
+            false => {
+                // The question says how many bytes they have.
+                let fields = selection.fields().and(Fields { size: true, ..Fields::default() });
+                walk::objects(cx, Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields }).boxed()
+            }
         };
         let found = pages.map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
         let targets = found.try_filter(move |found| ready(selection.takes(found))).map_ok(Target::found).boxed();

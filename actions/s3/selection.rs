@@ -10,7 +10,7 @@
 use aaws::{Error, Glob, Moment, Result};
 use aws_sdk_s3::primitives::DateTime;
 
-use super::listing::Found;
+use super::listing::{Fields, Found};
 use super::size::Size;
 
 aaws::text_type! {
@@ -63,7 +63,17 @@ impl Selection {
         self.noncurrent || self.delete_markers
     }
 
-    /// Whether this is one of those that are meant.
+    /// What has to be known of an object to tell whether it is meant.
+    pub fn fields(&self) -> Fields {
+        Fields {
+            size: self.larger_than.is_some() || self.smaller_than.is_some(),
+            modified: self.modified_after.is_some() || self.modified_before.is_some(),
+            etag: false,
+            class: self.storage_class.is_some(),
+        }
+    }
+
+    /// Whether this is one of those that are meant. Its [`Selection::fields`] have to be known.
     pub fn takes(&self, found: &Found) -> bool {
         self.takes_version(found)
             && self.takes_size(found.size)

@@ -48,9 +48,7 @@ where
             let meta = e.err().meta();
             let (code, message) = match (meta.code(), meta.message(), status) {
                 // All went well, and what came of it cannot be read. It is not shown: it may hold secrets.
-                (None, None, Some(status @ 200..300)) => {
-                    (Code::UnreadableAnswer.into(), format!("HTTP {status} with a body that cannot be read: {}", deepest(error)))
-                }
+                (None, None, Some(status @ 200..300)) => (Code::UnreadableAnswer.into(), not_read(status, error)),
                 (None, None, _) if e.raw().body().bytes().is_some_and(|body| !body.is_empty()) => {
                     (status_code(status), unreadable(e.raw()))
                 }
@@ -60,7 +58,11 @@ where
         }
         SdkError::ResponseError(e) => {
             let id = e.raw().headers().get("x-amz-request-id").or(e.raw().headers().get("x-amzn-requestid"));
-            (Code::UnreadableAnswer.into(), unreadable(e.raw()), id.map(str::to_owned))
+            let message = match e.raw().status().as_u16() {
+                status @ 200..300 => not_read(status, error),
+                _ => unreadable(e.raw()),
+            };
+            (Code::UnreadableAnswer.into(), message, id.map(str::to_owned))
         }
         SdkError::DispatchFailure(_) if find::<CancelledUnsent>(error).is_some() => (Code::NotSent.into(), deepest(error), None),
         SdkError::TimeoutError(_) => (Code::TimedOut.into(), deepest(error), None),
@@ -69,6 +71,11 @@ where
         other => (Code::NotSent.into(), deepest(other), None),
     };
     Error::Aws(Box::new(AwsError { attempted, code, message, request_id, status }))
+}
+
+/// An answer of success, and why what it says is not known.
+fn not_read(status: u16, error: &(dyn StdError + 'static)) -> String {
+    format!("HTTP {status} with a body that cannot be read: {}", deepest(error))
 }
 
 /// An answer that says nothing in the words of its API: its status, and how it begins.

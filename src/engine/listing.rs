@@ -75,6 +75,10 @@ impl<T> Stream for Produced<T> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Poll_<'_>) -> Poll<Option<Result<T>>> {
         let this = self.get_mut();
+        // What was sent is given out before more is asked for: the producer, and all that it waits for, is not looked at for each item.
+        if let Poll::Ready(Some(item)) = this.receiver.poll_next_unpin(cx) {
+            return Poll::Ready(Some(Ok(item)));
+        }
         if let Some(producer) = &mut this.producer
             && let Poll::Ready(ended) = producer.as_mut().poll(cx)
         {

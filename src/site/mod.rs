@@ -34,6 +34,7 @@ const GUIDES: &[(&str, &str)] = &[
     ("settings.md", include_str!("../../docs/settings.md")),
     ("review-apply.md", include_str!("../../docs/review-apply.md")),
     ("examples.md", include_str!("../../docs/examples.md")),
+    ("performance.md", include_str!("../../docs/performance.md")),
     ("writing-an-action.md", include_str!("../../docs/writing-an-action.md")),
     ("architecture.md", include_str!("../../docs/architecture.md")),
     ("contributing.md", include_str!("../../docs/contributing.md")),

@@ -16,7 +16,7 @@ use aaws::{Context, Result};
 use futures::stream::Stream;
 
 use super::bucket::Bucket;
-use super::listing::{Found, Wanted, read_objects};
+use super::listing::{Fields, Found, Wanted, read_objects};
 use drive::drive;
 use plan::{Ask, Plan, Shape};
 
@@ -36,6 +36,8 @@ pub struct Walk {
     pub start_after: Option<String>,
     /// In which order they are wanted.
     pub order: Order,
+    /// What is read of each object beside its key.
+    pub fields: Fields,
 }
 
 /// The order of a list.
@@ -63,7 +65,7 @@ impl Keyed for Found {
 /// The objects of a bucket, a page or less at a time, as wide as `--concurrency` allows. Requests are sent while it is read, and end with it. A
 /// listing that cannot be read to its end is an error, never short.
 pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
-    let Walk { bucket, prefix, start_after, order } = walk;
+    let Walk { bucket, prefix, start_after, order, fields } = walk;
     let shape = Shape {
         what: format!("the objects of the bucket `{}`", bucket.name),
         prefix: prefix.clone().unwrap_or_default(),
@@ -74,7 +76,7 @@ pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>
         page: PAGE,
     };
     drive(Plan::new(shape), move |ask: Ask| {
-        let wanted = Wanted { prefix: prefix.clone(), start_after: ask.start_after, delimiter: None };
+        let wanted = Wanted { prefix: prefix.clone(), start_after: ask.start_after, delimiter: None, fields };
         read_objects(bucket.clone(), Arc::new(wanted), ask.token)
     })
 }

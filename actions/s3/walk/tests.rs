@@ -206,3 +206,54 @@ async fn one_at_a_time_is_one_chain_of_tokens() {
     assert_eq!(store.list(Order::Keys, 1, 0).await.expect("a list"), store.keys);
     assert_eq!(store.requests(), 30);
 }
+
+#[tokio::test]
+async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
+    let (mut whole, mut failed) = (0, 0);
+    for seed in 0..80 {
+        let mut rng = Rng::with_seed(seed);
+        let (count, page) = (rng.usize(..400), rng.usize(3..=10));
+        let store = Store::new(names(&mut rng, count), page, Ways::True);
+        let shape = Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order: Order::Keys, width: 8, page };
+        let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
+        let pages = drive(Plan::new(shape), move |ask| {
+            let store = Arc::clone(&asked);
+            let (fault, waits) = {
+                let mut chance = chance.lock().expect("the lock");
+                (chance.u8(..100), chance.usize(..6))
+            };
+            async move {
+                for _ in 0..waits {
+                    tokio::task::yield_now().await;
+                }
+                let Page { items, next } = store.answer(&ask);
+                match (fault, ask.token) {
+                    (0, _) => Err(Error::Failed("the answer broke off".into())),
+                    // The token that it was asked for comes again.
+                    (1, Some(token)) => Ok(Page { items, next: Next::At(token) }),
+                    (2, _) if next != Next::End => Ok(Page { items, next: Next::Unknown }),
+                    _ => Ok(Page { items, next }),
+                }
+            }
+        });
+        let (mut pages, mut given) = (Box::pin(pages), Vec::new());
+        let ended = loop {
+            match pages.try_next().await {
+                Ok(Some(keys)) => given.extend(keys),
+                Ok(None) => break Ok(()),
+                Err(e) => break Err(e),
+            }
+        };
+        match ended {
+            Ok(()) => {
+                assert_eq!(given, store.keys, "seed {seed}");
+                whole += 1;
+            }
+            Err(e) => {
+                assert!(store.keys.starts_with(&given), "seed {seed}: after {e} it is not the beginning of the list");
+                failed += 1;
+            }
+        }
+    }
+    assert!(whole > 10 && failed > 10, "{whole} were whole, and {failed} failed");
+}

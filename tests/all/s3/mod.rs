@@ -2,6 +2,7 @@
 
 mod deleting;
 mod exact;
+mod faults;
 mod listing;
 mod selecting;
 mod servers;

@@ -13,7 +13,10 @@ use super::xml;
 pub type Headers = Vec<(String, String)>;
 
 /// Headers that belong to one connection and are written anew for the next one.
-const PER_CONNECTION: [&str; 4] = ["connection", "content-length", "expect", "transfer-encoding"];
+const PER_CONNECTION: [&str; 5] = ["connection", "content-length", "expect", "transfer-encoding", CUT_OFF];
+
+/// Says of a reply, to the server alone, how much of its body is sent before the connection breaks.
+const CUT_OFF: &str = "x-cut-off";
 
 /// The API operations that change nothing; every other one counts as a write.
 const READS: [&str; 8] = [
@@ -151,6 +154,13 @@ impl Response {
         Self { status: Self::DROPPED, headers: Vec::new(), body: Vec::new() }
     }
 
+    /// The same, but that the connection breaks when so many bytes of the body are sent.
+    #[allow(dead_code, reason = "for the tests of listings: not all that include this file break them off")]
+    pub fn cut_off(mut self, sent: usize) -> Self {
+        self.headers.push((CUT_OFF.to_owned(), sent.to_string()));
+        self
+    }
+
     pub fn xml(status: u16, body: impl Into<String>) -> Self {
         Self { status, headers: vec![("Content-Type".to_owned(), "application/xml".to_owned())], body: body.into().into_bytes() }
     }
@@ -229,6 +239,12 @@ impl Server {
     #[allow(dead_code, reason = "for the benchmark of the groups, which includes this file")]
     pub fn log(&self) -> Vec<(String, Request)> {
         self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// Forgets what it was asked.
+    #[allow(dead_code, reason = "for the benchmarks, which include this file")]
+    pub fn forget(&self) {
+        self.seen.requests.lock().unwrap().clear();
     }
 
     pub fn count(&self, operation: &str) -> usize {
@@ -329,7 +345,12 @@ fn serve(stream: &TcpStream, mut answer: impl FnMut(Request) -> Response) -> io:
         head += "\r\n";
         writer.write_all(head.as_bytes())?;
         if !is_head && reply.status != 204 && reply.status != 304 {
-            writer.write_all(&reply.body)?;
+            let cut_off = find_header(&reply.headers, CUT_OFF).and_then(|sent| sent.parse().ok());
+            let sent = cut_off.and_then(|sent: usize| reply.body.get(..sent));
+            writer.write_all(sent.unwrap_or(&reply.body))?;
+            if sent.is_some() {
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -2,7 +2,8 @@
 //! does not.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -29,32 +30,80 @@ pub enum Ways {
     Circle,
 }
 
-/// A bucket that can only be listed.
+/// A bucket that can be listed, and deleted from: it keeps how often each key was deleted, and lists it all the same.
 pub struct KeySpace {
     pub server: Server,
     /// In the order in which they are listed.
     pub keys: Arc<Vec<String>>,
+    state: Arc<State>,
+}
+
+struct State {
+    keys: Arc<Vec<String>>,
+    ways: Ways,
+    /// The keys as they stand in an answer, percent-encoded or as XML has them: written once, so that a page is mostly copied.
+    encoded: OnceLock<Written>,
+    escaped: OnceLock<Written>,
+    deletions: Vec<AtomicUsize>,
+}
+
+/// Texts, one after another.
+struct Written {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Written {
+    fn new(keys: &[String], write: fn(&str) -> String) -> Self {
+        let (mut text, mut ends) = (String::new(), Vec::with_capacity(keys.len()));
+        for key in keys {
+            text += &write(key);
+            ends.push(text.len());
+        }
+        Written { text, ends }
+    }
+
+    fn get(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[at]]
+    }
 }
 
 impl KeySpace {
     /// Of these keys, each once. An answer takes `latency`.
     pub fn new(keys: impl IntoIterator<Item = String>, ways: Ways, latency: Duration) -> Self {
+        Self::spoiled(keys, ways, latency, |_, answer| answer)
+    }
+
+    /// The same, but for what becomes of its answers on their way.
+    pub fn spoiled(
+        keys: impl IntoIterator<Item = String>,
+        ways: Ways,
+        latency: Duration,
+        spoil: impl Fn(&Request, Response) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let mut keys: Vec<String> = keys.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         if ways == Ways::Unordered {
             keys.sort_by_key(|key| key.bytes().rev().collect::<Vec<u8>>());
         }
         let keys = Arc::new(keys);
-        let listed = Arc::clone(&keys);
+        let deletions = keys.iter().map(|_| AtomicUsize::new(0)).collect();
+        let (encoded, escaped) = (OnceLock::new(), OnceLock::new());
+        let state = Arc::new(State { keys: Arc::clone(&keys), ways, encoded, escaped, deletions });
+        let answering = Arc::clone(&state);
         let server = Server::start(move |operation, _, request| {
             thread::sleep(latency);
-            match operation {
-                "ListObjectsV2" => list(&listed, &request, ways),
+            let answer = match operation {
+                "ListObjectsV2" => answering.list(&request),
+                "DeleteObjects" => answering.delete(&request),
+                "HeadBucket" => Response::xml(200, ""),
                 // CreateSession, of a directory bucket.
                 _ if request.query("session").is_some() => Response::xml(200, SESSION),
                 _ => Response::error(501, "NotImplemented"),
-            }
+            };
+            spoil(&request, answer)
         });
-        KeySpace { server, keys }
+        KeySpace { server, keys, state }
     }
 
     /// How many pages it takes to say them all.
@@ -66,50 +115,93 @@ impl KeySpace {
     pub fn requests(&self) -> usize {
         self.server.count("ListObjectsV2")
     }
+
+    /// Writes down now what is otherwise written with the first page.
+    #[allow(dead_code, reason = "for the benchmark, which includes this file")]
+    pub fn prepare(&self) {
+        self.state.written(true);
+        self.state.written(false);
+    }
+
+    /// How many keys were deleted since this was last asked; none may have been deleted twice.
+    #[allow(dead_code, reason = "for the benchmark, which includes this file")]
+    pub fn take_deleted(&self) -> usize {
+        let times: Vec<usize> = self.state.deletions.iter().map(|times| times.swap(0, Ordering::Relaxed)).collect();
+        assert!(times.iter().all(|times| *times <= 1), "a key was deleted twice");
+        times.iter().sum()
+    }
 }
 
-fn list(keys: &[String], request: &Request, ways: Ways) -> Response {
-    let (token, after) = (request.query("continuation-token"), request.query("start-after"));
-    if ways == Ways::Unordered && token.is_none() && after.is_some() {
-        return Response::error(400, "InvalidRequest");
+impl State {
+    fn written(&self, encoded: bool) -> &Written {
+        match encoded {
+            true => self.encoded.get_or_init(|| Written::new(&self.keys, xml::form_encode)),
+            false => self.escaped.get_or_init(|| Written::new(&self.keys, xml::escape)),
+        }
     }
-    let prefix = request.query("prefix").unwrap_or_default();
-    let limit = request.query("max-keys").and_then(|most| most.parse().ok()).unwrap_or(PAGE).min(PAGE);
-    let start = match (&token, &after) {
-        // A token is opaque: here the place of the key that it leads to.
-        (Some(token), _) => match token.split_once('-').and_then(|(_, at)| at.parse().ok()) {
-            Some(at) => at,
-            None => return Response::error(400, "InvalidArgument"),
-        },
-        (None, Some(after)) if ways != Ways::IgnoresStart => keys.partition_point(|key| key <= after),
-        (None, _) => 0,
-    };
-    let encoded = request.query("encoding-type").is_some();
-    let encode = |text: &str| if encoded { xml::form_encode(text) } else { xml::escape(text) };
-    let start = match ways {
-        Ways::Unordered => start,
-        _ => start.max(keys.partition_point(|key| *key < prefix)),
-    };
-    let mut wanted = keys.iter().enumerate().skip(start).filter(|(_, key)| key.starts_with(&prefix));
-    let mut page = String::new();
-    for (_, key) in wanted.by_ref().take(limit) {
-        page += "<Contents><Key>";
-        page += &encode(key);
-        page += "</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>&quot;9a0364b9e99bb480dd25e1f0284c8555&quot;</ETag>\
-                 <Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>";
+
+    fn list(&self, request: &Request) -> Response {
+        let (keys, ways) = (&self.keys, self.ways);
+        let (token, after) = (request.query("continuation-token"), request.query("start-after"));
+        if ways == Ways::Unordered && token.is_none() && after.is_some() {
+            return Response::error(400, "InvalidRequest");
+        }
+        let prefix = request.query("prefix").unwrap_or_default();
+        let limit = request.query("max-keys").and_then(|most| most.parse().ok()).unwrap_or(PAGE).min(PAGE);
+        let start = match (&token, &after) {
+            // A token is opaque: here the place of the key that it leads to.
+            (Some(token), _) => match token.split_once('-').and_then(|(_, at)| at.parse().ok()) {
+                Some(at) => at,
+                None => return Response::error(400, "InvalidArgument"),
+            },
+            (None, Some(after)) if ways != Ways::IgnoresStart => keys.partition_point(|key| key <= after),
+            (None, _) => 0,
+        };
+        let start = match ways {
+            Ways::Unordered => start,
+            _ => start.max(keys.partition_point(|key| *key < prefix)),
+        };
+        let encoded = request.query("encoding-type").is_some();
+        let written = self.written(encoded);
+        let mut wanted = (start..keys.len()).filter(|at| keys[*at].starts_with(&prefix));
+        let mut page = String::with_capacity(limit * 256);
+        for at in wanted.by_ref().take(limit) {
+            page += "<Contents><Key>";
+            page += written.get(at);
+            page += "</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>&quot;9a0364b9e99bb480dd25e1f0284c8555&quot;</ETag>\
+                     <Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>";
+        }
+        let next = wanted.next().map(|at| match &token {
+            Some(token) if token.starts_with("behind-") => token.clone(),
+            None if ways == Ways::Circle && after.is_some() => format!("behind-{at}"),
+            _ => format!("at-{at}"),
+        });
+        let next = match next {
+            Some(token) => format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"),
+            None => "<IsTruncated>false</IsTruncated>".to_owned(),
+        };
+        let encode = if encoded { xml::form_encode } else { xml::escape };
+        let started = after.map(|after| format!("<StartAfter>{}</StartAfter>", encode(&after))).unwrap_or_default();
+        let encoding = if encoded { "<EncodingType>url</EncodingType>" } else { "" };
+        Response::xml(200, format!("<ListBucketResult><Name>b</Name>{encoding}{started}{next}{page}</ListBucketResult>"))
     }
-    let next = wanted.next().map(|(at, _)| match &token {
-        Some(token) if token.starts_with("behind-") => token.clone(),
-        None if ways == Ways::Circle && after.is_some() => format!("behind-{at}"),
-        _ => format!("at-{at}"),
-    });
-    let next = match next {
-        Some(token) => format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"),
-        None => "<IsTruncated>false</IsTruncated>".to_owned(),
-    };
-    let started = after.map(|after| format!("<StartAfter>{}</StartAfter>", encode(&after))).unwrap_or_default();
-    let encoding = if encoded { "<EncodingType>url</EncodingType>" } else { "" };
-    Response::xml(200, format!("<ListBucketResult><Name>b</Name>{encoding}{started}{next}{page}</ListBucketResult>"))
+
+    fn delete(&self, request: &Request) -> Response {
+        let body = request.text();
+        let quiet = body.contains("<Quiet>true</Quiet>");
+        let mut outcomes = String::new();
+        for key in xml::texts(&body, "Key") {
+            if let Ok(at) = self.keys.binary_search(&key) {
+                self.deletions[at].fetch_add(1, Ordering::Relaxed);
+            }
+            if !quiet {
+                outcomes += "<Deleted><Key>";
+                outcomes += &xml::escape(&key);
+                outcomes += "</Key></Deleted>";
+            }
+        }
+        Response::xml(200, format!("<DeleteResult>{outcomes}</DeleteResult>"))
+    }
 }
 
 /// Four ways in which people name many things.
