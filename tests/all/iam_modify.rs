@@ -286,7 +286,7 @@ fn keys_are_disabled_and_enabled_again() {
     assert_eq!(keys(&account, "alice"), BTreeMap::from([(id.clone(), "Inactive".to_owned())]));
     assert_eq!(run("enable").json(), json!([]));
     assert_eq!(keys(&account, "alice"), BTreeMap::from([(id.clone(), "Active".to_owned())]));
-    let once = ["ListAccessKeys", "UpdateAccessKey"];
+    let once = ["ListAccessKeys", "GetCallerIdentity", "UpdateAccessKey"];
     assert_eq!(proxy.operations(), [once, once].concat(), "what is declared is called, and nothing else");
     all_name_a_user(&proxy);
 }
@@ -300,7 +300,7 @@ fn a_key_without_its_user_is_looked_up_and_never_taken_for_the_callers() {
     let run = account.aaws(format!("iam modify_access_keys --key {id} --disable")).endpoint(&proxy.url).run().ok();
     assert_eq!(run.json(), json!([]));
     assert_eq!(keys(&account, "alice")[&id], "Inactive");
-    assert_eq!(proxy.operations(), ["GetAccessKeyLastUsed", "ListAccessKeys", "UpdateAccessKey"]);
+    assert_eq!(proxy.operations(), ["GetAccessKeyLastUsed", "ListAccessKeys", "GetCallerIdentity", "UpdateAccessKey"]);
     all_name_a_user(&proxy);
 }
 
@@ -340,7 +340,7 @@ fn a_key_that_is_so_already_is_left_alone() {
     let line = format!("iam modify_access_keys --key {one} alice --key {other} alice --disable");
     let run = account.aaws(&line).endpoint(&proxy.url).run().ok().logs("unchanged");
     assert_eq!(run.json(), json!([]));
-    assert_eq!(proxy.operations(), ["ListAccessKeys", "UpdateAccessKey"], "a user is read once");
+    assert_eq!(proxy.operations(), ["ListAccessKeys", "GetCallerIdentity", "UpdateAccessKey"], "a user is read once");
     account.aaws(&line).endpoint(&proxy.url).run().ok();
     assert_eq!(proxy.count("UpdateAccessKey"), 1, "the second run finds nothing to do");
 }
@@ -616,7 +616,9 @@ fn a_password_is_created_and_may_be_changed() {
     assert_eq!(run.endpoint(&proxy.url).run().ok().json(), json!([]));
     assert!(has_password(&account, "alice"));
     assert_eq!(attached(&account, "alice"), ["IAMUserChangePassword"]);
-    assert_eq!(proxy.operations(), ["ListAttachedUserPolicies", "GetLoginProfile", "CreateLoginProfile", "AttachUserPolicy"]);
+    // The journal says in which account it can be undone.
+    let asked = ["ListAttachedUserPolicies", "GetLoginProfile", "GetCallerIdentity", "CreateLoginProfile", "AttachUserPolicy"];
+    assert_eq!(proxy.operations(), asked);
     let sent = &proxy.requests("CreateLoginProfile")[0];
     assert_eq!(sent.parameter("Password").as_deref(), Some("correct-horse"));
     assert_eq!(sent.parameter("PasswordResetRequired").as_deref(), Some("true"));
@@ -1145,7 +1147,7 @@ fn the_deny_comes_first_and_nothing_stays_open() {
         "ListSigningCertificates",
         "UpdateSigningCertificate",
     ];
-    assert_eq!(operations[4..], order, "the keys are listed after the deny: none can be made in between");
+    assert_eq!(operations[5..], order, "the keys are listed after the deny: none can be made in between");
     all_name_a_user(&mallory.proxy);
     let put = &mallory.proxy.requests("PutUserPolicy")[0];
     assert_eq!(put.parameter("PolicyName").as_deref(), Some(DENY_ALL));
@@ -1238,7 +1240,7 @@ fn a_deny_that_fails_in_every_way_stops_no_other_step_and_says_all_that_was_refu
     assert_eq!((&deny["Status"], &deny["Code"]), (&json!("failed"), &json!("AccessDenied")));
     let message = deny["Message"].as_str().expect("a message");
     assert!(message.contains("PutUserPolicy was refused") && message.contains("AttachUserPolicy was refused"), "{message}");
-    assert_eq!(mallory.proxy.operations()[4..7], refused);
+    assert_eq!(mallory.proxy.operations()[5..8], refused);
 }
 
 /// Fills the user's inline policies, so that no more can be put.

@@ -179,7 +179,7 @@ impl<S: Step> Undo<S> {
     /// Undoes all steps, whatever becomes of each, even in a run that was cancelled.
     pub async fn unwind(self) -> Unwound {
         let cx = self.cx.settling();
-        let (mut told, mut fatal) = (Vec::new(), None);
+        let (mut told, mut fatal, mut whole) = (Vec::new(), None, true);
         for (id, step) in self.steps.into_iter().rev() {
             match step.undo(&cx).await {
                 Ok(()) => {
@@ -187,13 +187,14 @@ impl<S: Step> Undo<S> {
                     told.push(format!("undone: {step}"));
                 }
                 Err(e) => {
+                    whole = false;
                     tracing::error!("could not undo: {step}: {e}");
                     told.push(format!("could not undo: {step} ({e})"));
                     fatal = fatal.or_else(|| e.to_fatal().map(Arc::new));
                 }
             }
         }
-        Unwound { told: told.join("; "), fatal }
+        Unwound { told: told.join("; "), fatal, whole }
     }
 }
 
@@ -203,6 +204,8 @@ pub struct Unwound {
     pub told: String,
     /// The error that the run has to end with, if there was one.
     pub fatal: Option<Arc<Error>>,
+    /// Whether all is as it was before.
+    pub whole: bool,
 }
 
 /// Makes [`Steps`] a [`Change`] of one item a batch.
@@ -228,14 +231,14 @@ impl<S: Steps> Change for Stepwise<S> {
                 }
                 Err(e) => Failure::from(&e),
             };
-            let Unwound { told: undone, fatal } = undo.unwind().await;
+            let Unwound { told: undone, fatal, whole } = undo.unwind().await;
             let fatal = failure.fatal.clone().or(fatal);
-            // What was begun and undone is not begun again: the item is not what it was when it was selected.
-            let transient = failure.transient && undone.is_empty();
+            // It is begun again only where all is as it was before.
+            let transient = failure.transient && whole;
             let code = match () {
                 () if undone.is_empty() => failure.code.clone(),
                 () if failure.code == Code::NotSent.as_str() => Code::Interrupted.into(),
-                // Throttling alone would be tried again without end.
+                // Throttling alone would be begun again without end: this counts as a try.
                 () if is_throttling(&failure.code) => Code::NotComplete.into(),
                 () => failure.code.clone(),
             };

@@ -361,7 +361,10 @@ async fn an_id_given_twice_is_not_gone_because_its_second_mention_needs_no_work(
 }
 
 /// Opens a door, and is turned away for its rate at the next.
-struct Crowded(Arc<AtomicU32>);
+struct Crowded {
+    tries: Arc<AtomicU32>,
+    stuck: bool,
+}
 
 #[async_trait]
 impl Steps for Crowded {
@@ -378,25 +381,29 @@ impl Steps for Crowded {
     }
 
     async fn run(&self, _: &Context, item: &String, undo: &mut Undo<Opened>) -> Result<Outcome> {
-        let tries = self.0.fetch_add(1, Ordering::Relaxed);
+        let tries = self.tries.fetch_add(1, Ordering::Relaxed);
         if tries > 20 {
             return Ok(Outcome::done(()));
         }
-        undo.note(Opened { house: item.clone(), door: "a".into(), stuck: true }).await?;
+        undo.note(Opened { house: item.clone(), door: "a".into(), stuck: self.stuck }).await?;
         Ok(Outcome::Failed(Failure::from_code("ThrottlingException", "slower")))
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_that_were_undone_are_not_begun_again_whatever_the_last_one_failed_for() {
-    let tries = Arc::default();
-    let items = stream::iter([Ok("crowded".to_owned())]);
-    let changed = context(1).change_in_steps(items, Crowded(Arc::clone(&tries))).await.unwrap_or_else(|e| panic!("{e}"));
-    let all: Vec<_> = changed.results().collect().await;
-    let record = &all[0].as_ref().unwrap_or_else(|e| panic!("{e}")).record;
-    assert_eq!((record.status, record.code.as_deref()), (Status::Failed, Some("NotComplete")));
-    assert!(record.message.as_deref().is_some_and(|m| m.contains("could not undo: open a")), "{record:?}");
-    assert_eq!(tries.load(Ordering::Relaxed), 1);
+async fn steps_that_were_undone_for_throttling_are_begun_again_as_often_as_for_any_other_error_and_only_where_all_is_as_before() {
+    for (stuck, tried) in [(true, 1), (false, work::TRIES)] {
+        let tries = Arc::default();
+        let items = stream::iter([Ok("crowded".to_owned())]);
+        let crowded = Crowded { tries: Arc::clone(&tries), stuck };
+        let changed = context(1).change_in_steps(items, crowded).await.unwrap_or_else(|e| panic!("{e}"));
+        let all: Vec<_> = changed.results().collect().await;
+        let record = &all[0].as_ref().unwrap_or_else(|e| panic!("{e}")).record;
+        assert_eq!((record.status, record.code.as_deref()), (Status::Failed, Some("NotComplete")));
+        let what = if stuck { "could not undo: open a" } else { "undone: open a" };
+        assert!(record.message.as_deref().is_some_and(|m| m.contains(what)), "{record:?}");
+        assert_eq!(tries.load(Ordering::Relaxed), tried);
+    }
 }
 
 /// Somebody who is asked, and agrees.

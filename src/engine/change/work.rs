@@ -15,7 +15,7 @@ use crate::model::error::{Error, Result, is_throttling};
 use crate::model::outcome::{Failure, Outcome};
 
 /// How often one item is tried in all, when AWS says that it may work a little later. Throttling does not count.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 
 /// Does one piece of work; each of its items comes back exactly once, in order.
 pub(super) async fn finish_work<C: Change>(
