@@ -5,6 +5,7 @@ mod exact;
 mod listing;
 mod selecting;
 mod servers;
+mod undoing;
 mod uploading;
 mod versions;
 mod walking;

@@ -40,6 +40,7 @@ pub mod stores;
 #[cfg(feature = "s3")]
 pub mod tools;
 pub mod tls;
+pub mod trap;
 pub mod xml;
 
 pub use aaws::{Aaws, Output, aaws, directory, outcomes, report, shell, told};
