@@ -196,7 +196,10 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
             tracing::info!("of the run {id} nothing is left to be undone");
             return Ok(Reply::Items(stream::empty().boxed()));
         }
-        return Err(Error::Refused(format!("nothing of the run {id} can be undone: `{}` noted no step that has a way back", entry.meta.path)));
+        return Err(Error::Refused(format!(
+            "nothing of the run {id} can be undone: `{}` noted no step that has a way back",
+            entry.meta.path
+        )));
     }
     if !lost.is_empty() {
         let named: Vec<&str> = lost.iter().take(NAMED).map(|undone| undone.item.as_str()).collect();

@@ -84,7 +84,10 @@ fn a_deletion_that_was_killed_is_finished_and_nothing_is_deleted_twice() {
     by(&state, &bucket.server, &format!("resume {id}")).run().ok().logs("nothing is left to be done");
     assert_eq!(bucket.server.count("DeleteObjects"), sent);
     let runs = by(&state, &bucket.server, "log").run().ok().json();
-    assert_eq!((runs.as_array().map(Vec::len), &runs[0]["state"], &runs[0]["counts"]), (Some(1), &json!("finished"), &json!({"done": 5000})));
+    assert_eq!(
+        (runs.as_array().map(Vec::len), &runs[0]["state"], &runs[0]["counts"]),
+        (Some(1), &json!("finished"), &json!({"done": 5000}))
+    );
 }
 
 #[test]

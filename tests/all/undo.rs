@@ -6,7 +6,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use ::aaws::catalog::registry;
-use ::aaws::{Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute};
+use ::aaws::{
+    Connection, Input, Journal, Keys, Request, Result, Secret, SessionOptions, StepId, StepNote, Unattended, async_trait, execute,
+};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -387,11 +389,7 @@ fn a_rule_that_somebody_put_back_since_is_left_as_it_is() {
     let revoked = trap.server.requests("RevokeSecurityGroupIngress");
     let parameter = |name: &str| revoked[0].parameter(name).expect("it is in the request");
     let (group, named) = (parameter("GroupId"), parameter("IpPermissions.1.Groups.1.GroupId"));
-    let rule = [
-        ("GroupId", group.as_str()),
-        ("IpPermissions.1.IpProtocol", "-1"),
-        ("IpPermissions.1.Groups.1.GroupId", named.as_str()),
-    ];
+    let rule = [("GroupId", group.as_str()), ("IpPermissions.1.IpProtocol", "-1"), ("IpPermissions.1.Groups.1.GroupId", named.as_str())];
     world.ec2("AuthorizeSecurityGroupIngress", &rule);
 
     let server = world.proxy().start();

@@ -142,9 +142,8 @@ pub fn find(word: Option<&str>) -> Result<(Past, &'static Entry)> {
         None => newest(&store)?,
     };
     let path = &past.header.action;
-    let entry = registry::find(path).ok_or_else(|| {
-        Error::input(format!("the run {} is of the action `{path}`, which this program does not have", past.header.id))
-    })?;
+    let entry = registry::find(path)
+        .ok_or_else(|| Error::input(format!("the run {} is of the action `{path}`, which this program does not have", past.header.id)))?;
     if Writer::is_in_use(&past.path) {
         return Err(Error::Refused(format!("the run {} is under way", past.header.id)));
     }

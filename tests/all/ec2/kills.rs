@@ -101,8 +101,7 @@ fn killed_at(nth: usize, operation: &str, moment: Moment) {
 fn an_encryption_that_is_killed_anywhere_is_finished() {
     let writes = healthy();
     assert!(writes.len() >= 14, "it makes {} writes only: {writes:?}", writes.len());
-    let points: Vec<(usize, Moment)> =
-        (1..=writes.len()).flat_map(|nth| [(nth, Moment::Before), (nth, Moment::After)]).collect();
+    let points: Vec<(usize, Moment)> = (1..=writes.len()).flat_map(|nth| [(nth, Moment::Before), (nth, Moment::After)]).collect();
     let (next, survived) = (AtomicUsize::new(0), AtomicUsize::new(0));
     thread::scope(|scope| {
         for _ in 0..AT_A_TIME {

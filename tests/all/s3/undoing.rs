@@ -114,8 +114,7 @@ fn objects_that_were_new_go_and_those_that_replaced_others_stay() {
     by(&state, "undo").on_terminal("n").exits(4);
     assert_eq!(bucket.keys(), ["new", "old", "written"]);
     let undone = by(&state, "undo").run().exits(3).logs("cannot be undone: old").logs("it was written anew since");
-    let told =
-        [("deleted", "unchanged", ""), ("new", "done", ""), ("old", "skipped", "Irreversible"), ("written", "skipped", "Changed")];
+    let told = [("deleted", "unchanged", ""), ("new", "done", ""), ("old", "skipped", "Irreversible"), ("written", "skipped", "Changed")];
     assert_eq!(outcomes(&undone), expected(&told));
     assert_eq!(bucket.keys(), ["old", "written"]);
     assert_eq!((bucket.get("old").text(), bucket.get("written").text()), ("other".to_owned(), "anew".to_owned()));
