@@ -16,6 +16,8 @@ mod engine;
 mod front;
 mod input;
 mod model;
+#[cfg(test)]
+mod mutations;
 mod render;
 #[cfg(feature = "site")]
 pub mod site;

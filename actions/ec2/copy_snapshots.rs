@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aaws::Backoff;
 use aaws::{
     Action, AwsError, Call, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, Listing, Meta, Outcome, Region,
-    Result, Rule, When, async_trait,
+    Result, Reversible, Rule, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{ResourceType, Snapshot, SnapshotState};
@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::coalesce::is_named;
 use super::kms::{self, VIA_EC2};
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, Lookup, LookupResult, Resource};
+use super::made::{MadeStep, UNDONE};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited, UNSEEN};
 use super::{once, presign, snapshots, states, tags};
@@ -112,6 +113,7 @@ impl Action for CopySnapshots {
                     Grant::new("kms:ReEncryptTo", KEYS).when(ENCRYPTED).condition("StringLike", "kms:ViaService", VIA_EC2),
                 ],
             ),
+            Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[COPIES])]).when(UNDONE),
         ],
         rules: &[Rule::Requires("kms_key_id", "encrypt")],
         examples: &[
@@ -140,6 +142,7 @@ impl Action for CopySnapshots {
     };
 
     const BINDS: &'static [&'static str] = states::SNAPSHOT;
+    const REVERSIBLE: Reversible = Reversible::Yes("`aaws undo` deletes the copies that were made.");
 
     type Output = Listing<Row>;
 
@@ -172,7 +175,7 @@ impl Action for CopySnapshots {
 
 const ENCRYPTED: When = When::Likely("the snapshot or its copy is encrypted with a customer managed key");
 
-aaws::register!(CopySnapshots);
+aaws::register!(CopySnapshots, undo = MadeStep);
 
 /// Looks up the snapshots: the account's own, and then by their ids those that others share. A filter alone would search all public snapshots.
 async fn sources(cx: &Context, ec2: &Client, ids: Items<String>) -> Result<Vec<Lookup<Snapshot>>> {
@@ -364,6 +367,10 @@ impl Maker for Copy {
 
     fn awaited(&self) -> bool {
         self.wait
+    }
+
+    fn step(&self, snapshot: &Lookup<Snapshot>, made: &str) -> Option<MadeStep> {
+        Some(MadeStep::Copy { of: snapshot.id.clone(), id: made.to_owned(), region: self.target_region.clone() })
     }
 
     async fn begin(&self, cx: &Context, lookup: &Lookup<Snapshot>) -> Result<String> {

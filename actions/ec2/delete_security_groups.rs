@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use aaws::{
     Action, Backoff, Call, Code, Context, Dependency, Effect, Error, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta,
-    Outcome, Result, Steps, Undo, When, async_trait,
+    Outcome, Result, Reversible, Steps, Undo, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::SecurityGroup;
@@ -107,6 +107,10 @@ impl Action for DeleteSecurityGroups {
     };
 
     const BINDS: &'static [&'static str] = &["its name", "its VPC", "its rules, but for what describes them"];
+    const REVERSIBLE: Reversible = Reversible::No(
+        "A group that was deleted does not come back: another one has another id, and no rule names it. Rules that were taken away for a group that stays are put back by \
+         the run itself or, when it was killed before that, by `aaws undo` and `aaws resume`.",
+    );
 
     type Output = LeftItems;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aaws::{Context, Error, ErrorContext, Next, Page, Result, Step, async_trait, paged};
+use aaws::{Code, Context, Error, ErrorContext, Next, Outcome, Page, Result, Step, async_trait, paged};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup, SecurityGroupRule, UserIdGroupPair};
 use futures::TryStreamExt;
@@ -82,6 +82,18 @@ impl Step for Revoked {
         self.authorize(&ec2, false).await?;
         Err(Error::Failed(format!("it is there again, but without its tags: {error}")))
     }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let groups = [self.group.clone(), self.rule.names.clone()];
+        let there = lookup::by_id::<SecurityGroup>(&ec2, &groups, &[]).await?;
+        if let Some(gone) = groups.iter().find(|id| !there.contains_key(*id)) {
+            let why = format!("the security group {gone} is gone, and with it each rule that it had or that named it");
+            return Ok(Some(Outcome::skipped_as(Code::Irreversible, why)));
+        }
+        let shown = shown(&ec2, std::slice::from_ref(&self.group)).await?;
+        Ok(self.is_among(&shown).then(|| Outcome::Unchanged("its rules are there".into())))
+    }
 }
 
 impl Revoked {
@@ -103,7 +115,10 @@ impl Revoked {
 
     /// Whether EC2 shows the rule; it may not be looked at, say, when it does not.
     async fn is_there(&self, ec2: &Client) -> bool {
-        let shown = shown(ec2, std::slice::from_ref(&self.group)).await.unwrap_or_default();
+        self.is_among(&shown(ec2, std::slice::from_ref(&self.group)).await.unwrap_or_default())
+    }
+
+    fn is_among(&self, shown: &[SecurityGroupRule]) -> bool {
         shown.iter().any(|shown| shown.group_id() == Some(self.group.as_str()) && self.rule.is(self.way, shown))
     }
 

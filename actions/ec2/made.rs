@@ -1,8 +1,10 @@
-//! Snapshots and images that were made, and how they are taken away again.
+//! Snapshots, copies of them, and images that were made, and how they are taken away again.
 
 use std::fmt;
 
 use aaws::{Context, Error, OnCancel, Outcome, Result, Step, When, async_trait};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{Builder, Region};
 use aws_sdk_ec2::types::{Image, Snapshot};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,27 @@ pub enum MadeStep {
     Snapshot { of: String, id: String },
     /// An image of an instance.
     Image { of: String, id: String },
+    /// A copy of a snapshot, in a region that may be another one.
+    Copy { of: String, id: String, region: String },
+}
+
+impl MadeStep {
+    /// What was made.
+    fn id(&self) -> &str {
+        match self {
+            MadeStep::Snapshot { id, .. } | MadeStep::Image { id, .. } | MadeStep::Copy { id, .. } => id,
+        }
+    }
+
+    /// For the region that it is in.
+    fn client(&self, cx: &Context) -> Client {
+        let region = match self {
+            MadeStep::Copy { region, .. } => region.as_str(),
+            MadeStep::Snapshot { .. } | MadeStep::Image { .. } => cx.region(),
+        };
+        let region = Region::new(region.to_owned());
+        aaws::client!(cx, aws_sdk_ec2, |config: Builder| config.region(region))
+    }
 }
 
 impl fmt::Display for MadeStep {
@@ -25,6 +48,7 @@ impl fmt::Display for MadeStep {
         match self {
             MadeStep::Snapshot { of, id } => write!(f, "take the snapshot {id} of {of}"),
             MadeStep::Image { of, id } => write!(f, "make the image {id} of {of}"),
+            MadeStep::Copy { of, id, region } => write!(f, "make the copy {id} of {of} in {region}"),
         }
     }
 }
@@ -32,9 +56,9 @@ impl fmt::Display for MadeStep {
 #[async_trait]
 impl Step for MadeStep {
     async fn undo(&self, cx: &Context) -> Result<()> {
-        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let ec2 = self.client(cx);
         match self {
-            MadeStep::Snapshot { id, .. } => snapshots::delete(&ec2, id).await.map(drop),
+            MadeStep::Snapshot { id, .. } | MadeStep::Copy { id, .. } => snapshots::delete(&ec2, id).await.map(drop),
             MadeStep::Image { id, .. } => {
                 // What is behind it is known by it only.
                 let image = lookup::one::<Image>(&ec2, id).await?;
@@ -49,18 +73,17 @@ impl Step for MadeStep {
     }
 
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
-        let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let (id, is_there) = match self {
-            MadeStep::Snapshot { id, .. } => (id, lookup::one::<Snapshot>(&ec2, id).await?.is_some()),
-            MadeStep::Image { id, .. } => (id, lookup::one::<Image>(&ec2, id).await?.is_some()),
+        let ec2 = self.client(cx);
+        let is_there = match self {
+            MadeStep::Snapshot { id, .. } | MadeStep::Copy { id, .. } => lookup::one::<Snapshot>(&ec2, id).await?.is_some(),
+            MadeStep::Image { id, .. } => lookup::one::<Image>(&ec2, id).await?.is_some(),
         };
-        Ok((!is_there).then(|| Outcome::Unchanged(format!("{id} is gone already"))))
+        Ok((!is_there).then(|| Outcome::Unchanged(format!("{} is gone already", self.id()))))
     }
 
     async fn revert(&self, cx: &Context) -> Result<Outcome> {
         self.undo(cx).await?;
-        let (MadeStep::Snapshot { id, .. } | MadeStep::Image { id, .. }) = self;
-        Ok(Outcome::Done((), Some(format!("{id} was deleted"))))
+        Ok(Outcome::Done((), Some(format!("{} was deleted", self.id()))))
     }
 
     fn undoing_disrupts(&self) -> bool {

@@ -330,7 +330,7 @@ impl Step for LockStep {
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
         let (undoing, undone) = self.undoing(cx).await?;
         if let Some(outcome) = undoing.precheck(&undone) {
-            return Ok(Some(without_row(outcome)));
+            return Ok(Some(outcome.map(drop)));
         }
         let Some((name, put)) = self.policy() else { return Ok(None) };
         match inline_policy(&undoing.iam, &self.0.user_name, name).await {
@@ -343,20 +343,11 @@ impl Step for LockStep {
 
     async fn revert(&self, cx: &Context) -> Result<Outcome> {
         let (undoing, undone) = self.undoing(cx).await?;
-        undoing.undo(&undone.row).await.map(without_row)
+        Ok(undoing.undo(&undone.row).await?.map(drop))
     }
 
     fn is_undone_last(&self) -> bool {
         matches!(self.0.step, Part::Deny | Part::Sessions)
-    }
-}
-
-fn without_row(outcome: Outcome<Done>) -> Outcome {
-    match outcome {
-        Outcome::Done(_, note) => Outcome::Done((), note),
-        Outcome::Unchanged(why) => Outcome::Unchanged(why),
-        Outcome::Skipped(skip) => Outcome::Skipped(skip),
-        Outcome::Failed(failure) => Outcome::Failed(failure),
     }
 }
 

@@ -16,6 +16,7 @@ use aws_sdk_s3::types::{EncodingType, RequestPayer};
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use base64::Engine;
 use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
 
 use super::names::BucketName;
 
@@ -28,6 +29,9 @@ pub const CREATE_SESSION: Call = Call::read(
 
 /// A look whether the bucket is there at all. Without the permission S3 answers 403 for one that is, and 404 for one that is not.
 pub const HEAD_BUCKET: Call = Call::read("s3:HeadBucket", &[Grant::new("s3:ListBucket", &["arn:${Partition}:s3:::${bucket}"])]);
+
+/// When what was done is taken back.
+pub const UNDONE: When = When::Rare("the run is undone by `aaws undo`");
 
 /// Codes that every other request for the bucket would meet, too (S3 API reference, error responses).
 const FOR_ALL: &[&str] = &[
@@ -66,6 +70,24 @@ impl Decoder {
     pub fn owned(self, name: String) -> String {
         let is_written_otherwise = self.encoded && name.bytes().any(|byte| matches!(byte, b'+' | b'%'));
         if is_written_otherwise { self.text(&name) } else { name }
+    }
+}
+
+/// Which bucket, and how it is asked: what another process needs to reach it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The owner that it must have.
+    pub owner: Option<AccountId>,
+    /// Whether the requester pays.
+    pub requester_pays: bool,
+}
+
+impl Place {
+    /// Reaches it.
+    pub fn open(&self, cx: &Context) -> aaws::Result<Bucket> {
+        Bucket::new(cx, &self.bucket, self.owner.as_ref(), self.requester_pays)
     }
 }
 

@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use aaws::{
-    AccountId, Action, Call, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, PathOrText, Result, Rule,
-    When, async_trait,
+    AccountId, Action, Call, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, PathOrText, Result,
+    Reversible, Rule, When, async_trait,
 };
 use aws_sdk_s3::types::ServerSideEncryption;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
@@ -11,9 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
-use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET};
+use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, Place, UNDONE};
 use super::names::{BucketName, Key, NonEmpty, Prefix, join};
-use super::uploads::{Create, How, MultipartUpload, Upload};
+use super::upload_step::UploadStep;
+use super::uploads::{Create, How, Upload};
 
 /// Create objects in an S3 bucket from files or text.
 ///
@@ -141,8 +142,12 @@ impl Action for CreateObjects {
                     Grant::new("s3:GetObject", OBJECTS).when(When::With(&["no_overwrite"])),
                     Grant::new("s3:GetObject", OBJECTS)
                         .when(When::Rare("somebody at a terminal is asked before an object is replaced, or an answer was lost on the way")),
+                    Grant::new("s3:GetObject", OBJECTS)
+                        .when(When::Rare("the run keeps a journal (`--journal`), or is undone by `aaws undo`")),
                 ],
             ),
+            Call::write("s3:DeleteObject", &[Grant::new("s3:DeleteObject", OBJECTS), Grant::new("s3:DeleteObjectVersion", OBJECTS)])
+                .when(UNDONE),
             HEAD_BUCKET.when(When::Rare("it is a dry run")),
             CREATE_SESSION,
         ],
@@ -167,12 +172,19 @@ impl Action for CreateObjects {
             "A store that is not S3 may replace what exists all the same: at a custom endpoint `no_overwrite` looks for each key first.",
             "A key that is given twice is created once: the second fails, because which of the two would last is chance.",
             "The SDK does not send a key of nothing but white space: such an object fails.",
+            "With `--journal` it is looked whether each key is new, with one more request for each (none with `no_overwrite`). Without the permissions `s3:GetObject` and \
+             `s3:ListBucket` that cannot be seen: such an object is uploaded, and `aaws undo` leaves it.",
             "A body that begins with a dash is given as `--input` or in a file.",
             "AbortMultipartUpload removes the parts of an upload that failed; parts that it cannot remove are billed until a lifecycle rule does.",
         ],
     };
 
     const BINDS: &'static [&'static str] = &["the size of its body", "when the file of it was changed"];
+    const REVERSIBLE: Reversible = Reversible::Partly(
+        "Of a run with `--journal`, `aaws undo` deletes the objects that were new, while they are still those that were stored. An object that replaced another one is left, \
+         and listed.",
+    );
+    const KEEPS_JOURNAL: bool = false;
 
     type Output = FailedItems;
 
@@ -199,18 +211,12 @@ impl Action for CreateObjects {
             kms_key: self.sse_kms_key_id.map(String::from),
             storage_class: self.storage_class.map(|class| class.as_str().into()),
         };
-        let place = MultipartUpload {
-            bucket: self.bucket,
-            owner: self.expected_bucket_owner,
-            requester_pays: self.request_payer,
-            key: String::new(),
-            upload_id: String::new(),
-        };
+        let place = Place { bucket: self.bucket, owner: self.expected_bucket_owner, requester_pays: self.request_payer };
         Ok(cx.change_in_steps(uploads, Create { bucket, place, how }).await?.failed())
     }
 }
 
-aaws::register!(CreateObjects, undo = MultipartUpload);
+aaws::register!(CreateObjects, undo = UploadStep);
 
 fn upload_of(key: String, object: NewObject, all_as: BodyAs, twice: bool) -> Upload {
     let body = if twice {

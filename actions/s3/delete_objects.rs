@@ -1,17 +1,18 @@
 use std::sync::Arc;
 
 use aaws::{
-    AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Rule, When,
-    async_trait,
+    AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Reversible, Rule,
+    When, async_trait,
 };
 use futures::future::{self, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET};
+use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, Place, UNDONE};
 use super::deletion::{Deletion, Findings};
 use super::lookups::{Lookups, Target};
+use super::markers::AddedMarker;
 use super::matching::Matching;
 use super::names::{BucketName, NonEmpty, Prefix, VersionId, slip};
 use super::object_id::ObjectId;
@@ -139,6 +140,7 @@ impl Default for DeleteObjects {
 const BUCKET: &[&str] = &["arn:${Partition}:s3:::${bucket}"];
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects}"];
 const MATCHING: &[&str] = &["arn:${Partition}:s3:::${bucket}/${under}*"];
+const WHATEVER: &[&str] = &["arn:${Partition}:s3:::${bucket}/*"];
 const VERSIONED: &[&str] = &["all_versions", "noncurrent", "delete_markers", "version_id"];
 const LISTS_VERSIONS: &[&str] = &["all_versions", "noncurrent", "delete_markers"];
 const HAS_VERSION: When = When::Rare("an element of `objects` has a `VersionId`");
@@ -188,6 +190,8 @@ impl Action for DeleteObjects {
             )
             .when(When::With(&["check"])),
             HEAD_BUCKET.when(When::Rare("`check` is given, or it is a dry run")),
+            Call::read("s3:ListObjectVersions", &[Grant::new("s3:ListBucketVersions", BUCKET)]).when(UNDONE),
+            Call::write("s3:DeleteObject", &[Grant::new("s3:DeleteObjectVersion", WHATEVER)]).when(UNDONE),
             CREATE_SESSION,
         ],
         rules: &[
@@ -251,6 +255,12 @@ impl Action for DeleteObjects {
         ],
     };
 
+    const REVERSIBLE: Reversible = Reversible::Partly(
+        "Of a run with `--journal`, `aaws undo` takes away the delete markers that it added in a bucket that keeps versions, so that the objects are there again; one that was \
+         written anew since is left alone. What was deleted from a bucket that keeps no versions, and a version that was deleted, is gone for good.",
+    );
+    const KEEPS_JOURNAL: bool = false;
+
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
@@ -286,8 +296,10 @@ impl Action for DeleteObjects {
             }
             None => Matching::new(cx, &bucket, self.under.map(String::from), of_versions, selection).await?,
         };
+        let place = Place { bucket: self.bucket, owner: self.expected_bucket_owner, requester_pays: self.request_payer };
         let delete = Deletion {
             bucket,
+            place,
             lookups,
             summary,
             bypass: self.bypass_governance_retention,
@@ -299,7 +311,7 @@ impl Action for DeleteObjects {
     }
 }
 
-aaws::register!(DeleteObjects);
+aaws::register!(DeleteObjects, undo = AddedMarker);
 
 impl DeleteObjects {
     /// What the rules cannot say, or do not say to whoever writes the input in Rust.

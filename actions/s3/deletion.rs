@@ -9,8 +9,9 @@ use aws_sdk_s3::types::{Delete, DeletedObject, ObjectIdentifier};
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
 
-use super::bucket::{Bucket, explain};
+use super::bucket::{Bucket, Place, explain};
 use super::lookups::{Lookups, Target, changed};
+use super::markers::AddedMarker;
 
 /// The most keys that one DeleteObjects takes (S3 API reference).
 const BATCH: usize = 1000;
@@ -33,6 +34,8 @@ const NOT_KNOWN: &[&str] = &["NotImplemented", "MethodNotAllowed"];
 /// How the targets of one run are deleted.
 pub struct Deletion {
     pub bucket: Bucket,
+    /// The same, for another process.
+    pub place: Place,
     pub lookups: Lookups,
     /// What is asked: "delete from the bucket `b`".
     pub summary: String,
@@ -53,6 +56,9 @@ pub struct Findings {
     /// The store knows no ETag in a DeleteObjects.
     no_conditions: AtomicBool,
 }
+
+/// What became of a target, with the version id of the delete marker that was added to it.
+type Told = Outcome<Option<String>>;
 
 /// What S3 answered of one target.
 enum Answer<'a> {
@@ -110,20 +116,43 @@ impl Change for Deletion {
     }
 
     async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
-        let outcomes = match targets {
+        let told = match targets {
             [one] if self.alone(one) => vec![self.delete_one(one).await],
             _ => self.delete_batch(cx, targets).await,
         };
-        if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(failure) if failure.fatal.is_some())) {
+        if told.iter().any(|outcome| matches!(outcome, Outcome::Failed(failure) if failure.fatal.is_some())) {
             self.lookups.end();
         }
-        Ok(outcomes)
+        self.note_markers(cx, targets, &told).await;
+        Ok(told.into_iter().map(|outcome| outcome.map(drop)).collect())
     }
 }
 
 impl Deletion {
+    /// Notes the delete markers that were added, those of one request together: nobody knows their ids before its answer.
+    async fn note_markers(&self, cx: &Context, targets: &[Target], told: &[Told]) {
+        if !cx.keeps_journal() {
+            return;
+        }
+        let added = |(target, outcome): (&Target, &Told)| match outcome {
+            Outcome::Done(Some(marker), _) => {
+                Some(AddedMarker { place: self.place.clone(), key: target.key.clone(), marker: marker.clone() })
+            }
+            _ => None,
+        };
+        let added: Vec<AddedMarker> = targets.iter().zip(told).filter_map(added).collect();
+        if added.is_empty() {
+            return;
+        }
+        let notes: Vec<(&str, &AddedMarker)> = added.iter().map(|step| (step.key.as_str(), step)).collect();
+        if let Err(e) = cx.note_all(&notes).await {
+            // They are there all the same; nothing is sent behind them, because that could not be noted either.
+            tracing::error!("{e}");
+        }
+    }
+
     /// All of them in one request, if S3 takes them so.
-    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<Outcome>> {
+    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<Told>> {
         Box::pin(async move {
             let conditional = targets.iter().any(|target| target.etag.is_some());
             if conditional && self.knows_no_conditions() {
@@ -171,7 +200,7 @@ impl Deletion {
     }
 
     /// Leaves those that have a condition alone, and deletes the others.
-    async fn delete_unconditional(&self, cx: &Context, targets: &[Target]) -> Vec<Outcome> {
+    async fn delete_unconditional(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
         let plain: Vec<Target> = targets.iter().filter(|target| target.etag.is_none()).cloned().collect();
         let deleted = if plain.is_empty() { Vec::new() } else { self.delete_batch(cx, &plain).await };
         let mut deleted = deleted.into_iter();
@@ -182,12 +211,12 @@ impl Deletion {
         targets.iter().map(outcome).collect()
     }
 
-    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<Outcome> {
+    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
         let deletions: Vec<_> = targets.iter().map(|target| self.delete_one(target)).collect();
         stream::iter(deletions).buffered(cx.concurrency()).collect().await
     }
 
-    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
+    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Told>> {
         let attempted = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
         let identifier = |t: &Target| {
             let identifier = ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone());
@@ -250,7 +279,7 @@ impl Deletion {
         cx.throttled_items("s3:DeleteObjects", &self.bucket.name, u32::try_from(keys).unwrap_or(u32::MAX));
     }
 
-    async fn delete_one(&self, target: &Target) -> Outcome {
+    async fn delete_one(&self, target: &Target) -> Told {
         if target.etag.is_some() && self.knows_no_conditions() {
             return condition_not_known();
         }
@@ -270,7 +299,7 @@ impl Deletion {
     }
 
     /// What S3 says of one item. It takes what is not there for deleted, unless it has to compare an ETag; other stores do not.
-    fn failed(&self, target: &Target, failure: Failure) -> Outcome {
+    fn failed(&self, target: &Target, failure: Failure) -> Told {
         match failure.code.as_str() {
             "PreconditionFailed" if target.etag.is_some() => changed(),
             "NotImplemented" if target.etag.is_some() => condition_not_known(),
@@ -282,7 +311,7 @@ impl Deletion {
     }
 
     /// What S3 did when it deleted.
-    fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> Outcome {
+    fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> Told {
         let marked = marker == Some(true);
         let note = match version {
             Some(version) if marked => Some(format!("the delete marker {version} is gone")),
@@ -298,24 +327,25 @@ impl Deletion {
             }
             None => None,
         };
-        Outcome::Done((), note)
+        let added = marker_version.filter(|_| version.is_none()).map(str::to_owned);
+        Outcome::Done(added, note)
     }
 }
 
 /// An answer that leaves a key out does not say that it was deleted.
-fn unanswered() -> Outcome {
+fn unanswered() -> Told {
     Outcome::Failed(Failure::permanent(Code::NoAnswer, "S3's answer does not mention this key"))
 }
 
 /// What a condition comes to where it would not be looked at: it is not left out.
-fn condition_not_known() -> Outcome {
+fn condition_not_known() -> Told {
     let message = "the store cannot compare ETags when it deletes, so that it was not deleted; \
                    --if_match=false deletes what is there now, whatever it is";
     Outcome::Failed(Failure::permanent("NotImplemented", message))
 }
 
 /// What the error of a whole request comes to for each of its items. One that ends the run is said of one of them: nothing was done with the others.
-fn all_alike(error: &Error, items: usize) -> Vec<Outcome> {
+fn all_alike(error: &Error, items: usize) -> Vec<Told> {
     let failed = Outcome::Failed(Failure::from(error));
     let others = if error.is_fatal() { Outcome::skipped_as(Code::NotStarted, format!("not started: {error}")) } else { failed.clone() };
     std::iter::once(failed).chain(std::iter::repeat_n(others, items.saturating_sub(1))).collect()

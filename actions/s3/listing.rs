@@ -14,7 +14,7 @@ use std::sync::Arc;
 use aaws::{Error, Next, Page, Result, pages};
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion};
-use futures::stream::{BoxStream, StreamExt};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::bucket::{Bucket, Decoder, explain};
 pub use answer::OnlyWhole;
@@ -192,6 +192,20 @@ pub fn folders(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<
 pub fn versions(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
     let wanted = Arc::new(Wanted { prefix, start_after, delimiter: None, fields: Fields::ALL });
     pages(wanted.words("versions", &bucket), move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed()
+}
+
+/// The versions and delete markers of one key. Other keys that begin with it come behind it in the listing, so that the first of them ends it.
+pub async fn entries(bucket: &Bucket, key: &str) -> Result<Vec<Found>> {
+    let mut pages = versions(bucket.clone(), Some(key.to_owned()), None);
+    let mut entries = Vec::new();
+    while let Some(page) = pages.try_next().await? {
+        let others = page.iter().any(|found| found.key != key);
+        entries.extend(page.into_iter().filter(|found| found.key == key));
+        if others {
+            break;
+        }
+    }
+    Ok(entries)
 }
 
 /// A page is read on a thread of its own: its XML takes longer than all that is done with it.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aaws::{Code, Context, Error, Failure, Outcome, Result};
-use futures::TryStreamExt;
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
@@ -49,7 +48,7 @@ impl Target {
 }
 
 /// What became of an object that must be the one that was listed, and is not.
-pub fn changed() -> Outcome {
+pub fn changed<D>() -> Outcome<D> {
     Outcome::skipped_as(Code::Changed, "it is not the object that was listed: its ETag is another one by now")
 }
 
@@ -97,7 +96,7 @@ impl Lookups {
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(vec![not_looked_at(key)]),
-            found = self.list_versions(&key) => found,
+            found = listing::entries(&self.bucket, &key) => found,
         };
         let found = match found {
             Ok(found) if found.is_empty() => {
@@ -121,7 +120,7 @@ impl Lookups {
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(Target { version: Some(version), ..not_looked_at(key) }),
-            found = self.list_versions(&key) => found,
+            found = listing::entries(&self.bucket, &key) => found,
         };
         let found = found.map(|found| found.into_iter().map(Target::found).find(|found| found.version.as_ref() == Some(&version)));
         let precheck = match found {
@@ -154,26 +153,16 @@ impl Lookups {
             Err(e) => Some(Outcome::Failed(self.failure(&e))),
         }
     }
-
-    /// Other keys that begin with it come after it in the listing, so the first of them ends it.
-    async fn list_versions(&self, key: &str) -> Result<Vec<Found>> {
-        let mut pages = listing::versions(self.bucket.clone(), Some(key.to_owned()), None);
-        let mut versions = Vec::new();
-        while let Some(page) = pages.try_next().await? {
-            let others = page.iter().any(|found| found.key != key);
-            versions.extend(page.into_iter().filter(|found| found.key == key));
-            if others {
-                break;
-            }
-        }
-        Ok(versions)
-    }
 }
 
-/// Whether an object has another entity tag than it had. Some stores write it without its quotes.
+/// Whether an object has another entity tag than it had.
 fn is_another(listed: Option<&str>, now: Option<&str>) -> bool {
-    let plain = |etag: &str| etag.trim_matches('"').to_owned();
-    matches!((listed, now), (Some(listed), Some(now)) if plain(listed) != plain(now))
+    listed.is_some_and(|listed| now.is_some() && !is_same(listed, now))
+}
+
+/// Whether an object surely has the entity tag that it had. Some stores write it without its quotes.
+pub fn is_same(was: &str, now: Option<&str>) -> bool {
+    now.is_some_and(|now| now.trim_matches('"') == was.trim_matches('"'))
 }
 
 fn not_looked_at(key: String) -> Target {

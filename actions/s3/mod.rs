@@ -16,12 +16,14 @@ pub mod discover_buckets;
 pub mod discover_objects;
 mod listing;
 mod lookups;
+mod markers;
 mod matching;
 mod names;
 mod object_id;
 mod sandbox;
 mod selection;
 mod size;
+mod upload_step;
 mod uploads;
 mod walk;
 

@@ -1,22 +1,20 @@
 //! How one object is uploaded: in one request or in parts, and what is looked at when an answer is lost on the way.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aaws::{AccountId, Code, Context, Error, Failure, Outcome, Result, Step, Steps, Undo, async_trait};
+use aaws::{Code, Context, Error, Failure, Outcome, Result, Steps, Undo, async_trait};
 use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::{BoxError, SdkError};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass};
 use futures::stream::{self, StreamExt};
 use md5::{Digest, Md5};
-use serde::{Deserialize, Serialize};
 
 use super::body::{Body, hex};
-use super::bucket::{Bucket, explain};
-use super::names::BucketName;
+use super::bucket::{Bucket, Place, explain};
+use super::upload_step::{MultipartUpload, StoredObject, UploadStep};
 
 const MIB: u64 = 1 << 20;
 
@@ -71,54 +69,26 @@ impl How {
 pub struct Create {
     /// The bucket to create them in.
     pub bucket: Bucket,
-    /// What is the same of each multipart upload in it.
-    pub place: MultipartUpload,
+    /// The same, for another process.
+    pub place: Place,
     /// How they are stored.
     pub how: How,
 }
 
-/// What has to be undone when an upload fails.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MultipartUpload {
-    /// The bucket.
-    pub bucket: BucketName,
-    /// The owner that it must have.
-    pub owner: Option<AccountId>,
-    /// Whether the requester pays.
-    pub requester_pays: bool,
-    /// The key of the object to be.
-    pub key: String,
-    /// What S3 knows the upload by.
-    pub upload_id: String,
+/// What S3 says of an object that it stored.
+struct Stored {
+    etag: Option<String>,
+    version: Option<String>,
 }
 
-impl fmt::Display for MultipartUpload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the multipart upload {} of `{}`", self.upload_id, self.key)
-    }
-}
-
-#[async_trait]
-impl Step for MultipartUpload {
-    async fn undo(&self, cx: &Context) -> Result<()> {
-        let bucket = Bucket::new(cx, &self.bucket, self.owner.as_ref(), self.requester_pays)?;
-        let answer = bucket.send(|s3| {
-            let request = s3.abort_multipart_upload().bucket(&bucket.name).key(&self.key).upload_id(&self.upload_id);
-            request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
-        });
-        match answer.await {
-            // It was aborted before, or was completed after all.
-            Err(SdkError::ServiceError(e)) if e.err().is_no_such_upload() => Ok(()),
-            answer => explain(answer, || format!("abort {self}")).map(drop),
-        }
-    }
-}
+/// What came of sending an object: it is stored, or what became of it instead.
+type Sent = Result<Stored, Outcome>;
 
 #[async_trait]
 impl Steps for Create {
     type Item = Upload;
     type Done = ();
-    type Step = MultipartUpload;
+    type Step = UploadStep;
 
     fn id(&self, upload: &Upload) -> String {
         upload.key.clone()
@@ -141,7 +111,7 @@ impl Steps for Create {
         upload.body.as_ref().ok().map(Body::state)
     }
 
-    async fn run(&self, cx: &Context, upload: &Upload, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
+    async fn run(&self, cx: &Context, upload: &Upload, undo: &mut Undo<UploadStep>) -> Result<Outcome> {
         let body = match &upload.body {
             Ok(body) => body,
             Err(failure) => return Ok(Outcome::Failed(failure.clone())),
@@ -150,9 +120,19 @@ impl Steps for Create {
         if self.how.no_overwrite && cx.custom_endpoint("s3") && self.bucket.head(&upload.key).await?.is_some() {
             return Ok(Outcome::Failed(Failure::permanent(PRECONDITION_FAILED, "an object of this key exists, and is kept")));
         }
-        match body {
-            Body::File { .. } if body.size() >= MULTIPART => self.put_parts(cx, upload, body, undo).await,
-            _ => self.put(upload, body).await,
+        let is_new = self.is_new(cx, &upload.key).await?;
+        let sent = match body {
+            Body::File { .. } if body.size() >= MULTIPART => self.put_parts(cx, upload, body, undo).await?,
+            _ => self.put(upload, body).await?,
+        };
+        match sent {
+            Ok(stored) => {
+                if is_new {
+                    self.note_stored(cx, &upload.key, stored).await;
+                }
+                Ok(Outcome::Done((), Some(body.to_string())))
+            }
+            Err(outcome) => Ok(outcome),
         }
     }
 }
@@ -162,7 +142,36 @@ impl Create {
         format!("create `{key}` in the bucket `{}`", self.bucket.name)
     }
 
-    async fn put(&self, upload: &Upload, body: &Body) -> Result<Outcome> {
+    /// Whether there is surely nothing before: that matters to whoever undoes the run, and is looked at only where somebody can.
+    async fn is_new(&self, cx: &Context, key: &str) -> Result<bool> {
+        if !cx.keeps_journal() {
+            return Ok(false);
+        }
+        // Then S3 stores nothing but what is new.
+        if self.how.no_overwrite {
+            return Ok(true);
+        }
+        match self.bucket.head(key).await {
+            Ok(seen) => Ok(seen.is_none()),
+            Err(e) if e.is_fatal() => Err(e),
+            Err(e) => {
+                tracing::debug!("{e}; whether it is new is not known, and undoing the run would leave it");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Notes an object that is new. Its ETag and version are known only now.
+    async fn note_stored(&self, cx: &Context, key: &str, stored: Stored) {
+        let Some(etag) = stored.etag else { return };
+        let object = StoredObject { place: self.place.clone(), key: key.to_owned(), etag, version: stored.version };
+        if let Err(e) = cx.note_made(key, &UploadStep::Object(object)).await {
+            // It is stored all the same; nothing is sent behind it, because that could not be noted either.
+            tracing::error!("{e}");
+        }
+    }
+
+    async fn put(&self, upload: &Upload, body: &Body) -> Result<Sent> {
         // A body can be sent once; sent away to another region, the request is made again from what the file still holds.
         let again = body.part(0, body.size()).await?.into_inner();
         let lost = LostAnswers::default();
@@ -176,7 +185,7 @@ impl Create {
             request.customize().interceptor(lost.clone()).send()
         });
         match explain(answer.await, || self.creating(&upload.key)) {
-            Ok(_) => Ok(stored(body)),
+            Ok(done) => Ok(Ok(Stored { etag: done.e_tag, version: done.version_id })),
             // What is in the way may be what an attempt before stored, whose answer was lost.
             Err(error) if lost.any() && error.code() == Some(PRECONDITION_FAILED) => {
                 let etag = body.md5().await?;
@@ -186,7 +195,7 @@ impl Create {
         }
     }
 
-    async fn put_parts(&self, cx: &Context, upload: &Upload, body: &Body, undo: &mut Undo<MultipartUpload>) -> Result<Outcome> {
+    async fn put_parts(&self, cx: &Context, upload: &Upload, body: &Body, undo: &mut Undo<UploadStep>) -> Result<Sent> {
         let answer = self.bucket.send(|s3| {
             let request = s3.create_multipart_upload().bucket(&self.bucket.name).key(&upload.key).content_type(&upload.content_type);
             let request = request.set_server_side_encryption(self.how.sse.clone()).set_ssekms_key_id(self.how.kms_key.clone());
@@ -197,11 +206,11 @@ impl Create {
         let Some(upload_id) = begun.upload_id else {
             return Err(Error::Failed(format!("cannot {}: S3 began the upload without an id", self.creating(&upload.key))));
         };
-        let begun = MultipartUpload { key: upload.key.clone(), upload_id, ..self.place.clone() };
-        undo.note(begun.clone()).await?;
+        let begun = MultipartUpload { place: self.place.clone(), key: upload.key.clone(), upload_id };
+        undo.note(UploadStep::Parts(begun.clone())).await?;
         // Whatever ends this process, even at once: its parts are billed until somebody aborts it.
         tracing::info!("began {begun}");
-        let Some(parts) = self.send_parts(cx, upload, body, &begun.upload_id).await? else { return Ok(stopped(&begun)) };
+        let Some(parts) = self.send_parts(cx, upload, body, &begun.upload_id).await? else { return Ok(Err(stopped(&begun))) };
         let etag = etag_of_parts(&parts);
         let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let lost = LostAnswers::default();
@@ -212,19 +221,23 @@ impl Create {
             request.customize().interceptor(lost.clone()).send()
         });
         let error = match explain(answer.await, || self.creating(&upload.key)) {
-            Ok(_) => {
+            Ok(done) => {
                 undo.clear();
-                return Ok(stored(body));
+                return Ok(Ok(Stored { etag: done.e_tag, version: done.version_id }));
             }
             Err(error) => error,
         };
         // Completed twice, an upload is not there any more, or its own object is in the way.
         let second = lost.any() && matches!(error.code(), Some("NoSuchUpload" | PRECONDITION_FAILED));
         if second || error.is_ambiguous() {
-            return self.judge(upload, body, etag, error).await;
+            let judged = self.judge(upload, body, etag, error).await?;
+            if judged.is_ok() {
+                undo.clear();
+            }
+            return Ok(judged);
         }
         if is_unsent(&error) && cx.cancellation().is_cancelled() {
-            return Ok(stopped(&begun));
+            return Ok(Err(stopped(&begun)));
         }
         Err(error)
     }
@@ -283,13 +296,13 @@ impl Create {
     }
 
     /// What an error stands for after an answer was lost: an object that holds what was sent was stored by this run.
-    async fn judge(&self, upload: &Upload, body: &Body, etag: Option<String>, error: Error) -> Result<Outcome> {
+    async fn judge(&self, upload: &Upload, body: &Body, etag: Option<String>, error: Error) -> Result<Sent> {
         let bucket = &self.bucket;
         let why = match bucket.head(&upload.key).await {
             Ok(None) => return Err(error),
             Ok(Some(seen)) if seen.content_length() != i64::try_from(body.size()).ok() => return Err(error),
             Ok(Some(seen)) if etag.is_some() && seen.e_tag().map(|tag| tag.trim_matches('"')) == etag.as_deref() => {
-                return Ok(stored(body));
+                return Ok(Ok(Stored { etag: seen.e_tag, version: seen.version_id }));
             }
             // Whose ETag is no digest of the content (S3 API reference, Object) may hold the same, or something else of this size.
             Ok(Some(seen))
@@ -301,7 +314,7 @@ impl Create {
             Err(e) => e.to_string(),
         };
         let message = format!("the answer was lost, and whether it was stored is not known: {why} (then: {error})");
-        Ok(Outcome::Failed(Failure::permanent(Code::Unknown, message)))
+        Ok(Err(Outcome::Failed(Failure::permanent(Code::Unknown, message))))
     }
 }
 
@@ -335,10 +348,6 @@ impl Intercept for LostAnswers {
         }
         Ok(())
     }
-}
-
-fn stored(body: &Body) -> Outcome {
-    Outcome::Done((), Some(body.to_string()))
 }
 
 /// The run was stopped before all of it was sent; the parts that were are removed by undoing.

@@ -24,6 +24,8 @@ pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
     const BINDS: &'static [&'static str] = &[];
     /// What of it `aaws undo` can undo, for one that changes something.
     const REVERSIBLE: Reversible = Reversible::No("");
+    /// Whether a run of it keeps a journal unasked, where something in it can be undone. Bulk work does not: each of its items would pay for that.
+    const KEEPS_JOURNAL: bool = true;
 
     /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
     type Output: Output;

@@ -33,6 +33,8 @@ pub struct Entry {
     reversal: Option<Reversal>,
     /// What of it can be undone.
     pub reversible: Reversible,
+    /// Whether a run keeps a journal unasked: [`Action::KEEPS_JOURNAL`].
+    pub keeps_journal: bool,
     /// The same action when a run of it is undone: what that disrupts its steps say.
     pub(crate) undoing: &'static Meta,
     types: fn() -> (&'static str, &'static str),
@@ -79,6 +81,7 @@ impl Entry {
             },
             reversal: None,
             reversible: A::REVERSIBLE,
+            keeps_journal: A::KEEPS_JOURNAL,
             undoing: &A::META_UNDONE,
             types: || (type_name::<A>(), type_name::<A::Output>()),
             has_default: false,

@@ -197,7 +197,7 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
             return Ok(Reply::Items(stream::empty().boxed()));
         }
         return Err(Error::Refused(format!(
-            "nothing of the run {id} can be undone: `{}` notes no steps that have a way back",
+            "nothing of the run {id} can be undone: `{}` noted no step that has a way back",
             entry.meta.path
         )));
     }

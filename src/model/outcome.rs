@@ -153,6 +153,16 @@ impl<D> Outcome<D> {
         if ignored { Outcome::Unchanged(message.into()) } else { Outcome::Failed(Failure::not_found(message)) }
     }
 
+    /// The same, with something else that came of it.
+    pub fn map<E>(self, what: impl FnOnce(D) -> E) -> Outcome<E> {
+        match self {
+            Outcome::Done(done, note) => Outcome::Done(what(done), note),
+            Outcome::Unchanged(why) => Outcome::Unchanged(why),
+            Outcome::Skipped(skip) => Outcome::Skipped(skip),
+            Outcome::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+
     /// The error that the run ends with because of this item.
     pub(crate) fn fatal(&self) -> Option<Error> {
         match self {

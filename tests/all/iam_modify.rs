@@ -243,12 +243,12 @@ fn keys(account: &Account, user: &str) -> BTreeMap<String, String> {
     xml::texts(&reply, "AccessKeyId").into_iter().zip(xml::texts(&reply, "Status")).collect()
 }
 
-fn has_password(account: &Account, user: &str) -> bool {
+pub fn has_password(account: &Account, user: &str) -> bool {
     account.try_call("iam", &format!("Action=GetLoginProfile&UserName={user}")).status == 200
 }
 
 /// The names of the managed policies attached to a user.
-fn attached(account: &Account, user: &str) -> Vec<String> {
+pub fn attached(account: &Account, user: &str) -> Vec<String> {
     xml::texts(&account.iam("ListAttachedUserPolicies", &[("UserName", user)]), "PolicyName")
 }
 
@@ -269,7 +269,7 @@ fn codes(lines: &[Value]) -> Vec<(&str, &str)> {
     codes
 }
 
-fn plain() -> Proxy {
+pub fn plain() -> Proxy {
     Proxy::to(moto::endpoint())
 }
 
@@ -603,7 +603,7 @@ fn the_output_format_is_heeded() {
 // --- modify_users_console_access ---
 
 /// In front of moto, the policy that lets users change their passwords.
-fn console(proxy: Proxy, account: &Account) -> Server {
+pub fn console(proxy: Proxy, account: &Account) -> Server {
     with_aws_policies(proxy, account, &["IAMUserChangePassword"]).start()
 }
 

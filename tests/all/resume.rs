@@ -2,33 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::aaws::Aaws;
 use crate::support::fake_s3::{delete_result, keys_of};
+use crate::support::trap::{Moment, Trap};
 use crate::support::{Response, Server, aaws, directory, report};
 
-/// A bucket that deletes what it is asked to, but for the request with this number: that is not answered until it is let go, and deletes nothing.
-struct Stuck {
+/// A bucket that deletes what it is asked to, and counts how often it deletes each key.
+struct Counting {
     server: Server,
-    /// How often each key was deleted.
     deleted: Arc<Mutex<BTreeMap<String, usize>>>,
-    let_go: Arc<(Mutex<bool>, Condvar)>,
 }
 
-impl Stuck {
-    fn at(number: usize) -> Self {
-        let (deleted, let_go) = (Arc::<Mutex<BTreeMap<String, usize>>>::default(), Arc::<(Mutex<bool>, Condvar)>::default());
-        let (state, gate) = (Arc::clone(&deleted), Arc::clone(&let_go));
-        let server = Server::start(move |operation, n, request| match operation {
-            "DeleteObjects" if n == number => {
-                let open = gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open).unwrap();
-                drop(open);
-                Response::dropped()
-            }
+impl Counting {
+    fn new() -> Self {
+        let deleted = Arc::<Mutex<BTreeMap<String, usize>>>::default();
+        let state = Arc::clone(&deleted);
+        let server = Server::start(move |operation, _, request| match operation {
             "DeleteObjects" => {
                 let keys = keys_of(&request);
                 let mut deleted = state.lock().unwrap();
@@ -37,13 +31,12 @@ impl Stuck {
             }
             _ => Response::error(501, "NotImplemented"),
         });
-        Stuck { server, deleted, let_go }
+        Counting { server, deleted }
     }
 
-    /// Lets the request go whose process is dead.
-    fn let_go(&self) {
-        *self.let_go.0.lock().unwrap() = true;
-        self.let_go.1.notify_all();
+    /// In front of it, what holds the request with this number.
+    fn trap(&self, number: usize, moment: Moment) -> Trap {
+        Trap::new(&self.server.url, number, moment, |operation| operation == "DeleteObjects")
     }
 
     fn times(&self) -> Vec<usize> {
@@ -59,23 +52,25 @@ fn keys(many: usize) -> String {
     (0..many).map(|n| format!("key-{n:05}\n")).collect()
 }
 
-/// Kills a deletion of 5,000 keys with a journal while its request with this number is under way, and gives the id of its run.
-fn killed(state: &TempDir, bucket: &Stuck, number: usize) -> String {
+/// The newest run.
+fn newest(state: &TempDir, bucket: &Counting) -> Value {
+    by(state, &bucket.server, "log").run().ok().json()[0].clone()
+}
+
+/// Kills a deletion of 5,000 keys with a journal at its request with this number, and gives the id of its run.
+fn killed(state: &TempDir, bucket: &Counting, number: usize, moment: Moment) -> String {
+    let trap = bucket.trap(number, moment);
     let line = "s3 delete_objects --bucket b --prefix p --objects - --concurrency 1 --journal";
-    let running = by(state, &bucket.server, line).stdin(keys(5000)).start();
-    bucket.server.wait_for("DeleteObjects", number);
-    running.signal("KILL");
-    assert_eq!(running.wait().code, None, "it was killed");
-    bucket.let_go();
-    let runs = by(state, &bucket.server, "log").run().ok().json();
-    assert_eq!(runs[0]["state"], "unfinished");
-    runs[0]["id"].as_str().expect("an id").to_owned()
+    trap.kill(by(state, &trap.server, line).stdin(keys(5000)).start());
+    let run = newest(state, bucket);
+    assert_eq!(run["state"], "unfinished");
+    run["id"].as_str().expect("an id").to_owned()
 }
 
 #[test]
 fn a_deletion_that_was_killed_is_finished_and_nothing_is_deleted_twice() {
-    let (state, bucket) = (directory(), Stuck::at(3));
-    let id = killed(&state, &bucket, 3);
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 3, Moment::Before);
     assert_eq!(bucket.times().len(), 2000);
 
     let here = directory();
@@ -96,9 +91,34 @@ fn a_deletion_that_was_killed_is_finished_and_nothing_is_deleted_twice() {
 }
 
 #[test]
+fn a_deletion_that_is_killed_at_any_of_its_requests_is_finished() {
+    const REQUESTS: usize = 5;
+    let mut survived = 0;
+    for (number, moment) in (1..=REQUESTS).flat_map(|number| [(number, Moment::Before), (number, Moment::After)]) {
+        let when = format!("killed {moment:?} request {number}");
+        let (state, bucket) = (directory(), Counting::new());
+        let id = killed(&state, &bucket, number, moment);
+        let done = newest(&state, &bucket)["counts"]["done"].as_u64().unwrap_or_default();
+        assert_eq!(done, 1000 * (number as u64 - 1), "{when}: what was answered is known to be done, and no more");
+
+        by(&state, &bucket.server, &format!("resume {id}")).run().ok();
+        let times = bucket.times();
+        assert_eq!(times.len(), 5000, "{when}: all are deleted");
+        // Of those whose answer nobody heard it is not known, and to delete them once more does no harm; all others go once.
+        let twice = if moment == Moment::After { 1000 } else { 0 };
+        let count = |so_often: usize| times.iter().filter(|times| **times == so_often).count();
+        assert_eq!((count(1), count(2)), (5000 - twice, twice), "{when}");
+        let run = newest(&state, &bucket);
+        assert_eq!((&run["state"], &run["counts"]), (&json!("finished"), &json!({"done": 5000})), "{when}");
+        survived += 1;
+    }
+    println!("a deletion of 5,000 keys was killed at {survived} points, and finished each time");
+}
+
+#[test]
 fn the_rest_of_a_run_can_be_seen_before_it_is_done() {
-    let (state, bucket) = (directory(), Stuck::at(5));
-    let id = killed(&state, &bucket, 5);
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 5, Moment::Before);
     let server = Server::start(|operation, _, _| match operation {
         "HeadBucket" => Response::xml(200, ""),
         _ => Response::error(501, "NotImplemented"),
@@ -111,8 +131,8 @@ fn the_rest_of_a_run_can_be_seen_before_it_is_done() {
 
 #[test]
 fn a_journal_that_ends_in_half_a_line_is_gone_on_with() {
-    let (state, bucket) = (directory(), Stuck::at(2));
-    let id = killed(&state, &bucket, 2);
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 2, Moment::Before);
     let file = state.path().join(format!("aaws/journal/{id}.jsonl"));
     let mut text = fs::read(&file).expect("the journal");
     text.extend_from_slice(b"{\"seq\":99,\"kind\":\"inte");
@@ -123,18 +143,17 @@ fn a_journal_that_ends_in_half_a_line_is_gone_on_with() {
 
 #[test]
 fn a_run_that_is_under_way_is_not_resumed() {
-    let (state, bucket) = (directory(), Stuck::at(1));
+    let (state, bucket) = (directory(), Counting::new());
+    let trap = bucket.trap(1, Moment::Before);
     let line = "s3 delete_objects --bucket b --objects - --concurrency 1 --journal";
-    let running = by(&state, &bucket.server, line).stdin(keys(10)).start();
-    bucket.server.wait_for("DeleteObjects", 1);
-    let runs = by(&state, &bucket.server, "log").run().ok().json();
-    assert_eq!(runs[0]["state"], "running");
-    let id = runs[0]["id"].as_str().expect("an id");
+    let running = by(&state, &trap.server, line).stdin(keys(10)).start();
+    trap.server.wait_for("DeleteObjects", 1);
+    let run = newest(&state, &bucket);
+    assert_eq!(run["state"], "running");
+    let id = run["id"].as_str().expect("an id");
     for command in ["resume", "undo"] {
         by(&state, &bucket.server, &format!("{command} {id}")).run().exits(4).silent().logs("under way");
     }
-    running.signal("KILL");
-    bucket.let_go();
-    running.wait();
-    assert_eq!(by(&state, &bucket.server, "log").run().ok().json()[0]["state"], Value::from("unfinished"));
+    trap.kill(running);
+    assert_eq!(newest(&state, &bucket)["state"], "unfinished");
 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::support::aaws::Aaws;
 use crate::support::account::Account;
 use crate::support::ec2::World;
+use crate::support::trap::{Moment, Trap};
 use crate::support::{Output, directory};
 
 /// Where the other process finds what it is to undo. Without it the test that is the other process has nothing to do.
@@ -288,6 +289,116 @@ fn snapshots_that_were_made_are_deleted_and_somebody_is_asked_first() {
 }
 
 #[test]
+fn a_default_key_that_somebody_set_since_is_left_alone() {
+    let desk = Desk::new();
+    let set = |key: &str, more: &str| {
+        let line = format!("ec2 modify_default_ebs_encryption --enable --change_kms_key --kms_key_id {key} {more}");
+        desk.aaws(&line).run().ok();
+    };
+    set(&desk.world.key(), "");
+    set(&desk.world.key(), "--no_journal");
+    let theirs = desk.aaws("ec2 discover_default_ebs_encryption").run().ok().json();
+    let undone = desk.aaws("undo").run().exits(3).logs("the default key was changed since");
+    assert_eq!(outcomes(&undone), [outcome("us-east-1", "skipped", "Changed")]);
+    assert_eq!(desk.aaws("ec2 discover_default_ebs_encryption").run().ok().json(), theirs);
+}
+
+#[test]
+fn images_that_were_made_go_with_their_snapshots() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (mine, theirs) = (world.instance(&[]), world.instance(&[]));
+    let made = desk.aaws(&format!("ec2 create_images --instance_ids {} {}", mine.id, theirs.id)).run().ok().json();
+    let images: Vec<&str> = made.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let [image, gone] = images[..] else { panic!("{made}") };
+    desk.aaws("undo").on_terminal("n").exits(4);
+    assert_eq!((world.images().len(), world.snapshots().len()), (2, 2));
+
+    // Somebody is faster with one of them, and keeps what is behind it.
+    world.ec2("DeregisterImage", &[("ImageId", gone)]);
+    let undone = desk.aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&theirs.id, "unchanged", ""), outcome(&mine.id, "done", "")]);
+    assert!(undone.stdout.contains(image), "{undone}");
+    assert_eq!(world.images(), [""; 0]);
+    assert_eq!(world.snapshots().len(), 1);
+}
+
+#[test]
+fn copies_of_snapshots_are_deleted_in_their_own_region() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (one, other) = (world.snapshot(&world.volume(&[])), world.snapshot(&world.volume(&[])));
+    let before = world.snapshots();
+    let made = desk.aaws(&format!("ec2 copy_snapshots --snapshot_ids {one} {other} --target_region us-west-2")).run().ok().json();
+    let there = || desk.aaws("ec2 discover_snapshots --region us-west-2").run().ok().json();
+    assert_eq!(there().as_array().map(Vec::len), Some(2));
+    let gone = made[1].as_str().expect("a copy");
+    desk.aaws(&format!("ec2 delete_snapshots --snapshot_ids {gone} --region us-west-2 --no_journal")).run().ok();
+
+    let undone = desk.aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&other, "unchanged", ""), outcome(&one, "done", "")]);
+    assert_eq!(there(), json!([]));
+    assert_eq!(world.snapshots(), before, "the originals are nobody's copies");
+}
+
+/// Two groups whose rules name each other; the rules have tags.
+fn circle(world: &World) -> (String, String) {
+    let (one, other) = (world.group("one"), world.group("other"));
+    for (group, named) in [(&one, &other), (&other, &one)] {
+        let rule = [
+            ("GroupId", group.as_str()),
+            ("IpPermissions.1.IpProtocol", "-1"),
+            ("IpPermissions.1.Groups.1.GroupId", named.as_str()),
+            ("TagSpecification.1.ResourceType", "security-group-rule"),
+            ("TagSpecification.1.Tag.1.Key", "Owner"),
+            ("TagSpecification.1.Tag.1.Value", "payments"),
+        ];
+        world.ec2("AuthorizeSecurityGroupIngress", &rule);
+    }
+    (one, other)
+}
+
+#[test]
+fn a_rule_that_a_killed_run_took_away_is_put_back() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (one, other) = circle(world);
+    let line = format!("ec2 delete_security_groups --security_group_ids {one} {other}");
+    let tagged_rules = || world.ec2("DescribeSecurityGroupRules", &[]).matches("payments").count();
+    assert_eq!(tagged_rules(), 2);
+    // Its rule is gone, and the group that it names is still there.
+    let trap = Trap::new(&world.proxy().start().url, 1, Moment::Before, |operation| operation == "DeleteSecurityGroup");
+    trap.kill(world.aaws_via(&trap.server, &line).env("XDG_STATE_HOME", desk.state.path()).start());
+    assert_eq!(tagged_rules(), 1);
+
+    desk.aaws("undo").run().ok();
+    assert_eq!((tagged_rules(), world.groups().len()), (2, 2));
+    // What was deleted to the end has no way back.
+    desk.aaws(&line).run().ok();
+    desk.aaws("undo").run().exits(4).silent().logs("nothing of the run");
+}
+
+#[test]
+fn a_rule_that_somebody_put_back_since_is_left_as_it_is() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (one, other) = circle(world);
+    let line = format!("ec2 delete_security_groups --security_group_ids {one} {other}");
+    let trap = Trap::new(&world.proxy().start().url, 1, Moment::Before, |operation| operation == "DeleteSecurityGroup");
+    trap.kill(world.aaws_via(&trap.server, &line).env("XDG_STATE_HOME", desk.state.path()).start());
+    let revoked = trap.server.requests("RevokeSecurityGroupIngress");
+    let parameter = |name: &str| revoked[0].parameter(name).expect("it is in the request");
+    let (group, named) = (parameter("GroupId"), parameter("IpPermissions.1.Groups.1.GroupId"));
+    let rule = [("GroupId", group.as_str()), ("IpPermissions.1.IpProtocol", "-1"), ("IpPermissions.1.Groups.1.GroupId", named.as_str())];
+    world.ec2("AuthorizeSecurityGroupIngress", &rule);
+
+    let server = world.proxy().start();
+    let undone = desk.aaws("undo").endpoint(&server.url).run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&named, "unchanged", "")]);
+    assert_eq!(crate::support::ec2::writes(&server), [""; 0]);
+}
+
+#[test]
 fn a_swap_is_undone_and_its_copies_are_kept() {
     let desk = Desk::new();
     let world = &desk.world;
@@ -372,4 +483,87 @@ fn a_quarantine_is_lifted_but_for_the_password() {
     let listed = |action: &str, name: &str| crate::support::xml::texts(&account.iam(action, &[("UserName", "alice")]), name);
     assert_eq!(listed("ListAccessKeys", "Status"), ["Active"]);
     assert_eq!(listed("ListUserPolicies", "member"), [""; 0]);
+}
+
+#[test]
+#[cfg(feature = "iam")]
+fn what_somebody_changed_of_a_quarantine_is_left_alone() {
+    const DENY_ALL: &str = "aaws-quarantine-deny-all";
+    let desk = Desk::new();
+    let account = &desk.world.account;
+    account.iam("CreateUser", &[("UserName", "alice")]);
+    account.iam("CreateAccessKey", &[("UserName", "alice")]);
+    let aaws = |line: &str| account.aaws(line).env("XDG_STATE_HOME", desk.state.path());
+    let keeps = "--keep_service_credentials --keep_ssh_keys --keep_signing_certificates";
+    aaws(&format!("iam quarantine_user --user alice {keeps}")).run().ok();
+    let theirs = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}"#;
+    account.iam("PutUserPolicy", &[("UserName", "alice"), ("PolicyName", DENY_ALL), ("PolicyDocument", theirs)]);
+
+    let undone = aaws("undo").run().exits(3).logs("was changed since");
+    let left: Vec<_> = outcomes(&undone).into_iter().filter(|(_, status, _)| status == "skipped").collect();
+    assert_eq!(left, [outcome("alice: deny", "skipped", "Changed")], "{undone}");
+    let listed = |action: &str, name: &str| crate::support::xml::texts(&account.iam(action, &[("UserName", "alice")]), name);
+    assert_eq!(listed("ListAccessKeys", "Status"), ["Active"]);
+    assert_eq!(listed("ListUserPolicies", "member"), [DENY_ALL]);
+}
+
+/// Users whose console access is changed, behind a server that has the policy `IAMUserChangePassword`.
+#[cfg(feature = "iam")]
+struct Console {
+    account: Account,
+    server: crate::support::Server,
+    state: tempfile::TempDir,
+}
+
+#[cfg(feature = "iam")]
+impl Console {
+    fn new(users: &[&str]) -> Self {
+        let account = Account::fresh();
+        users.iter().for_each(|user| drop(account.iam("CreateUser", &[("UserName", user)])));
+        let server = crate::iam_modify::console(crate::iam_modify::plain(), &account);
+        Console { account, server, state: directory() }
+    }
+
+    fn aaws(&self, line: &str) -> Aaws {
+        let run = self.account.aaws(line).endpoint(&self.server.url).env("XDG_STATE_HOME", self.state.path());
+        // One user after another, so that the journal has them in that order.
+        run.env("NEW", "correct-horse").args(["--concurrency", "1"])
+    }
+
+    /// Whether a user has a password, and may change it.
+    fn access(&self, user: &str) -> (bool, bool) {
+        let policies = crate::iam_modify::attached(&self.account, user);
+        (crate::iam_modify::has_password(&self.account, user), policies == ["IAMUserChangePassword"])
+    }
+}
+
+#[test]
+#[cfg(feature = "iam")]
+fn console_passwords_that_were_created_are_deleted_again() {
+    let console = Console::new(&["alice", "bob"]);
+    console.aaws("iam modify_users_console_access --user alice env:NEW --user bob env:NEW --enable").run().ok();
+    assert_eq!([console.access("alice"), console.access("bob")], [(true, true); 2]);
+    // Somebody took bob's away meanwhile.
+    console.aaws("iam modify_users_console_access --user bob --disable --no_journal").run().ok();
+
+    console.aaws("undo").on_terminal("n").exits(4);
+    assert_eq!(console.access("alice"), (true, true));
+    let undone = console.aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome("bob", "unchanged", ""), outcome("alice", "done", "")]);
+    assert_eq!([console.access("alice"), console.access("bob")], [(false, false); 2]);
+}
+
+#[test]
+#[cfg(feature = "iam")]
+fn console_passwords_that_were_deleted_are_gone_and_it_is_said() {
+    let console = Console::new(&["alice", "bob"]);
+    console.aaws("iam modify_users_console_access --user alice env:NEW --user bob env:NEW --enable --no_journal").run().ok();
+    console.aaws("iam modify_users_console_access --user alice --user bob --disable").run().ok();
+    assert_eq!([console.access("alice"), console.access("bob")], [(false, false); 2]);
+    // Somebody gave bob another one meanwhile, and nothing to change it with.
+    console.account.iam("CreateLoginProfile", &[("UserName", "bob"), ("Password", "battery-staple")]);
+
+    let undone = console.aaws("undo").run().exits(3).logs("was given a console password since").logs("gone for good");
+    assert_eq!(outcomes(&undone), [outcome("bob", "skipped", "Changed"), outcome("alice", "skipped", "Irreversible")]);
+    assert_eq!([console.access("alice"), console.access("bob")], [(false, true), (true, false)]);
 }

@@ -24,13 +24,18 @@ impl Context {
         Ok(Some(journal))
     }
 
+    /// Whether the run keeps a journal, so that it is worth finding out what undoing it would take.
+    pub fn keeps_journal(&self) -> bool {
+        self.run().journal.is_some()
+    }
+
     /// Notes a step before it is taken: what it changes can then be undone by another process. It is durable when this returns, if the run keeps a
     /// journal. (What [`super::Undo`] notes is noted so, too.)
     pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<()> {
         self.note_all(&[(item, step)]).await
     }
 
-    /// The same of the steps of several items, all of which are sent in one request.
+    /// The same of the steps of several items, all of which are sent in one request; or of what one answer says that it made of them.
     pub async fn note_all<S: Step>(&self, steps: &[(&str, &S)]) -> Result<()> {
         self.write_down(steps, false).await.map(drop)
     }

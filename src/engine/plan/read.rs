@@ -128,8 +128,8 @@ impl Planned {
             return Err(Flaw::Altered("its end is missing".into()));
         };
         let end: End = match serde_json::from_slice(&last) {
-            Ok(end) if last.ends_with(b"\n") => end,
-            _ => return Err(Flaw::Altered("its end is missing".into())),
+            Ok(end) if is_as_written(&end, &last) => end,
+            _ => return Err(Flaw::Altered("its end is missing, or is none that is written".into())),
         };
         let digest = hex(digest.finalize().as_slice());
         if end.sha256 != digest || end.items != count {
@@ -279,6 +279,11 @@ fn header_of(line: &[u8]) -> Result<Header, Flaw> {
         Some(FORMAT) => serde_json::from_value(value).map_err(|_| none()),
         _ => Err(none()),
     }
+}
+
+/// Whether a plan ends with this line, to the letter: no digest vouches for it.
+fn is_as_written(end: &End, line: &[u8]) -> bool {
+    serde_json::to_vec(end).is_ok_and(|text| line.strip_suffix(b"\n") == Some(text.as_slice()))
 }
 
 /// The item of a line; none on one that has the rest of a list.

@@ -127,3 +127,19 @@ fn a_plan_holds_for_a_while_and_in_one_place() {
     assert!(of(None, "eu-west-1", Some("sandbox")).is_err());
     assert_eq!(host_of("http://user:word@host:4566/a?b"), "http://host:4566");
 }
+
+#[test]
+fn no_mutation_of_a_plan_is_taken_for_one() {
+    let folder = folder();
+    let file = write(folder.path());
+    let whole = fs::read(&file).expect("the plan");
+    crate::mutations::each(&[whole.as_slice()], 3000, |text| {
+        if text == whole {
+            return;
+        }
+        fs::write(&file, text).expect("the plan");
+        let said = refused(&file);
+        assert!(said.starts_with("Refused: ") || said.starts_with("Failed: "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    });
+}

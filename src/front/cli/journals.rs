@@ -34,9 +34,9 @@ pub fn of_action(entry: &Entry, common: &Common, secret: bool) -> Result<Option<
 }
 
 /// Whether runs of an action have steps that somebody may want to undo: all of it, or what one left half way that stops machines or takes rules away. What
-/// only adds, and cannot be undone, leaves nothing like that.
+/// only adds, and cannot be undone, leaves nothing like that; and bulk work keeps one only when asked.
 fn is_kept_by_default(entry: &Entry) -> bool {
-    entry.is_reversible() && (!matches!(entry.reversible, Reversible::No(_)) || entry.meta.effect >= Effect::Disrupt)
+    entry.keeps_journal && entry.is_reversible() && (!matches!(entry.reversible, Reversible::No(_)) || entry.meta.effect >= Effect::Disrupt)
 }
 
 /// The journal of a run that undoes another, and the id of that run.

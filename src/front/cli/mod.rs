@@ -205,3 +205,6 @@ fn find(path: &str) -> Result<&'static Entry> {
         Error::Input(InputError::new(what).with_hint(hint))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ mod encrypting;
 mod every;
 mod faults;
 mod groups;
+mod kills;
 mod settings;
 mod tags;
 mod terminating;

@@ -6,6 +6,7 @@ mod faults;
 mod listing;
 mod selecting;
 mod servers;
+mod undoing;
 mod uploading;
 mod versions;
 mod walking;

@@ -40,6 +40,7 @@ pub mod stores;
 pub mod tls;
 #[cfg(feature = "s3")]
 pub mod tools;
+pub mod trap;
 pub mod xml;
 
 pub use aaws::{Aaws, Output, aaws, directory, outcomes, report, shell, told};

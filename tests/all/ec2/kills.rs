@@ -1,0 +1,117 @@
+//! `encrypt_instance_volumes` is killed at each of its writes, before it is carried out and after it was; then another process finishes the run, and the
+//! world is looked at.
+//!
+//! Whenever it is killed: the journal says that the run did not come to its end, and once it is resumed no device is empty, all volumes are encrypted, each
+//! device is deleted with its instance as before, the instance runs, the originals are there, and no copy is left over. A snapshot that is left over is
+//! named by the run's log.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde_json::Value;
+
+use crate::support::aaws::Aaws;
+use crate::support::directory;
+use crate::support::ec2::{World, is_write, writes};
+use crate::support::trap::{Moment, Trap};
+
+/// How many worlds there are at a time.
+const AT_A_TIME: usize = 8;
+
+/// A running instance with a root volume and a data volume that goes with it, both without encryption.
+struct Case {
+    world: World,
+    state: tempfile::TempDir,
+    instance: String,
+    line: String,
+    devices: Vec<(String, String, bool)>,
+    originals: Vec<String>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let world = World::new();
+        let machine = world.instance(&[]);
+        let data = world.volume(&[("Iops", "4000"), ("Throughput", "300")]);
+        world.attach(&data, &machine.id, "/dev/sdf");
+        let mapping = [("BlockDeviceMapping.1.DeviceName", "/dev/sdf"), ("BlockDeviceMapping.1.Ebs.DeleteOnTermination", "true")];
+        world.ec2("ModifyInstanceAttribute", &[("InstanceId", machine.id.as_str()), mapping[0], mapping[1]]);
+        let line = format!("ec2 encrypt_instance_volumes --instance_id {} --kms_key_id {}", machine.id, world.key());
+        let (devices, originals) = (world.attached(&machine.id), world.volumes());
+        Case { state: directory(), instance: machine.id, line, devices, originals, world }
+    }
+
+    fn own(&self, run: Aaws) -> Aaws {
+        run.env("XDG_STATE_HOME", self.state.path())
+    }
+
+    /// The one run that there is.
+    fn logged(&self) -> Value {
+        let runs = self.own(self.world.aaws("log")).run().ok().json();
+        assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
+        runs[0].clone()
+    }
+
+    /// All is done, and nothing is left over that nobody is told of.
+    fn is_encrypted(&self, told: &str, when: &str) {
+        let now = self.world.attached(&self.instance);
+        let shape = |devices: &[(String, String, bool)]| devices.iter().map(|(d, _, goes)| (d.clone(), *goes)).collect::<Vec<_>>();
+        assert_eq!(shape(&now), shape(&self.devices), "{when}: devices, and whether their volumes go with the instance");
+        for (device, volume, _) in &now {
+            let is_encrypted = self.world.describe_volume(volume).contains("<encrypted>true</encrypted>");
+            assert!(is_encrypted, "{when}: {volume} at {device} is not encrypted");
+        }
+        assert_eq!(self.world.instance_state(&self.instance).as_deref(), Some("running"), "{when}");
+        let mut kept: Vec<String> = self.originals.iter().cloned().chain(now.into_iter().map(|(_, volume, _)| volume)).collect();
+        kept.sort();
+        assert_eq!(self.world.volumes(), kept, "{when}: the originals and the copies in their places, each once");
+        for snapshot in self.world.snapshots() {
+            assert!(told.contains(&snapshot), "{when}: {snapshot} is left over, and the log does not say so: {told}");
+        }
+    }
+}
+
+/// The writes of a run that nothing happens to.
+fn healthy() -> Vec<String> {
+    let case = Case::new();
+    let server = case.world.proxy().start();
+    case.own(case.world.aaws_via(&server, &case.line)).run().ok();
+    case.is_encrypted("", "never killed");
+    writes(&server)
+}
+
+/// Kills a run at one of its writes, and has another process finish it.
+fn killed_at(nth: usize, operation: &str, moment: Moment) {
+    let when = format!("killed {moment:?} write {nth}, {operation}");
+    let case = Case::new();
+    let trap = Trap::new(&case.world.proxy().start().url, nth, moment, is_write);
+    trap.kill(case.own(case.world.aaws_via(&trap.server, &case.line)).start());
+    let run = case.logged();
+    assert_eq!(run["state"], "unfinished", "{when}");
+    let id = run["id"].as_str().expect("an id");
+
+    let resumed = case.own(case.world.aaws(format!("resume {id}"))).run();
+    assert_eq!(resumed.code, Some(0), "{when}: {resumed}");
+    let told = case.own(case.world.aaws(format!("log {id}"))).run().ok();
+    case.is_encrypted(&told.stdout, &when);
+    assert_eq!(case.logged()["state"], "finished", "{when}");
+}
+
+#[test]
+fn an_encryption_that_is_killed_anywhere_is_finished() {
+    let writes = healthy();
+    assert!(writes.len() >= 14, "it makes {} writes only: {writes:?}", writes.len());
+    let points: Vec<(usize, Moment)> = (1..=writes.len()).flat_map(|nth| [(nth, Moment::Before), (nth, Moment::After)]).collect();
+    let (next, survived) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(&(nth, moment)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    killed_at(nth, &writes[nth - 1], moment);
+                    survived.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("killed at {} points, finished {} times", points.len(), survived.into_inner());
+}
