@@ -12,9 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::account::attached_policies;
-use super::changes::{
-    Members, NO_SUCH_ENTITY, aws_policy, failure, is_missing, look_up, not_a_user, not_found_or, of_item, users, veiled,
-};
+use super::changes::{Members, NO_SUCH_ENTITY, aws_policy, failure, is_missing, look_up, not_a_user, not_found_or, of_item, users, veiled};
 
 mod step;
 
