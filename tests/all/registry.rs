@@ -417,7 +417,8 @@ const HAVE_CREDENTIALS: [(&str, &str); 4] = [
 fn no_action_makes_a_client_behind_the_guards_back() {
     let mut wrong = Wrong::default();
     let sources = sources("actions");
-    for (path, text) in &sources {
+    // Unit tests in files of their own talk to nothing but what they answer themselves.
+    for (path, text) in sources.iter().filter(|(path, _)| !path.ends_with("/tests.rs")) {
         for made in MAKES_A_CLIENT.iter().filter(|made| text.contains(**made)) {
             wrong.when(true, path, format!("`{made}`: a client is made by aaws::client!"));
         }
