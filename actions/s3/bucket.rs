@@ -66,6 +66,11 @@ impl Decoder {
         percent_encoding::percent_decode_str(&name.replace('+', " ")).decode_utf8_lossy().into_owned()
     }
 
+    /// Whether it is UTF-8 once it is decoded: S3's keys are. What is not would be taken for another key.
+    pub fn is_text(self, name: &str) -> bool {
+        !self.encoded || percent_encoding::percent_decode_str(name).decode_utf8().is_ok()
+    }
+
     /// The same of a name that is not needed any more: most have nothing to decode.
     pub fn owned(self, name: String) -> String {
         let is_written_otherwise = self.encoded && name.bytes().any(|byte| matches!(byte, b'+' | b'%'));

@@ -393,11 +393,8 @@ impl Given {
         objects.stream().map_ok(target).boxed()
     }
 
-    /// As they stand, but for versions where it is not AWS that is asked to delete them.
+    /// As they stand, but for what has to be looked at first.
     fn meant(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
-        if !cx.custom_endpoint("s3") {
-            return self.targets();
-        }
         let lookups = lookups.clone();
         looked_up(self.targets(), cx, move |target| lookups.clone().meant(target))
     }

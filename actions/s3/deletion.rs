@@ -118,7 +118,7 @@ impl Change for Deletion {
     async fn apply(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Outcome>> {
         let told = match targets {
             [one] if self.alone(one) => vec![self.delete_one(one).await],
-            _ => self.delete_batch(cx, targets).await,
+            _ => self.delete_distinct(cx, targets).await,
         };
         if told.iter().any(|outcome| matches!(outcome, Outcome::Failed(failure) if failure.fatal.is_some())) {
             self.lookups.end();
@@ -149,6 +149,31 @@ impl Deletion {
             // They are there all the same; nothing is sent behind them, because that could not be noted either.
             tracing::error!("{e}");
         }
+    }
+
+    /// An answer says of a key what became of it, and not of which mention of it: what is there twice goes in requests one after another.
+    async fn delete_distinct(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
+        let mut mentions: HashMap<(&str, Option<&str>), usize> = HashMap::new();
+        let mut rounds: Vec<Vec<usize>> = Vec::new();
+        for (place, target) in targets.iter().enumerate() {
+            let mention = mentions.entry((target.key.as_str(), target.version.as_deref())).or_default();
+            match rounds.get_mut(*mention) {
+                Some(round) => round.push(place),
+                None => rounds.push(vec![place]),
+            }
+            *mention += 1;
+        }
+        if rounds.len() <= 1 {
+            return self.delete_batch(cx, targets).await;
+        }
+        let mut told: Vec<Option<Told>> = targets.iter().map(|_| None).collect();
+        for round in rounds {
+            let batch: Vec<Target> = round.iter().filter_map(|place| targets.get(*place)).cloned().collect();
+            for (place, answer) in round.into_iter().zip(self.delete_batch(cx, &batch).await) {
+                told.get_mut(place).map(|told| told.replace(answer));
+            }
+        }
+        told.into_iter().map(|told| told.unwrap_or_else(unanswered)).collect()
     }
 
     /// All of them in one request, if S3 takes them so.

@@ -22,7 +22,7 @@ use answer::ReadListing;
 use reader::Listed;
 
 /// The version that an object has where versions are not kept (S3 user guide, versioning).
-const NULL_VERSION: &str = "null";
+pub const NULL_VERSION: &str = "null";
 
 /// The storage class that is meant where none is said (S3 API reference, `x-amz-storage-class`).
 const STANDARD: &str = "STANDARD";

@@ -6,7 +6,7 @@ use aaws::{Code, Context, Error, Failure, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
-use super::listing::{self, Found, Kind};
+use super::listing::{self, Found, Kind, NULL_VERSION};
 use super::selection::Selection;
 
 /// One thing to delete.
@@ -75,9 +75,10 @@ impl Lookups {
 
     /// The object, with the outcome that it does not exist, is another one by now, or cannot be seen. What is meant by its version is not looked at.
     pub async fn object(self, target: Target) -> Result<Target> {
-        if target.version.is_some() {
-            return self.meant(target).await;
-        }
+        if target.version.is_some() { self.meant(target).await } else { self.as_it_is(target).await }
+    }
+
+    async fn as_it_is(self, target: Target) -> Result<Target> {
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(not_looked_at(target.key)),
@@ -89,10 +90,10 @@ impl Lookups {
     /// The versions and delete markers of one key that are selected; when there is none, or they cannot be listed, that. A version that is meant by its
     /// id is that one alone.
     pub async fn versions(self, target: Target, selection: Arc<Selection>) -> Result<Vec<Target>> {
-        if target.version.is_some() {
+        if target.version.is_some() && !selection.is_of_versions() {
             return Ok(vec![self.meant(target).await?]);
         }
-        let key = target.key;
+        let Target { key, version, etag, .. } = target;
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(vec![not_looked_at(key)]),
@@ -102,7 +103,21 @@ impl Lookups {
             Ok(found) if found.is_empty() => {
                 return Ok(vec![Target::settled(key, Outcome::not_found(self.ignore_not_found, "no version of it exists"))]);
             }
-            Ok(found) => found,
+            // It is the object that was listed, with what is below it.
+            Ok(found) if is_another(etag.as_deref(), latest(&found).and_then(|latest| latest.etag.as_deref())) => {
+                return Ok(vec![Target::settled(key, changed())]);
+            }
+            Ok(found) => match version {
+                Some(version) => {
+                    let one: Vec<Found> = found.into_iter().filter(|found| found.version().is_some_and(|v| v.id == version)).collect();
+                    if one.is_empty() {
+                        let outcome = Outcome::not_found(self.ignore_not_found, "no such version of it exists");
+                        return Ok(vec![Target { version: Some(version), ..Target::settled(key, outcome) }]);
+                    }
+                    one
+                }
+                None => found,
+            },
             Err(e) => return Ok(vec![Target::settled(key, Outcome::Failed(self.failure(&e)))]),
         };
         let targets: Vec<Target> = found.into_iter().filter(|found| selection.takes(found)).map(Target::found).collect();
@@ -112,19 +127,30 @@ impl Lookups {
         Ok(targets)
     }
 
-    /// A thing that is meant by its version, if at all. AWS never takes a version for the object itself; what else answers there may, so the version is
-    /// looked for first (Garage 2.5 and s3rver 3.7 delete the object).
+    /// A thing as it is meant, looked at where S3 does not do that itself:
+    ///
+    /// - AWS never takes a version for the object itself; what else answers there may, so that the version is looked for first (Garage 2.5 and s3rver 3.7
+    ///   delete the object).
+    /// - The version `null` is whatever was written last without versions: its ETag says which.
+    /// - Another store may pass over the condition on an ETag without a word (Garage 2.5 does).
     pub async fn meant(self, target: Target) -> Result<Target> {
-        let Some(version) = target.version.clone().filter(|_| self.cx.custom_endpoint("s3")) else { return Ok(target) };
-        let key = target.key;
+        let elsewhere = self.cx.custom_endpoint("s3");
+        let Some(version) = target.version.clone() else {
+            return if elsewhere && target.etag.is_some() { self.as_it_is(target).await } else { Ok(target) };
+        };
+        if !elsewhere && (version != NULL_VERSION || target.etag.is_none()) {
+            return Ok(Target { etag: None, ..target });
+        }
+        let (key, etag) = (target.key, target.etag);
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(Target { version: Some(version), ..not_looked_at(key) }),
             found = listing::entries(&self.bucket, &key) => found,
         };
-        let found = found.map(|found| found.into_iter().map(Target::found).find(|found| found.version.as_ref() == Some(&version)));
+        let found = found.map(|found| found.into_iter().find(|found| found.version().is_some_and(|v| v.id == version)));
         let precheck = match found {
-            Ok(Some(target)) => return Ok(target),
+            Ok(Some(found)) if is_another(etag.as_deref(), found.etag.as_deref()) => changed(),
+            Ok(Some(found)) => return Ok(Target::found(found)),
             Ok(None) => Outcome::not_found(self.ignore_not_found, "no such version of it exists"),
             Err(e) => Outcome::Failed(self.failure(&e)),
         };
@@ -153,6 +179,11 @@ impl Lookups {
             Err(e) => Some(Outcome::Failed(self.failure(&e))),
         }
     }
+}
+
+/// The version that a key stands for now.
+fn latest(found: &[Found]) -> Option<&Found> {
+    found.iter().find(|found| found.version().is_some_and(|version| version.latest))
 }
 
 /// Whether an object has another entity tag than it had.

@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
+use super::listing::NULL_VERSION;
 use super::lookups::Target;
 use super::names::{Key, Prefix, VersionId, join};
 
@@ -23,10 +24,11 @@ pub struct ObjectId {
 }
 
 impl ObjectId {
-    /// What is to be deleted for it. Where a version says exactly what is meant, the ETag says nothing more.
+    /// What is to be deleted for it. Where a version says exactly what is meant, the ETag says nothing more; `null` is what was written last without
+    /// versions, and says nothing exactly.
     pub(super) fn target(self, prefix: Option<&Prefix>, if_match: bool) -> Target {
         let version = self.version_id.map(String::from);
-        let etag = self.etag.filter(|_| if_match && version.is_none());
+        let etag = self.etag.filter(|_| if_match && version.as_deref().is_none_or(|version| version == NULL_VERSION));
         Target { etag, ..Target::of(join(prefix, self.key.as_str()), version) }
     }
 }

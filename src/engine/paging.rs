@@ -36,10 +36,11 @@ impl<K> Next<K> {
 
     /// Of a service that says apart whether there is more.
     pub fn truncated(truncated: Option<bool>, token: Option<K>) -> Self {
-        match (truncated.unwrap_or_default(), token) {
-            (false, _) => Next::End,
-            (true, Some(token)) => Next::At(token),
-            (true, None) => Next::Unknown,
+        match (truncated, token) {
+            (Some(false), _) | (None, None) => Next::End,
+            // Who only says where there is more, says that there is.
+            (Some(true) | None, Some(token)) => Next::At(token),
+            (Some(true), None) => Next::Unknown,
         }
     }
 }
@@ -123,5 +124,6 @@ mod tests {
         let lost = read(vec![Next::truncated(Some(true), None)]).await;
         assert!(lost.last().is_some_and(|e| e.as_ref().is_err_and(|e| e.contains("without saying where"))), "{lost:?}");
         assert_eq!(Next::nonempty(Some(String::new())), Next::End);
+        assert_eq!((Next::truncated(None, Some(1)), Next::truncated(None, None::<u8>)), (Next::At(1), Next::End));
     }
 }

@@ -112,7 +112,7 @@ impl Spool {
             Form::Yaml => self.read_yaml(reader, elements),
             Form::Lines(end) => self.read_lines(reader, elements, end),
             Form::ForPeople => Err(Problem::Theirs(
-                "is what --output csv or table printed, which is for people: use another format; a name that looks like that goes in quotes"
+                "is what --output csv or table printed, or text with several members in a line: use json, jsonl or yaml; a name that looks like that goes in quotes"
                     .into(),
             )),
         }
@@ -275,7 +275,7 @@ impl Form {
             Form::Lines(0)
         } else if line.starts_with(b"- ") || line.trim_ascii_end() == b"-" || line.trim_ascii_end() == b"---" {
             Form::Yaml
-        } else if elements == Elements::Text && is_header(line, naming) {
+        } else if elements == Elements::Text && (is_header(line, naming) || is_row(line)) {
             Form::ForPeople
         } else {
             Form::Lines(b'\n')
@@ -288,13 +288,19 @@ fn is_header(line: &[u8], naming: &Naming) -> bool {
     line.trim_ascii() == CSV_HEADER.as_bytes() || std::str::from_utf8(line).is_ok_and(|line| naming.is_header(line))
 }
 
+/// Whether a line is a row of the text format, which has a tab between its members: it names several things. A name with a tab is written in quotes.
+fn is_row(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.contains(&b'\t') && !line.starts_with(b"\"")
+}
+
 /// Whether a line that holds nothing but this text is read as just this text, whatever stands around it. What writes lines quotes the others, as JSON.
 pub fn line_is_exact(text: &str, elements: Elements) -> bool {
     let begins_otherwise = text.starts_with(['[', '{', '"', '\u{feff}'])
         || text.starts_with("- ")
         || matches!(text, "-" | "---" | CSV_HEADER)
         || may_be_header(text);
-    elements == Elements::Text && !text.is_empty() && text.trim() == text && !begins_otherwise && !text.contains(['\n', '\r', '\0'])
+    elements == Elements::Text && !text.is_empty() && text.trim() == text && !begins_otherwise && !text.contains(['\n', '\r', '\t', '\0'])
 }
 
 /// Reads up to and with the next `end`; `false` at the end of all. What has none is not read into memory without limit.

@@ -7,6 +7,9 @@ use super::{Writer, printable};
 use crate::input::CSV_HEADER;
 use crate::model::error::Result;
 
+/// The fewest columns of a terminal that a table is fitted into.
+const NARROWEST: u16 = 20;
+
 #[derive(Default)]
 pub(super) struct Rows {
     rows: Vec<Value>,
@@ -30,6 +33,10 @@ impl Writer for Rows {
             .set_header(columns.iter().map(|c| printable(c)));
         for row in &self.rows {
             table.add_row(cells(&columns, row).iter().map(|value| printable(&cell(value))));
+        }
+        // Some terminals say that they have no columns, and none shows a table in so few.
+        if table.width().is_some_and(|columns| columns < NARROWEST) {
+            table.set_content_arrangement(ContentArrangement::Disabled);
         }
         let lines: Vec<_> = table.lines().map(|l| l.trim_end().to_owned()).collect();
         Ok(lines.join("\n") + "\n")

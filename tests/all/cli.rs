@@ -473,3 +473,11 @@ fn a_query_that_no_parser_bears_is_refused() {
         assert!(run.exits(2).stderr.contains("`query`"));
     }
 }
+
+#[test]
+fn a_table_is_readable_on_a_terminal_that_does_not_know_its_width() {
+    for columns in ["0", "120"] {
+        let shown = aaws("list").on_terminal_with(&["--columns", columns], "").ok();
+        assert!(shown.stdout.contains("general"), "{columns}: {shown}");
+    }
+}

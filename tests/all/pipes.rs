@@ -179,6 +179,15 @@ fn what_is_printed_for_people_selects_nothing() {
 }
 
 #[test]
+fn text_with_several_members_in_a_line_selects_nothing() {
+    let sandbox = directory();
+    let printed = aaws("s3 discover_objects --bucket example-bucket --details --output text").sandbox(sandbox.path()).run().ok().stdout;
+    assert!(printed.contains('\t'), "{printed}");
+    let run = aaws("s3 delete_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(printed);
+    run.run().exits(2).silent().logs("several members in a line");
+}
+
+#[test]
 fn a_spreadsheet_gets_no_formula() {
     let names = [("%3D1%2B1", "=1+1"), ("%2B1", "+1"), ("-1", "-1"), ("%40SUM%28A1%29", "@SUM(A1)")];
     let page: Vec<_> = names.iter().map(|(encoded, _)| (*encoded, "2024-01-01T00:00:00.000Z")).collect();

@@ -190,6 +190,9 @@ impl<'a> Answer<'a> {
         // How names are written may be said behind them.
         let decode = Decoder::of(encoding.as_ref());
         for found in &mut listed.items {
+            if !decode.is_text(&found.key) {
+                return Err(Unreadable::Invalid(format!("the key `{}` is no text", found.key)));
+            }
             found.key = decode.owned(std::mem::take(&mut found.key));
         }
         Ok(listed)

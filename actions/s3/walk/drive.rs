@@ -69,6 +69,9 @@ where
 
     fn settle(&mut self, answer: Result<Answer<T>, JoinError>) -> Result<()> {
         let (id, page) = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
-        self.plan.answer(id, page?)
+        match page {
+            Ok(page) => self.plan.answer(id, page),
+            Err(e) => self.plan.refused(id, e),
+        }
     }
 }

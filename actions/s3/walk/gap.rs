@@ -1,5 +1,6 @@
 //! A gap: keys of which only the ends are known, and what was seen on the way to it.
 
+use super::Keyed;
 use super::space::{Alphabet, Space};
 
 /// Where the next page of a gap begins.
@@ -20,6 +21,8 @@ pub struct Gap {
     pub low: Option<String>,
     /// The cut that it ends at; none at the end of the list.
     pub high: Option<String>,
+    /// Whether `high` is a key of the next gap, and not of this one.
+    pub exclusive: bool,
     /// What its first request started behind.
     pub start_after: Option<String>,
     /// Where its next page begins.
@@ -47,6 +50,7 @@ impl Gap {
         Gap {
             low: None,
             high: None,
+            exclusive: false,
             start_after,
             position: Position::Start,
             busy: None,
@@ -68,6 +72,36 @@ impl Gap {
     /// Nothing is left.
     pub fn is_empty(&self) -> bool {
         matches!((&self.low, &self.high), (Some(low), Some(high)) if low >= high)
+    }
+
+    /// Cuts off what is behind its end, and says whether there was any. What the next gap does not begin before is of this one: `first_behind` is the first
+    /// key of that, where it is known, and there may be none. Then this gap goes on up to there.
+    pub fn cut_off<T: Keyed>(&mut self, items: &mut Vec<T>, first_behind: Option<Option<String>>, is_last: bool) -> bool {
+        let Some(high) = self.high.clone() else { return false };
+        let inside = |key: &str| if self.exclusive { key < high.as_str() } else { key <= high.as_str() };
+        let end = items.partition_point(|item| inside(item.key()));
+        if end == items.len() {
+            return false;
+        }
+        match first_behind {
+            Some(Some(first)) if !self.exclusive => {
+                let end = items.partition_point(|item| item.key() < first.as_str()).max(end);
+                let past = end < items.len();
+                items.truncate(end);
+                if !past {
+                    (self.high, self.exclusive) = (Some(first), true);
+                }
+                past
+            }
+            Some(None) if is_last => {
+                self.high = None;
+                false
+            }
+            _ => {
+                items.truncate(end);
+                true
+            }
+        }
     }
 
     /// Takes in so many keys at its lower end.

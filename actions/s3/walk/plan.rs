@@ -4,7 +4,7 @@
 //! the tokens of its own pages, after a first request that starts behind the cut. A cut is a guess. One that lands where no keys are, or just before
 //! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, whatever the keys.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use aaws::{Error, Next, Page, Result};
@@ -73,6 +73,10 @@ pub struct Plan<T> {
     pieces: Vec<Piece<T>>,
     ready: VecDeque<Vec<T>>,
     trust: Trust,
+    /// The first key behind each cut, once it is known; none where nothing is.
+    firsts: HashMap<String, Option<String>>,
+    /// Pages that go on behind the end of their gap, before it is known what begins there.
+    waiting: Vec<(u64, Page<T, String>)>,
     /// From where a first cut is measured.
     base: Option<String>,
     /// Hashes of the tokens asked for: one that comes again leads nowhere.
@@ -99,6 +103,8 @@ impl<T: Keyed> Plan<T> {
             pieces: vec![Piece::Gap(Box::new(all))],
             ready: VecDeque::new(),
             trust,
+            firsts: HashMap::new(),
+            waiting: Vec::new(),
             base: None,
             asked: HashSet::new(),
             hasher: RandomState::new(),
@@ -175,9 +181,61 @@ impl<T: Keyed> Plan<T> {
         if !matches!(self.trust, Trust::Lost) {
             self.learn(&page);
         }
+        if self.waits(at, &page) {
+            self.waiting.push((id, page));
+            return Ok(());
+        }
         self.fill(at, page);
         self.flush();
+        self.fill_waiting();
         Ok(())
+    }
+
+    /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins. S3 has nothing in between; a store
+    /// that orders some keys in another way may, and then they are of this page.
+    fn waits(&self, at: usize, page: &Page<T, String>) -> bool {
+        let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
+            return false;
+        };
+        page.items.last().is_some_and(|last| last.key() > high.as_str()) && !self.firsts.contains_key(high)
+    }
+
+    fn fill_waiting(&mut self) {
+        let mut filled = !self.waiting.is_empty();
+        while filled {
+            filled = false;
+            for (id, page) in std::mem::take(&mut self.waiting) {
+                let at = self.pieces.iter().position(|piece| matches!(piece, Piece::Gap(gap) if gap.busy == Some(id)));
+                match at {
+                    Some(at) if self.waits(at, &page) => self.waiting.push((id, page)),
+                    Some(at) => {
+                        self.fill(at, page);
+                        self.flush();
+                        filled = true;
+                    }
+                    // Walked by another meanwhile.
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Takes an error in. That of a request nobody needs any more is none; a store that does not take the first request behind a cut is walked without.
+    pub fn refused(&mut self, id: u64, error: Error) -> Result<()> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let probed = matches!(&self.trust, Trust::Open(Some((probe, _))) if *probe == id);
+        let not_taken = matches!(&error, Error::Aws(e) if matches!(e.status, Some(400 | 501)));
+        let needed = self.pieces.iter().any(|piece| matches!(piece, Piece::Gap(gap) if gap.busy == Some(id)));
+        match () {
+            () if probed && not_taken => {
+                tracing::debug!("{} are listed one page after another: {error}", self.shape.what);
+                self.answered += 1;
+                self.walk_alone();
+                Ok(())
+            }
+            () if needed => Err(error),
+            () => Ok(()),
+        }
     }
 
     /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
@@ -230,16 +288,17 @@ impl<T: Keyed> Plan<T> {
             self.rejoin(at);
         }
         let ordered = !matches!(self.trust, Trust::Lost);
+        if ordered {
+            self.note_first(at, &items, ends);
+        }
+        let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
+        let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
         let Some(gap) = self.gap_mut(at) else { return };
         gap.busy = None;
         gap.dull = false;
         let mut past = false;
         if ordered {
-            if let Some(high) = &gap.high {
-                let end = items.partition_point(|item| item.key() <= high.as_str());
-                past = end < items.len();
-                items.truncate(end);
-            }
+            past = gap.cut_off(&mut items, first_behind, is_last);
             if let Some(low) = &gap.low {
                 let start = items.partition_point(|item| item.key() <= low.as_str());
                 items.drain(..start);
@@ -268,6 +327,20 @@ impl<T: Keyed> Plan<T> {
             self.close(at);
         } else if ordered {
             self.measure(at);
+        }
+    }
+
+    /// Notes with which key the keys behind a cut begin.
+    fn note_first(&mut self, at: usize, items: &[T], ends: bool) {
+        let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
+        let first = items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
+        if first.is_some() || ends {
+            let first = first.map(str::to_owned);
+            if let Some(first) = &first {
+                // Where a gap before it ends in its place.
+                self.firsts.insert(first.clone(), Some(first.clone()));
+            }
+            self.firsts.insert(cut, first);
         }
     }
 
@@ -313,7 +386,9 @@ impl<T: Keyed> Plan<T> {
     fn split(&mut self, at: usize, cut: String) {
         let Some(gap) = self.gap_mut(at) else { return };
         let before = gap.left;
-        let right = Gap::behind(cut.clone(), gap.high.replace(cut));
+        let exclusive = std::mem::take(&mut gap.exclusive);
+        let mut right = Gap::behind(cut.clone(), gap.high.replace(cut));
+        right.exclusive = exclusive;
         self.pieces.insert(at + 1, Piece::Gap(Box::new(right)));
         self.measure(at);
         let left = self.gap(at).and_then(|gap| gap.left);

@@ -27,6 +27,8 @@ enum Ways {
     IgnoresStart,
     /// In the order of the bytes turned round, as a directory bucket may.
     Unordered,
+    /// Folders before all else, as a store on a file system may.
+    Folders,
     /// The token of its third page comes again for ever.
     Repeats,
     /// Its third page says that there is more, and not where.
@@ -49,6 +51,9 @@ impl Store {
         if ways == Ways::Unordered {
             keys.sort_by_key(|key| key.bytes().rev().collect::<Vec<u8>>());
         }
+        if ways == Ways::Folders {
+            keys.sort_by_key(|key| folders_first(key));
+        }
         Arc::new(Store { keys, page, ways, requests: AtomicUsize::new(0), given: AtomicUsize::new(0) })
     }
 
@@ -56,6 +61,9 @@ impl Store {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let start = match (&ask.token, &ask.start_after) {
             (Some(token), _) => token.parse().expect("a token of this store"),
+            (None, Some(after)) if self.ways == Ways::Folders => {
+                self.keys.partition_point(|key| folders_first(key) <= folders_first(after))
+            }
             (None, Some(after)) if self.ways != Ways::IgnoresStart => self.keys.partition_point(|key| key <= after),
             (None, _) => 0,
         };
@@ -102,6 +110,10 @@ impl Store {
         });
         keys.map_ok(|keys| futures::stream::iter(keys).map(Ok::<String, Error>)).try_flatten().try_collect().await
     }
+}
+
+fn folders_first(key: &str) -> String {
+    key.replace('/', "\0")
 }
 
 /// Names in the ways that people name things, and in ways that they hardly do.
@@ -256,4 +268,31 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
         }
     }
     assert!(whole > 10 && failed > 10, "{whole} were whole, and {failed} failed");
+}
+
+#[tokio::test]
+async fn a_store_with_an_order_of_its_own_is_listed_whole_or_not_at_all() {
+    let mut rng = Rng::with_seed(7);
+    let mut whole = 0;
+    for round in 0..400 {
+        let groups = rng.usize(2..20);
+        let mut keys = Vec::new();
+        for group in 0..groups {
+            let separator = if rng.u8(..4) == 0 { '/' } else { '-' };
+            keys.extend((0..rng.usize(1..80)).map(|n| format!("{group:02}{separator}{n:05}")));
+        }
+        keys.extend((0..rng.usize(0..200)).map(|n| format!("{:02}/{n:05}", groups / 2)));
+        let store = Store::new(keys, rng.usize(3..=10), Ways::Folders);
+        let order = if rng.bool() { Order::Keys } else { Order::Any };
+        match store.list(order, rng.usize(2..=20), round).await {
+            Ok(mut keys) => {
+                let mut all = store.keys.clone();
+                (keys.sort(), all.sort());
+                assert_eq!(keys, all, "round {round}");
+                whole += 1;
+            }
+            Err(e) => assert!(e.to_string().contains("not in the order"), "round {round}: {e}"),
+        }
+    }
+    assert!(whole > 50, "{whole} of 400 were listed");
 }

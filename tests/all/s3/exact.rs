@@ -11,6 +11,11 @@ fn three() -> FakeBucket {
     FakeBucket::new(["a", "b", "c"].into_iter().map(|key| Stored::new(key, 1)).collect(), 10)
 }
 
+/// The answer to HEAD of an object with this ETag.
+fn with_etag(etag: &str) -> Response {
+    Response { status: 200, headers: vec![("etag".to_owned(), format!("\"{etag}\""))], body: Vec::new() }
+}
+
 /// What `discover_objects` prints with these flags.
 fn listed(bucket: &FakeBucket, flags: &str) -> String {
     aaws(format!("s3 discover_objects --bucket b {flags}")).endpoint(&bucket.server.url).run().ok().stdout
@@ -59,7 +64,7 @@ fn an_object_that_is_gone_since_is_not_found() {
         let run = aaws(format!("s3 delete_objects --bucket b --objects - {flags}")).endpoint(&bucket.server.url);
         run.stdin(&details).run()
     };
-    assert_eq!(run("").exits(3).logs("NoSuchKey").json(), json!(["c"]));
+    assert_eq!(run("").exits(3).logs("NotFound").json(), json!(["c"]));
     assert_eq!(run("--ignore_not_found").ok().json(), json!([]));
 }
 
@@ -121,6 +126,7 @@ fn a_store_that_cannot_compare_deletes_nothing_that_has_a_condition() {
     let server = Server::start(|operation, _, request| match operation {
         "DeleteObjects" if request.text().contains("<ETag>") => Response::error(501, "NotImplemented"),
         "DeleteObjects" => delete_result(&keys_of(&request).iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>()),
+        "HeadObject" => with_etag("e"),
         _ => Response::error(500, "NotExpected"),
     });
     let objects = "[{\"Key\":\"a\",\"ETag\":\"\\\"e\\\"\"},\"b\",{\"Key\":\"c\",\"ETag\":\"\\\"e\\\"\"},\"d\"]";
@@ -131,6 +137,7 @@ fn a_store_that_cannot_compare_deletes_nothing_that_has_a_condition() {
     // One that knows no DeleteObjects at all is not asked for single objects in its place.
     let server = Server::start(|operation, _, _| match operation {
         "DeleteObject" => Response { status: 204, headers: Vec::new(), body: Vec::new() },
+        "HeadObject" => with_etag("e"),
         _ => Response::error(501, "NotImplemented"),
     });
     let run = aaws("s3 delete_objects --bucket b --objects -").endpoint(&server.url).stdin(objects).run().exits(3);
@@ -142,6 +149,7 @@ fn a_store_that_cannot_compare_deletes_nothing_that_has_a_condition() {
 fn a_key_that_goes_alone_takes_its_condition_with_it() {
     let server = Server::start(|operation, _, _| match operation {
         "DeleteObject" => Response::error(412, "PreconditionFailed"),
+        "HeadObject" => with_etag("e"),
         _ => Response::error(500, "NotExpected"),
     });
     let object = "{\"Key\":\"bell\\u0007\",\"ETag\":\"\\\"e\\\"\"}\n";
@@ -151,13 +159,13 @@ fn a_key_that_goes_alone_takes_its_condition_with_it() {
 }
 
 #[test]
-fn a_look_beforehand_compares_where_the_store_does_not() {
-    // moto passes over ETags in a DeleteObjects.
+fn a_store_that_passes_over_conditions_is_asked_before() {
+    // moto passes over ETags in a DeleteObjects, as Garage does.
     let bucket = Bucket::with(["a", "b"]);
     let details = aaws(format!("s3 discover_objects --bucket {bucket} --details")).run().ok().stdout;
     bucket.put("b", "anew");
     let proxy = Proxy::to(moto::endpoint()).start();
-    let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects - --check")).endpoint(&proxy.url).stdin(&details).run();
+    let run = aaws(format!("s3 delete_objects --bucket {bucket} --objects -")).endpoint(&proxy.url).stdin(&details).run();
     assert_eq!(run.exits(3).json(), json!([]));
     assert_eq!(bucket.keys(), ["b"]);
     assert_eq!(proxy.requests("DeleteObjects").iter().flat_map(keys_of).collect::<Vec<_>>(), ["a"]);
@@ -180,4 +188,50 @@ fn permissions_for_objects_that_were_listed_are_for_their_keys() {
     let objects = "[{\"Key\":\"a\",\"ETag\":\"e\"},\"b\"]";
     let run = aaws("permissions s3 delete_objects --bucket b --objects -").stranger().stdin(objects).run().ok().json();
     assert_eq!(run["Statement"][0]["Resource"], json!(["arn:aws:s3:::b/a", "arn:aws:s3:::b/b"]));
+}
+
+#[test]
+fn of_versions_that_were_listed_only_those_that_are_asked_for_are_deleted() {
+    let stored = || {
+        let of = |key: &str| vec![Stored::new(key, 2).version("v2"), Stored::new(key, 1).version("v1")];
+        FakeBucket::versioned([vec![Stored::marker("a", "m")], of("a"), of("b")].concat(), 10)
+    };
+    for (flag, left) in [("--delete_markers", vec!["a v2", "a v1", "b v2", "b v1"]), ("--noncurrent", vec!["a m", "b v2"])] {
+        let bucket = stored();
+        let versions = listed(&bucket, "--versions");
+        let run = aaws(format!("s3 delete_objects --bucket b --objects - {flag}")).endpoint(&bucket.server.url);
+        run.stdin(versions).run().ok().logs("unchanged");
+        assert_eq!(bucket.versions(), left, "{flag}");
+    }
+}
+
+#[test]
+fn the_version_null_is_the_object_that_was_listed_or_is_left() {
+    let bucket = FakeBucket::versioned(vec![Stored::new("a", 1).version("null"), Stored::new("b", 1).version("null")], 10);
+    let versions = listed(&bucket, "--versions");
+    bucket.overwrite("a");
+    aaws("s3 delete_objects --bucket b --objects -").endpoint(&bucket.server.url).stdin(versions).run().exits(3).logs("Changed");
+    assert_eq!(bucket.versions(), ["a null"]);
+}
+
+#[test]
+fn all_versions_go_only_of_the_object_that_was_listed() {
+    let bucket = FakeBucket::versioned(vec![Stored::new("a", 1).version("v1"), Stored::new("b", 1).version("v1")], 10);
+    let details = listed(&bucket, "--details");
+    bucket.overwrite("a");
+    let run = aaws("s3 delete_objects --bucket b --objects - --all_versions").endpoint(&bucket.server.url);
+    run.stdin(details).run().exits(3).logs("Changed");
+    assert_eq!(bucket.versions(), ["a v1"]);
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_told_of_twice() {
+    let bucket = three();
+    let objects = "[{\"Key\":\"a\",\"ETag\":\"\\\"no\\\"\"},{\"Key\":\"a\",\"ETag\":\"\\\"etag-of-a\\\"\"}]";
+    let directory = directory();
+    let run = aaws("s3 delete_objects --bucket b --objects - --report report.jsonl").endpoint(&bucket.server.url);
+    run.within(directory.path()).stdin(objects).run().exits(3);
+    assert_eq!(bucket.keys(), ["b", "c"]);
+    let told: Vec<_> = report(&directory).iter().map(|line| line["status"].clone()).collect();
+    assert_eq!(told, ["skipped", "done"]);
 }

@@ -93,6 +93,13 @@ fn a_store_that_does_not_start_where_it_is_told_to_is_listed_by_its_tokens() {
 }
 
 #[test]
+fn a_store_that_takes_no_key_to_start_behind_is_listed_by_its_tokens() {
+    let store = store(numbered(10_000), Ways::RefusesStart);
+    assert_eq!(listed(&store, ""), *store.keys);
+    assert!(store.requests() <= store.pages() + 1, "{} requests", store.requests());
+}
+
+#[test]
 fn a_directory_bucket_is_listed_by_its_tokens() {
     let store = store(numbered(5_000), Ways::Unordered);
     // Its name says what it is.

@@ -73,6 +73,7 @@ impl FakeBucket {
                 "ListObjectsV2" => list(&state, &request, page),
                 "ListObjectVersions" => list_versions(&state, &request, page),
                 "DeleteObjects" => delete(&mut state, &request, versioned),
+                "HeadObject" => head(&state, &request),
                 _ => Response::error(501, "NotImplemented"),
             }
         });
@@ -148,6 +149,15 @@ fn list(state: &[Stored], request: &Request, page: usize) -> Response {
         _ => "<IsTruncated>false</IsTruncated>".to_owned(),
     };
     Response::xml(200, format!("<ListBucketResult><EncodingType>url</EncodingType>{next}{found}</ListBucketResult>"))
+}
+
+fn head(state: &[Stored], request: &Request) -> Response {
+    let path = request.target.split('?').next().unwrap_or_default();
+    let key = path.trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
+    match current(state).find(|stored| xml::form_encode(&stored.key) == key) {
+        Some(stored) => Response { status: 200, headers: vec![("etag".into(), format!("\"{}\"", stored.etag))], body: Vec::new() },
+        None => Response { status: 404, headers: Vec::new(), body: Vec::new() },
+    }
 }
 
 fn list_versions(state: &[Stored], request: &Request, page: usize) -> Response {

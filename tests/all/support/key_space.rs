@@ -24,6 +24,8 @@ pub enum Ways {
     S3,
     /// From the beginning, whatever `start-after` says.
     IgnoresStart,
+    /// What starts behind a key is refused.
+    RefusesStart,
     /// In no order, as directory buckets; what starts anywhere but at a token is refused.
     Unordered,
     /// As S3, but a list that began behind a key comes to no end: its second token leads to itself.
@@ -154,6 +156,7 @@ impl State {
                 Some(at) => at,
                 None => return Response::error(400, "InvalidArgument"),
             },
+            (None, Some(_)) if ways == Ways::RefusesStart => return Response::error(400, "InvalidArgument"),
             (None, Some(after)) if ways != Ways::IgnoresStart => keys.partition_point(|key| key <= after),
             (None, _) => 0,
         };

@@ -4,6 +4,7 @@ What the command shows is copied to standard output; its exit code is this scrip
 The line is typed at once: a terminal keeps it until the command reads, and a command that asks nothing leaves it unread.
 
   --stdin FILE, --stdout FILE, --stderr FILE   a stream that does not lead to the terminal
+  --columns N                                  how wide the terminal is; 0 is what one says that does not know
   --background                                 not the terminal's foreground process group, as a job that was started with &
   --signal NAME TEXT                           nothing is typed; when TEXT is shown, the command gets the signal
 """
@@ -17,11 +18,13 @@ import sys
 import termios
 
 arguments = sys.argv[1:]
-streams, background, killed = {}, False, None
+streams, background, killed, columns = {}, False, None, 120
 while arguments[0].startswith("--"):
     option = arguments.pop(0)
     if option == "--background":
         background = True
+    elif option == "--columns":
+        columns = int(arguments.pop(0))
     elif option == "--signal":
         killed = (getattr(signal, "SIG" + arguments.pop(0)), arguments.pop(0).encode())
     else:
@@ -51,7 +54,7 @@ if child == 0:
         os.dup2(os.open(path, flags, 0o600), stream)
     os.execvp(command[0], command)
 
-fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
 settings = termios.tcgetattr(terminal)
 settings[3] &= ~termios.ECHO  # What is typed is not what the command said.
 termios.tcsetattr(terminal, termios.TCSANOW, settings)
