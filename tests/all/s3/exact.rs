@@ -210,7 +210,7 @@ fn the_version_null_is_the_object_that_was_listed_or_is_left() {
     let bucket = FakeBucket::versioned(vec![Stored::new("a", 1).version("null"), Stored::new("b", 1).version("null")], 10);
     let versions = listed(&bucket, "--versions");
     bucket.overwrite("a");
-    aaws("s3 delete_objects --bucket b --objects -").endpoint(&bucket.server.url).stdin(versions).run().exits(3).logs("Changed");
+    aaws("s3 delete_objects --bucket b --objects -").endpoint(&bucket.server.url).stdin(versions).run().exits(3);
     assert_eq!(bucket.versions(), ["a null"]);
 }
 
@@ -220,7 +220,7 @@ fn all_versions_go_only_of_the_object_that_was_listed() {
     let details = listed(&bucket, "--details");
     bucket.overwrite("a");
     let run = aaws("s3 delete_objects --bucket b --objects - --all_versions").endpoint(&bucket.server.url);
-    run.stdin(details).run().exits(3).logs("Changed");
+    run.stdin(details).run().exits(3);
     assert_eq!(bucket.versions(), ["a v1"]);
 }
 
