@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use super::steps::{Terminate, TerminateStep};
 use crate::actions::ec2::lookup::{self, Resource};
-use crate::actions::ec2::{related, restart, tags, wait};
+use crate::actions::ec2::{made, related, restart, wait};
 
 /// What an instance is that goes, or is gone; nothing of one that stays.
 fn going(seen: Option<&Instance>) -> Option<&str> {
@@ -46,7 +46,10 @@ impl Terminate {
         }
         let TerminateStep::Image { image: Some(image), .. } = step else { return Ok(None) };
         let image = lookup::one::<Image>(&self.ec2, image).await?;
-        Ok(image.and_then(|image| tags::protection(cx, image.tags())))
+        match image {
+            Some(image) => made::protection(cx, &self.ec2, &image).await,
+            None => Ok(None),
+        }
     }
 
     /// Starts an instance that was stopped, and waits until it runs.
