@@ -267,12 +267,12 @@ fn a_volume_that_grew_stays_as_it_is_and_nothing_is_sent() {
 #[test]
 fn a_volume_that_grew_gets_the_rest_back_and_that_is_not_all() {
     let desk = Desk::new();
-    let volume = desk.volume_of_type("gp3");
-    desk.aaws(&format!("ec2 modify_volumes --volume_ids {volume} --size 600 --iops 4000")).run().ok();
+    let volume = desk.world.volume(&[("Size", "500"), ("Iops", "4000"), ("Throughput", "300")]);
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {volume} --size 600 --iops 5000")).run().ok();
     let undone = desk.aaws("undo").run().exits(3).logs("its size stays 600 GiB");
     assert_eq!(outcomes(&undone), [outcome(&volume, "skipped", "Irreversible")]);
     let is = desk.world.describe_volume(&volume);
-    assert!(is.contains("<size>600</size>") && is.contains("<iops>3000</iops>"), "{is}");
+    assert!(is.contains("<size>600</size>") && is.contains("<iops>4000</iops>"), "{is}");
 }
 
 #[test]
