@@ -109,10 +109,22 @@ fn files_are_read_where_somebody_allows_it_and_while_they_are_the_same() {
 
     run(line("later.jsonl")).ok();
     fs::write(&path, "to do, and more").expect("a file");
-    bucket.delete("b");
     run("apply later.jsonl --local_files --report report.jsonl".into()).exits(3);
     assert_eq!(outcomes(&folder), expected(&[("a", "skipped", "Changed"), ("b", "done", "")]));
     assert_eq!(bucket.get("a").text(), "to do");
+}
+
+#[test]
+fn an_object_that_somebody_stored_since_is_not_replaced() {
+    let bucket = Bucket::with(["old"]);
+    let folder = directory();
+    let line = format!("s3 create_objects --bucket {bucket} --object old mine --object new mine --object free mine --plan plan.jsonl");
+    aaws(line).within(folder.path()).run().ok();
+    assert_eq!(bucket.keys(), ["old"]);
+    ["old", "new"].iter().for_each(|key| bucket.put(key, "theirs"));
+    aaws("apply plan.jsonl --report report.jsonl").within(folder.path()).run().exits(3).logs("`object` was none");
+    assert_eq!(outcomes(&folder), expected(&[("free", "done", ""), ("new", "skipped", "Changed"), ("old", "skipped", "Changed")]));
+    assert_eq!(["old", "new", "free"].map(|key| bucket.get(key).text()), ["theirs", "theirs", "mine"]);
 }
 
 #[test]
