@@ -182,7 +182,8 @@ impl Action for CreateObjects {
         ],
     };
 
-    const BINDS: &'static [&'static str] = &["the size of its body", "when the file of it was changed", "the ETag of the object of its key, or that there is none"];
+    const BINDS: &'static [&'static str] =
+        &["the size of its body", "when the file of it was changed", "the ETag of the object that has its key, or that there is none"];
     const REVERSIBLE: Reversible = Reversible::Partly(
         "Of a run with `--journal`, `aaws undo` deletes the objects that were new, while they are still those that were stored. An object that replaced another one is left, \
          and listed.",

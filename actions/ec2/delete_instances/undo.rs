@@ -42,7 +42,9 @@ impl Terminate {
     pub(super) async fn look(&self, cx: &Context, step: &TerminateStep) -> Result<Option<Outcome>> {
         let instance = step.instance();
         if let Some(is) = going(self.instances.get(instance).await?.as_ref()) {
-            return Ok(Some(left_alone(format!("the instance {instance} is {is}: what was done before is not undone, and its image stays"))));
+            return Ok(Some(left_alone(format!(
+                "the instance {instance} is {is}: what was done before is not undone, and its image stays"
+            ))));
         }
         let TerminateStep::Image { image: Some(image), .. } = step else { return Ok(None) };
         let image = lookup::one::<Image>(&self.ec2, image).await?;
