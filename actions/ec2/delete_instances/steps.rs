@@ -172,6 +172,10 @@ impl Step for TerminateStep {
             _ => Outcome::done(()),
         })
     }
+
+    fn undoing_disrupts(&self) -> bool {
+        matches!(self, TerminateStep::Image { .. })
+    }
 }
 
 impl Terminate {
