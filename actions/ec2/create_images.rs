@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, Lookup};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, Lookup};
 use super::made::{MadeStep, UNDONE};
 use super::making::{self, Maker, Row};
 use super::wait::{self, Awaited};
@@ -59,6 +59,7 @@ impl Action for CreateImages {
                 ],
             ),
             DESCRIBE_IMAGES.when(When::Likely("`no_wait` is not given, or an answer is lost")),
+            DESCRIBE_SNAPSHOTS.when(UNDONE),
             Call::write("ec2:DeregisterImage", &[Grant::new("ec2:DeregisterImage", &[IMAGE])]).when(UNDONE),
             Call::write("ec2:DeleteSnapshot", &[Grant::new("ec2:DeleteSnapshot", &[snapshots::SNAPSHOTS])]).when(UNDONE),
         ],

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use aaws::{Context, Error, OnCancel, Outcome, Result, Step, When, async_trait};
+use aaws::{Code, Context, Error, OnCancel, Outcome, Result, Step, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{Builder, Region};
 use aws_sdk_ec2::types::{Image, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use super::{lookup, related, snapshots};
+use super::{lookup, related, snapshots, tags};
 
 /// When what was made is taken away again.
 pub const UNDONE: When = When::Rare("the run is undone by `aaws undo`");
@@ -74,11 +74,17 @@ impl Step for MadeStep {
 
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
         let ec2 = self.client(cx);
-        let is_there = match self {
-            MadeStep::Snapshot { id, .. } | MadeStep::Copy { id, .. } => lookup::one::<Snapshot>(&ec2, id).await?.is_some(),
-            MadeStep::Image { id, .. } => lookup::one::<Image>(&ec2, id).await?.is_some(),
-        };
-        Ok((!is_there).then(|| Outcome::Unchanged(format!("{} is gone already", self.id()))))
+        let gone = || Some(Outcome::Unchanged(format!("{} is gone already", self.id())));
+        match self {
+            MadeStep::Snapshot { id, .. } | MadeStep::Copy { id, .. } => match lookup::one::<Snapshot>(&ec2, id).await? {
+                Some(snapshot) => Ok(tags::protection(cx, snapshot.tags())),
+                None => Ok(gone()),
+            },
+            MadeStep::Image { id, .. } => match lookup::one::<Image>(&ec2, id).await? {
+                Some(image) => protection(cx, &ec2, &image).await,
+                None => Ok(gone()),
+            },
+        }
     }
 
     async fn revert(&self, cx: &Context) -> Result<Outcome> {
@@ -89,6 +95,17 @@ impl Step for MadeStep {
     fn undoing_disrupts(&self) -> bool {
         true
     }
+}
+
+/// What keeps an image: a tag of it, or of a snapshot behind it, which would go with it.
+pub async fn protection(cx: &Context, ec2: &Client, image: &Image) -> Result<Option<Outcome>> {
+    if let Some(kept) = tags::protection(cx, image.tags()) {
+        return Ok(Some(kept));
+    }
+    let behind: Vec<String> = related::behind(image).map(str::to_owned).collect();
+    let snapshots = lookup::by_id::<Snapshot>(ec2, &behind, &[]).await?;
+    let protected = snapshots.iter().find_map(|(id, snapshot)| Some((id, cx.protection(&tags::pairs(snapshot.tags()))?)));
+    Ok(protected.map(|(id, why)| Outcome::skipped_as(Code::Protected, format!("its snapshot {id} would go with it: {why}"))))
 }
 
 fn must(id: &str, outcome: Outcome) -> Result<()> {

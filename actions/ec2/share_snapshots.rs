@@ -270,9 +270,14 @@ impl Step for ShareStep {
     }
 
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
-        let is_shared = !self.share(cx).shared(std::slice::from_ref(&self.snapshot)).await?.is_empty();
-        let so = if is_shared { "it is shared with" } else { "it is gone, or is not shared with" };
-        Ok((is_shared != self.shared).then(|| Outcome::Unchanged(format!("{so} {}", self.account))))
+        let share = self.share(cx);
+        let is_shared = !share.shared(std::slice::from_ref(&self.snapshot)).await?.is_empty();
+        if is_shared != self.shared {
+            let so = if is_shared { "it is shared with" } else { "it is gone, or is not shared with" };
+            return Ok(Some(Outcome::Unchanged(format!("{so} {}", self.account))));
+        }
+        let snapshot = lookup::one::<Snapshot>(&share.ec2, &self.snapshot).await?;
+        Ok(snapshot.and_then(|snapshot| tags::protection(cx, snapshot.tags())))
     }
 
     fn inverse(&self) -> Option<Self> {

@@ -14,7 +14,7 @@ use super::body::Body;
 use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, Place, UNDONE};
 use super::names::{BucketName, Key, NonEmpty, Prefix, join};
 use super::upload_step::UploadStep;
-use super::uploads::{Create, How, Upload};
+use super::uploads::{Create, How, There, Upload};
 
 /// Create objects in an S3 bucket from files or text.
 ///
@@ -144,6 +144,7 @@ impl Action for CreateObjects {
                         .when(When::Rare("somebody at a terminal is asked before an object is replaced, or an answer was lost on the way")),
                     Grant::new("s3:GetObject", OBJECTS)
                         .when(When::Rare("the run keeps a journal (`--journal`), or is undone by `aaws undo`")),
+                    Grant::new("s3:GetObject", OBJECTS).when(When::Rare("it is a dry run, or a plan is applied")),
                 ],
             ),
             Call::write("s3:DeleteObject", &[Grant::new("s3:DeleteObject", OBJECTS), Grant::new("s3:DeleteObjectVersion", OBJECTS)])
@@ -174,12 +175,15 @@ impl Action for CreateObjects {
             "The SDK does not send a key of nothing but white space: such an object fails.",
             "With `--journal` it is looked whether each key is new, with one more request for each (none with `no_overwrite`). Without the permissions `s3:GetObject` and \
              `s3:ListBucket` that cannot be seen: such an object is uploaded, and `aaws undo` leaves it.",
+            "A dry run and a plan look at what there is of each key, with one more request for each: an object that somebody stored or changed since the plan was made \
+             is left alone. Without the permissions `s3:GetObject` and `s3:ListBucket` that cannot be seen, and is not compared.",
             "A body that begins with a dash is given as `--input` or in a file.",
             "AbortMultipartUpload removes the parts of an upload that failed; parts that it cannot remove are billed until a lifecycle rule does.",
         ],
     };
 
-    const BINDS: &'static [&'static str] = &["the size of its body", "when the file of it was changed"];
+    const BINDS: &'static [&'static str] =
+        &["the size of its body", "when the file of it was changed", "the ETag of the object that has its key, or that there is none"];
     const REVERSIBLE: Reversible = Reversible::Partly(
         "Of a run with `--journal`, `aaws undo` deletes the objects that were new, while they are still those that were stored. An object that replaced another one is left, \
          and listed.",
@@ -204,6 +208,9 @@ impl Action for CreateObjects {
         let mut uploads = uploads.boxed();
         if !self.no_overwrite && !cx.dry_run() && cx.can_ask() {
             uploads = agreed(cx, &bucket, uploads).await?;
+        }
+        if cx.foresees() {
+            uploads = looked_at(cx, &bucket, uploads);
         }
         let how = How {
             no_overwrite: self.no_overwrite,
@@ -230,7 +237,7 @@ fn upload_of(key: String, object: NewObject, all_as: BodyAs, twice: bool) -> Upl
         Ok(Body::Text(_)) => Some("text/plain; charset=utf-8".into()),
         Err(_) => None,
     });
-    Upload { key, content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()), body }
+    Upload { key, content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()), body, there: None }
 }
 
 /// The uploads, once somebody agreed that objects which exist are replaced. All of them are looked at before anything is changed.
@@ -246,6 +253,33 @@ async fn agreed(cx: &Context, bucket: &Bucket, uploads: BoxStream<'static, Resul
         cx.confirm(format!("replace what is in the bucket `{}`", bucket.name), there).await?;
     }
     Ok(stream::iter(looked.into_iter().map(|(upload, _)| Ok(upload))).boxed())
+}
+
+/// Each with what is at its key now, many at once. How many they are stays known.
+fn looked_at(cx: &Context, bucket: &Bucket, uploads: BoxStream<'static, Result<Upload>>) -> BoxStream<'static, Result<Upload>> {
+    let bucket = bucket.clone();
+    let look = move |upload: Result<Upload>| {
+        let bucket = bucket.clone();
+        async move {
+            let upload = upload?;
+            let there = if upload.body.is_ok() { Some(at_key(&bucket, &upload.key).await?) } else { None };
+            Ok::<_, Error>(Upload { there, ..upload })
+        }
+    };
+    uploads.map(look).buffered(cx.concurrency()).boxed()
+}
+
+/// What is at a key. What cannot be seen keeps no plan from being made.
+async fn at_key(bucket: &Bucket, key: &str) -> Result<There> {
+    match bucket.head(key).await {
+        Ok(None) => Ok(There::Nothing),
+        Ok(Some(head)) => Ok(head.e_tag.map_or(There::Unknown, There::Object)),
+        Err(e) if e.is_fatal() => Err(e),
+        Err(e) => {
+            tracing::debug!("{e}; a plan is not bound to it");
+            Ok(There::Unknown)
+        }
+    }
 }
 
 /// An upload, and the name of the object that is there already. One that cannot be seen may be.

@@ -255,6 +255,7 @@ impl Action for DeleteObjects {
         ],
     };
 
+    const BINDS: &'static [&'static str] = &["the ETag of an object that is selected with `matching`, or given with one"];
     const REVERSIBLE: Reversible = Reversible::Partly(
         "Of a run with `--journal`, `aaws undo` takes away the delete markers that it added in a bucket that keeps versions, so that the objects are there again; one that was \
          written anew since is left alone. What was deleted from a bucket that keeps no versions, and a version that was deleted, is gone for good.",
@@ -280,7 +281,7 @@ impl Action for DeleteObjects {
         let selection = selection.checked()?;
         let of_versions = self.all_versions || selection.is_of_versions();
         let lookups = Lookups::new(cx, &bucket, self.ignore_not_found);
-        let Matching { targets, summary } = match self.objects {
+        let Matching { targets, summary, passed_over } = match self.objects {
             Some(objects) => {
                 // An answer that a key is not there is no different when the bucket is not, and a plan has none at all.
                 if (self.check || cx.dry_run()) && !objects.is_empty() {
@@ -292,7 +293,7 @@ impl Action for DeleteObjects {
                     (false, true) => given.checked(cx, &lookups),
                     (false, false) => given.meant(cx, &lookups),
                 };
-                Matching { targets, summary: format!("delete from the bucket `{}`", bucket.name) }
+                Matching { targets, summary: format!("delete from the bucket `{}`", bucket.name), passed_over: Arc::default() }
             }
             None => Matching::new(cx, &bucket, self.under.map(String::from), of_versions, selection).await?,
         };
@@ -305,6 +306,7 @@ impl Action for DeleteObjects {
             bypass: self.bypass_governance_retention,
             mfa: self.mfa.map(String::from),
             ignore_not_found: self.ignore_not_found,
+            passed_over,
             findings: Findings::default(),
         };
         Ok(cx.change(targets, delete).await?.failed())

@@ -1,13 +1,15 @@
 //! How objects are deleted: a thousand a request, with what S3 says of each, and one by one where that does not do.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aaws::{Change, Code, Context, Error, Failure, Outcome, Result, async_trait, is_throttling};
 use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{Delete, DeletedObject, ObjectIdentifier};
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
+use serde_json::{Value, json};
 
 use super::bucket::{Bucket, Place, explain};
 use super::lookups::{Lookups, Target, changed};
@@ -44,6 +46,8 @@ pub struct Deletion {
     /// Serial number and digits of the MFA device.
     pub mfa: Option<String>,
     pub ignore_not_found: bool,
+    /// How many things were listed by now that are not selected.
+    pub passed_over: Arc<AtomicU64>,
     pub findings: Findings,
 }
 
@@ -72,10 +76,7 @@ impl Change for Deletion {
     type Done = ();
 
     fn id(&self, target: &Target) -> String {
-        match &target.version {
-            Some(version) => format!("{}?versionId={version}", target.key),
-            None => target.key.clone(),
-        }
+        target.id()
     }
 
     fn kind(&self, target: &Target) -> Option<&'static str> {
@@ -96,6 +97,15 @@ impl Change for Deletion {
             (Some(version), kind) => format!("{} {version} would be gone for good", kind.unwrap_or("version")),
             (None, _) => format!("{still}on a versioned bucket a delete marker would hide it, and its data would stay"),
         })
+    }
+
+    fn passed_over(&self) -> u64 {
+        self.passed_over.load(Ordering::Relaxed)
+    }
+
+    fn state(&self, target: &Target) -> Option<Value> {
+        let etag = target.listed.as_ref().or(target.etag.as_ref())?;
+        Some(json!({ "ETag": etag }))
     }
 
     fn batch(&self) -> usize {

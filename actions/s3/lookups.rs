@@ -18,6 +18,8 @@ pub struct Target {
     pub version: Option<String>,
     /// The entity tag that it must still have. Only of what has no version.
     pub etag: Option<String>,
+    /// The entity tag that a listing shows: a plan is bound to it, and S3 does not look at it. Only of what has no version.
+    pub listed: Option<String>,
     /// What the version is, where that was looked up.
     pub kind: Option<&'static str>,
     /// Its bytes, where they are known.
@@ -29,7 +31,7 @@ pub struct Target {
 impl Target {
     /// An object as it is now, or a version of it.
     pub fn of(key: String, version: Option<String>) -> Self {
-        Target { key, version, etag: None, kind: None, size: 0, precheck: None }
+        Target { key, version, etag: None, listed: None, kind: None, size: 0, precheck: None }
     }
 
     /// What a listing found: a version exactly, an object as it will be then.
@@ -39,7 +41,17 @@ impl Target {
             Kind::DeleteMarker(version) => (Some(version.id), Some("delete marker")),
             Kind::Object | Kind::Folder => (None, None),
         };
-        Target { kind, size: found.size.unwrap_or_default(), ..Target::of(found.key, version) }
+        // A version never becomes another one.
+        let listed = found.etag.filter(|_| version.is_none());
+        Target { kind, listed, size: found.size.unwrap_or_default(), ..Target::of(found.key, version) }
+    }
+
+    /// What it is called in reports and plans.
+    pub fn id(&self) -> String {
+        match &self.version {
+            Some(version) => format!("{}?versionId={version}", self.key),
+            None => self.key.clone(),
+        }
     }
 
     fn settled(key: String, outcome: Outcome) -> Self {

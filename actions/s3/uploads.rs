@@ -44,6 +44,29 @@ pub struct Upload {
     pub content_type: String,
     /// Its body, or why it has none.
     pub body: Result<Body, Failure>,
+    /// What is at its key now, where that was looked at: a plan is bound to it.
+    pub there: Option<There>,
+}
+
+/// What is at a key.
+pub enum There {
+    /// No object.
+    Nothing,
+    /// An object with this entity tag.
+    Object(String),
+    /// That could not be seen.
+    Unknown,
+}
+
+impl There {
+    /// For a plan.
+    fn state(&self) -> &str {
+        match self {
+            There::Nothing => "none",
+            There::Object(etag) => etag,
+            There::Unknown => "not known",
+        }
+    }
 }
 
 /// How objects are stored.
@@ -108,7 +131,11 @@ impl Steps for Create {
     }
 
     fn state(&self, upload: &Upload) -> Option<serde_json::Value> {
-        upload.body.as_ref().ok().map(Body::state)
+        let mut state = upload.body.as_ref().ok().map(Body::state)?;
+        if let (Some(members), Some(there)) = (state.as_object_mut(), &upload.there) {
+            members.insert("object".to_owned(), there.state().into());
+        }
+        Some(state)
     }
 
     async fn run(&self, cx: &Context, upload: &Upload, undo: &mut Undo<UploadStep>) -> Result<Outcome> {

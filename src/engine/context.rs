@@ -95,6 +95,15 @@ impl Context {
         self.dry_run() || matches!(self.0.run.plan, RunPlan::Applying(_))
     }
 
+    /// Whether a plan is applied that says something of this item: one that is there, and would not be selected now, is an item all the same, so that it is
+    /// not taken for one that is gone.
+    pub fn plan_has(&self, item: &str) -> bool {
+        match &self.0.run.plan {
+            RunPlan::Applying(planned) => planned.has(item),
+            RunPlan::None | RunPlan::Writing(_) => false,
+        }
+    }
+
     /// How many requests may be in flight at once. The network sees to it: this is for how many it makes sense to prepare.
     pub fn concurrency(&self) -> usize {
         self.0.run.options.concurrency.get()

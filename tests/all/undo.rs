@@ -265,6 +265,46 @@ fn a_volume_that_grew_stays_as_it_is_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_volume_that_grew_gets_the_rest_back_and_that_is_not_all() {
+    let desk = Desk::new();
+    let volume = desk.world.volume(&[("Size", "500"), ("Iops", "4000"), ("Throughput", "300")]);
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {volume} --size 600 --iops 5000")).run().ok();
+    let undone = desk.aaws("undo").run().exits(3).logs("its size stays 600 GiB");
+    assert_eq!(outcomes(&undone), [outcome(&volume, "skipped", "Irreversible")]);
+    let is = desk.world.describe_volume(&volume);
+    assert!(is.contains("<size>600</size>") && is.contains("<iops>4000</iops>"), "{is}");
+}
+
+#[test]
+fn what_somebody_protects_is_not_undone() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let protect = |id: &str| world.tag(id, "aaws:protect", "");
+    let (mine, theirs) = (desk.volume_of_type("st1"), desk.volume_of_type("st1"));
+    let left = |item: &str, other: &str| [outcome(item, "skipped", "Protected"), outcome(other, "done", "")];
+
+    let taken = desk.aaws(&format!("ec2 create_snapshots --volume_ids {mine} {theirs}")).run().ok().json();
+    let kept = taken[1].as_str().expect("a snapshot");
+    protect(kept);
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), left(&theirs, &mine));
+    assert_eq!(world.snapshots(), [kept]);
+
+    desk.aaws(&format!("ec2 modify_volumes --volume_ids {mine} {theirs} --type sc1")).run().ok();
+    protect(&theirs);
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), left(&theirs, &mine));
+    assert!(world.describe_volume(&theirs).contains("<volumeType>sc1</volumeType>"));
+
+    // A snapshot is all that is kept of an image, so that the image stays for it.
+    let machine = world.instance(&[]).id;
+    desk.aaws(&format!("ec2 create_images --instance_ids {machine}")).run().ok();
+    let behind: Vec<String> = world.snapshots().into_iter().filter(|id| id != kept).collect();
+    behind.iter().for_each(|id| protect(id));
+    let undone = desk.aaws("undo").run().ok();
+    assert_eq!(outcomes(&undone), [outcome(&machine, "skipped", "Protected")]);
+    assert_eq!((world.images().len(), world.snapshots().len()), (1, 1 + behind.len()));
+}
+
+#[test]
 fn default_encryption_is_set_as_it_was() {
     let desk = Desk::new();
     let key = desk.world.key();

@@ -31,6 +31,20 @@ pub enum TerminateStep {
     Stop { instance: String },
     /// An image was, or may have been, made; without its id it is found by its name.
     Image { instance: String, name: String, image: Option<String> },
+    /// It was, or may have been, told to terminate: then there is no way back, and its final image is all that is left of it.
+    Terminate { instance: String },
+}
+
+impl TerminateStep {
+    /// The instance that it is about.
+    pub(super) fn instance(&self) -> &str {
+        match self {
+            TerminateStep::Lift { instance, .. }
+            | TerminateStep::Stop { instance }
+            | TerminateStep::Image { instance, .. }
+            | TerminateStep::Terminate { instance } => instance,
+        }
+    }
 }
 
 impl fmt::Display for TerminateStep {
@@ -45,6 +59,7 @@ impl fmt::Display for TerminateStep {
             TerminateStep::Stop { instance } => write!(f, "stop {instance}"),
             TerminateStep::Image { instance, image: Some(image), .. } => write!(f, "make the image {image} of {instance}"),
             TerminateStep::Image { instance, name, image: None } => write!(f, "make an image of {instance} (named {name})"),
+            TerminateStep::Terminate { instance } => write!(f, "terminate {instance}"),
         }
     }
 }
@@ -138,8 +153,28 @@ impl Step for TerminateStep {
         match self {
             TerminateStep::Lift { instance, protection } => terminate.protect(instance, *protection, true).await,
             TerminateStep::Stop { instance } => terminate.start_again(cx, instance).await,
-            TerminateStep::Image { instance, name, image } => terminate.remove_image(cx, instance, name, image.as_deref()).await,
+            TerminateStep::Image { instance, name, image } => {
+                terminate.stays(instance).await?;
+                terminate.remove_image(cx, instance, name, image.as_deref()).await
+            }
+            TerminateStep::Terminate { instance } => terminate.is_not_terminated(instance).await,
         }
+    }
+
+    async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
+        Terminate::new(aaws::client!(cx, aws_sdk_ec2), Options::default()).look(cx, self).await
+    }
+
+    async fn revert(&self, cx: &Context) -> Result<Outcome> {
+        self.undo(cx).await?;
+        Ok(match self {
+            TerminateStep::Terminate { instance } => Outcome::Done((), Some(format!("{instance} was not terminated"))),
+            _ => Outcome::done(()),
+        })
+    }
+
+    fn undoing_disrupts(&self) -> bool {
+        matches!(self, TerminateStep::Image { .. })
     }
 }
 
@@ -174,10 +209,20 @@ impl Terminate {
             self.protect(id, Protection::Termination, false).await?;
         }
         let kept = image.map(|image| format!("its final image is {image}"));
+        // Whoever finds it begun has to know that what was done before it may have no way back. Without any of that there is nothing to be undone.
+        let has_steps = self.options.final_image || machine.protected || machine.stop_protected;
+        if has_steps {
+            undo.note(TerminateStep::Terminate { instance: id.clone() }).await?;
+        }
         if let Err(e) = told(cx, &self.terminations, id, machine.protected || machine.stop_protected).await {
             match self.doubt(&e, id).await {
                 // What EC2 says of a protection is what would have been said before, had it been looked at.
-                Doubt::Refused => return plan::refused_for_protection(&e).filter(|_| !self.options.lift).map(Outcome::Failed).ok_or(e),
+                Doubt::Refused => {
+                    if has_steps {
+                        undo.forget_last();
+                    }
+                    return plan::refused_for_protection(&e).filter(|_| !self.options.lift).map(Outcome::Failed).ok_or(e);
+                }
                 Doubt::Going => {}
                 Doubt::Unknown(why) => {
                     // It may yet go: then its image is all that is left of it, and stays. All else is put back.

@@ -1,16 +1,59 @@
-//! How what was done before an instance was to be terminated is undone, in a run that was cancelled, too. What cannot be looked at is tried.
+//! How what was done before an instance was to be terminated is undone, in a run that was cancelled, too. What cannot be looked at is tried, but that
+//! no image is removed unless its instance is seen to stay.
 
 use std::collections::BTreeSet;
 
-use aaws::{Context, Error, OnCancel, Outcome, Result};
-use aws_sdk_ec2::types::{Image, InstanceStateName, Snapshot};
+use aaws::{Context, Error, OnCancel, Outcome, Result, left_alone};
+use aws_sdk_ec2::types::{Image, Instance, InstanceStateName, Snapshot};
 use futures::TryStreamExt;
 
-use super::steps::Terminate;
+use super::steps::{Terminate, TerminateStep};
 use crate::actions::ec2::lookup::{self, Resource};
-use crate::actions::ec2::{related, restart, wait};
+use crate::actions::ec2::{made, related, restart, wait};
+
+/// What an instance is that goes, or is gone; nothing of one that stays.
+fn going(seen: Option<&Instance>) -> Option<&str> {
+    match seen.map(|instance| instance.state().and_then(|state| state.name())) {
+        None => Some("gone"),
+        Some(Some(state @ (InstanceStateName::ShuttingDown | InstanceStateName::Terminated))) => Some(state.as_str()),
+        Some(_) => None,
+    }
+}
 
 impl Terminate {
+    /// An error unless an instance is there to stay: what is left of another one is not removed.
+    pub(super) async fn stays(&self, instance: &str) -> Result<()> {
+        match going(self.instances.get(instance).await?.as_ref()) {
+            Some(is) => Err(Error::Failed(format!("the instance `{instance}` is {is}, and its image is all that is left of it"))),
+            None => Ok(()),
+        }
+    }
+
+    /// An error unless an instance stays that may have been told to terminate; EC2 may show that only later.
+    pub(super) async fn is_not_terminated(&self, instance: &str) -> Result<()> {
+        let look = || self.instances.get(instance);
+        match going(wait::poll_until_visible(look, |seen| going(seen.as_ref()).is_some()).await?.as_ref()) {
+            Some(is) => Err(Error::Failed(format!("the instance `{instance}` is {is}, and cannot be brought back"))),
+            None => Ok(()),
+        }
+    }
+
+    /// For `aaws undo`: nothing is undone of an instance that goes or is gone, and no image is removed that somebody protects.
+    pub(super) async fn look(&self, cx: &Context, step: &TerminateStep) -> Result<Option<Outcome>> {
+        let instance = step.instance();
+        if let Some(is) = going(self.instances.get(instance).await?.as_ref()) {
+            return Ok(Some(left_alone(format!(
+                "the instance {instance} is {is}: what was done before is not undone, and its image stays"
+            ))));
+        }
+        let TerminateStep::Image { image: Some(image), .. } = step else { return Ok(None) };
+        let image = lookup::one::<Image>(&self.ec2, image).await?;
+        match image {
+            Some(image) => made::protection(cx, &self.ec2, &image).await,
+            None => Ok(None),
+        }
+    }
+
     /// Starts an instance that was stopped, and waits until it runs.
     pub(super) async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
         let is_stopping = match self.instances.get(id).await {

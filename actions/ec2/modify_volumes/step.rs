@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use aaws::{Context, ErrorContext, Failure, Outcome, Result, Step, async_trait, left_alone};
+use aaws::{Code, Context, ErrorContext, Failure, Outcome, Result, Step, async_trait, left_alone};
 use aws_sdk_ec2::types::{Volume, VolumeModificationState, VolumeType};
 use serde::{Deserialize, Serialize};
 
-use super::super::lookup;
+use super::super::{lookup, tags};
 use super::{Delta, has_iops, modifications};
 
 /// A volume was changed.
@@ -88,6 +88,9 @@ impl Step for VolumeStep {
         let Some(volume) = lookup::one::<Volume>(&ec2, &self.volume).await? else {
             return Ok(Some(left_alone("it is gone")));
         };
+        if let Some(kept) = tags::protection(cx, volume.tags()) {
+            return Ok(Some(kept));
+        }
         let change = modifications(&ec2, std::slice::from_ref(&self.volume)).await?.remove(&self.volume);
         // A volume is shown as it was until its change is in effect.
         if let Some(state @ (VolumeModificationState::Modifying | VolumeModificationState::Optimizing)) =
@@ -108,8 +111,11 @@ impl Step for VolumeStep {
 
     async fn revert(&self, cx: &Context) -> Result<Outcome> {
         self.undo(cx).await?;
-        let size = self.grown.map(|size| format!("; its size stays {size} GiB")).unwrap_or_default();
-        Ok(Outcome::Done((), Some(format!("it becomes {} again{size}", self.was))))
+        let told = format!("it becomes {} again", self.was);
+        Ok(match self.grown {
+            Some(size) => Outcome::skipped_as(Code::Irreversible, format!("{told}; its size stays {size} GiB: a volume cannot shrink")),
+            None => Outcome::Done((), Some(told)),
+        })
     }
 
     fn inverse(&self) -> Option<Self> {

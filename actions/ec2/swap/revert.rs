@@ -10,37 +10,49 @@ use super::steps::{SwapStep, made_from, marked, stop};
 use super::undo::{at_device, put_back, start_again, state_of};
 use super::{Attachment, COPY_TAG};
 
-/// Whether all is still as a step left it.
-pub async fn look(ec2: &Client, step: &SwapStep) -> Result<Option<Outcome>> {
+/// Whether all is still as a step left it, and nothing of it is protected.
+pub async fn look(cx: &Context, ec2: &Client, step: &SwapStep) -> Result<Option<Outcome>> {
     match step {
         // Undoing the start stops it, so that it has to be started in the end; one that is gone cannot be.
-        SwapStep::Stop { instance, .. } => Ok(match seen_state(ec2, instance).await? {
-            None | Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown) => Some(gone(instance)),
-            Some(_) => None,
+        SwapStep::Stop { instance, .. } => {
+            let seen = lookup::one::<Instance>(ec2, instance).await?;
+            Ok(match state_of(seen.as_ref()) {
+                None | Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown) => Some(gone(instance)),
+                Some(_) => protection(cx, seen.as_ref()),
+            })
+        }
+        SwapStep::Start { instance } => {
+            let seen = lookup::one::<Instance>(ec2, instance).await?;
+            Ok(match state_of(seen.as_ref()) {
+                Some(InstanceStateName::Running) => protection(cx, seen.as_ref()),
+                None | Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown) => Some(gone(instance)),
+                Some(state) => Some(left_alone(format!("the instance {instance} is {state}, and the run left it running"))),
+            })
+        }
+        SwapStep::Snapshot { snapshot: Some(id), .. } => Ok(match lookup::one::<Snapshot>(ec2, id).await? {
+            Some(snapshot) => tags::protection(cx, snapshot.tags()),
+            None => Some(no_snapshot()),
         }),
-        SwapStep::Start { instance } => Ok(match seen_state(ec2, instance).await? {
-            Some(InstanceStateName::Running) => None,
-            None | Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown) => Some(gone(instance)),
-            Some(state) => Some(left_alone(format!("the instance {instance} is {state}, and the run left it running"))),
-        }),
-        SwapStep::Snapshot { volume, mark, snapshot } => {
-            let is_there = match snapshot {
-                Some(id) => lookup::one::<Snapshot>(ec2, id).await?.is_some(),
-                None => !marked(ec2, volume, mark).await?.is_empty(),
-            };
-            Ok((!is_there).then(|| Outcome::Unchanged("its snapshot is gone already".into())))
+        SwapStep::Snapshot { volume, mark, snapshot: None } => {
+            let is_there = !marked(ec2, volume, mark).await?.is_empty();
+            Ok((!is_there).then(no_snapshot))
         }
         SwapStep::Volume { snapshot, copy: None, .. } => {
             let made = made_from(ec2, snapshot).await?;
             Ok(made.is_empty().then(|| Outcome::Unchanged("no copy was made".into())))
         }
         SwapStep::Volume { .. } => Ok(None),
-        SwapStep::Replace { original, copy, at } => replaced(ec2, original, copy, at).await,
+        SwapStep::Replace { original, copy, at } => replaced(cx, ec2, original, copy, at).await,
     }
 }
 
-async fn seen_state(ec2: &Client, instance: &str) -> Result<Option<InstanceStateName>> {
-    Ok(state_of(lookup::one::<Instance>(ec2, instance).await?.as_ref()).cloned())
+fn no_snapshot() -> Outcome {
+    Outcome::Unchanged("its snapshot is gone already".into())
+}
+
+/// Why nothing is taken from an instance: a tag protects it.
+fn protection(cx: &Context, instance: Option<&Instance>) -> Option<Outcome> {
+    tags::protection(cx, instance?.tags())
 }
 
 fn gone(instance: &str) -> Outcome {
@@ -48,7 +60,7 @@ fn gone(instance: &str) -> Outcome {
 }
 
 /// Whether the copy is in the original's place, and the original is there to take it again.
-async fn replaced(ec2: &Client, original: &str, copy: &str, at: &Attachment) -> Result<Option<Outcome>> {
+async fn replaced(cx: &Context, ec2: &Client, original: &str, copy: &str, at: &Attachment) -> Result<Option<Outcome>> {
     let Some(instance) = lookup::one::<Instance>(ec2, &at.instance).await? else { return Ok(Some(gone(&at.instance))) };
     match at_device(&instance, &at.device) {
         Some(volume) if volume == original => {
@@ -60,8 +72,14 @@ async fn replaced(ec2: &Client, original: &str, copy: &str, at: &Attachment) -> 
             return Ok(Some(left_alone(format!("{is} is {} of {}, where the run left {copy}", at.device, at.instance))));
         }
     }
-    let seen = lookup::one::<Volume>(ec2, original).await?;
-    Ok(match seen.as_ref().and_then(|volume| volume.state()) {
+    if let Some(kept) = tags::protection(cx, instance.tags()) {
+        return Ok(Some(kept));
+    }
+    let seen = lookup::by_id::<Volume>(ec2, &[original.to_owned(), copy.to_owned()], &[]).await?;
+    if let Some(kept) = seen.values().find_map(|volume| tags::protection(cx, volume.tags())) {
+        return Ok(Some(kept));
+    }
+    Ok(match seen.get(original).and_then(|volume| volume.state()) {
         Some(VolumeState::Available) => None,
         Some(state) => Some(left_alone(format!("the original {original} is {state}, and the run left it detached"))),
         None => Some(left_alone(format!("the original {original} is gone"))),

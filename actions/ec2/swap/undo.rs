@@ -62,7 +62,7 @@ impl Step for SwapStep {
     }
 
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
-        revert::look(&aaws::client!(cx, aws_sdk_ec2), self).await
+        revert::look(cx, &aaws::client!(cx, aws_sdk_ec2), self).await
     }
 
     async fn revert(&self, cx: &Context) -> Result<Outcome> {

@@ -209,6 +209,11 @@ impl Planned {
         Ok((line.record.item == item).then_some(line))
     }
 
+    /// Whether the plan says something of an item. It is not taken for selected by that.
+    pub fn has(&self, item: &str) -> bool {
+        lock(&self.items).contains_key(&key(item))
+    }
+
     /// What the plan says of the items that were not selected again, in its order.
     pub fn unseen(&self) -> impl Iterator<Item = Result<ItemLine>> {
         let mut places: Vec<u64> = lock(&self.items).values().filter(|slot| !slot.seen).map(|slot| slot.at).collect();

@@ -246,6 +246,9 @@ impl Common {
 }
 
 fn new_plan(file: String, expires: Option<String>) -> Result<NewPlan> {
+    if file.is_empty() {
+        return Err(Error::field("plan", "`plan` is empty: name a file"));
+    }
     let expires = expires.map(|age| parsed("expires", &age)).transpose()?.unwrap_or(PLAN_HOLDS);
     Ok(NewPlan { file: file.into(), expires })
 }

@@ -4,6 +4,8 @@
 //! Whenever it is killed: the journal says that the run did not come to its end, and once it is resumed no device is empty, all volumes are encrypted, each
 //! device is deleted with its instance as before, the instance runs, the originals are there, and no copy is left over. A snapshot that is left over is
 //! named by the run's log.
+//!
+//! `delete_instances` is killed while it terminates an instance: then its final image is all that is left of it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -114,4 +116,48 @@ fn an_encryption_that_is_killed_anywhere_is_finished() {
         }
     });
     println!("killed at {} points, finished {} times", points.len(), survived.into_inner());
+}
+
+/// Kills a run that terminates an instance after a final image of it, while it is terminated; gives the world, the state directory, the instance and the run.
+fn killed_terminating(moment: Moment) -> (World, tempfile::TempDir, String, String) {
+    let (world, state) = (World::new(), directory());
+    let instance = world.instance(&[]).id;
+    let line = format!("ec2 delete_instances --instance_ids {instance} --final_image");
+    let trap = Trap::new(&world.proxy().start().url, 1, moment, |operation| operation == "TerminateInstances");
+    trap.kill(world.aaws_via(&trap.server, &line).env("XDG_STATE_HOME", state.path()).start());
+    let runs = world.aaws("log").env("XDG_STATE_HOME", state.path()).run().ok().json();
+    let id = runs[0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(world.images().len(), 1, "{moment:?}");
+    (world, state, instance, id)
+}
+
+#[test]
+fn the_final_image_of_an_instance_that_is_terminated_is_never_deleted() {
+    let (world, state, instance, id) = killed_terminating(Moment::After);
+    let had = (world.images(), world.snapshots());
+    let undone = world.aaws(format!("undo {id}")).env("XDG_STATE_HOME", state.path()).run().exits(3).logs("its image stays").json();
+    assert_eq!((&undone[0]["item"], &undone[0]["code"]), (&Value::from(instance), &Value::from("Changed")));
+    assert_eq!((world.images(), world.snapshots()), had);
+
+    // A run that goes on has nothing left to do, and makes no other image.
+    let (world, state, _, id) = killed_terminating(Moment::After);
+    let had = (world.images(), world.snapshots());
+    world.aaws(format!("resume {id}")).env("XDG_STATE_HOME", state.path()).run().ok().logs("goes on from where it was left");
+    assert_eq!((world.images(), world.snapshots()), had);
+}
+
+#[test]
+fn an_instance_that_was_not_terminated_yet_is_imaged_anew() {
+    let (world, state, instance, id) = killed_terminating(Moment::Before);
+    let before = world.images();
+    world.aaws(format!("resume {id}")).env("XDG_STATE_HOME", state.path()).run().ok();
+    assert_eq!(world.instance_state(&instance).as_deref(), Some("terminated"));
+    let after = world.images();
+    assert_eq!((after.len(), world.snapshots().len()), (1, 1));
+    assert_ne!(after, before, "the first one is from before the instance ran again");
+
+    let (world, state, instance, id) = killed_terminating(Moment::Before);
+    world.aaws(format!("undo {id}")).env("XDG_STATE_HOME", state.path()).run().ok();
+    assert_eq!(world.instance_state(&instance).as_deref(), Some("running"));
+    assert_eq!((world.images(), world.snapshots()), (vec![], vec![]));
 }

@@ -109,16 +109,73 @@ fn files_are_read_where_somebody_allows_it_and_while_they_are_the_same() {
 
     run(line("later.jsonl")).ok();
     fs::write(&path, "to do, and more").expect("a file");
-    bucket.delete("b");
     run("apply later.jsonl --local_files --report report.jsonl".into()).exits(3);
     assert_eq!(outcomes(&folder), expected(&[("a", "skipped", "Changed"), ("b", "done", "")]));
     assert_eq!(bucket.get("a").text(), "to do");
 }
 
 #[test]
+fn an_object_that_somebody_stored_since_is_not_replaced() {
+    let bucket = Bucket::with(["old"]);
+    let folder = directory();
+    let line = format!("s3 create_objects --bucket {bucket} --object old mine --object new mine --object free mine --plan plan.jsonl");
+    aaws(line).within(folder.path()).run().ok();
+    assert_eq!(bucket.keys(), ["old"]);
+    ["old", "new"].iter().for_each(|key| bucket.put(key, "theirs"));
+    aaws("apply plan.jsonl --report report.jsonl").within(folder.path()).run().exits(3).logs("`object` was none");
+    assert_eq!(outcomes(&folder), expected(&[("free", "done", ""), ("new", "skipped", "Changed"), ("old", "skipped", "Changed")]));
+    assert_eq!(["old", "new", "free"].map(|key| bucket.get(key).text()), ["theirs", "theirs", "mine"]);
+}
+
+#[test]
 fn a_run_that_fails_leaves_no_plan() {
     let folder = directory();
     aaws("s3 delete_objects --bucket no-such-bucket --objects a --plan plan.jsonl").within(folder.path()).run().exits(1);
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
+}
+
+#[test]
+fn an_object_that_was_overwritten_since_is_left_alone() {
+    let bucket = Bucket::with(["p/a", "p/b"]);
+    let folder = directory();
+    let line = format!("s3 delete_objects --bucket {bucket} --matching --under p/ --plan plan.jsonl");
+    aaws(line).within(folder.path()).run().ok();
+    assert!(plan(&folder)[1]["state"]["ETag"].is_string(), "{:?}", plan(&folder));
+    bucket.put("p/b", "something else by now");
+    aaws("apply plan.jsonl --report report.jsonl").within(folder.path()).run().exits(3).logs("`ETag` was");
+    assert_eq!(outcomes(&folder), expected(&[("p/a", "done", ""), ("p/b", "skipped", "Changed")]));
+    assert_eq!(bucket.keys(), ["p/b"]);
+}
+
+#[test]
+fn an_object_that_is_not_selected_any_more_is_not_taken_for_gone() {
+    let bucket = Bucket::new();
+    ["p/a", "p/b", "p/c"].iter().for_each(|key| bucket.put(key, "text"));
+    let folder = directory();
+    let line = format!("s3 delete_objects --bucket {bucket} --matching --under p/ --smaller_than 10 --plan plan.jsonl");
+    aaws(line).within(folder.path()).run().ok();
+    bucket.put("p/b", "a text that is longer than those that were meant");
+    bucket.put("p/d", "and one that never was meant");
+    bucket.delete("p/c");
+    aaws("apply plan.jsonl --report report.jsonl").within(folder.path()).run().exits(3);
+    assert_eq!(outcomes(&folder), expected(&[("p/a", "done", ""), ("p/b", "skipped", "Changed"), ("p/c", "unchanged", "")]));
+    assert_eq!(bucket.keys(), ["p/b", "p/d"]);
+}
+
+#[test]
+fn a_part_of_all_is_a_part_of_what_was_listed() {
+    let bucket = Bucket::with(["p/a.log", "p/b.txt", "p/c.txt", "p/d.txt"]);
+    let line = format!("s3 delete_objects --bucket {bucket} --matching --under p/ --include *.log");
+    aaws(format!("{line} --max_percent 24")).run().exits(4);
+    assert_eq!(bucket.keys().len(), 4);
+    aaws(format!("{line} --max_percent 25")).run().ok();
+    assert_eq!(bucket.keys(), ["p/b.txt", "p/c.txt", "p/d.txt"]);
+}
+
+#[test]
+fn a_plan_needs_a_name() {
+    let folder = directory();
+    aaws("s3 delete_objects --bucket b --objects a --plan").arg("").within(folder.path()).run().exits(2).silent().logs("`plan`");
     assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 0);
 }
 
