@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 
 use crate::engine::action::Reply;
 use crate::engine::change::Change;
@@ -59,8 +60,19 @@ impl Again {
         matches!(self, Again::Resume(_))
     }
 
+    /// The clock by which dates and ages of the input are read: those of a run that is finished are what they were when it was begun.
+    pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Again::Undo { .. } => now,
+            Again::Resume(past) => past.header.time,
+        }
+    }
+
     /// Does it, where the earlier run was, and nowhere else.
     pub(crate) async fn run(self, entry: &'static Entry, cx: Context, ready: Option<Ready>) -> Result<Reply> {
+        if let Again::Resume(past) = &self {
+            past.check_resumable()?;
+        }
         is_there(self.past(), &cx).await?;
         match self {
             Again::Undo { past, original, by } => undo(entry, &cx, past, original, by).await,

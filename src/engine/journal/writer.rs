@@ -40,6 +40,8 @@ struct State {
     next: u64,
     /// Of a new journal, its head: what is not written yet.
     header: Option<Header>,
+    /// Whether the input is whole, and the next line is to say so.
+    unsaid: bool,
     placed: bool,
     /// Whether anything was sent, or is about to be.
     begun: bool,
@@ -66,7 +68,7 @@ impl Writer {
     }
 
     fn new(path: PathBuf, file: File, unneeded: Option<(Store, String)>, header: Header) -> Result<Self> {
-        let state = State { next: 0, header: Some(header), placed: false, begun: false, broken: None };
+        let state = State { next: 0, header: Some(header), unsaid: false, placed: false, begun: false, broken: None };
         let (file, state, durable) = (Arc::new(file), Mutex::new(state), tokio::sync::Mutex::default());
         let writer = Writer { path, file, state, durable, settled: None, unneeded };
         writer.lock()?;
@@ -77,7 +79,8 @@ impl Writer {
     pub fn reopen(past: &Past) -> Result<Self> {
         let cannot = |e: io::Error| Error::io(format!("go on with the journal `{}`", past.path.display()), e);
         let file = File::options().append(true).open(&past.path).map_err(cannot)?;
-        let state = State { next: past.lines, header: None, placed: past.target.is_some(), begun: true, broken: None };
+        let state =
+            State { next: past.lines, header: None, unsaid: false, placed: past.target.is_some(), begun: true, broken: None };
         let writer = Writer {
             path: past.path.clone(),
             file: Arc::new(file),
@@ -136,10 +139,11 @@ impl Writer {
         if let Some(why) = &state.broken {
             return Err(self.failed(io::Error::other(why.clone())));
         }
-        let header = state.header.take().map(Line::Run);
+        let header = state.header.take().map(|header| Line::Run(Box::new(header)));
+        let ready = std::mem::take(&mut state.unsaid).then_some(Line::Ready);
         let (mut bytes, mut numbers, mut next) = (Vec::new(), Vec::new(), state.next);
-        if let Some(header) = header {
-            bytes.extend(encode(next, &header).map_err(|e| self.failed(e.into()))?);
+        for line in header.into_iter().chain(ready) {
+            bytes.extend(encode(next, &line).map_err(|e| self.failed(e.into()))?);
             next += 1;
         }
         for line in lines {
@@ -212,7 +216,15 @@ impl Journal for Writer {
         }
         input.each_list(schema, ELEMENTS, &mut |field, spooled, elements| {
             self.append([Line::Todo { field: field.to_owned(), spooled, elements }]).map(drop)
-        })
+        })?;
+        let mut state = self.state();
+        // Of an input without lists nothing is written before there is more to say.
+        if state.header.is_some() {
+            state.unsaid = true;
+            return Ok(());
+        }
+        drop(state);
+        self.append([Line::Ready]).map(drop)
     }
 
     fn is_placed(&self) -> bool {
@@ -305,6 +317,7 @@ mod tests {
     use super::super::format::FORMAT;
     use super::super::new_id;
     use super::*;
+    use crate::engine::guards::Guards;
 
     fn header(id: &str) -> Header {
         Header {
@@ -318,6 +331,9 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             command: "aaws test change".into(),
             undoes: None,
+            plan: None,
+            guards: Guards::default(),
+            account: None,
         }
     }
 
@@ -359,6 +375,34 @@ mod tests {
         let [a, b] = past.items.as_slice() else { panic!("{:?}", past.items) };
         assert_eq!((a.item.as_str(), a.was_done(), a.to_undo().len()), ("a", true, 0));
         assert_eq!(b.to_undo().into_iter().map(|step| step.says).collect::<Vec<_>>(), ["two"]);
+    }
+
+    #[tokio::test]
+    async fn a_run_is_resumed_only_with_its_whole_input_and_where_it_was() {
+        let (_folder, _, path) = killed().await;
+        let whole = fs::read_to_string(&path).expect("the journal");
+        let resumable = |text: &str| {
+            fs::write(&path, text).expect("it is cut");
+            Past::read(&path).expect("a journal").check_resumable()
+        };
+        assert!(resumable(&whole).is_ok());
+        let before = |kind: &str| {
+            let kind = format!("\"kind\":\"{kind}\"");
+            whole.lines().take_while(|line| !line.contains(&kind)).map(|line| format!("{line}\n")).collect::<String>()
+        };
+        assert!(resumable(&before("ready")).is_err_and(|e| matches!(e, Error::Failed(_)) && e.to_string().contains("whole input")));
+        assert!(resumable(&before("target")).is_err_and(|e| matches!(e, Error::Refused(_)) && e.to_string().contains("before it sent")));
+    }
+
+    #[test]
+    fn an_input_without_lists_is_said_to_be_whole_with_the_next_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path().to_owned());
+        let writer = Writer::create(store, header(&new_id(Timestamp::now()))).expect("a journal");
+        writer.take_input(&mut Input::from_json(r#"{"bucket": "b"}"#).expect("an input"), &json!({})).expect("it is kept");
+        assert!(fs::read(&writer.path).expect("the journal").is_empty(), "nothing was begun yet");
+        writer.place(&Target::default()).expect("it is written");
+        assert!(Past::read(&writer.path).expect("a journal").check_resumable().is_ok());
     }
 
     #[tokio::test]
