@@ -395,6 +395,24 @@ mod tests {
     }
 
     #[test]
+    fn what_applied_a_plan_and_what_undoes_is_not_resumed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let resumable = |header: Header| {
+            let store = Store::at(folder.path().to_owned());
+            let writer = Writer::create(store, header).expect("a journal");
+            writer.take_input(&mut Input::default(), &json!({})).expect("it is kept");
+            writer.place(&Target::default()).expect("it is written");
+            Past::read(&writer.path).expect("a journal").check_resumable()
+        };
+        let header = || header(&new_id(Timestamp::now()));
+        assert!(resumable(header()).is_ok());
+        let applied = Header { plan: Some("5a".into()), ..header() };
+        assert!(resumable(applied).is_err_and(|e| matches!(e, Error::Refused(_)) && e.to_string().contains("another plan")));
+        let undo = Header { undoes: Some("the-first".into()), ..header() };
+        assert!(resumable(undo).is_err_and(|e| matches!(e, Error::Input(_)) && e.to_string().contains("`aaws undo the-first`")));
+    }
+
+    #[test]
     fn an_input_without_lists_is_said_to_be_whole_with_the_next_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::at(folder.path().to_owned());
