@@ -1,6 +1,6 @@
 //! Writes a journal: line by line, each whole or not at all, and to the disk where something is to be sent behind it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::format::{Fate, Header, Line, Settled, StepId, encode};
 use super::reader::Past;
+use super::remainder::Remainder;
 use super::store::{self, Store};
 use super::{Journal, StepNote};
 use crate::input::Input;
@@ -29,8 +30,8 @@ pub struct Writer {
     state: Mutex<State>,
     /// How many lines are on the disk. Who waits for it waits for one write of the disk, that all who wait share.
     durable: tokio::sync::Mutex<u64>,
-    /// What was brought to its end by the process that this one goes on from; none when it goes on from none.
-    settled: Option<HashSet<String>>,
+    /// What the process that this one goes on from left of the run; none when it goes on from none.
+    rest: Option<Remainder>,
     /// Of a new one, the folder and the id, to remove it again when nothing was begun.
     unneeded: Option<(Store, String)>,
 }
@@ -70,7 +71,7 @@ impl Writer {
     fn new(path: PathBuf, file: File, unneeded: Option<(Store, String)>, header: Header) -> Result<Self> {
         let state = State { next: 0, header: Some(header), unsaid: false, placed: false, begun: false, broken: None };
         let (file, state, durable) = (Arc::new(file), Mutex::new(state), tokio::sync::Mutex::default());
-        let writer = Writer { path, file, state, durable, settled: None, unneeded };
+        let writer = Writer { path, file, state, durable, rest: None, unneeded };
         writer.lock()?;
         Ok(writer)
     }
@@ -86,7 +87,7 @@ impl Writer {
             file: Arc::new(file),
             state: Mutex::new(state),
             durable: tokio::sync::Mutex::default(),
-            settled: Some(settled(past)),
+            rest: Some(Remainder::of(past)),
             unneeded: None,
         };
         writer.lock()?;
@@ -126,7 +127,7 @@ impl Writer {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::io(format!("write the journal `{}`", self.path.display()), error)
+        Error::Journal(format!("cannot write the journal `{}`: {error} (--no_journal goes without one)", self.path.display()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -248,11 +249,19 @@ impl Journal for Writer {
     }
 
     fn was_settled(&self, item: &str) -> bool {
-        self.settled.as_ref().is_some_and(|settled| settled.contains(item))
+        self.rest.as_ref().is_some_and(|rest| rest.was_settled(item))
+    }
+
+    fn was_begun(&self, item: &str) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.was_begun(item))
+    }
+
+    fn unwinds_first(&self, item: &str) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.unwinds_first(item))
     }
 
     fn resumes(&self) -> bool {
-        self.settled.is_some()
+        self.rest.is_some()
     }
 
     fn end(&self, counts: &BTreeMap<Status, u64>, error: Option<&Error>, complete: bool) -> Result<()> {
@@ -274,37 +283,6 @@ impl Drop for Writer {
         if !begun {
             self.discard();
         }
-    }
-}
-
-/// The items of an earlier process that are as they were asked for.
-fn settled(past: &Past) -> HashSet<String> {
-    let settled = past.items.iter().filter(|item| item.result.as_ref().is_some_and(Settled::is_as_asked));
-    settled.map(|item| item.item.clone()).collect()
-}
-
-/// What is left of an earlier run, where nothing is written down: for a dry run of its rest.
-pub struct Remainder(HashSet<String>);
-
-impl Remainder {
-    /// Of what a journal says.
-    pub fn of(past: &Past) -> Self {
-        Remainder(settled(past))
-    }
-}
-
-#[async_trait]
-impl Journal for Remainder {
-    async fn note(&self, notes: Vec<StepNote>) -> Result<Vec<StepId>> {
-        Ok(vec![0; notes.len()])
-    }
-
-    fn was_settled(&self, item: &str) -> bool {
-        self.0.contains(item)
-    }
-
-    fn resumes(&self) -> bool {
-        true
     }
 }
 
@@ -434,7 +412,8 @@ mod tests {
         assert_eq!(past.items.iter().map(|item| item.steps.len()).sum::<usize>(), 2);
 
         let writer = Writer::reopen(&past).expect("it goes on");
-        assert!(writer.was_settled("a") && !writer.was_settled("b"));
+        assert!(writer.was_settled("a") && !writer.was_begun("a"));
+        assert!(!writer.was_settled("b") && writer.was_begun("b") && writer.unwinds_first("b"));
         writer.end(&BTreeMap::new(), None, true).expect("it is written");
         let past = Past::read(&path).expect("a journal");
         assert!(past.is_complete() && !past.torn && past.lines == lines);
