@@ -499,13 +499,16 @@ impl Change for Missing {
     }
 }
 
+/// An item, its status and its code.
+type Became = (String, Status, Option<String>);
+
 /// What becomes of items in a run with a journal: of each its status and code, and the error at the end.
 async fn journaled_run<C: Change<Item = &'static str>>(
     meta: &'static Meta,
     journal: Arc<dyn Journal>,
     items: &[&'static str],
     change: C,
-) -> (Vec<(String, Status, Option<String>)>, Option<Error>) {
+) -> (Vec<Became>, Option<Error>) {
     let run = Run::new(RunOptions::default(), Arc::new(Unattended), None, Some(journal), Cancellation::default());
     let cx = Context::new(meta, Session::local(), Arc::new(run));
     let items = stream::iter(items.iter().map(|item| Ok(*item)).collect::<Vec<_>>());
@@ -520,7 +523,7 @@ async fn journaled_run<C: Change<Item = &'static str>>(
     (all, error)
 }
 
-fn became(item: &str, status: Status, code: Option<&str>) -> (String, Status, Option<String>) {
+fn became(item: &str, status: Status, code: Option<&str>) -> Became {
     (item.to_owned(), status, code.map(str::to_owned))
 }
 

@@ -159,7 +159,11 @@ fn newest(store: &Store) -> Result<Past> {
             Ok(past) if past.header.undoes.is_none() && past.undone.is_none() => return Ok(past),
             Ok(_) => {}
             // What cannot be read is named, not passed over: the run that was meant may be this one.
-            Err(e) => return Err(e),
+            Err(e) => {
+                let id = kept.id;
+                let what = format!("{e}: the run {id} may be the one that is meant; give an id to undo another (`aaws log` lists the runs)");
+                return Err(Error::Failed(what));
+            }
         }
     }
     Err(Error::input("there is no run that could be undone: `aaws log` lists the runs"))

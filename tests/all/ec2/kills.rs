@@ -115,3 +115,23 @@ fn an_encryption_that_is_killed_anywhere_is_finished() {
     });
     println!("killed at {} points, finished {} times", points.len(), survived.into_inner());
 }
+
+#[test]
+fn what_was_left_half_way_is_undone_only_when_the_guards_allow_it() {
+    let case = Case::new();
+    let trap = Trap::new(&case.world.proxy().start().url, 1, Moment::Before, |operation| operation == "DetachVolume");
+    trap.kill(case.own(case.world.aaws_via(&trap.server, &case.line)).start());
+    let run = case.logged();
+    let id = run["id"].as_str().expect("an id");
+
+    let server = case.world.proxy().start();
+    let resume = |more: &str| case.own(case.world.aaws_via(&server, format!("resume {id} {more}")));
+    resume("--max_items 0").run().exits(4).silent().logs("max_items");
+    resume("--require_yes").run().exits(4).silent().logs("require_yes");
+    resume("--dry_run").run().logs("this would be undone first");
+    resume("").on_terminal("n").exits(4);
+    assert_eq!(writes(&server), [""; 0], "nothing was sent");
+    let resumed = resume("").on_terminal("y").exits(0);
+    let told = case.own(case.world.aaws(format!("log {id}"))).run().ok();
+    case.is_encrypted(&format!("{resumed}{}", told.stdout), "killed before it detached a volume");
+}
