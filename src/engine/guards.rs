@@ -209,8 +209,10 @@ mod tests {
         let tag = |text: &str| text.parse::<ProtectTag>().expect("a tag");
         let percent = |number: u64| Percent::try_from(number).ok();
         let before = Guards { max_items: Some(5), max_percent: percent(20), protect_tags: vec![tag("Env=prod")], require_yes: true };
-        let now = Guards { max_items: Some(9), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: false };
-        let both = Guards { max_items: Some(5), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: true };
+        let now =
+            Guards { max_items: Some(9), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: false };
+        let both =
+            Guards { max_items: Some(5), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: true };
         assert_eq!(now.and(&before), both);
         assert_eq!(Guards::default().and(&before), before);
         assert_eq!(before.clone().and(&Guards::default()), before);

@@ -268,7 +268,9 @@ impl Error {
         match self {
             Error::Input(_) => ErrorKind::Input,
             Error::Aws(e) | Error::ForAll(e) if e.blames_credentials() => ErrorKind::Credentials,
-            Error::Aws(_) | Error::ForAll(_) | Error::Io { .. } | Error::Journal(_) | Error::TimedOut | Error::Failed(_) => ErrorKind::Failed,
+            Error::Aws(_) | Error::ForAll(_) | Error::Io { .. } | Error::Journal(_) | Error::TimedOut | Error::Failed(_) => {
+                ErrorKind::Failed
+            }
             Error::Credentials { .. } | Error::NoRegion => ErrorKind::Credentials,
             Error::Guard(_) | Error::Refused(_) | Error::Declined => ErrorKind::Refused,
             Error::Interrupted => ErrorKind::Interrupted,

@@ -94,12 +94,7 @@ pub(super) fn rest<C: Change>(
 }
 
 /// What becomes of an item that the process before this one had begun, and of which nobody heard more; `now` is what selection says of it.
-pub(super) fn begun_before<C: Change>(
-    cx: &Context,
-    change: &C,
-    item: &C::Item,
-    now: Option<Outcome<C::Done>>,
-) -> Option<Outcome<C::Done>> {
+pub(super) fn begun_before<C: Change>(cx: &Context, change: &C, item: &C::Item, now: Option<Outcome<C::Done>>) -> Option<Outcome<C::Done>> {
     let Some(journal) = cx.run().journal.as_deref().filter(|journal| journal.resumes()) else { return now };
     let id = change.id(item);
     if !journal.was_begun(&id) {

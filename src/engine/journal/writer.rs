@@ -80,8 +80,7 @@ impl Writer {
     pub fn reopen(past: &Past) -> Result<Self> {
         let cannot = |e: io::Error| Error::io(format!("go on with the journal `{}`", past.path.display()), e);
         let file = File::options().append(true).open(&past.path).map_err(cannot)?;
-        let state =
-            State { next: past.lines, header: None, unsaid: false, placed: past.target.is_some(), begun: true, broken: None };
+        let state = State { next: past.lines, header: None, unsaid: false, placed: past.target.is_some(), begun: true, broken: None };
         let writer = Writer {
             path: past.path.clone(),
             file: Arc::new(file),

@@ -161,7 +161,8 @@ fn newest(store: &Store) -> Result<Past> {
             // What cannot be read is named, not passed over: the run that was meant may be this one.
             Err(e) => {
                 let id = kept.id;
-                let what = format!("{e}: the run {id} may be the one that is meant; give an id to undo another (`aaws log` lists the runs)");
+                let what =
+                    format!("{e}: the run {id} may be the one that is meant; give an id to undo another (`aaws log` lists the runs)");
                 return Err(Error::Failed(what));
             }
         }

@@ -131,7 +131,7 @@ fn what_was_left_half_way_is_undone_only_when_the_guards_allow_it() {
     resume("--dry_run").run().logs("this would be undone first");
     resume("").on_terminal("n").exits(4);
     assert_eq!(writes(&server), [""; 0], "nothing was sent");
-    let resumed = resume("").on_terminal("y").exits(0);
+    resume("").run().ok();
     let told = case.own(case.world.aaws(format!("log {id}"))).run().ok();
-    case.is_encrypted(&format!("{resumed}{}", told.stdout), "killed before it detached a volume");
+    case.is_encrypted(&told.stdout, "killed before it detached a volume");
 }
