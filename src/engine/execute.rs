@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
 use crate::aws::session::{Session, SessionOptions};
@@ -139,12 +138,13 @@ impl Execution {
         }
         let plan = plan.begin()?;
         let report = options.report.as_deref().map(open_report).transpose()?;
-        let run = Arc::new(Run { plan, ..Run::new(options, host, report, journal, self.cancellation.clone()) });
+        let run = Run::new(options, host, report, journal, self.cancellation.clone());
+        let begun = plan.clock(again.as_ref().map_or(run.now, |again| again.clock(run.now)));
+        let run = Arc::new(Run { plan, begun, ..run });
         let cancellation = self.cancellation.clone();
         let ready = if again.as_ref().is_none_or(Again::needs_input) {
             let (run, is_new) = (Arc::clone(&run), again.is_none());
-            let clock = again.as_ref().map_or(run.now, |again| again.clock(run.now));
-            let read = tokio::task::spawn_blocking(move || read_input(entry, input, &run, is_new, clock));
+            let read = tokio::task::spawn_blocking(move || read_input(entry, input, &run, is_new));
             let read = async { read.await.map_err(|e| Error::Failed(format!("reading the input failed: {e}")))? };
             Some(cancellable(&cancellation, read).await?)
         } else {
@@ -214,14 +214,14 @@ impl Execution {
     }
 }
 
-/// Reads the input and checks it, its dates and ages by this clock. What it takes to apply a plan of it, or to finish the run in another process, is kept; where it `is_new`.
-fn read_input(entry: &Entry, input: PendingInput, run: &Run, is_new: bool, clock: Timestamp) -> Result<Ready> {
+/// Reads the input and checks it. What it takes to apply a plan of it, or to finish the run in another process, is kept; where it `is_new`.
+fn read_input(entry: &Entry, input: PendingInput, run: &Run, is_new: bool) -> Result<Ready> {
     let mut input = input()?;
     run.plan.keep(|| entry.input_schema().to_value(), &mut input)?;
     if let Some(journal) = run.journal.as_ref().filter(|_| is_new && input.mistakes.is_empty()) {
         journal.take_input(&mut input, &entry.input_schema().to_value())?;
     }
-    entry.parse(input, run.plan.clock(clock))
+    entry.parse(input, run.begun)
 }
 
 async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {

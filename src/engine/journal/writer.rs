@@ -389,6 +389,13 @@ mod tests {
         assert!(resumable(undo).is_err_and(|e| matches!(e, Error::Input(_)) && e.to_string().contains("`aaws undo the-first`")));
     }
 
+    #[tokio::test]
+    async fn ages_are_counted_from_when_the_run_was_begun() {
+        let (_folder, _, path) = killed().await;
+        let again = crate::engine::undoing::Again::Resume(Past::read(&path).expect("a journal"));
+        assert_eq!(again.clock(Timestamp::now()), Timestamp::UNIX_EPOCH);
+    }
+
     #[test]
     fn an_input_without_lists_is_said_to_be_whole_with_the_next_line() {
         let folder = tempfile::tempdir().expect("a folder");
