@@ -289,8 +289,10 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
         seen.fetch_and(whole, Ordering::Relaxed);
         result.map(|result| result.record.to_value())
     });
+    // A run that is ended early does not name all that it leaves.
+    let cancellation = cx.cancellation().clone();
     let end = stream::once(async move {
-        if let Some(original) = original.filter(|_| whole.load(Ordering::Relaxed))
+        if let Some(original) = original.filter(|_| whole.load(Ordering::Relaxed) && !cancellation.is_cancelled())
             && let Err(e) = original.undone(&by)
         {
             tracing::error!("{e}");
