@@ -79,7 +79,7 @@ impl Action for DeleteIncompleteUploads {
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
-        let begun_before = self.older_than.before(cx.now());
+        let begun_before = self.older_than.before(cx.begun());
         let uploads = uploads(bucket.clone(), self.prefix.map(String::from));
         let young = Arc::<AtomicU64>::default();
         let passed_over = Arc::clone(&young);

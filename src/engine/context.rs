@@ -69,6 +69,12 @@ impl Context {
         self.0.run.now
     }
 
+    /// What ages in the input are counted from: now, but for a run that applies a plan, or goes on from another process. What was too young for it then
+    /// still is.
+    pub fn begun(&self) -> Timestamp {
+        self.0.run.begun
+    }
+
     /// Whether requests go to an endpoint that was given, which may be less than AWS.
     pub fn custom_endpoint(&self, service: &str) -> bool {
         self.0.session.custom_endpoint(service)

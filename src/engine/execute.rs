@@ -138,7 +138,9 @@ impl Execution {
         }
         let plan = plan.begin()?;
         let report = options.report.as_deref().map(open_report).transpose()?;
-        let run = Arc::new(Run { plan, ..Run::new(options, host, report, journal, self.cancellation.clone()) });
+        let run = Run::new(options, host, report, journal, self.cancellation.clone());
+        let begun = plan.clock(again.as_ref().map_or(run.now, |again| again.clock(run.now)));
+        let run = Arc::new(Run { plan, begun, ..run });
         let cancellation = self.cancellation.clone();
         let ready = if again.as_ref().is_none_or(Again::needs_input) {
             let (run, is_new) = (Arc::clone(&run), again.is_none());
@@ -219,7 +221,7 @@ fn read_input(entry: &Entry, input: PendingInput, run: &Run, is_new: bool) -> Re
     if let Some(journal) = run.journal.as_ref().filter(|_| is_new && input.mistakes.is_empty()) {
         journal.take_input(&mut input, &entry.input_schema().to_value())?;
     }
-    entry.parse(input, run.plan.clock(run.now))
+    entry.parse(input, run.begun)
 }
 
 async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {

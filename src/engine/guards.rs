@@ -32,6 +32,17 @@ pub struct Guards {
 }
 
 impl Guards {
+    /// These and others: of two limits the stricter one, and whatever one of them protects.
+    #[must_use]
+    pub fn and(mut self, others: &Guards) -> Self {
+        self.max_items = stricter(self.max_items, others.max_items);
+        self.max_percent = stricter(self.max_percent, others.max_percent);
+        let more = others.protect_tags.iter().filter(|tag| !self.protect_tags.contains(tag)).cloned().collect::<Vec<_>>();
+        self.protect_tags.extend(more);
+        self.require_yes |= others.require_yes;
+        self
+    }
+
     /// Why a thing with these tags is left alone, at this time.
     pub fn protection(&self, tags: &[(String, String)], now: Timestamp) -> Option<String> {
         tags.iter().find_map(|(key, value)| {
@@ -43,6 +54,11 @@ impl Guards {
                 .or_else(|| if key == PROTECT_UNTIL { protection_until(value, now) } else { None })
         })
     }
+}
+
+/// The smaller of two limits; what is no limit allows all.
+fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
 }
 
 /// Why a thing is left alone whose tag has a date. What is no date was meant to protect all the same.
@@ -68,7 +84,7 @@ fn end_of(date: &str) -> Option<Timestamp> {
 }
 
 /// A part of all, in whole percent: 0 to 100.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Percent(u64);
 
@@ -186,6 +202,20 @@ mod tests {
         assert!(!protects(&["Env=prod"], "Env", "test") && !protects(&["Env"], "env", "prod") && !protects(&["Env="], "Env", "prod"));
         assert!(protects(&["a=b=c"], "a", "b=c"));
         assert!("=x".parse::<ProtectTag>().is_err() && "".parse::<ProtectTag>().is_err());
+    }
+
+    #[test]
+    fn of_two_sets_of_guards_the_stricter_limits_hold_and_all_tags() {
+        let tag = |text: &str| text.parse::<ProtectTag>().expect("a tag");
+        let percent = |number: u64| Percent::try_from(number).ok();
+        let before = Guards { max_items: Some(5), max_percent: percent(20), protect_tags: vec![tag("Env=prod")], require_yes: true };
+        let now =
+            Guards { max_items: Some(9), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: false };
+        let both =
+            Guards { max_items: Some(5), max_percent: percent(10), protect_tags: vec![tag("Keep"), tag("Env=prod")], require_yes: true };
+        assert_eq!(now.and(&before), both);
+        assert_eq!(Guards::default().and(&before), before);
+        assert_eq!(before.clone().and(&Guards::default()), before);
     }
 
     #[test]

@@ -73,8 +73,10 @@ pub struct RunOptions {
 /// What all items of a run share.
 pub struct Run {
     pub options: RunOptions,
-    /// The run's clock: every age of it is measured from here.
+    /// The run's clock.
     pub now: Timestamp,
+    /// Every age in the input is counted from here: from now, or from when the plan was made that it applies, or the run was begun that it finishes.
+    pub begun: Timestamp,
     pub host: Arc<dyn Host>,
     pub report: Option<Report>,
     pub journal: Option<Arc<dyn Journal>>,
@@ -99,8 +101,10 @@ impl Run {
         cancellation: Cancellation,
     ) -> Self {
         let concurrency = options.concurrency.get();
+        let now = Timestamp::now();
         Run {
-            now: Timestamp::now(),
+            now,
+            begun: now,
             network: Network::new(concurrency, cancellation.clone()),
             slots: Arc::new(Semaphore::new(concurrency)),
             tally: Tally::default(),

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use futures::future::ready;
 use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
 
 use crate::engine::action::Reply;
 use crate::engine::change::Change;
 use crate::engine::context::Context;
 use crate::engine::entry::{Entry, Ready};
-use crate::engine::journal::{Fate, Journal, Past, PastItem, PastStep, StepId, Writer};
+use crate::engine::host::Consent;
+use crate::engine::journal::{Fate, Journal, Past, PastItem, PastStep, Settled, StepId, Writer};
 use crate::engine::reversal::{Reversal, Told};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
@@ -59,8 +61,19 @@ impl Again {
         matches!(self, Again::Resume(_))
     }
 
+    /// The clock by which dates and ages of the input are read: those of a run that is finished are what they were when it was begun.
+    pub(crate) fn clock(&self, now: Timestamp) -> Timestamp {
+        match self {
+            Again::Undo { .. } => now,
+            Again::Resume(past) => past.header.time,
+        }
+    }
+
     /// Does it, where the earlier run was, and nowhere else.
     pub(crate) async fn run(self, entry: &'static Entry, cx: Context, ready: Option<Ready>) -> Result<Reply> {
+        if let Again::Resume(past) = &self {
+            past.check_resumable()?;
+        }
         is_there(self.past(), &cx).await?;
         match self {
             Again::Undo { past, original, by } => undo(entry, &cx, past, original, by).await,
@@ -93,16 +106,25 @@ async fn is_there(past: &Past, cx: &Context) -> Result<()> {
     }
 }
 
+/// An item that was left half way, and its steps from the last to the first.
+type Half<'a> = (&'a PastItem, Vec<PastStep>);
+
 /// Undoes the steps of items that were left half way: then they are begun again.
 async fn unwind(entry: &Entry, cx: &Context, past: &Past) -> Result<()> {
-    let left = |item: &&PastItem| !item.result.as_ref().is_some_and(|result| result.is_as_asked());
-    for item in past.items.iter().filter(left) {
-        let steps = item.to_undo().into_iter().filter(|step| step.unwinds);
-        for (undone, step) in steps.enumerate() {
-            if cx.dry_run() {
+    let left = past.items.iter().filter(|item| !item.result.as_ref().is_some_and(Settled::is_as_asked));
+    let halves = left.map(|item| (item, item.to_undo().into_iter().filter(|step| step.unwinds).collect::<Vec<_>>()));
+    let halves: Vec<Half<'_>> = halves.filter(|(_, steps)| !steps.is_empty()).collect();
+    if cx.dry_run() {
+        for (item, steps) in &halves {
+            for step in steps {
                 tracing::info!("`{}` was left half way: this would be undone first: {}", item.item, step.says);
-                continue;
             }
+        }
+        return Ok(());
+    }
+    may_unwind(cx, past, &halves).await?;
+    for (item, steps) in halves {
+        for (undone, step) in steps.into_iter().enumerate() {
             match entry.undo(cx, step.step).await {
                 Ok(()) => {
                     tracing::info!("`{}` was left half way: undone: {}", item.item, step.says);
@@ -122,6 +144,30 @@ async fn unwind(entry: &Entry, cx: &Context, past: &Past) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether what was left half way may be undone: as many items as the guards let be changed, and once somebody agreed where somebody is to be asked.
+async fn may_unwind(cx: &Context, past: &Past, halves: &[Half<'_>]) -> Result<()> {
+    let count = halves.len() as u64;
+    if count == 0 {
+        return Ok(());
+    }
+    if let Some(most) = cx.guards().max_items.filter(|most| count > *most) {
+        let why = format!("{count} items were left half way and would be undone first, and `max_items` allows {most}: nothing was changed");
+        return Err(Error::Refused(why));
+    }
+    let summary = format!("undo what the run {} left half way, and begin it again", past.header.id);
+    if let Consent::Impossible(why) = cx.host().consent() {
+        return Err(Error::Refused(format!("{why}: --yes agrees to {summary}")));
+    }
+    if !cx.can_ask() {
+        return Ok(());
+    }
+    let told = |(item, steps): &Half<'_>| {
+        let says: Vec<&str> = steps.iter().map(|step| step.says.as_str()).collect();
+        format!("{}: {}", item.item, says.join("; "))
+    };
+    cx.confirm(summary, halves.iter().map(told).collect()).await
 }
 
 /// An item of the earlier run, and what of it is undone.
@@ -194,6 +240,10 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
     if undoable.is_empty() {
         if lost.is_empty() {
             tracing::info!("of the run {id} nothing is left to be undone");
+            // The next `aaws undo` goes on to the run before it.
+            if let Some(original) = original.filter(|_| past.undone.is_none()) {
+                original.undone(&by)?;
+            }
             return Ok(Reply::Items(stream::empty().boxed()));
         }
         return Err(Error::Refused(format!(
@@ -229,13 +279,20 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
     let rows = results.map(move |result| {
         let whole = result.as_ref().is_ok_and(|result| {
             let record = &result.record;
-            record.status != Status::Failed && !record.is(Code::NotStarted) && !record.is(Code::Interrupted)
+            // What cannot be undone never will be; all else that is left may be undone later.
+            match record.status {
+                Status::Done | Status::Unchanged | Status::Planned => true,
+                Status::Skipped => record.is(Code::Irreversible),
+                Status::Failed => false,
+            }
         });
         seen.fetch_and(whole, Ordering::Relaxed);
         result.map(|result| result.record.to_value())
     });
+    // A run that is ended early does not name all that it leaves.
+    let cancellation = cx.cancellation().clone();
     let end = stream::once(async move {
-        if let Some(original) = original.filter(|_| whole.load(Ordering::Relaxed))
+        if let Some(original) = original.filter(|_| whole.load(Ordering::Relaxed) && !cancellation.is_cancelled())
             && let Err(e) = original.undone(&by)
         {
             tracing::error!("{e}");

@@ -65,6 +65,11 @@ impl Input {
     }
 }
 
+/// Whether an input with this schema has a field of this name that holds a secret, or may.
+pub fn holds_secret(schema: &Value, field: &str) -> bool {
+    checks::member(schema, field).is_some_and(checks::has_secret)
+}
+
 /// Checks an input and gives it its type, which the schema describes. All mistakes are told at once: those of the rules, and what is missing, not known,
 /// empty or of another type. Ages are as they are at `now`.
 pub fn parse<T: DeserializeOwned>(rules: &[Rule], schema: &Value, input: Input, now: Timestamp) -> Result<T> {

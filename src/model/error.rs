@@ -50,6 +50,9 @@ pub enum Error {
         /// What the system answered.
         source: io::Error,
     },
+    /// What the run does cannot be written down, and what is not written down is not sent.
+    #[error("{0}")]
+    Journal(String),
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]
     Interrupted,
@@ -265,7 +268,9 @@ impl Error {
         match self {
             Error::Input(_) => ErrorKind::Input,
             Error::Aws(e) | Error::ForAll(e) if e.blames_credentials() => ErrorKind::Credentials,
-            Error::Aws(_) | Error::ForAll(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => ErrorKind::Failed,
+            Error::Aws(_) | Error::ForAll(_) | Error::Io { .. } | Error::Journal(_) | Error::TimedOut | Error::Failed(_) => {
+                ErrorKind::Failed
+            }
             Error::Credentials { .. } | Error::NoRegion => ErrorKind::Credentials,
             Error::Guard(_) | Error::Refused(_) | Error::Declined => ErrorKind::Refused,
             Error::Interrupted => ErrorKind::Interrupted,
@@ -274,7 +279,7 @@ impl Error {
 
     /// Whether going on with other items is pointless: the next call would fail the same way.
     pub fn is_fatal(&self) -> bool {
-        matches!(self, Error::ForAll(_)) || !matches!(self.kind(), ErrorKind::Failed | ErrorKind::Input)
+        matches!(self, Error::ForAll(_) | Error::Journal(_)) || !matches!(self.kind(), ErrorKind::Failed | ErrorKind::Input)
     }
 
     /// The same as an error that ends the run, because every other item would meet it too. Only the service's own module knows of which codes that is so.
@@ -308,6 +313,7 @@ impl Error {
             Error::Guard(refused) => Some(Error::Guard(refused.clone())),
             Error::Refused(why) => Some(Error::Refused(why.clone())),
             Error::Declined => Some(Error::Declined),
+            Error::Journal(what) => Some(Error::Journal(what.clone())),
             Error::Interrupted => Some(Error::Interrupted),
             Error::Input(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => None,
         }

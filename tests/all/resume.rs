@@ -157,3 +157,49 @@ fn a_run_that_is_under_way_is_not_resumed() {
     trap.kill(running);
     assert_eq!(newest(&state, &bucket)["state"], "unfinished");
 }
+
+/// A journal, cut before its first line of this kind.
+fn cut_before(state: &TempDir, id: &str, kind: &str) {
+    let file = state.path().join(format!("aaws/journal/{id}.jsonl"));
+    let text = fs::read_to_string(&file).expect("the journal");
+    let kind = format!("\"kind\":\"{kind}\"");
+    let kept: String = text.lines().take_while(|line| !line.contains(&kind)).map(|line| format!("{line}\n")).collect();
+    assert!(kept.len() < text.len(), "it has such a line");
+    fs::write(file, kept).expect("it is cut");
+}
+
+#[test]
+fn a_journal_without_the_whole_input_or_of_a_run_that_sent_nothing_is_not_gone_on_with() {
+    for (kind, code, says) in [("ready", 1, "does not have the whole input"), ("target", 4, "killed before it sent anything")] {
+        let (state, bucket) = (directory(), Counting::new());
+        let id = killed(&state, &bucket, 1, Moment::Before);
+        cut_before(&state, &id, kind);
+        by(&state, &bucket.server, &format!("resume {id}")).run().exits(code).silent().logs(says);
+        assert_eq!(bucket.times(), [0; 0], "{kind}: nothing is deleted");
+    }
+}
+
+#[test]
+fn what_the_journal_has_of_the_input_is_not_given_anew() {
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 2, Moment::Before);
+    let resume = by(&state, &bucket.server, &format!("resume {id} --input")).arg(r#"{"bucket": "other"}"#);
+    resume.run().exits(2).silent().logs("only secrets are given anew");
+    assert_eq!(bucket.times().len(), 1000, "nothing more is deleted");
+}
+
+#[test]
+fn the_guards_of_a_run_hold_for_the_process_that_finishes_it() {
+    let (state, bucket) = (directory(), Counting::new());
+    let trap = bucket.trap(2, Moment::Before);
+    let line = "s3 delete_objects --bucket b --objects - --concurrency 1 --journal --max_items 5000";
+    trap.kill(by(&state, &trap.server, line).stdin(keys(5000)).start());
+    let id = newest(&state, &bucket)["id"].as_str().expect("an id").to_owned();
+    let journal = fs::read_to_string(state.path().join(format!("aaws/journal/{id}.jsonl"))).expect("the journal");
+    assert!(journal.contains(r#""max_items":5000"#));
+    // Of both limits the stricter one holds.
+    by(&state, &bucket.server, &format!("resume {id} --max_items 3999")).run().exits(4).logs("max_items");
+    assert_eq!(bucket.times().len(), 1000);
+    by(&state, &bucket.server, &format!("resume {id} --max_items 9999")).run().ok();
+    assert_eq!(bucket.times(), vec![1; 5000]);
+}

@@ -215,15 +215,56 @@ fn tags_are_as_they_were_but_for_those_that_somebody_changed_since() {
     assert_eq!(world.tags(&mine), before);
     assert!(world.tags(&theirs).contains(&("Env".to_owned(), "their own".to_owned())), "{:?}", world.tags(&theirs));
 
-    // Both are runs; the first is undone, and the undo can be undone itself.
+    // Both are runs; of the first something is left to be undone, and the undo can be undone itself.
     let log = desk.log();
     let [undo, run] = log.as_slice() else { panic!("{log:?}") };
-    assert_eq!((run["undone"].as_bool(), &undo["undoes"]), (Some(true), &run["id"]));
+    assert_eq!((run["undone"].as_bool(), &undo["undoes"]), (Some(false), &run["id"]));
     let id = undo["id"].as_str().unwrap_or_default();
     desk.aaws(&format!("undo {id}")).run().ok();
     assert!(world.tags(&mine).contains(&("Team".to_owned(), "blue".to_owned())));
+    // What was left alone can be undone once it is again as the run left it; what was undone is not undone twice.
+    assert_eq!(outcomes(&desk.aaws("undo").run().exits(3)), [outcome(&theirs, "skipped", "Changed")]);
+    world.tag(&theirs, "Env", "test");
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), [outcome(&theirs, "done", "")]);
+    assert!(world.tags(&theirs).contains(&("Env".to_owned(), "prod".to_owned())), "{:?}", world.tags(&theirs));
     // There is nothing left that is no undo, and not undone yet.
     desk.aaws("undo").run().exits(2).logs("no run that could be undone");
+}
+
+#[test]
+fn a_run_of_which_nothing_is_left_to_be_undone_does_not_stand_in_the_way() {
+    let desk = Desk::new();
+    let (first, second) = (desk.world.volume(&[]), desk.world.volume(&[]));
+    for volume in [&first, &second] {
+        desk.aaws(&format!("ec2 modify_tags --resource_ids {volume} --tags Env=test --create")).run().ok();
+    }
+    // As if the second had been killed before it began anything.
+    let id = desk.log()[0]["id"].as_str().expect("an id").to_owned();
+    let file = desk.state.path().join(format!("aaws/journal/{id}.jsonl"));
+    let text = fs::read_to_string(&file).expect("the journal");
+    let begun = |line: &&str| ["intent", "step"].iter().any(|kind| line.contains(&format!("\"kind\":\"{kind}\"")));
+    let before: String = text.lines().take_while(|line| !begun(line)).map(|line| format!("{line}\n")).collect();
+    fs::write(file, before).expect("it is cut");
+
+    assert_eq!(desk.aaws("undo").run().ok().logs("nothing is left to be undone").json(), json!([]));
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), [outcome(&first, "done", "")]);
+    assert!(desk.world.tags(&first).is_empty(), "{:?}", desk.world.tags(&first));
+}
+
+#[test]
+fn a_journal_that_is_missing_is_named_and_how_to_go_on() {
+    let desk = Desk::new();
+    let (first, second) = (desk.world.volume(&[]), desk.world.volume(&[]));
+    let tag = |volume: &str, more: &str| {
+        desk.aaws(&format!("ec2 modify_tags --resource_ids {volume} --tags Env=test --create {more}")).run().ok();
+    };
+    tag(&first, "");
+    let id = desk.log()[0]["id"].as_str().expect("an id").to_owned();
+    let file = desk.state.path().join("mine.jsonl");
+    tag(&second, &format!("--journal {}", file.display()));
+    fs::remove_file(&file).expect("it goes");
+    desk.aaws("undo").run().exits(1).silent().logs("mine.jsonl").logs("give an id");
+    assert_eq!(outcomes(&desk.aaws(&format!("undo {id}")).run().ok()), [outcome(&first, "done", "")]);
 }
 
 #[test]

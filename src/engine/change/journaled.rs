@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::{Change, Step};
 use crate::engine::context::Context;
 use crate::engine::journal::{Fate, Journal, Settled, StepId, StepNote};
+use crate::model::code::Code;
 use crate::model::error::{Error, Result};
-use crate::model::outcome::{Failure, Outcome};
+use crate::model::meta::Effect;
+use crate::model::outcome::{Failure, Outcome, Status};
 
 impl Context {
     /// The run's journal, once it is noted where the run goes on.
@@ -91,13 +93,71 @@ pub(super) fn rest<C: Change>(
     items.filter(move |item| ready(is_left(item))).boxed()
 }
 
+/// What becomes of an item that the process before this one had begun, and of which nobody heard more; `now` is what selection says of it.
+pub(super) fn begun_before<C: Change>(cx: &Context, change: &C, item: &C::Item, now: Option<Outcome<C::Done>>) -> Option<Outcome<C::Done>> {
+    let Some(journal) = cx.run().journal.as_deref().filter(|journal| journal.resumes()) else { return now };
+    let id = change.id(item);
+    if !journal.was_begun(&id) {
+        return now;
+    }
+    match (cx.meta().effect, now) {
+        // Made twice it would be there twice. What noted steps was undone by them before.
+        (Effect::Create, None) if !journal.unwinds_first(&id) => {
+            let why = "it was being made when the run was killed: look whether it is there before it is made again";
+            Some(Outcome::Failed(Failure::permanent(Code::Unknown, why)))
+        }
+        (Effect::Delete, Some(Outcome::Failed(failure))) if is_missing(&failure) => Some(gone()),
+        (_, now) => now,
+    }
+}
+
+fn is_missing(failure: &Failure) -> bool {
+    failure.code == Code::NotFound.as_str()
+}
+
+fn gone<D>() -> Outcome<D> {
+    Outcome::Unchanged("it is gone: the run that was killed was deleting it".into())
+}
+
+/// What was begun before, and is found to be as it was asked for, is known to be so from here on.
+pub(super) fn found<D>(cx: &Context, item: String, outcome: &Outcome<D>) {
+    let Some(journal) = cx.run().journal.as_deref().filter(|journal| journal.was_begun(&item)) else { return };
+    let settled = settled(journal, item, outcome);
+    if !settled.is_as_asked() {
+        return;
+    }
+    if let Err(e) = journal.settle(vec![settled]) {
+        tracing::error!("{e}");
+    }
+}
+
+/// The result of an item. One that was begun before, and is so already, counts as done by the run: undoing must not take it for what was so all along.
+fn settled<D>(journal: &dyn Journal, item: String, outcome: &Outcome<D>) -> Settled {
+    let begun_before = journal.was_begun(&item);
+    let settled = Settled::of(item, outcome);
+    match settled.status {
+        Status::Unchanged if begun_before => Settled { status: Status::Done, ..settled },
+        _ => settled,
+    }
+}
+
 /// Applies a batch, noting before that it is about to be sent, and behind what came of it. What cannot be noted is not sent.
 pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]) -> Result<Vec<Outcome<C::Done>>> {
     let Some(journal) = cx.journal().await? else { return change.apply(cx, items).await };
     journal.intend(items.iter().map(|item| change.id(item)).collect()).await?;
-    let outcomes = change.apply(cx, items).await;
+    let mut outcomes = change.apply(cx, items).await;
+    if cx.meta().effect == Effect::Delete
+        && let Ok(outcomes) = &mut outcomes
+    {
+        for (item, outcome) in items.iter().zip(outcomes) {
+            let is_gone = matches!(&*outcome, Outcome::Failed(failure) if is_missing(failure));
+            if is_gone && journal.was_begun(&change.id(item)) {
+                *outcome = gone();
+            }
+        }
+    }
     let results = match &outcomes {
-        Ok(outcomes) => items.iter().zip(outcomes).map(|(item, outcome)| Settled::of(change.id(item), outcome)).collect(),
+        Ok(outcomes) => items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect(),
         Err(e) => {
             let failed: Outcome = Outcome::Failed(Failure::from(e));
             items.iter().map(|item| Settled::of(change.id(item), &failed)).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 
-use super::{Change, ItemResult, name, named, record, settled};
+use super::{Change, ItemResult, journaled, name, named, record, settled};
 use crate::engine::action::Reply;
 use crate::engine::context::Context;
 use crate::engine::host::Progress;
@@ -29,7 +29,7 @@ pub(super) enum Verdict<D> {
 pub(super) fn verdict<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Verdict<C::Done> {
     let now = settled(cx, change, item);
     let RunPlan::Applying(planned) = &cx.run().plan else {
-        return now.map_or(Verdict::Goes, Verdict::Ends);
+        return journaled::begun_before(cx, change, item, now).map_or(Verdict::Goes, Verdict::Ends);
     };
     let line = match planned.expected(&change.id(item)) {
         Ok(Some(line)) => line,

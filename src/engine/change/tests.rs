@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::aws::session::Session;
 use crate::engine::host::{Consent, Host, Question, Unattended};
+use crate::engine::journal::{Journal, Settled, StepId, StepNote};
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::meta::{Effect, Meta};
@@ -432,4 +433,144 @@ async fn the_person_asked_hears_of_what_would_be_changed_and_of_nothing_else() {
     let asked = host.0.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(asked[0].items, ["2", "4"]);
     assert_eq!(asked[0].total, Some(2));
+}
+
+/// A run that goes on from another process, which had begun `a` and `b` when it was killed; of `b` it had noted a step that is undone first.
+#[derive(Default)]
+struct Begun(Mutex<Vec<Settled>>);
+
+#[async_trait]
+impl Journal for Begun {
+    async fn note(&self, notes: Vec<StepNote>) -> Result<Vec<StepId>> {
+        Ok(vec![0; notes.len()])
+    }
+
+    fn resumes(&self) -> bool {
+        true
+    }
+
+    fn was_begun(&self, item: &str) -> bool {
+        ["a", "b"].contains(&item)
+    }
+
+    fn unwinds_first(&self, item: &str) -> bool {
+        item == "b"
+    }
+
+    fn settle(&self, results: Vec<Settled>) -> Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(results);
+        Ok(())
+    }
+}
+
+/// Makes or deletes things of which those that are named are missing: some when they are looked at, others only when they are to be deleted.
+struct Missing {
+    looked_up: &'static [&'static str],
+    answered: &'static [&'static str],
+}
+
+#[async_trait]
+impl Change for Missing {
+    type Item = &'static str;
+    type Done = ();
+
+    fn id(&self, item: &&'static str) -> String {
+        (*item).to_owned()
+    }
+
+    fn summary(&self) -> String {
+        "change things".into()
+    }
+
+    fn precheck(&self, item: &&'static str) -> Option<Outcome> {
+        self.looked_up.contains(item).then(|| Outcome::Failed(Failure::not_found("it is not there")))
+    }
+
+    fn batch(&self) -> usize {
+        10
+    }
+
+    async fn apply(&self, _: &Context, items: &[&'static str]) -> Result<Vec<Outcome>> {
+        let outcome = |item: &&'static str| match self.answered.contains(item) {
+            true => Outcome::Failed(Failure::not_found("it is not there")),
+            false => Outcome::done(()),
+        };
+        Ok(items.iter().map(outcome).collect())
+    }
+}
+
+/// An item, its status and its code.
+type Became = (String, Status, Option<String>);
+
+/// What becomes of items in a run with a journal: of each its status and code, and the error at the end.
+async fn journaled_run<C: Change<Item = &'static str>>(
+    meta: &'static Meta,
+    journal: Arc<dyn Journal>,
+    items: &[&'static str],
+    change: C,
+) -> (Vec<Became>, Option<Error>) {
+    let run = Run::new(RunOptions::default(), Arc::new(Unattended), None, Some(journal), Cancellation::default());
+    let cx = Context::new(meta, Session::local(), Arc::new(run));
+    let items = stream::iter(items.iter().map(|item| Ok(*item)).collect::<Vec<_>>());
+    let changed = cx.change(items, change).await.unwrap_or_else(|e| panic!("{e}"));
+    let (mut all, mut error) = (Vec::new(), None);
+    for result in changed.results().collect::<Vec<_>>().await {
+        match result {
+            Ok(ItemResult { record, .. }) => all.push((record.item, record.status, record.code)),
+            Err(e) => error = Some(e),
+        }
+    }
+    (all, error)
+}
+
+fn became(item: &str, status: Status, code: Option<&str>) -> Became {
+    (item.to_owned(), status, code.map(str::to_owned))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_being_made_when_the_run_was_killed_is_not_made_again_unless_it_was_undone() {
+    static CREATES: Meta = Meta { effect: Effect::Create, ..META };
+    let nothing = Missing { looked_up: &[], answered: &[] };
+    let (all, error) = journaled_run(&CREATES, Arc::new(Begun::default()), &["a", "b", "c"], nothing).await;
+    assert!(error.is_none(), "{error:?}");
+    let unknown = became("a", Status::Failed, Some("Unknown"));
+    assert_eq!(all, [unknown, became("b", Status::Done, None), became("c", Status::Done, None)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_being_deleted_when_the_run_was_killed_and_is_gone_is_as_it_was_asked_for() {
+    static DELETES: Meta = Meta { effect: Effect::Delete, ..META };
+    let journal = Arc::new(Begun::default());
+    let missing = Missing { looked_up: &["a", "c"], answered: &["b", "d"] };
+    let of_run = Arc::clone(&journal) as Arc<dyn Journal>;
+    let (all, _) = journaled_run(&DELETES, of_run, &["a", "b", "c", "d"], missing).await;
+    let (gone, missing) = (|item| became(item, Status::Unchanged, None), |item| became(item, Status::Failed, Some("NotFound")));
+    assert_eq!(all, [gone("a"), gone("b"), missing("c"), missing("d")], "what it had not begun was never there");
+    // The next process knows both, and undoing does not take them for what was so all along.
+    let settled = journal.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let done: Vec<&str> = settled.iter().filter(|one| one.status == Status::Done).map(|one| one.item.as_str()).collect();
+    assert_eq!(done, ["a", "b"]);
+}
+
+/// A journal on a disk that is full.
+struct Full;
+
+#[async_trait]
+impl Journal for Full {
+    async fn note(&self, _: Vec<StepNote>) -> Result<Vec<StepId>> {
+        Err(Error::Journal("cannot write the journal".into()))
+    }
+
+    async fn intend(&self, _: Vec<String>) -> Result<()> {
+        Err(Error::Journal("cannot write the journal".into()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_cannot_be_written_ends_the_run() {
+    let finished = Arc::<AtomicU32>::default();
+    let (all, error) = journaled_run(&META, Arc::new(Full), &["a", "b"], Slow(Arc::clone(&finished))).await;
+    assert!(matches!(&error, Some(Error::Journal(_))), "{error:?}");
+    assert!(all.iter().all(|(_, status, _)| *status != Status::Done), "{all:?}");
+    assert_eq!(finished.load(Ordering::Relaxed), 0, "nothing is sent");
 }

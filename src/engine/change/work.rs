@@ -78,7 +78,10 @@ impl<C: Change> Batch<C> {
             let first = self.recorded.is_first(&self.change.id(&pending.item));
             let outcome = match planned::verdict(&self.cx, &*self.change, &pending.item) {
                 Verdict::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
-                Verdict::Ends(outcome) => Some(outcome),
+                Verdict::Ends(outcome) => {
+                    journaled::found(&self.cx, self.change.id(&pending.item), &outcome);
+                    Some(outcome)
+                }
                 Verdict::New => {
                     // What waits for it to be gone waits no longer.
                     let left = planned::leave(&self.cx, &*self.change, &pending.item);

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::engine::guards::Guards;
 use crate::model::outcome::{Outcome, Status};
-use crate::model::target::Target;
+use crate::model::target::{AccountId, Target};
 
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -27,7 +28,7 @@ pub type StepId = u64;
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Line {
     /// The first one.
-    Run(Header),
+    Run(Box<Header>),
     /// Elements of an input that is a list; the first line of a list may have none.
     Todo {
         /// The input.
@@ -37,6 +38,8 @@ pub enum Line {
         /// The elements, without secrets.
         elements: Vec<Value>,
     },
+    /// All of the input is in the lines before: its lists, too.
+    Ready,
     /// Where the run goes on: before anything is sent.
     Target {
         /// What is known of it.
@@ -123,6 +126,15 @@ pub struct Header {
     /// The run that this one undoes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<String>,
+    /// The SHA-256 of the plan that it applied: then the input alone does not say what it was to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// What it was let do.
+    #[serde(default)]
+    pub guards: Guards,
+    /// The account that it was bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountId>,
 }
 
 /// Why a step is not to be undone any more.
@@ -232,6 +244,7 @@ mod tests {
         for (seq, line) in [
             intent(),
             Line::Todo { field: "objects".into(), spooled: true, elements: vec!["a".into()] },
+            Line::Ready,
             Line::Step { item: "i".into(), says: "stop i".into(), step, unwinds: true },
             Line::Gone { steps: vec![1, 2], fate: Fate::Final },
             Line::Results { results: vec![Settled { item: "a".into(), status: Status::Skipped, code: None, message: None }] },

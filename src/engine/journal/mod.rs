@@ -6,13 +6,15 @@
 
 mod format;
 mod reader;
+mod remainder;
 mod store;
 mod writer;
 
 pub use format::{FORMAT, Fate, Header, Settled, StepId};
 pub use reader::{Ended, Past, PastItem, PastStep};
+pub use remainder::Remainder;
 pub use store::{Store, new_id};
-pub use writer::{Remainder, Writer};
+pub use writer::Writer;
 
 use std::collections::BTreeMap;
 
@@ -79,6 +81,16 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Whether an item was brought to its end by the process that this run goes on from.
     fn was_settled(&self, _item: &str) -> bool {
+        false
+    }
+
+    /// Whether an item was begun by the process that this run goes on from, and nobody heard what came of it.
+    fn was_begun(&self, _item: &str) -> bool {
+        false
+    }
+
+    /// Whether steps of such an item were noted that are undone before it is begun again.
+    fn unwinds_first(&self, _item: &str) -> bool {
         false
     }
 

@@ -20,6 +20,8 @@ pub struct Past {
     pub path: PathBuf,
     /// Its head.
     pub header: Header,
+    /// Whether all of the input is in it.
+    pub has_input: bool,
     /// Where it went on; none when it was ended before it sent anything.
     pub target: Option<Target>,
     /// The items that were begun, in the order in which they were.
@@ -93,7 +95,7 @@ impl Past {
         let (whole, lines, torn) = each_line(path, |seq, line| {
             match &mut reading {
                 None => match line {
-                    Line::Run(header) => reading = Some(Reading::new(path, header)),
+                    Line::Run(header) => reading = Some(Reading::new(path, *header)),
                     _ => return Err(flawed(path, seq, "is none that a journal begins with")),
                 },
                 Some(reading) => reading.take(seq, line),
@@ -136,6 +138,26 @@ impl Past {
         counts
     }
 
+    /// Refuses a run that another process cannot bring to its end as it was begun.
+    pub fn check_resumable(&self) -> Result<()> {
+        let id = &self.header.id;
+        if let Some(original) = &self.header.undoes {
+            return Err(Error::field("run", format!("the run {id} is an undo: `aaws undo {original}` goes on with it")));
+        }
+        if self.header.plan.is_some() {
+            let why = format!("the run {id} applied a plan: make another plan of what is left, and apply that");
+            return Err(Error::Refused(why));
+        }
+        if !self.has_input {
+            let path = self.path.display();
+            return Err(Error::Failed(format!("the journal `{path}` does not have the whole input: run the action again")));
+        }
+        if self.target.is_none() {
+            return Err(Error::Refused(format!("the run {id} was killed before it sent anything: run the action again")));
+        }
+        Ok(())
+    }
+
     /// Whether nothing of it is left to be done.
     pub fn is_complete(&self) -> bool {
         self.end.as_ref().is_some_and(|end| end.complete)
@@ -155,6 +177,7 @@ impl Reading {
         let past = Past {
             path: path.to_owned(),
             header,
+            has_input: false,
             target: None,
             items: Vec::new(),
             undone: None,
@@ -181,6 +204,7 @@ impl Reading {
         match line {
             // What is read into an input is not kept here.
             Line::Run(_) | Line::Todo { .. } => {}
+            Line::Ready => self.past.has_input = true,
             Line::Target { target } => self.past.target = Some(target),
             Line::Resumed { .. } => (self.past.end, self.past.resumed) = (None, true),
             // It is begun again: what came of it before is not what comes of it now.

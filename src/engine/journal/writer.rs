@@ -1,6 +1,6 @@
 //! Writes a journal: line by line, each whole or not at all, and to the disk where something is to be sent behind it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::format::{Fate, Header, Line, Settled, StepId, encode};
 use super::reader::Past;
+use super::remainder::Remainder;
 use super::store::{self, Store};
 use super::{Journal, StepNote};
 use crate::input::Input;
@@ -29,8 +30,8 @@ pub struct Writer {
     state: Mutex<State>,
     /// How many lines are on the disk. Who waits for it waits for one write of the disk, that all who wait share.
     durable: tokio::sync::Mutex<u64>,
-    /// What was brought to its end by the process that this one goes on from; none when it goes on from none.
-    settled: Option<HashSet<String>>,
+    /// What the process that this one goes on from left of the run; none when it goes on from none.
+    rest: Option<Remainder>,
     /// Of a new one, the folder and the id, to remove it again when nothing was begun.
     unneeded: Option<(Store, String)>,
 }
@@ -40,6 +41,8 @@ struct State {
     next: u64,
     /// Of a new journal, its head: what is not written yet.
     header: Option<Header>,
+    /// Whether the input is whole, and the next line is to say so.
+    unsaid: bool,
     placed: bool,
     /// Whether anything was sent, or is about to be.
     begun: bool,
@@ -66,9 +69,9 @@ impl Writer {
     }
 
     fn new(path: PathBuf, file: File, unneeded: Option<(Store, String)>, header: Header) -> Result<Self> {
-        let state = State { next: 0, header: Some(header), placed: false, begun: false, broken: None };
+        let state = State { next: 0, header: Some(header), unsaid: false, placed: false, begun: false, broken: None };
         let (file, state, durable) = (Arc::new(file), Mutex::new(state), tokio::sync::Mutex::default());
-        let writer = Writer { path, file, state, durable, settled: None, unneeded };
+        let writer = Writer { path, file, state, durable, rest: None, unneeded };
         writer.lock()?;
         Ok(writer)
     }
@@ -77,13 +80,13 @@ impl Writer {
     pub fn reopen(past: &Past) -> Result<Self> {
         let cannot = |e: io::Error| Error::io(format!("go on with the journal `{}`", past.path.display()), e);
         let file = File::options().append(true).open(&past.path).map_err(cannot)?;
-        let state = State { next: past.lines, header: None, placed: past.target.is_some(), begun: true, broken: None };
+        let state = State { next: past.lines, header: None, unsaid: false, placed: past.target.is_some(), begun: true, broken: None };
         let writer = Writer {
             path: past.path.clone(),
             file: Arc::new(file),
             state: Mutex::new(state),
             durable: tokio::sync::Mutex::default(),
-            settled: Some(settled(past)),
+            rest: Some(Remainder::of(past)),
             unneeded: None,
         };
         writer.lock()?;
@@ -123,7 +126,7 @@ impl Writer {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::io(format!("write the journal `{}`", self.path.display()), error)
+        Error::Journal(format!("cannot write the journal `{}`: {error} (--no_journal goes without one)", self.path.display()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -136,10 +139,11 @@ impl Writer {
         if let Some(why) = &state.broken {
             return Err(self.failed(io::Error::other(why.clone())));
         }
-        let header = state.header.take().map(Line::Run);
+        let header = state.header.take().map(|header| Line::Run(Box::new(header)));
+        let ready = std::mem::take(&mut state.unsaid).then_some(Line::Ready);
         let (mut bytes, mut numbers, mut next) = (Vec::new(), Vec::new(), state.next);
-        if let Some(header) = header {
-            bytes.extend(encode(next, &header).map_err(|e| self.failed(e.into()))?);
+        for line in header.into_iter().chain(ready) {
+            bytes.extend(encode(next, &line).map_err(|e| self.failed(e.into()))?);
             next += 1;
         }
         for line in lines {
@@ -212,7 +216,15 @@ impl Journal for Writer {
         }
         input.each_list(schema, ELEMENTS, &mut |field, spooled, elements| {
             self.append([Line::Todo { field: field.to_owned(), spooled, elements }]).map(drop)
-        })
+        })?;
+        let mut state = self.state();
+        // Of an input without lists nothing is written before there is more to say.
+        if state.header.is_some() {
+            state.unsaid = true;
+            return Ok(());
+        }
+        drop(state);
+        self.append([Line::Ready]).map(drop)
     }
 
     fn is_placed(&self) -> bool {
@@ -236,11 +248,19 @@ impl Journal for Writer {
     }
 
     fn was_settled(&self, item: &str) -> bool {
-        self.settled.as_ref().is_some_and(|settled| settled.contains(item))
+        self.rest.as_ref().is_some_and(|rest| rest.was_settled(item))
+    }
+
+    fn was_begun(&self, item: &str) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.was_begun(item))
+    }
+
+    fn unwinds_first(&self, item: &str) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.unwinds_first(item))
     }
 
     fn resumes(&self) -> bool {
-        self.settled.is_some()
+        self.rest.is_some()
     }
 
     fn end(&self, counts: &BTreeMap<Status, u64>, error: Option<&Error>, complete: bool) -> Result<()> {
@@ -265,37 +285,6 @@ impl Drop for Writer {
     }
 }
 
-/// The items of an earlier process that are as they were asked for.
-fn settled(past: &Past) -> HashSet<String> {
-    let settled = past.items.iter().filter(|item| item.result.as_ref().is_some_and(Settled::is_as_asked));
-    settled.map(|item| item.item.clone()).collect()
-}
-
-/// What is left of an earlier run, where nothing is written down: for a dry run of its rest.
-pub struct Remainder(HashSet<String>);
-
-impl Remainder {
-    /// Of what a journal says.
-    pub fn of(past: &Past) -> Self {
-        Remainder(settled(past))
-    }
-}
-
-#[async_trait]
-impl Journal for Remainder {
-    async fn note(&self, notes: Vec<StepNote>) -> Result<Vec<StepId>> {
-        Ok(vec![0; notes.len()])
-    }
-
-    fn was_settled(&self, item: &str) -> bool {
-        self.0.contains(item)
-    }
-
-    fn resumes(&self) -> bool {
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -305,6 +294,7 @@ mod tests {
     use super::super::format::FORMAT;
     use super::super::new_id;
     use super::*;
+    use crate::engine::guards::Guards;
 
     fn header(id: &str) -> Header {
         Header {
@@ -318,6 +308,9 @@ mod tests {
             time: Timestamp::UNIX_EPOCH,
             command: "aaws test change".into(),
             undoes: None,
+            plan: None,
+            guards: Guards::default(),
+            account: None,
         }
     }
 
@@ -362,6 +355,59 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_run_is_resumed_only_with_its_whole_input_and_where_it_was() {
+        let (_folder, _, path) = killed().await;
+        let whole = fs::read_to_string(&path).expect("the journal");
+        let resumable = |text: &str| {
+            fs::write(&path, text).expect("it is cut");
+            Past::read(&path).expect("a journal").check_resumable()
+        };
+        assert!(resumable(&whole).is_ok());
+        let before = |kind: &str| {
+            let kind = format!("\"kind\":\"{kind}\"");
+            whole.lines().take_while(|line| !line.contains(&kind)).map(|line| format!("{line}\n")).collect::<String>()
+        };
+        assert!(resumable(&before("ready")).is_err_and(|e| matches!(e, Error::Failed(_)) && e.to_string().contains("whole input")));
+        assert!(resumable(&before("target")).is_err_and(|e| matches!(e, Error::Refused(_)) && e.to_string().contains("before it sent")));
+    }
+
+    #[test]
+    fn what_applied_a_plan_and_what_undoes_is_not_resumed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let resumable = |header: Header| {
+            let store = Store::at(folder.path().to_owned());
+            let writer = Writer::create(store, header).expect("a journal");
+            writer.take_input(&mut Input::default(), &json!({})).expect("it is kept");
+            writer.place(&Target::default()).expect("it is written");
+            Past::read(&writer.path).expect("a journal").check_resumable()
+        };
+        let header = || header(&new_id(Timestamp::now()));
+        assert!(resumable(header()).is_ok());
+        let applied = Header { plan: Some("5a".into()), ..header() };
+        assert!(resumable(applied).is_err_and(|e| matches!(e, Error::Refused(_)) && e.to_string().contains("another plan")));
+        let undo = Header { undoes: Some("the-first".into()), ..header() };
+        assert!(resumable(undo).is_err_and(|e| matches!(e, Error::Input(_)) && e.to_string().contains("`aaws undo the-first`")));
+    }
+
+    #[tokio::test]
+    async fn ages_are_counted_from_when_the_run_was_begun() {
+        let (_folder, _, path) = killed().await;
+        let again = crate::engine::undoing::Again::Resume(Past::read(&path).expect("a journal"));
+        assert_eq!(again.clock(Timestamp::now()), Timestamp::UNIX_EPOCH);
+    }
+
+    #[test]
+    fn an_input_without_lists_is_said_to_be_whole_with_the_next_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::at(folder.path().to_owned());
+        let writer = Writer::create(store, header(&new_id(Timestamp::now()))).expect("a journal");
+        writer.take_input(&mut Input::from_json(r#"{"bucket": "b"}"#).expect("an input"), &json!({})).expect("it is kept");
+        assert!(fs::read(&writer.path).expect("the journal").is_empty(), "nothing was begun yet");
+        writer.place(&Target::default()).expect("it is written");
+        assert!(Past::read(&writer.path).expect("a journal").check_resumable().is_ok());
+    }
+
+    #[tokio::test]
     async fn a_torn_last_line_is_borne_and_cut_off_by_who_goes_on() {
         let (_folder, _, path) = killed().await;
         let whole = fs::read(&path).expect("the journal");
@@ -372,7 +418,8 @@ mod tests {
         assert_eq!(past.items.iter().map(|item| item.steps.len()).sum::<usize>(), 2);
 
         let writer = Writer::reopen(&past).expect("it goes on");
-        assert!(writer.was_settled("a") && !writer.was_settled("b"));
+        assert!(writer.was_settled("a") && !writer.was_begun("a"));
+        assert!(!writer.was_settled("b") && writer.was_begun("b") && writer.unwinds_first("b"));
         writer.end(&BTreeMap::new(), None, true).expect("it is written");
         let past = Past::read(&path).expect("a journal");
         assert!(past.is_complete() && !past.torn && past.lines == lines);

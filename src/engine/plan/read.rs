@@ -157,6 +157,11 @@ impl Planned {
         Err(Error::Refused(format!("the plan was made at {created:.0}, and held until {ends:.0}: make another with --plan")))
     }
 
+    /// By which it is known: the SHA-256 of its lines, but for the last one.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// What it is a plan of.
     pub fn header(&self) -> &Header {
         &self.header

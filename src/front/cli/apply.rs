@@ -68,7 +68,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, error_format: ErrorFormat)
     let of = Arc::clone(&planned);
     let input = Box::new(move || of.input(entry.input_schema().to_value(), secrets, local_files));
     let secret = Manifest::of(entry).params.iter().any(|p| p.kind.has_secret());
-    let journal = journals::of_action(entry, &common, secret)?;
+    let journal = journals::of_action(entry, &common, secret, Some(planned.digest().to_owned()))?;
     Ok(perform(Job { entry, input, journal, plan: PlanMode::Apply(planned), again: None }, common, error_format))
 }
 

@@ -18,13 +18,13 @@ const WORDS: usize = 200;
 /// Flags of which no value is kept, whatever the action is.
 const UNKEPT: &[&str] = &["mfa", "mfa_token", "external_id", "input"];
 
-/// The journal of a run of an action, where one is kept; `secret` when its flags may hold a secret.
-pub fn of_action(entry: &Entry, common: &Common, secret: bool) -> Result<Option<Arc<dyn Journal>>> {
+/// The journal of a run of an action, where one is kept; `secret` when its flags may hold a secret. Of a run that applies a plan, with the plan's digest.
+pub fn of_action(entry: &Entry, common: &Common, secret: bool, plan: Option<String>) -> Result<Option<Arc<dyn Journal>>> {
     // Nothing is written in a dry run, and nothing needs to be undone of what only looks.
     if !entry.meta.effect.changes() || common.run.dry_run {
         return Ok(None);
     }
-    let header = header(entry, new_id(Timestamp::now()), secret, None);
+    let header = Header { plan, ..header(entry, common, new_id(Timestamp::now()), secret) };
     Ok(match &common.journal {
         Keep::Nowhere => None,
         Keep::ByDefault if !is_kept_by_default(entry) => None,
@@ -42,7 +42,7 @@ fn is_kept_by_default(entry: &Entry) -> bool {
 /// The journal of a run that undoes another, and the id of that run.
 pub fn of_undo(entry: &Entry, common: &Common, undoes: &Past) -> Result<(Option<Arc<dyn Journal>>, String)> {
     let id = new_id(Timestamp::now());
-    let header = header(entry, id.clone(), false, Some(undoes.header.id.clone()));
+    let header = Header { undoes: Some(undoes.header.id.clone()), ..header(entry, common, id.clone(), false) };
     let journal: Option<Arc<dyn Journal>> = match &common.journal {
         _ if common.run.dry_run => None,
         Keep::Nowhere => None,
@@ -52,7 +52,7 @@ pub fn of_undo(entry: &Entry, common: &Common, undoes: &Past) -> Result<(Option<
     Ok((journal, id))
 }
 
-fn header(entry: &Entry, id: String, secret: bool, undoes: Option<String>) -> Header {
+fn header(entry: &Entry, common: &Common, id: String, secret: bool) -> Header {
     Header {
         format: FORMAT,
         tool: format!("aaws {}", env!("CARGO_PKG_VERSION")),
@@ -63,7 +63,10 @@ fn header(entry: &Entry, id: String, secret: bool, undoes: Option<String>) -> He
         host: host(),
         time: Timestamp::now(),
         command: command(secret),
-        undoes,
+        undoes: None,
+        plan: None,
+        guards: common.run.guards.clone(),
+        account: common.session.account.clone(),
     }
 }
 
@@ -156,7 +159,12 @@ fn newest(store: &Store) -> Result<Past> {
             Ok(past) if past.header.undoes.is_none() && past.undone.is_none() => return Ok(past),
             Ok(_) => {}
             // What cannot be read is named, not passed over: the run that was meant may be this one.
-            Err(e) => return Err(e),
+            Err(e) => {
+                let id = kept.id;
+                let what =
+                    format!("{e}: the run {id} may be the one that is meant; give an id to undo another (`aaws log` lists the runs)");
+                return Err(Error::Failed(what));
+            }
         }
     }
     Err(Error::input("there is no run that could be undone: `aaws log` lists the runs"))

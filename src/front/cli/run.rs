@@ -41,7 +41,7 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
     };
     let plan = common.plan.clone().map_or(PlanMode::None, PlanMode::Write);
     let secret = manifest.params.iter().any(|p| p.kind.has_secret());
-    let journal = match journals::of_action(entry, &common, secret) {
+    let journal = match journals::of_action(entry, &common, secret, None) {
         Ok(journal) => journal,
         Err(e) => return fail(&e),
     };

@@ -161,3 +161,23 @@ fn an_instance_that_was_not_terminated_yet_is_imaged_anew() {
     assert_eq!(world.instance_state(&instance).as_deref(), Some("running"));
     assert_eq!((world.images(), world.snapshots()), (vec![], vec![]));
 }
+
+#[test]
+fn what_was_left_half_way_is_undone_only_when_the_guards_allow_it() {
+    let case = Case::new();
+    let trap = Trap::new(&case.world.proxy().start().url, 1, Moment::Before, |operation| operation == "DetachVolume");
+    trap.kill(case.own(case.world.aaws_via(&trap.server, &case.line)).start());
+    let run = case.logged();
+    let id = run["id"].as_str().expect("an id");
+
+    let server = case.world.proxy().start();
+    let resume = |more: &str| case.own(case.world.aaws_via(&server, format!("resume {id} {more}")));
+    resume("--max_items 0").run().exits(4).silent().logs("max_items");
+    resume("--require_yes").run().exits(4).silent().logs("require_yes");
+    resume("--dry_run").run().logs("this would be undone first");
+    resume("").on_terminal("n").exits(4);
+    assert_eq!(writes(&server), [""; 0], "nothing was sent");
+    resume("").run().ok();
+    let told = case.own(case.world.aaws(format!("log {id}"))).run().ok();
+    case.is_encrypted(&told.stdout, "killed before it detached a volume");
+}
