@@ -180,6 +180,7 @@ impl<T: Keyed> Plan<T> {
         }
         if !matches!(self.trust, Trust::Lost) {
             self.learn(&page);
+            self.note_first(at, &page);
         }
         if self.waits(at, &page) {
             self.waiting.push((id, page));
@@ -288,9 +289,6 @@ impl<T: Keyed> Plan<T> {
             self.rejoin(at);
         }
         let ordered = !matches!(self.trust, Trust::Lost);
-        if ordered {
-            self.note_first(at, &items, ends);
-        }
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
         let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
         let Some(gap) = self.gap_mut(at) else { return };
@@ -331,10 +329,10 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Notes with which key the keys behind a cut begin.
-    fn note_first(&mut self, at: usize, items: &[T], ends: bool) {
+    fn note_first(&mut self, at: usize, page: &Page<T, String>) {
         let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
-        let first = items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
-        if first.is_some() || ends {
+        let first = page.items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
+        if first.is_some() || page.next == Next::End {
             let first = first.map(str::to_owned);
             if let Some(first) = &first {
                 // Where a gap before it ends in its place.
