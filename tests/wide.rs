@@ -125,7 +125,7 @@ fn of(time: libc::timeval) -> Duration {
 }
 
 /// Waits for a child and asks the system what it used; the standard library does not tell.
-fn wait(child: &Child) -> io::Result<(Duration, i64, bool)> {
+fn wait(child: &Child) -> io::Result<(Duration, bool)> {
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: `rusage` is plain data that zeroes are valid for; both pointers live through the call.
@@ -136,7 +136,24 @@ fn wait(child: &Child) -> io::Result<(Duration, i64, bool)> {
     if waited != pid {
         return Err(io::Error::last_os_error());
     }
-    Ok((of(usage.ru_utime) + of(usage.ru_stime), usage.ru_maxrss, status == 0))
+    Ok((of(usage.ru_utime) + of(usage.ru_stime), status == 0))
+}
+
+/// The most memory that a child held, in KiB, looked at every few milliseconds until it ends. What wait4 tells is of no use: it counts the copy of this
+/// process that the child was before it became a program of its own, and this process holds all keys.
+fn watch_memory(child: &Child) -> std::thread::JoinHandle<i64> {
+    let status = format!("/proc/{}/status", child.id());
+    std::thread::spawn(move || {
+        let mut most = 0;
+        // A child that has ended has no memory.
+        while let Ok(status) = fs::read_to_string(&status)
+            && let Some(peak) = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))
+        {
+            most = peak.trim().trim_end_matches(" kB").parse().unwrap_or(most);
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        most
+    })
 }
 
 /// The processor time of this process so far.
@@ -170,6 +187,7 @@ fn run(way: &Way, bucket: &KeySpace) -> io::Result<Took> {
     bucket.server.forget();
     let (before, began) = (own_cpu(), Instant::now());
     let mut child = command.spawn()?;
+    let memory = watch_memory(&child);
     let said = child.stderr.take().map(|stderr| std::thread::spawn(move || io::read_to_string(stderr)));
     let mut lines = 0;
     if let Some(output) = child.stdout.take() {
@@ -184,7 +202,8 @@ fn run(way: &Way, bucket: &KeySpace) -> io::Result<Took> {
             reader.consume(length);
         }
     }
-    let (cpu, peak_kib, success) = wait(&child)?;
+    let peak_kib = memory.join().map_err(|_| io::Error::other("the memory could not be watched"))?;
+    let (cpu, success) = wait(&child)?;
     let (wall, server) = (began.elapsed(), own_cpu() - before);
     if !success {
         let said = said.and_then(|said| said.join().ok()).and_then(Result::ok).unwrap_or_default();
