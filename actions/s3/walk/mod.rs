@@ -71,6 +71,7 @@ pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>
         prefix: prefix.clone().unwrap_or_default(),
         start_after,
         order,
+        strict: cx.custom_endpoint("s3"),
         // Directory buckets list in no order, and start nowhere but at a token (S3 API reference, ListObjectsV2).
         width: if bucket.is_directory() { 1 } else { cx.concurrency().min(WIDEST) },
         page: PAGE,

@@ -32,6 +32,9 @@ pub struct Shape {
     pub start_after: Option<String>,
     /// In which order keys are given out.
     pub order: Order,
+    /// Whether parts of the list have to meet in one key, or it is an error: of a store that may order some keys in another way than by their bytes. Of S3
+    /// this is not asked, as somebody may delete that very key while it is listed.
+    pub strict: bool,
     /// The most requests at once; one of them walks by tokens alone.
     pub width: usize,
     /// The most keys of a page.
@@ -169,10 +172,7 @@ impl<T: Keyed> Plan<T> {
         let Some(mut at) = asked else { return Ok(()) };
         if !matches!(self.trust, Trust::Lost) && !self.in_order(at, &page.items) {
             if matches!(self.trust, Trust::Proven) {
-                let what = &self.shape.what;
-                return Err(Error::Failed(format!(
-                    "the listing of {what} is not in the order of the keys' bytes: with `--concurrency 1` it is read one page after another"
-                )));
+                return Err(self.out_of_order());
             }
             // Until the store is known to start where it is told to, the first gap holds the chain that began the list.
             self.walk_alone();
@@ -186,10 +186,28 @@ impl<T: Keyed> Plan<T> {
             self.waiting.push((id, page));
             return Ok(());
         }
+        self.meets(at, &page)?;
         self.fill(at, page);
         self.flush();
-        self.fill_waiting();
-        Ok(())
+        self.fill_waiting()
+    }
+
+    fn out_of_order(&self) -> Error {
+        let what = &self.shape.what;
+        Error::Failed(format!(
+            "the listing of {what} is not in the order of the keys' bytes: with `--concurrency 1` it is read one page after another"
+        ))
+    }
+
+    /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
+    fn meets(&self, at: usize, page: &Page<T, String>) -> Result<()> {
+        let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
+        let Some(high) = &gap.high else { return Ok(()) };
+        let next = if gap.exclusive { Some(high) } else { self.firsts.get(high).and_then(Option::as_ref) };
+        let Some(next) = next else { return Ok(()) };
+        let is_last = page.next == Next::End || page.items.last().is_some_and(|last| last.key() >= next.as_str());
+        let has_next = || page.items.iter().any(|item| item.key() == next.as_str());
+        if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
     }
 
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins. S3 has nothing in between; a store
@@ -201,7 +219,7 @@ impl<T: Keyed> Plan<T> {
         page.items.last().is_some_and(|last| last.key() > high.as_str()) && !self.firsts.contains_key(high)
     }
 
-    fn fill_waiting(&mut self) {
+    fn fill_waiting(&mut self) -> Result<()> {
         let mut filled = !self.waiting.is_empty();
         while filled {
             filled = false;
@@ -210,6 +228,7 @@ impl<T: Keyed> Plan<T> {
                 match at {
                     Some(at) if self.waits(at, &page) => self.waiting.push((id, page)),
                     Some(at) => {
+                        self.meets(at, &page)?;
                         self.fill(at, page);
                         self.flush();
                         filled = true;
@@ -219,6 +238,7 @@ impl<T: Keyed> Plan<T> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Takes an error in. That of a request nobody needs any more is none; a store that does not take the first request behind a cut is walked without.
