@@ -87,10 +87,10 @@ impl Lookups {
 
     /// The object, with the outcome that it does not exist, is another one by now, or cannot be seen. What is meant by its version is not looked at.
     pub async fn object(self, target: Target) -> Result<Target> {
-        if target.version.is_some() { self.meant(target).await } else { self.as_it_is(target).await }
+        if target.version.is_some() { self.meant(target).await } else { self.looked_at(target).await }
     }
 
-    async fn as_it_is(self, target: Target) -> Result<Target> {
+    async fn looked_at(self, target: Target) -> Result<Target> {
         let found = tokio::select! {
             biased;
             () = self.over() => return Ok(not_looked_at(target.key)),
@@ -148,7 +148,7 @@ impl Lookups {
     pub async fn meant(self, target: Target) -> Result<Target> {
         let elsewhere = self.cx.custom_endpoint("s3");
         let Some(version) = target.version.clone() else {
-            return if elsewhere && target.etag.is_some() { self.as_it_is(target).await } else { Ok(target) };
+            return if elsewhere && target.etag.is_some() { self.looked_at(target).await } else { Ok(target) };
         };
         if !elsewhere && (version != NULL_VERSION || target.etag.is_none()) {
             return Ok(Target { etag: None, ..target });

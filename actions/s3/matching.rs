@@ -53,7 +53,7 @@ impl Matching {
             let is_left = !is_taken && applied.plan_has(&target.id());
             passed.fetch_add(u64::from(!is_taken && !is_left), Ordering::Relaxed);
             let precheck = is_left.then(|| Outcome::skipped("it is not selected any more"));
-            ready(Ok((is_taken || is_left).then(|| Target { precheck, ..target })))
+            ready(Ok((is_taken || is_left).then_some(Target { precheck, ..target })))
         });
         let targets = targets.boxed();
         let things = if of_versions { "versions and delete markers" } else { "objects" };

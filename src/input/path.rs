@@ -54,8 +54,9 @@ fn rename(value: &mut Value, from: &str, to: &str) -> bool {
             }
             true
         }
-        Value::Object(members) => members.values_mut().fold(false, |any, member| rename(member, from, to) || any),
-        Value::Array(items) => items.iter_mut().fold(false, |any, item| rename(item, from, to) || any),
+        // All of them, and not up to the first.
+        Value::Object(members) => members.values_mut().filter_map(|member| rename(member, from, to).then_some(())).count() > 0,
+        Value::Array(items) => items.iter_mut().filter_map(|item| rename(item, from, to).then_some(())).count() > 0,
         _ => false,
     }
 }

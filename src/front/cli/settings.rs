@@ -54,11 +54,11 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The user's, and that of the folder.
-    AnyFile,
+    Any,
     /// The user's only.
-    UserFile,
+    User,
     /// None: a flag or a variable says it.
-    NoFile,
+    Nowhere,
 }
 
 /// A variable that is not ours.
@@ -88,27 +88,27 @@ const CREDENTIALS: &[Rival] = &[
 
 /// All settings, by name.
 pub const KEYS: &[Key] = &[
-    Key { check: fits::<AccountId>, ..key("account", Kind::Text, Place::AnyFile) },
-    Key { check: concurrency, ..key("concurrency", Kind::Number, Place::AnyFile) },
-    key("debug", Kind::Switch, Place::AnyFile),
-    Key { check: endpoint_url, rivals: &[same("AWS_ENDPOINT_URL")], ..key("endpoint_url", Kind::Text, Place::UserFile) },
-    Key { check: error_format, ..key("error_format", Kind::Text, Place::AnyFile) },
-    key("max_items", Kind::Number, Place::AnyFile),
-    Key { check: fits::<Percent>, ..key("max_percent", Kind::Number, Place::AnyFile) },
-    Key { check: not_empty, ..key("mfa_serial", Kind::Text, Place::UserFile) },
-    Key { check: output, ..key("output", Kind::Text, Place::AnyFile) },
-    Key { check: not_empty, rivals: CREDENTIALS, ..key("profile", Kind::Text, Place::UserFile) },
-    Key { check: fits::<ProtectTag>, ..key(PROTECT_TAG, Kind::List, Place::AnyFile) },
-    Key { check: fits::<Region>, rivals: &[same("AWS_REGION"), same("AWS_DEFAULT_REGION")], ..key("region", Kind::Text, Place::AnyFile) },
-    key("require_yes", Kind::Switch, Place::AnyFile),
-    Key { check: fits::<RoleArn>, ..key("role_arn", Kind::List, Place::UserFile) },
-    Key { check: fits::<SessionName>, rivals: &[same("AWS_ROLE_SESSION_NAME")], ..key("session_name", Kind::Text, Place::UserFile) },
-    key("silent", Kind::Switch, Place::AnyFile),
-    Key { check: fits::<Age>, ..key("timeout", Kind::Text, Place::AnyFile) },
+    Key { check: fits::<AccountId>, ..key("account", Kind::Text, Place::Any) },
+    Key { check: concurrency, ..key("concurrency", Kind::Number, Place::Any) },
+    key("debug", Kind::Switch, Place::Any),
+    Key { check: endpoint_url, rivals: &[same("AWS_ENDPOINT_URL")], ..key("endpoint_url", Kind::Text, Place::User) },
+    Key { check: error_format, ..key("error_format", Kind::Text, Place::Any) },
+    key("max_items", Kind::Number, Place::Any),
+    Key { check: fits::<Percent>, ..key("max_percent", Kind::Number, Place::Any) },
+    Key { check: not_empty, ..key("mfa_serial", Kind::Text, Place::User) },
+    Key { check: output, ..key("output", Kind::Text, Place::Any) },
+    Key { check: not_empty, rivals: CREDENTIALS, ..key("profile", Kind::Text, Place::User) },
+    Key { check: fits::<ProtectTag>, ..key(PROTECT_TAG, Kind::List, Place::Any) },
+    Key { check: fits::<Region>, rivals: &[same("AWS_REGION"), same("AWS_DEFAULT_REGION")], ..key("region", Kind::Text, Place::Any) },
+    key("require_yes", Kind::Switch, Place::Any),
+    Key { check: fits::<RoleArn>, ..key("role_arn", Kind::List, Place::User) },
+    Key { check: fits::<SessionName>, rivals: &[same("AWS_ROLE_SESSION_NAME")], ..key("session_name", Kind::Text, Place::User) },
+    key("silent", Kind::Switch, Place::Any),
+    Key { check: fits::<Age>, ..key("timeout", Kind::Text, Place::Any) },
 ];
 
 /// Those that a variable or a flag says, and no file: `AAWS_SANDBOX` and `AAWS_YES` have forms of their own.
-pub const NOT_IN_FILES: &[Key] = &[key("sandbox", Kind::Text, Place::NoFile), key("yes", Kind::Switch, Place::NoFile)];
+pub const NOT_IN_FILES: &[Key] = &[key("sandbox", Kind::Text, Place::Nowhere), key("yes", Kind::Switch, Place::Nowhere)];
 
 /// The one setting that adds up.
 pub const PROTECT_TAG: &str = "protect_tag";
@@ -181,11 +181,11 @@ impl Settings {
         let is_users = user.as_deref().is_some_and(|user| is_same(user, &project));
         if let Some(text) = user.as_deref().map(read).transpose()?.flatten() {
             let file = user.as_deref().unwrap_or(Path::new(FILE)).display().to_string();
-            settings.add_file(&file, &text, Place::UserFile, &mut mistakes);
+            settings.add_file(&file, &text, Place::User, &mut mistakes);
         }
         let of_folder = if is_users { None } else { read(&project)? };
         if let Some(text) = of_folder {
-            settings.add_file(&format!("./{FILE}"), &text, Place::AnyFile, &mut mistakes);
+            settings.add_file(&format!("./{FILE}"), &text, Place::Any, &mut mistakes);
         }
         for key in KEYS {
             settings.add_environment(key, &mut mistakes);
@@ -297,7 +297,7 @@ fn setting(name: &str, value: &DeValue<'_>, place: Place) -> Result<(&'static Ke
         }
         return Err(wrong(format!("there is no setting `{name}`")).with_hint(did_you_mean(name, KEYS.iter().map(|key| key.name))));
     };
-    if place == Place::AnyFile && key.place == Place::UserFile {
+    if place == Place::Any && key.place == Place::User {
         let hint = user_file().map(|file| format!("set it in {}, or give --{name}", file.display()));
         let message =
             format!("`{name}` cannot be set by the folder that this runs in: it says whose credentials are used, or where requests go");
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn every_kind_of_value_is_read() {
         let text = "# guards\nmax_items = 1_0\nrequire_yes = true\n\nprotect_tag = [\n  \"Env=prod\",\n]\ntimeout = '10m'\n";
-        let (settings, mistakes) = file(Place::AnyFile, text);
+        let (settings, mistakes) = file(Place::Any, text);
         assert_eq!(mistakes, [""; 0]);
         assert_eq!(settings.text("max_items").as_deref(), Some("10"));
         assert!(settings.switch("require_yes") && !settings.switch("debug"));
@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn each_mistake_is_told_with_its_line() {
         let text = "max_items = \"5\"\nmax_itens = 5\nyes = true\ntimeout = \"soon\"\nprotect_tag = [1]\n[s3]\nregion = \"x\"\n";
-        let (_, mistakes) = file(Place::UserFile, text);
+        let (_, mistakes) = file(Place::User, text);
         let begins =
             ["f:1: `max_items` takes", "f:2: there is no", "f:3: `yes` cannot", "f:4: `timeout`:", "f:5: `protect_tag` takes", "f:6: "];
         assert_eq!(mistakes.len(), begins.len(), "{mistakes:?}");
@@ -427,7 +427,7 @@ mod tests {
             assert!(mistake.starts_with(begin), "{mistake}");
         }
         for (text, begin) in [("a = 1\nb\n", "f:2: this is no TOML"), ("max_items = 1\nmax_items = 2\n", "f:2: this is no TOML")] {
-            let (_, mistakes) = file(Place::UserFile, text);
+            let (_, mistakes) = file(Place::User, text);
             assert!(matches!(mistakes.as_slice(), [one] if one.starts_with(begin)), "{mistakes:?}");
         }
     }
@@ -435,9 +435,9 @@ mod tests {
     #[test]
     fn a_folder_cannot_choose_credentials_or_where_they_go() {
         for line in ["profile = \"prod\"", "endpoint_url = \"http://x\"", "role_arn = []", "mfa_serial = \"x\"", "session_name = \"xy\""] {
-            let (settings, mistakes) = file(Place::AnyFile, line);
+            let (settings, mistakes) = file(Place::Any, line);
             assert!(settings.0.is_empty() && mistakes.len() == 1, "{line}: {mistakes:?}");
-            assert_eq!(file(Place::UserFile, line).1, [""; 0], "{line}");
+            assert_eq!(file(Place::User, line).1, [""; 0], "{line}");
         }
     }
 
@@ -445,7 +445,7 @@ mod tests {
     fn tags_add_up_and_all_else_is_replaced() {
         let mut settings = Settings::default();
         for (name, text) in [("a", "protect_tag = ['x']\nmax_items = 1"), ("b", "protect_tag = ['y']\nmax_items = 2")] {
-            settings.add_file(name, text, Place::AnyFile, &mut Vec::new());
+            settings.add_file(name, text, Place::Any, &mut Vec::new());
         }
         assert_eq!(settings.list(PROTECT_TAG), ["x", "y"]);
         assert_eq!(settings.get(PROTECT_TAG).map(|s| s.source.as_str()), Some("a:1, b:1"));
@@ -476,7 +476,7 @@ mod tests {
         crate::mutations::each(&corpus, 3000, |text| {
             let text = String::from_utf8_lossy(text);
             let lines = text.matches('\n').count() + 1;
-            for place in [Place::UserFile, Place::AnyFile] {
+            for place in [Place::User, Place::Any] {
                 let (_, mistakes) = file(place, &text);
                 for mistake in mistakes {
                     let line = mistake.strip_prefix("f:").and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
