@@ -11,7 +11,6 @@ use crate::aws::session::{Session, SessionOptions};
 use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};
 use crate::engine::plan::RunPlan;
-use crate::engine::report::ReportLine;
 use crate::engine::run::Run;
 use crate::input::Secret;
 use crate::model::cancellation::{CancelReason, Cancellation};
@@ -228,13 +227,12 @@ impl Context {
             counts.not_started += u64::from(skipped && record.is(Code::NotStarted));
         });
         self.log(record);
-        if let Some(report) = &self.0.run.report {
-            let line = ReportLine::now(&self.target(), self.0.meta.path, record);
-            if let Err(e) = report.write(&line) {
-                // The item is settled all the same; what is not begun is better not begun.
-                tracing::error!("cannot write the report line of `{}`: {e}", record.item);
-                self.0.run.cancellation.cancel(CancelReason::ReportBroken);
-            }
+        if let Some(report) = &self.0.run.report
+            && let Err(e) = report.write(&self.target(), self.0.meta.path, record)
+        {
+            // The item is settled all the same; what is not begun is better not begun.
+            tracing::error!("cannot write the report line of `{}`: {e}", record.item);
+            self.0.run.cancellation.cancel(CancelReason::ReportBroken);
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::model::code::Code;
 use crate::model::outcome::{Record, Status};
@@ -36,35 +36,6 @@ impl Lines {
         self.held.clear();
         written
     }
-}
-
-/// A line of the report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReportLine {
-    /// When the item was settled, UTC.
-    pub time: Timestamp,
-    /// Twelve digits, when it is known.
-    pub account: Option<AccountId>,
-    /// The region, when the action has one.
-    pub region: Option<Region>,
-    /// `s3`
-    pub service: String,
-    /// `delete_objects`
-    pub action: String,
-    /// The item's identity.
-    pub item: String,
-    /// What it is called where that is not its identity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// What it is, where an action has items of several kinds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-    /// What became of it.
-    pub status: Status,
-    /// AWS's error code, or one of ours.
-    pub code: Option<String>,
-    /// What is worth knowing of it.
-    pub message: Option<String>,
 }
 
 impl Report {
@@ -108,10 +79,10 @@ impl Report {
     }
 
     /// Each line is one write, so that a killed process leaves whole lines; but for lines of items with which nothing was done.
-    pub(crate) fn write(&self, line: &ReportLine) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
+    pub(crate) fn write(&self, target: &Target, path: &str, record: &Record) -> io::Result<()> {
+        let mut text = serde_json::to_vec(&Line::now(target, path, record))?;
         text.push(b'\n');
-        let can_wait = line.code.as_deref() == Some(Code::NotStarted.as_str());
+        let can_wait = record.is(Code::NotStarted);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         self.begin(&lines.file)?;
         lines.held.append(&mut text);
@@ -128,24 +99,51 @@ impl Drop for Report {
     }
 }
 
-impl ReportLine {
-    /// The line for an item settled just now.
-    pub fn now(target: &Target, path: &str, record: &Record) -> Self {
+/// A line of the report, of an item settled just now.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// When the item was settled, UTC.
+    time: Timestamp,
+    /// Twelve digits, when it is known.
+    account: Option<&'a AccountId>,
+    /// The region, when the action has one.
+    region: Option<&'a Region>,
+    /// `s3`
+    service: &'a str,
+    /// `delete_objects`
+    action: &'a str,
+    /// The item's identity.
+    item: &'a str,
+    /// What it is called where that is not its identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    /// What it is, where the action has items of several kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'a str>,
+    /// What became of it.
+    status: Status,
+    /// AWS's error code, or one of ours.
+    code: Option<&'a str>,
+    /// What is worth knowing of it.
+    message: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn now(target: &'a Target, path: &'a str, record: &'a Record) -> Self {
         let (service, action) = path.split_once('/').unwrap_or((path, ""));
         let target = record.target.as_ref().unwrap_or(target);
-        let Record { item, name, kind, status, code, message, .. } = record.clone();
-        ReportLine {
+        Line {
             time: Timestamp::now(),
-            account: target.account.clone(),
-            region: target.region.clone(),
-            service: service.to_owned(),
-            action: action.to_owned(),
-            item,
-            name,
-            kind,
-            status,
-            code,
-            message,
+            account: target.account.as_ref(),
+            region: target.region.as_ref(),
+            service,
+            action,
+            item: &record.item,
+            name: record.name.as_deref(),
+            kind: record.kind.as_deref(),
+            status: record.status,
+            code: record.code.as_deref(),
+            message: record.message.as_deref(),
         }
     }
 }

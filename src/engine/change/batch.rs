@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::stream::{BoxStream, Stream, StreamExt};
 
 use super::Change;
@@ -78,7 +79,12 @@ impl<C: Change> Batcher<C> {
         let mut left: Vec<_> = self.next.take().into_iter().collect();
         let mut error = None;
         while left.len() < LEFT_AT_ONCE && error.is_none() {
-            match tokio::time::timeout(LEFT_WITHIN, self.items.next()).await.ok().flatten() {
+            // Most are at hand: a clock for each would be most of the work.
+            let item = match self.items.next().now_or_never() {
+                Some(item) => item,
+                None => tokio::time::timeout(LEFT_WITHIN, self.items.next()).await.ok().flatten(),
+            };
+            match item {
                 Some(Ok(item)) => left.push(item),
                 Some(Err(e)) => error = Some(e),
                 None => break,
