@@ -95,9 +95,12 @@ fn named(list: &Value, naming: &Naming, element: Value) -> Value {
     }
 }
 
-/// Whether a value of this schema is a secret itself.
-fn is_secret(schema: &Value) -> bool {
-    checks::has_secret(schema) && checks::list(schema).is_none() && checks::of_kind(schema, "object").is_none()
+/// Whether a value of this schema is a secret itself, or a list of nothing but secrets.
+pub(super) fn is_secret(schema: &Value) -> bool {
+    match checks::list(schema) {
+        Some(list) => list.get("items").is_some_and(is_secret),
+        None => checks::has_secret(schema) && checks::of_kind(schema, "object").is_none(),
+    }
 }
 
 /// Takes the secrets out of an object. Beside secrets, members that the schema does not know are not trusted either.
@@ -113,7 +116,8 @@ fn redact(object: &Value, members: &mut Map<String, Value>) {
     });
 }
 
-fn redact_value(schema: &Value, value: &mut Value) {
+/// Takes the secrets out of what a value holds.
+pub(super) fn redact_value(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(members) => {
             if let Some(object) = checks::of_kind(schema, "object") {
@@ -256,6 +260,7 @@ mod tests {
         json!({"type": "object", "properties": {
             "vault": {"type": "string"},
             "token": {"type": "string", "format": "password"},
+            "codes": {"type": "array", "items": {"type": "string", "format": "password"}},
             "users": {"type": "array", "items": user, "x-aaws-stream": true},
             "keys": {"anyOf": [{"type": "array", "items": {"type": "string"}, "x-aaws-stream": true}, {"type": "null"}]},
         }})
@@ -278,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_input_is_kept_without_its_secrets() {
-        let given = json!({"vault": "v", "token": "hunter2", "keys": ["a", {"Key": "b"}], "users": [
+        let given = json!({"vault": "v", "token": "hunter2", "codes": ["hunter2"], "keys": ["a", {"Key": "b"}], "users": [
             {"UserName": "alice", "Password": "hunter2", "Note": "hunter2"}, "bob", {"user_name": "carol", "password": "hunter2"},
         ]});
         let (small, elements) = kept(given);

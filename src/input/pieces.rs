@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::checks::{has_secret, list, member, of_kind};
+use super::checks::{list, member};
+use super::kept::{is_secret, redact_value};
 use super::{Input, Spool};
 use crate::model::error::Result;
 
@@ -13,7 +14,7 @@ impl Input {
     /// Everything but lists and secrets, of an input that this schema describes.
     pub fn small(&self, schema: &Value) -> Map<String, Value> {
         let mut small = Value::Object(self.value.iter().filter(|(_, value)| !value.is_array()).map(owned).collect());
-        strip(schema, &mut small);
+        redact_value(schema, &mut small);
         match small {
             Value::Object(small) => small,
             _ => Map::new(),
@@ -76,7 +77,7 @@ impl Chunks<'_> {
 
     fn push(&mut self, mut value: Value) -> Result<()> {
         if let Some(of) = self.of {
-            strip(of, &mut value);
+            redact_value(of, &mut value);
         }
         self.gathered.push(value);
         if self.gathered.len() >= self.many { self.end() } else { Ok(()) }
@@ -87,35 +88,6 @@ impl Chunks<'_> {
             gathered if gathered.is_empty() => Ok(()),
             gathered => (self.keep)(self.field, self.spooled, gathered),
         }
-    }
-}
-
-/// Whether this schema takes a secret, and nothing that is none.
-fn is_secret(schema: &Value) -> bool {
-    let secret = |schema: &Value| schema.get("format").is_some_and(|format| format == "password");
-    let alternatives = ["anyOf", "oneOf"].iter().find_map(|key| schema.get(*key)?.as_array());
-    secret(schema) || alternatives.is_some_and(|all| all.iter().any(secret))
-}
-
-/// Takes the secrets out of a value. Of an object that may hold one nothing stays that its schema does not know: it may be one under a wrong name.
-fn strip(schema: &Value, value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            let object = of_kind(schema, "object").unwrap_or(schema);
-            let guarded = has_secret(object);
-            members.retain(|name, _| member(object, name).map_or(!guarded, |of| !is_secret(of)));
-            for (name, value) in members.iter_mut() {
-                if let Some(of) = member(object, name) {
-                    strip(of, value);
-                }
-            }
-        }
-        Value::Array(items) => {
-            if let Some(of) = list(schema).and_then(|list| list.get("items")) {
-                items.iter_mut().for_each(|item| strip(of, item));
-            }
-        }
-        _ => {}
     }
 }
 
