@@ -30,7 +30,7 @@ pub use aws::error::ErrorContext;
 pub use aws::guard::Weight;
 pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
-pub use engine::action::{Action, Collected, Output, Reply, Text};
+pub use engine::action::{Action, Collected, Output, Reply, Row, Text};
 pub use engine::change::{
     Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo, left_alone,
 };
@@ -53,7 +53,7 @@ pub use model::cancellation::{CancelReason, Cancellation};
 pub use model::clock;
 pub use model::code::Code;
 pub use model::error::{AwsError, Error, InputError, Result, is_throttling, is_transient};
-pub use model::meta::{Effect, Example, Meta, Reversible};
+pub use model::meta::{Check, Effect, Example, Meta, Reversible};
 pub use model::outcome::{Failure, Outcome, Record, Skip, Status};
 pub use model::rules::Rule;
 pub use model::target::{AccountId, Region, RoleArn, SessionName, Target, partition};

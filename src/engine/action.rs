@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::engine::context::Context;
 use crate::model::error::{Error, Result};
-use crate::model::meta::{Meta, Reversible};
+use crate::model::meta::{Check, Meta, Reversible};
 
 /// One operation. The implementing struct is its input: its fields are the flags and the JSON keys, its doc comment is the page.
 #[async_trait]
@@ -26,6 +26,11 @@ pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
     const REVERSIBLE: Reversible = Reversible::No("");
     /// Whether a run of it keeps a journal unasked, where something in it can be undone. Bulk work does not: each of its items would pay for that.
     const KEEPS_JOURNAL: bool = true;
+    /// The members by which a row of a listing is known again in a later run, whatever else of it has changed; none: the whole row. Rows that are
+    /// plain names are known by them.
+    const IDENTITY: &'static [&'static str] = &[];
+    /// What `aaws overview` asks by it, for one that only looks.
+    const OVERVIEW: &'static [Check] = &[];
 
     /// A value, or a stream of items ([`crate::Listing`], or what [`crate::Changed`] turns into).
     type Output: Output;
@@ -40,6 +45,23 @@ pub trait Output: Send + Sized + 'static {
     fn schema(generator: &mut SchemaGenerator) -> Schema;
     /// For the front ends, which know no types.
     fn into_reply(self) -> Result<Reply>;
+}
+
+/// A row of a listing: its name alone, or with `details` what the service tells of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Row<D> {
+    /// Its name or id.
+    Name(String),
+    /// What is told of it.
+    Details(Box<D>),
+}
+
+impl<D> Row<D> {
+    /// As it was asked for: the name alone, or all, which is put together only then.
+    pub fn of(details: bool, name: impl Into<String>, all: impl FnOnce() -> D) -> Self {
+        if details { Row::Details(Box::new(all())) } else { Row::Name(name.into()) }
+    }
 }
 
 /// An output without its type.

@@ -16,7 +16,7 @@ use crate::engine::context::Context;
 use crate::engine::reversal::Reversal;
 use crate::input::{self, Input};
 use crate::model::error::{Error, Result};
-use crate::model::meta::{Effect, Meta, Reversible};
+use crate::model::meta::{Check, Effect, Meta, Reversible};
 
 /// An [`Action`] without its type: what the front ends work with.
 pub struct Entry {
@@ -35,6 +35,10 @@ pub struct Entry {
     pub reversible: Reversible,
     /// Whether a run keeps a journal unasked: [`Action::KEEPS_JOURNAL`].
     pub keeps_journal: bool,
+    /// The members by which a row is known again: [`Action::IDENTITY`].
+    pub identity: &'static [&'static str],
+    /// What `aaws overview` asks by it: [`Action::OVERVIEW`].
+    pub overview: &'static [Check],
     /// The same action when a run of it is undone: what that disrupts its steps say.
     pub(crate) undoing: &'static Meta,
     types: fn() -> (&'static str, &'static str),
@@ -82,6 +86,8 @@ impl Entry {
             reversal: None,
             reversible: A::REVERSIBLE,
             keeps_journal: A::KEEPS_JOURNAL,
+            identity: A::IDENTITY,
+            overview: A::OVERVIEW,
             undoing: &A::META_UNDONE,
             types: || (type_name::<A>(), type_name::<A::Output>()),
             has_default: false,

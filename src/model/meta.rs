@@ -113,3 +113,18 @@ pub struct Example {
     /// What has to be there before, named as the service names it (for S3: keys in `example-bucket`).
     pub given: &'static [&'static str],
 }
+
+/// A question about the account and region that `aaws overview` asks by an action that lists: how many things does it find, and since when are they there?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What is counted: "Volumes that are attached to nothing".
+    pub title: &'static str,
+    /// The input of the action, as a JSON object.
+    pub input: &'static str,
+    /// The member of a row that says since when it is so, RFC 3339; the earliest is shown. The input has to ask for rows that have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<&'static str>,
+    /// What would mend all that is listed, as it stands behind the pipe: "ec2 delete_volumes --volume_ids -".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<&'static str>,
+}
