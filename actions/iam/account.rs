@@ -7,15 +7,24 @@ use aaws::{Call, Context, Error, ErrorContext, Grant, Next, Out, Page, Result, W
 use aws_sdk_iam::Client;
 use aws_sdk_iam::operation::get_account_authorization_details::GetAccountAuthorizationDetailsOutput;
 use aws_sdk_iam::primitives::DateTime;
-use aws_sdk_iam::types::{AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, StatusType, User, UserDetail};
+use aws_sdk_iam::types::{
+    AccessKeyLastUsed, AccessKeyMetadata, EntityType, LoginProfile, ManagedPolicyDetail, PolicyVersion, StatusType, User, UserDetail,
+};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 
 use super::changes::{is_denied, is_missing};
 use super::report::{CredentialReport, Row, Source};
+use super::statements::Document;
 
 /// The most items of one page (IAM API reference); IAM may give fewer and say that there are more.
 const PAGE: i32 = 1000;
+
+/// Where the roles are that services make for themselves, and delete themselves.
+pub const SERVICE_LINKED: &str = "/aws-service-role/";
+
+/// Where the roles are that AWS services keep for the account, such as those of IAM Identity Center.
+pub const RESERVED: &str = "/aws-reserved/";
 
 /// Every user of the account, whatever the path.
 const USERS: &[&str] = &["arn:${Partition}:iam::${Account}:user/*"];
@@ -254,6 +263,21 @@ pub async fn attached_policies(client: &Client, user: &str) -> Result<Vec<String
         }
     });
     policies.boxed().try_collect().await
+}
+
+/// The name of a managed policy. Its ARN ends in it too.
+pub fn policy_name(policy: &ManagedPolicyDetail) -> &str {
+    let of_arn = || policy.arn().and_then(|arn| arn.rsplit('/').next());
+    policy.policy_name().or_else(of_arn).unwrap_or_default()
+}
+
+/// The version of a managed policy that is in force, and what it says.
+pub fn in_force(policy: &ManagedPolicyDetail) -> Result<(&PolicyVersion, Document)> {
+    let unreadable = |why: String| Error::Failed(format!("the policy `{}` cannot be judged: {why}", policy_name(policy)));
+    let in_force = policy.policy_version_list().iter().find(|version| version.is_default_version());
+    let version = in_force.ok_or_else(|| unreadable("IAM does not give the version in force".into()))?;
+    let document = Document::read(version.document().unwrap_or_default()).map_err(unreadable)?;
+    Ok((version, document))
 }
 
 /// Who is in which group, as far as users were read.

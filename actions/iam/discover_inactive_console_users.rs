@@ -31,6 +31,7 @@ pub struct InactiveConsoleUser {
     /// Whether the password was ever used.
     status: Use,
     /// Whole days since the last use, or since the password was set.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// When the user last signed in with a password, RFC 3339 in UTC; this password or an earlier one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,8 @@ impl Action for DiscoverInactiveConsoleUsers {
             "The root user is not looked at.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["UserName"];
 
     type Output = Listing<InactiveConsoleUser>;
 

@@ -38,6 +38,7 @@ pub struct InactiveUser {
     /// What sort of inactive.
     status: Activity,
     /// Whole days since the last use; since the youngest credential was created, when none was used; since the user was, when there is none.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// The last use of the password or an active key, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,6 +87,8 @@ impl Action for DiscoverInactiveUsers {
             "The root user is not looked at.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["UserName"];
 
     type Output = Listing<InactiveUser>;
 

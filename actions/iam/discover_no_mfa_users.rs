@@ -1,4 +1,4 @@
-use aaws::{Action, Call, Context, Effect, Example, Listing, Meta, Result, When, async_trait};
+use aaws::{Action, Call, Check, Context, Effect, Example, Listing, Meta, Result, When, async_trait};
 use aws_sdk_iam::types::User;
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -64,6 +64,14 @@ impl Action for DiscoverNoMfaUsers {
             "Users who come in through a role or an identity provider are not IAM users, and not looked at.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["UserName"];
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Users who sign in to the console without MFA",
+        input: "{}",
+        since: None,
+        mend: Some("iam modify_users_console_access --users - --disable"),
+    }];
 
     type Output = Listing<NoMfaUser>;
 

@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
+use aaws::{Action, Check, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType, User};
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -35,6 +35,7 @@ pub struct OldAccessKey {
     /// `Active`, `Inactive` or `Expired`.
     key_status: String,
     /// Whole days since its creation.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// When it was created, RFC 3339 in UTC.
     create_date: Option<String>,
@@ -62,6 +63,14 @@ impl Action for DiscoverOldAccessKeys {
             "A user has two access keys at most.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["AccessKeyId"];
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Active access keys older than 90 days",
+        input: r#"{"threshold_days": 90}"#,
+        since: Some("CreateDate"),
+        mend: Some("iam modify_access_keys --keys - --disable"),
+    }];
 
     type Output = Listing<OldAccessKey>;
 

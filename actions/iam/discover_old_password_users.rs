@@ -29,6 +29,7 @@ pub struct OldPasswordUser {
     /// Name of the user.
     user_name: String,
     /// Whole days since the password was set, as far as that is known.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// When the console password was created, RFC 3339 in UTC.
     password_created: Option<String>,
@@ -59,6 +60,8 @@ impl Action for DiscoverOldPasswordUsers {
             "The root user is not looked at: IAM does not tell the age of its password.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["UserName"];
 
     type Output = Listing<OldPasswordUser>;
 

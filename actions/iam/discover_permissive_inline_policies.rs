@@ -122,6 +122,8 @@ impl Action for DiscoverPermissiveInlinePolicies {
         ],
     };
 
+    const IDENTITY: &'static [&'static str] = &["Type", "Entity", "Policy"];
+
     type Output = Listing<PermissiveInlinePolicy>;
 
     async fn run(self, cx: &Context) -> Result<Listing<PermissiveInlinePolicy>> {

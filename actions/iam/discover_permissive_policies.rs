@@ -1,13 +1,13 @@
 use std::collections::{BTreeSet, HashMap};
 
-use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Context, Effect, Example, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_iam::types::{AttachedPolicy, EntityType, ManagedPolicyDetail};
 use futures::TryStreamExt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Groups, Iam, unreadable};
-use super::statements::{COMBINATIONS, Document, PERMISSIVE, Permissive, Risk, SUBTRACTED};
+use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Groups, Iam, in_force, policy_name, unreadable};
+use super::statements::{COMBINATIONS, PERMISSIVE, Permissive, Risk, SUBTRACTED};
 
 /// Find customer managed policies with wildcard actions, resources or both, or with known ways to more.
 ///
@@ -118,6 +118,8 @@ impl Action for DiscoverPermissivePolicies {
         ],
     };
 
+    const IDENTITY: &'static [&'static str] = &["Arn"];
+
     type Output = Listing<PermissivePolicy>;
 
     async fn run(self, cx: &Context) -> Result<Listing<PermissivePolicy>> {
@@ -145,7 +147,7 @@ impl DiscoverPermissivePolicies {
             for policy in page.policies().iter().filter(|policy| counts(policy)) {
                 match self.judge(policy) {
                     Ok(details) => found.extend(details),
-                    Err(error) => unreadable(cx, name(policy), error)?,
+                    Err(error) => unreadable(cx, policy_name(policy), error)?,
                 }
             }
             for user in page.user_detail_list() {
@@ -172,13 +174,9 @@ impl DiscoverPermissivePolicies {
     }
 
     fn judge(&self, policy: &ManagedPolicyDetail) -> Result<Option<Details>> {
-        let name = name(policy);
-        let unreadable = |why: String| Error::Failed(format!("the policy `{name}` cannot be judged: {why}"));
-        let in_force = policy.policy_version_list().iter().find(|version| version.is_default_version());
-        let version = in_force.ok_or_else(|| unreadable("IAM does not give the version in force".into()))?;
-        let document = Document::read(version.document().unwrap_or_default()).map_err(unreadable)?;
+        let (version, document) = in_force(policy)?;
         Ok(document.permissive(self.strict).map(|permissive| Details {
-            policy_name: name.to_owned(),
+            policy_name: policy_name(policy).to_owned(),
             arn: policy.arn().unwrap_or_default().to_owned(),
             path: policy.path().map(str::to_owned),
             version: version.version_id().map(str::to_owned),
@@ -187,12 +185,6 @@ impl DiscoverPermissivePolicies {
             permissive,
         }))
     }
-}
-
-/// The ARN ends in it too.
-fn name(policy: &ManagedPolicyDetail) -> &str {
-    let of_arn = || policy.arn().and_then(|arn| arn.rsplit('/').next());
-    policy.policy_name().or_else(of_arn).unwrap_or_default()
 }
 
 /// AWS's own count when they are attached; a boundary grants nothing.

@@ -1,4 +1,4 @@
-use aaws::{Action, Context, Effect, Example, Listing, Meta, Result, async_trait};
+use aaws::{Action, Check, Context, Effect, Example, Listing, Meta, Result, async_trait};
 use aws_sdk_iam::types::{AccessKeyMetadata, StatusType, User};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -38,6 +38,7 @@ pub struct UnusedAccessKey {
     /// `Active`, `Inactive` or `Expired`.
     key_status: String,
     /// Whole days since its last use, or since its creation when it was never used.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// Its last use, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +82,14 @@ impl Action for DiscoverUnusedAccessKeys {
             "The root user's keys cannot be listed, and are not looked at.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["AccessKeyId"];
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Active access keys not used for 90 days",
+        input: r#"{"threshold_days": 90}"#,
+        since: Some("LastUsed"),
+        mend: Some("iam modify_access_keys --keys - --disable"),
+    }];
 
     type Output = Listing<UnusedAccessKey>;
 

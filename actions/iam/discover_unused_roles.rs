@@ -1,19 +1,13 @@
-use aaws::{Action, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Check, Context, Effect, Error, Example, Listing, Meta, Out, Result, async_trait};
 use aws_sdk_iam::types::{EntityType, RoleDetail};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Iam, unreadable};
+use super::account::{GET_ACCOUNT_AUTHORIZATION_DETAILS, Iam, RESERVED, SERVICE_LINKED, unreadable};
 use super::statements::principals;
 use super::threshold::{STRICTLY, ThresholdDays, age_days, text};
-
-/// Where the roles are that services make for themselves, and delete themselves.
-const SERVICE_LINKED: &str = "/aws-service-role/";
-
-/// Where the roles are that AWS services keep for the account, such as those of IAM Identity Center.
-const RESERVED: &str = "/aws-reserved/";
 
 /// Find roles not used for a number of days.
 ///
@@ -48,6 +42,7 @@ pub struct Details {
     /// Whether it was ever used.
     status: Use,
     /// Whole days since its last use, or since its creation when no use is known.
+    #[schemars(extend("x-unit" = "days"))]
     age_days: i64,
     /// Its last use, RFC 3339 in UTC.
     last_used: Option<String>,
@@ -96,6 +91,14 @@ impl Action for DiscoverUnusedRoles {
             "Roles below `/aws-service-role/` are left out. Roles below `/aws-reserved/` are printed, and marked `Reserved` in the details.",
         ],
     };
+
+    const IDENTITY: &'static [&'static str] = &["RoleName"];
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Roles not used for 90 days",
+        input: r#"{"threshold_days": 90, "details": true}"#,
+        since: Some("LastUsed"),
+        mend: None,
+    }];
 
     type Output = Listing<UnusedRole>;
 

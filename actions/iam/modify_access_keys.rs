@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::account;
-use super::changes::{Members, is_missing, look_up, not_a_user, not_found_or, of_item, patiently, users};
+use super::changes::{Members, is_missing, look_up, not_found_or, of_item, patiently};
+use super::keys::{ANYBODY, Keys, OWNERS, keys_of, owner};
 
 /// Enable or disable access keys of IAM users.
 ///
@@ -72,11 +73,6 @@ impl<'de> Deserialize<'de> for KeyOfUser {
         })
     }
 }
-
-const OWNERS: &[&str] = users!("keys.UserName");
-
-/// Whose key it is, is the question: the user is not known.
-const ANYBODY: &[&str] = &["arn:${Partition}:iam::${Account}:user/*"];
 
 #[async_trait]
 impl Action for ModifyAccessKeys {
@@ -160,7 +156,8 @@ impl Action for ModifyAccessKeys {
                 } else {
                     precheck(&id, &user, &known, &status, ignore_not_found)
                 };
-                let now = user.as_ref().ok().and_then(|user| known.get(user)?.as_ref().ok()?.get(&id)).map(ToString::to_string);
+                let now =
+                    user.as_ref().ok().and_then(|user| known.get(user)?.as_ref().ok()?.get(&id)?.status.as_ref()).map(ToString::to_string);
                 let turn = if own.as_ref() == Some(&id) { Turn::Last(settled.clone()) } else { Turn::Any(Arc::clone(&others)) };
                 Key { id, user: user.unwrap_or_default(), now, precheck, turn }
             })
@@ -172,27 +169,6 @@ impl Action for ModifyAccessKeys {
 
 aaws::register!(ModifyAccessKeys, undo = KeyStep);
 
-/// A key's id, and its user or why that is not known.
-async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String, Failure>)> {
-    let id = key.access_key_id;
-    if let Some(name) = key.user_name.filter(|name| !name.is_empty()) {
-        return Ok((id, not_a_user(&name).map_or(Ok(name), Err)));
-    }
-    let answer = iam.get_access_key_last_used().access_key_id(&id).send().await;
-    let answer = of_item(answer.context(|| format!("find whose access key `{id}` is")))?;
-    let nobody = || Failure::permanent("UnknownUser", "IAM does not say whose access key it is: give its user's name");
-    let user = answer.and_then(|a| a.user_name.filter(|name| not_a_user(name).is_none()).ok_or_else(nobody));
-    Ok((id, user))
-}
-
-/// The status of each key of a user, by id.
-type Statuses = HashMap<String, StatusType>;
-
-async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Statuses, Failure>)> {
-    let keys = of_item(account::access_keys(&iam, &user).await)?;
-    Ok((user, keys.map(|keys| keys.into_iter().filter_map(|key| key.access_key_id.zip(key.status)).collect())))
-}
-
 fn own_key() -> Outcome {
     let why = "it is the key that this command is signed with, which would lock you out; `include_own_key` disables it all the same";
     Outcome::Failed(Failure::permanent("OwnKey", why))
@@ -202,7 +178,7 @@ fn own_key() -> Outcome {
 fn precheck(
     id: &str,
     user: &Result<String, Failure>,
-    known: &HashMap<String, Result<Statuses, Failure>>,
+    known: &HashMap<String, Result<Keys, Failure>>,
     status: &StatusType,
     ignore_not_found: bool,
 ) -> Option<Outcome> {
@@ -212,7 +188,7 @@ fn precheck(
     };
     match known.get(user) {
         Some(Err(failure)) => Some(not_found_or(failure.clone(), ignore_not_found, format!("there is no user `{user}`"))),
-        Some(Ok(keys)) => match keys.get(id) {
+        Some(Ok(keys)) => match keys.get(id).and_then(|key| key.status.as_ref()) {
             Some(now) if now == status => Some(Outcome::Unchanged(format!("it is {now} already"))),
             Some(_) => None,
             None => Some(Outcome::not_found(ignore_not_found, format!("the user `{user}` has no such access key"))),

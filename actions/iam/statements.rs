@@ -2,12 +2,17 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::escalations::{ESCALATIONS, Need, PRINCIPALS};
+
+mod ways;
+
+pub use ways::{ADMINISTRATOR, Together};
 
 /// The sentences for the pages.
 pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A \
@@ -72,7 +77,7 @@ pub struct Path {
 /// A policy document that was read.
 #[derive(Debug)]
 pub struct Document {
-    statements: Vec<Statement>,
+    statements: Vec<Arc<Statement>>,
 }
 
 #[derive(Debug)]
@@ -135,8 +140,8 @@ impl Document {
     pub fn read(encoded: &str) -> Result<Self, String> {
         let document = parse(encoded)?;
         let statements = match document.as_object().and_then(|d| member(d, "Statement")) {
-            Some(Value::Array(list)) => list.iter().map(Statement::read).collect::<Result<_, _>>()?,
-            Some(one @ Value::Object(_)) => vec![Statement::read(one)?],
+            Some(Value::Array(list)) => list.iter().map(|one| Statement::read(one).map(Arc::new)).collect::<Result<_, _>>()?,
+            Some(one @ Value::Object(_)) => vec![Arc::new(Statement::read(one)?)],
             _ => return Err("the document has no statements".into()),
         };
         Ok(Document { statements })
@@ -175,7 +180,7 @@ impl Document {
             escalations.push(Path { name: escalation.name, actions, source: escalation.source });
         }
         let risk = risks.values().max().copied()?;
-        let reported: Vec<&Statement> = risks.keys().filter_map(|index| self.statements.get(*index)).collect();
+        let reported: Vec<&Arc<Statement>> = risks.keys().filter_map(|index| self.statements.get(*index)).collect();
         Some(Permissive {
             risk,
             conditional: reported.iter().all(|statement| statement.conditional),
@@ -186,7 +191,7 @@ impl Document {
 
     /// The statements that allow something, and their places.
     fn allowing(&self) -> impl Iterator<Item = (usize, &Statement)> {
-        self.statements.iter().enumerate().filter(|(_, statement)| statement.allow)
+        self.statements.iter().map(|statement| &**statement).enumerate().filter(|(_, statement)| statement.allow)
     }
 
     /// The statements that allow an action on what it leads to more with: on all of it or, with `strict`, on any.
@@ -312,7 +317,7 @@ impl Names {
 }
 
 /// A member whatever the case of its name.
-fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub fn member<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
 }
 
@@ -371,7 +376,7 @@ fn without_variables(resource: &str) -> String {
 }
 
 /// Whether a pattern of names matches all that another does.
-fn holds(pattern: &str, other: &str) -> bool {
+pub fn holds(pattern: &str, other: &str) -> bool {
     is_everything(pattern) || covers(pattern.as_bytes(), other.as_bytes())
 }
 

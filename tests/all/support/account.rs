@@ -98,10 +98,16 @@ impl Account {
                     let codes = [("AuthenticationCode1", "123456"), ("AuthenticationCode2", "654321")];
                     self.iam("EnableMFADevice", &[("UserName", name), ("SerialNumber", &serial), codes[0], codes[1]]);
                 }
-                ("key", id) => {
+                ("key" | "inactive_key", id) => {
                     self.make("user", name);
                     let made = xml::texts(&self.iam("CreateAccessKey", &[("UserName", name)]), "AccessKeyId").remove(0);
+                    if kind == "inactive_key" {
+                        self.iam("UpdateAccessKey", &[("UserName", name), ("AccessKeyId", &made), ("Status", "Inactive")]);
+                    }
                     keys.extend(id.map(|id| (id.to_owned(), made)));
+                }
+                ("trust", None) => {
+                    self.iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", document)]);
                 }
                 ("policy", None) => {
                     self.iam("CreatePolicy", &[("PolicyName", name), ("PolicyDocument", document)]);

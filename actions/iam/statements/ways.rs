@@ -1,0 +1,130 @@
+//! What several policies allow together: how whoever has all of them is an administrator, or can become one.
+
+use std::collections::BTreeSet;
+
+use super::{Document, ESCALATIONS, is_admin};
+
+/// What the way of an administrator is called: every action on everything, or every action of IAM on all users, groups or roles.
+pub const ADMINISTRATOR: &str = "Administrator";
+
+/// The policies of one principal, as one: what any of them denies without a condition is allowed by none.
+pub struct Together {
+    document: Document,
+    /// The place of the policy that each statement is of.
+    policies: Vec<usize>,
+}
+
+/// A way to everything.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Way {
+    /// [`ADMINISTRATOR`], or what is known to lead to more.
+    pub name: &'static str,
+    /// The places of the policies that allow it, alone or together.
+    pub policies: BTreeSet<usize>,
+    /// Whether part of it is allowed under a condition only.
+    pub conditional: bool,
+}
+
+impl Together {
+    /// Of these policies.
+    pub fn of<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Self {
+        let (mut statements, mut policies) = (Vec::new(), Vec::new());
+        for (place, document) in documents.into_iter().enumerate() {
+            statements.extend(document.statements.iter().cloned());
+            policies.resize(statements.len(), place);
+        }
+        Together { document: Document { statements }, policies }
+    }
+
+    /// All ways to everything, an administrator's first. Where somebody is an administrator, the others are told too.
+    pub fn ways(&self) -> Vec<Way> {
+        let administrator = self.way(ADMINISTRATOR, vec![self.administering()]);
+        let others = ESCALATIONS.iter().filter_map(|escalation| {
+            let granting = escalation.needs.iter().map(|need| self.document.granting(need, false)).collect();
+            self.way(escalation.name, granting)
+        });
+        administrator.into_iter().chain(others).collect()
+    }
+
+    /// The statements that make an administrator. The denies cannot be taken from `*`, which is cautious elsewhere: here whoever may do nothing of IAM
+    /// is none.
+    fn administering(&self) -> Vec<usize> {
+        let document = &self.document;
+        let is_one =
+            |action: String, resource: String| is_admin(&action, &resource) && !document.left("iam:*".to_owned(), resource).is_empty();
+        let statements = document.allowing().filter(|(_, statement)| {
+            let mut left = statement.pairs().flat_map(|(action, resource)| document.left(action, resource));
+            !statement.actions.leave_out("iam:*") && left.any(|(action, resource)| is_one(action, resource))
+        });
+        statements.map(|(index, _)| index).collect()
+    }
+
+    /// A way for which each of its parts is allowed by some statements; none where one part is by none.
+    fn way(&self, name: &'static str, granting: Vec<Vec<usize>>) -> Option<Way> {
+        if granting.iter().any(Vec::is_empty) {
+            return None;
+        }
+        let always = |index: &usize| self.document.statements.get(*index).is_some_and(|statement| !statement.conditional);
+        let conditional = !granting.iter().all(|statements| statements.iter().any(always));
+        let policies = granting.iter().flatten().filter_map(|index| self.policies.get(*index)).copied().collect();
+        Some(Way { name, policies, conditional })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// The names of the ways, and the policies of each.
+    fn ways(policies: &[Value]) -> Vec<(&'static str, Vec<usize>)> {
+        let read = |statements: &Value| Document::read(&json!({ "Statement": statements }).to_string()).expect("a document");
+        let documents: Vec<Document> = policies.iter().map(read).collect();
+        let ways = Together::of(&documents).ways().into_iter();
+        ways.map(|way| (way.name, way.policies.into_iter().collect())).collect()
+    }
+
+    fn allow(action: &str) -> Value {
+        json!({ "Effect": "Allow", "Action": action, "Resource": "*" })
+    }
+
+    fn deny(action: &str) -> Value {
+        json!({ "Effect": "Deny", "Action": action, "Resource": "*" })
+    }
+
+    #[test]
+    fn two_policies_lead_where_neither_does() {
+        let (pass, run) = (allow("iam:PassRole"), allow("ec2:RunInstances"));
+        assert!(ways(std::slice::from_ref(&pass)).is_empty());
+        assert_eq!(ways(&[pass, allow("s3:GetObject"), run]), [("PassRole+RunInstances", vec![0, 2])]);
+    }
+
+    #[test]
+    fn what_another_policy_denies_is_allowed_by_none() {
+        assert!(ways(&[allow("iam:CreatePolicyVersion"), deny("iam:Create*")]).is_empty());
+        assert!(ways(&[allow("*"), deny("*")]).is_empty());
+        // Whoever may do nothing of IAM is no administrator, and may still take over what has a role.
+        let names: Vec<_> = ways(&[allow("*"), deny("iam:*")]).into_iter().map(|(name, _)| name).collect();
+        assert!(!names.contains(&ADMINISTRATOR) && names.contains(&"UpdateFunctionCode"), "{names:?}");
+        assert!(!names.iter().any(|name| name.starts_with("PassRole") || *name == "CreatePolicyVersion"), "{names:?}");
+    }
+
+    #[test]
+    fn an_administrator_is_one_by_each_policy_that_says_so() {
+        let all = ways(&[allow("s3:*"), allow("*"), allow("iam:*")]);
+        assert_eq!(all.first(), Some(&(ADMINISTRATOR, vec![1, 2])));
+        assert!(all.len() > 20, "the other ways are told too");
+    }
+
+    #[test]
+    fn a_way_is_conditional_when_a_part_of_it_is() {
+        let under = |action: &str| json!({ "Effect": "Allow", "Action": action, "Resource": "*", "Condition": { "Bool": { "aws:MultiFactorAuthPresent": "true" } } });
+        let conditional = |statements: Value| {
+            let document = Document::read(&json!({ "Statement": statements }).to_string()).expect("a document");
+            Together::of([&document]).ways().first().map(|way| way.conditional)
+        };
+        assert_eq!(conditional(json!([under("iam:PassRole"), allow("ec2:RunInstances")])), Some(true));
+        assert_eq!(conditional(json!([under("iam:PassRole"), allow("iam:PassRole"), allow("ec2:RunInstances")])), Some(false));
+    }
+}

@@ -1,0 +1,310 @@
+//! Trust policies: whom they let assume a role, and what they ask of them.
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::statements::{holds, member, parse};
+
+/// What is wrong with whom a role trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// Everybody may assume the role, and no condition says who.
+    Anyone,
+    /// Principals of another account may assume it without an external id: whoever makes a service there act may make it act on this account.
+    ForeignAccount,
+    /// Whoever has an account with the OpenID Connect provider may assume it: no condition says which subject.
+    OidcWithoutSubject,
+    /// An assertion that was made for another service provider is taken: no condition on its audience.
+    SamlWithoutAudience,
+}
+
+/// A principal that a statement lets assume the role too easily.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Trusted {
+    pub finding: Finding,
+    pub principal: String,
+    /// The statement's id, where it has one.
+    pub sid: Option<String>,
+}
+
+/// Keys that say who the caller is, or where: a condition on one of them narrows `*` to somebody.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
+const SAY_WHO: [&str; 17] = [
+    "aws:principalaccount",
+    "aws:principalarn",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:principalservicename",
+    "aws:principalservicenameslist",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceip",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourcevpc",
+    "aws:sourcevpce",
+    "aws:userid",
+    "aws:username",
+    "aws:vpcsourceip",
+    "sts:externalid",
+];
+
+/// Keys that say that a foreign account is one of the own organization, beside the external id.
+const SAY_WHOSE: [&str; 3] = ["aws:principalorgid", "aws:principalorgpaths", "sts:externalid"];
+
+/// Providers of identities to anybody, and the keys other than `sub` by which they say whose app or user it is.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif>
+const OWN_KEYS: [(&str, &[&str]); 3] =
+    [("cognito-identity.amazonaws.com", &["aud"]), ("graph.facebook.com", &["app_id", "id"]), ("www.amazon.com", &["app_id", "user_id"])];
+
+/// Whom a trust policy lets assume its role too easily, each once. `own` are the accounts whose principals need no external id.
+pub fn findings(encoded: &str, own: &[&str]) -> Result<Vec<Trusted>, String> {
+    let document = parse(encoded)?;
+    let statements: Vec<&Value> = match document.as_object().and_then(|d| member(d, "Statement")) {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => return Err("the document has no statements".into()),
+    };
+    let mut found: Vec<Trusted> = Vec::new();
+    for statement in statements {
+        let statement = statement.as_object().ok_or("a statement is not an object")?;
+        if member(statement, "Effect").and_then(Value::as_str) != Some("Allow") {
+            continue;
+        }
+        let sid = member(statement, "Sid").and_then(Value::as_str).filter(|sid| !sid.is_empty()).map(str::to_owned);
+        for (kind, principal) in principals(statement) {
+            if let Some(finding) = judge(statement, kind, &principal, own) {
+                let trusted = Trusted { finding, principal, sid: sid.clone() };
+                if !found.contains(&trusted) {
+                    found.push(trusted);
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What a principal is, as policies name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Accounts, users, roles and sessions; `*`.
+    Aws,
+    /// Providers of identities.
+    Federated,
+    /// AWS services, and what else there is.
+    Other,
+}
+
+/// All principals of a statement. `"*"` alone is everybody, as `{"AWS": "*"}` is; all but some are everybody else.
+fn principals(statement: &Map<String, Value>) -> Vec<(Kind, String)> {
+    if member(statement, "NotPrincipal").is_some() {
+        return vec![(Kind::Aws, "*".to_owned())];
+    }
+    let kinds = match member(statement, "Principal") {
+        Some(Value::Object(kinds)) => kinds,
+        Some(Value::String(name)) => return vec![(Kind::Aws, name.clone())],
+        _ => return Vec::new(),
+    };
+    let of_kind = |(kind, names): (&String, &Value)| {
+        let kind = match kind.as_str() {
+            kind if kind.eq_ignore_ascii_case("AWS") => Kind::Aws,
+            kind if kind.eq_ignore_ascii_case("Federated") => Kind::Federated,
+            _ => Kind::Other,
+        };
+        let names: Vec<&str> = match names {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            one => Vec::from_iter(one.as_str()),
+        };
+        names.into_iter().map(|name| (kind, name.to_owned())).collect::<Vec<_>>()
+    };
+    kinds.iter().flat_map(of_kind).collect()
+}
+
+fn judge(statement: &Map<String, Value>, kind: Kind, principal: &str, own: &[&str]) -> Option<Finding> {
+    let says = |keys: &[&str]| requires(statement, &|key, _| keys.contains(&key));
+    match kind {
+        Kind::Aws if !allows(statement, "sts:assumerole") => None,
+        Kind::Aws if principal == "*" => (!says(&SAY_WHO)).then_some(Finding::Anyone),
+        Kind::Aws => {
+            let foreign = account(principal).is_some_and(|account| !own.contains(&account));
+            (foreign && !says(&SAY_WHOSE)).then_some(Finding::ForeignAccount)
+        }
+        Kind::Federated if is_saml(principal) => {
+            let open = allows(statement, "sts:assumerolewithsaml") && !says(&["saml:aud"]);
+            open.then_some(Finding::SamlWithoutAudience)
+        }
+        Kind::Federated => {
+            let provider = provider(principal).to_ascii_lowercase();
+            let others = OWN_KEYS.iter().find(|(host, _)| *host == provider).map_or(&[] as &[&str], |(_, keys)| *keys);
+            let subject = |key: &str, values: &[&str]| {
+                let claim = key.strip_prefix(provider.as_str()).and_then(|rest| rest.strip_prefix(':'));
+                claim.is_some_and(|claim| others.contains(&claim) || claim == "sub" && values.iter().all(|value| says_whom(value)))
+            };
+            let open = allows(statement, "sts:assumerolewithwebidentity") && !requires(statement, &subject);
+            open.then_some(Finding::OidcWithoutSubject)
+        }
+        Kind::Other => None,
+    }
+}
+
+/// Whether the statement allows an action, written in lower case.
+fn allows(statement: &Map<String, Value>, action: &str) -> bool {
+    let names = |value: &Value| -> Vec<String> {
+        let all: Vec<&str> = match value {
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            one => Vec::from_iter(one.as_str()),
+        };
+        all.into_iter().map(str::to_ascii_lowercase).collect()
+    };
+    let named = |value: &Value| names(value).iter().any(|name| holds(name, action));
+    match (member(statement, "Action"), member(statement, "NotAction")) {
+        (Some(these), _) => named(these),
+        (None, Some(all_but)) => !named(all_but),
+        (None, None) => false,
+    }
+}
+
+/// Whether the statement holds only where a key that is looked for has one of certain values. The key is given in lower case. What also holds where
+/// there is no such key (`...IfExists`, `ForAllValues:`), where it has any value (`*`), or any but some, requires nothing.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+fn requires(statement: &Map<String, Value>, looked_for: &dyn Fn(&str, &[&str]) -> bool) -> bool {
+    const EQUAL: [&str; 6] = ["arnequals", "arnlike", "ipaddress", "stringequals", "stringequalsignorecase", "stringlike"];
+    let Some(Value::Object(conditions)) = member(statement, "Condition") else { return false };
+    conditions.iter().any(|(operator, keys)| {
+        let operator = operator.to_ascii_lowercase();
+        let operator = operator.strip_prefix("foranyvalue:").unwrap_or(&operator);
+        let Some(keys) = keys.as_object().filter(|_| EQUAL.contains(&operator)) else { return false };
+        keys.iter().any(|(key, values)| {
+            let values: Vec<&str> = match values {
+                Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+                one => Vec::from_iter(one.as_str()),
+            };
+            let any = |value: &&str| *value == "0.0.0.0/0" || *value == "::/0" || value.bytes().all(|b| b == b'*');
+            !values.iter().any(any) && looked_for(&key.to_ascii_lowercase(), &values)
+        })
+    })
+}
+
+/// Whether a subject's pattern says more than its kind: `repo:*` is any repository of anybody.
+fn says_whom(subject: &str) -> bool {
+    let name = subject.split_once(':').map_or(subject, |(_, name)| name);
+    !name.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':'))
+}
+
+/// The account of a principal: its number, or that of an ARN. None of who was deleted, whose id stands there then.
+fn account(principal: &str) -> Option<&str> {
+    let account = if principal.starts_with("arn:") { principal.split(':').nth(4)? } else { principal };
+    (account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit())).then_some(account)
+}
+
+fn is_saml(principal: &str) -> bool {
+    principal.contains(":saml-provider/")
+}
+
+/// What the keys of a provider begin with: its address without `https://`.
+fn provider(principal: &str) -> &str {
+    principal.split_once(":oidc-provider/").map_or(principal, |(_, address)| address)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const OWN: &str = "123456789012";
+
+    fn found(statement: Value) -> Vec<(Finding, String)> {
+        let document = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        findings(&document, &[OWN]).expect("a document").into_iter().map(|trusted| (trusted.finding, trusted.principal)).collect()
+    }
+
+    fn trusting(principal: Value, action: &str, condition: Value) -> Option<Finding> {
+        let statement = json!({ "Effect": "Allow", "Principal": principal, "Action": action, "Condition": condition });
+        let found = found(statement);
+        assert!(found.len() < 2, "{found:?}");
+        found.into_iter().next().map(|(finding, _)| finding)
+    }
+
+    #[test]
+    fn everybody_unless_a_condition_says_who() {
+        for everybody in [json!("*"), json!({ "AWS": "*" }), json!({ "AWS": ["*"] })] {
+            let of = |condition: Value| trusting(everybody.clone(), "sts:AssumeRole", condition);
+            assert_eq!(of(json!({})), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } })), None);
+            assert_eq!(of(json!({ "ForAnyValue:StringLike": { "AWS:PrincipalOrgPaths": ["o-1/*"] } })), None);
+            assert_eq!(of(json!({ "ArnLike": { "aws:PrincipalArn": "arn:aws:iam::123456789012:role/*" } })), None);
+            // None of these says who it is.
+            assert_eq!(of(json!({ "Bool": { "aws:SecureTransport": "true" } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "StringLike": { "aws:PrincipalArn": "*" } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "StringLike": { "aws:PrincipalArn": ["arn:aws:iam::1:role/a", "*"] } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "StringNotEquals": { "aws:PrincipalAccount": "111122223333" } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "StringEqualsIfExists": { "aws:PrincipalOrgID": "o-1" } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "ForAllValues:StringEquals": { "aws:PrincipalOrgID": "o-1" } })), Some(Finding::Anyone));
+            assert_eq!(of(json!({ "IpAddress": { "aws:SourceIp": "0.0.0.0/0" } })), Some(Finding::Anyone));
+        }
+        assert_eq!(trusting(json!("*"), "sts:TagSession", json!({})), None, "nothing is assumed by it");
+        assert_eq!(trusting(json!("*"), "STS:*", json!({})), Some(Finding::Anyone));
+        let all_but = json!({ "Effect": "Allow", "NotPrincipal": { "AWS": "111122223333" }, "Action": "sts:AssumeRole" });
+        assert_eq!(found(all_but), [(Finding::Anyone, "*".to_owned())]);
+        assert!(found(json!({ "Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole" })).is_empty());
+    }
+
+    #[test]
+    fn a_foreign_account_needs_an_external_id() {
+        let of = |principal: &str, condition: Value| trusting(json!({ "AWS": principal }), "sts:AssumeRole", condition);
+        for foreign in [
+            "111122223333",
+            "arn:aws:iam::111122223333:root",
+            "arn:aws:iam::111122223333:role/x/y",
+            "arn:aws:sts::111122223333:assumed-role/r/s",
+        ] {
+            assert_eq!(of(foreign, json!({})), Some(Finding::ForeignAccount), "{foreign}");
+            assert_eq!(of(foreign, json!({ "StringEquals": { "sts:ExternalId": "x" } })), None, "{foreign}");
+            assert_eq!(of(foreign, json!({ "StringEquals": { "aws:PrincipalOrgID": "o-1" } })), None, "{foreign}");
+            assert_eq!(of(foreign, json!({ "StringLike": { "sts:ExternalId": "*" } })), Some(Finding::ForeignAccount), "{foreign}");
+        }
+        for own in [OWN, "arn:aws:iam::123456789012:root", "AROAEXAMPLEOFSOMEBODYDELETED"] {
+            assert_eq!(of(own, json!({})), None, "{own}");
+        }
+        assert_eq!(trusting(json!({ "Service": "ec2.amazonaws.com" }), "sts:AssumeRole", json!({})), None);
+    }
+
+    #[test]
+    fn a_provider_of_identities_needs_a_subject() {
+        let github = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com";
+        let of = |provider: &str, condition: Value| trusting(json!({ "Federated": provider }), "sts:AssumeRoleWithWebIdentity", condition);
+        let audience = json!({ "StringEquals": { "token.actions.githubusercontent.com:aud": "sts.amazonaws.com" } });
+        assert_eq!(of(github, audience), Some(Finding::OidcWithoutSubject));
+        let subject = |subject: &str| of(github, json!({ "StringLike": { "token.actions.githubusercontent.com:sub": subject } }));
+        assert_eq!([subject("repo:me/*"), subject("repo:me/it:ref:refs/heads/main")], [None, None]);
+        assert_eq!([subject("*"), subject("repo:*"), subject("repo:*/*")], [Some(Finding::OidcWithoutSubject); 3]);
+        let cluster = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC";
+        let key = "oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub";
+        assert_eq!(of(cluster, json!({ "StringEquals": { key: "system:serviceaccount:default:app" } })), None);
+        assert_eq!(of(github, json!({ "StringEquals": { key: "somebody" } })), Some(Finding::OidcWithoutSubject), "another provider's");
+        let pool = json!({ "StringEquals": { "cognito-identity.amazonaws.com:aud": "eu-west-1:pool" } });
+        assert_eq!(of("cognito-identity.amazonaws.com", pool), None);
+        assert_eq!(of("accounts.google.com", json!({})), Some(Finding::OidcWithoutSubject));
+    }
+
+    #[test]
+    fn a_saml_provider_needs_an_audience() {
+        let of = |condition: Value| {
+            trusting(json!({ "Federated": "arn:aws:iam::123456789012:saml-provider/idp" }), "sts:AssumeRoleWithSAML", condition)
+        };
+        assert_eq!(of(json!({})), Some(Finding::SamlWithoutAudience));
+        assert_eq!(of(json!({ "StringEquals": { "SAML:aud": "https://signin.aws.amazon.com/saml" } })), None);
+    }
+
+    #[test]
+    fn what_is_no_trust_policy_is_told() {
+        for broken in ["{", "{}", r#"{"Statement": ["x"]}"#] {
+            assert!(findings(broken, &[]).is_err(), "{broken}");
+        }
+        assert_eq!(findings(r#"{"Statement": []}"#, &[]), Ok(Vec::new()));
+    }
+}
