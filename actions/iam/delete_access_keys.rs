@@ -204,7 +204,8 @@ impl Judge<'_> {
         let days = age_days(self.now, &since);
         (!threshold.passed(self.now, &since)).then(|| {
             let what = if used == Some(&since) { "used" } else { "created" };
-            Outcome::skipped_as(Code::Protected, format!("it was {what} {days} days ago"))
+            let days = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
+            Outcome::skipped_as(Code::Protected, format!("it was {what} {days} ago"))
         })
     }
 }

@@ -79,11 +79,12 @@ impl Action for DiscoverAdminPaths {
                 title: "Find who is an administrator, or can become one",
                 input: "{}",
                 output: r#"[
-                    {"PrincipalType": "User", "PrincipalName": "alice", "Arn": "arn:aws:iam::123456789012:user/alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["everything"], "Conditional": false, "PermissionsBoundary": null},
+                    {"PrincipalType": "User", "PrincipalName": "alice", "Arn": "arn:aws:iam::123456789012:user/alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["group/admins/everything"], "Conditional": false, "PermissionsBoundary": null},
                     {"PrincipalType": "Role", "PrincipalName": "worker", "Arn": "arn:aws:iam::123456789012:role/worker", "Risk": "escalation", "Ways": ["PassRole+RunInstances"], "Policies": ["pass", "run"], "Conditional": false, "PermissionsBoundary": null}
                 ]"#,
                 given: &[
-                    r#"inline:user:alice:everything={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+                    r#"inline:group:admins:everything={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
+                    "member:alice/admins",
                     r#"inline:role:worker:pass={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"}]}"#,
                     r#"inline:role:worker:run={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2:RunInstances", "Resource": "*"}]}"#,
                     "user:bob",

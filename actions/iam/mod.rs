@@ -7,6 +7,7 @@
 //! - `key:alice` is an active access key of the user `alice`, and `key:alice/AKIAIOSFODNN7EXAMPLE` one with that very id; the user is made
 //!   when it was not given; `inactive_key:alice/AKIAIOSFODNN7EXAMPLE` is one that is disabled;
 //! - `group:admins` and `role:worker` are a group and a role; `trust:worker=DOCUMENT` is a role with that trust policy;
+//! - `member:alice/admins` puts the user `alice` into the group `admins`; both are made when they were not given;
 //! - `policy:Name=DOCUMENT` is a customer managed policy, attached to nothing; DOCUMENT is its JSON;
 //! - `inline:user:alice:Name=DOCUMENT` is an inline policy of a user; `inline:group:…` and `inline:role:…` of a group and a role. Its owner is
 //!   made when it was not given.

@@ -9,7 +9,8 @@ use crate::support::http::Request;
 use crate::support::proxy::Proxy;
 use crate::support::{Account, Output, Response, Server, aaws, directory, moto, report, shell, xml};
 
-const DISCOVER: [&str; 9] = [
+const DISCOVER: [&str; 11] = [
+    "discover_admin_paths",
     "discover_inactive_console_users --threshold_days 90",
     "discover_inactive_users --threshold_days 90",
     "discover_no_mfa_users",
@@ -17,6 +18,7 @@ const DISCOVER: [&str; 9] = [
     "discover_old_password_users --threshold_days 90",
     "discover_permissive_inline_policies",
     "discover_permissive_policies",
+    "discover_trust_policies",
     "discover_unused_access_keys --threshold_days 90",
     "discover_unused_roles --threshold_days 90",
 ];
@@ -69,6 +71,7 @@ fn account_with_everything() -> Iam {
         .role("idle", "/", 400, Some(200))
         .policy("Anything", ALL)
         .inline("User", "lena", "inline-1", ALL, "Anything")
+        .trusting("open", r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}"#)
 }
 
 // --- What holds for all of them ---
@@ -142,9 +145,13 @@ fn each_makes_exactly_the_calls_that_it_declares() {
 
 #[test]
 fn one_page_of_everything_is_one_call() {
-    for line in
-        ["discover_permissive_inline_policies", "discover_permissive_policies --details", "discover_unused_roles --threshold_days 90"]
-    {
+    for line in [
+        "discover_admin_paths",
+        "discover_permissive_inline_policies",
+        "discover_permissive_policies --details",
+        "discover_trust_policies",
+        "discover_unused_roles --threshold_days 90",
+    ] {
         let server = account_with_everything().start();
         found(&server, line);
         assert_eq!(server.operations(), ["GetAccountAuthorizationDetails"], "{line}");

@@ -33,6 +33,10 @@ mod hostile;
 mod iam;
 #[cfg(feature = "iam")]
 mod iam_modify;
+#[cfg(feature = "iam")]
+mod iam_paths;
+#[cfg(feature = "iam")]
+mod iam_revoke;
 #[cfg(feature = "s3")]
 mod journal;
 #[cfg(feature = "s3")]

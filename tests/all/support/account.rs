@@ -106,6 +106,11 @@ impl Account {
                     }
                     keys.extend(id.map(|id| (id.to_owned(), made)));
                 }
+                ("member", Some(group)) => {
+                    self.make("user", name);
+                    self.make("group", group);
+                    self.iam("AddUserToGroup", &[("UserName", name), ("GroupName", group)]);
+                }
                 ("trust", None) => {
                     self.iam("CreateRole", &[("RoleName", name), ("AssumeRolePolicyDocument", document)]);
                 }

@@ -195,6 +195,38 @@ impl Iam {
         self
     }
 
+    /// A `User` or `Role` below a path, with inline policies by name, managed policies of the account by name, and more members of the answer, as XML.
+    pub fn holder(mut self, kind: &'static str, place: &str, inline: &[(&str, &str)], managed: &[&str], more: &str) -> Self {
+        let (path, name) = place.rsplit_once('/').unwrap_or(("", place));
+        let inline: String = inline
+            .iter()
+            .map(|(name, document)| {
+                let document = encode(document);
+                format!("<member><PolicyName>{name}</PolicyName><PolicyDocument>{document}</PolicyDocument></member>")
+            })
+            .collect();
+        let managed: String = managed
+            .iter()
+            .map(|name| {
+                format!("<member><PolicyName>{name}</PolicyName><PolicyArn>arn:aws:iam::{ACCOUNT}:policy/{name}</PolicyArn></member>")
+            })
+            .collect();
+        let member = format!(
+            "<member>{}<{kind}PolicyList>{inline}</{kind}PolicyList><AttachedManagedPolicies>{managed}</AttachedManagedPolicies>{more}</member>",
+            entity(kind, name, &format!("{path}/"), 1),
+        );
+        self.details.push((kind, member));
+        self
+    }
+
+    /// A role with this trust policy.
+    pub fn trusting(mut self, name: &str, trust: &str) -> Self {
+        let trust = encode(trust);
+        let role = entity("Role", name, "/", 1);
+        self.details.push(("Role", format!("<member>{role}<AssumeRolePolicyDocument>{trust}</AssumeRolePolicyDocument></member>")));
+        self
+    }
+
     /// A user who is in a group.
     pub fn member_of(mut self, group: &str, user: &str) -> Self {
         let member = format!("<member>{}<GroupList><member>{group}</member></GroupList></member>", entity("User", user, "/", 1));
