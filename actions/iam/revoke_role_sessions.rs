@@ -95,6 +95,7 @@ impl Action for RevokeRoleSessions {
             return Err(Error::field("roles", "`roles`: a name is empty"));
         }
         let own = if names.is_empty() { None } else { own_role(cx).await? };
+        let judge = Judge { own, unchecked: self.unchecked, ignore_not_found: self.ignore_not_found };
         let unique: BTreeSet<&String> = names.iter().filter(|name| is_a_name(name)).collect();
         let looked = look_up(cx, unique.into_iter().cloned().collect(), |name| look(iam.clone(), name)).await?;
         let looked: HashMap<String, Result<Looked, Failure>> = looked.into_iter().collect();
@@ -103,7 +104,7 @@ impl Action for RevokeRoleSessions {
         let mut roles = Vec::with_capacity(names.len());
         for name in names {
             let precheck = match seen.insert(name.clone()) {
-                true => self.precheck(&name, own.as_deref(), looked.get(&name)),
+                true => judge.precheck(&name, looked.get(&name)),
                 false => Some(Outcome::Unchanged("duplicate id".into())),
             };
             let before = looked.get(&name).and_then(|found| found.as_ref().ok()).map(|found| found.policy.clone());
@@ -116,15 +117,23 @@ impl Action for RevokeRoleSessions {
 
 aaws::register!(RevokeRoleSessions, undo = RevokeStep);
 
-impl RevokeRoleSessions {
+/// What decides whether a role is changed.
+struct Judge {
+    /// The role that the command runs with, if it does with one.
+    own: Option<String>,
+    unchecked: bool,
+    ignore_not_found: bool,
+}
+
+impl Judge {
     /// What is to be said of a role without changing it.
-    fn precheck(&self, name: &str, own: Option<&str>, looked: Option<&Result<Looked, Failure>>) -> Option<Outcome> {
+    fn precheck(&self, name: &str, looked: Option<&Result<Looked, Failure>>) -> Option<Outcome> {
         if !is_a_name(name) {
             let why = "no role can have such a name: give the name of the role, without its path or ARN";
             return Some(Outcome::Failed(Failure::permanent("InvalidRoleName", why)));
         }
         // Names of roles are unique in an account, whatever the path and the case.
-        if own.is_some_and(|own| own.eq_ignore_ascii_case(name)) {
+        if self.own.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(name)) {
             let why = "this command runs with a session of it, which would end too: run it with other credentials";
             return Some(Outcome::Failed(Failure::permanent("OwnRole", why)));
         }
