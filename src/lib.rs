@@ -37,6 +37,7 @@ pub use engine::change::{
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
+pub use engine::findings::Found;
 pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
 pub use engine::journal::{Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};

@@ -6,6 +6,7 @@ pub mod change;
 pub mod context;
 pub mod entry;
 pub mod execute;
+pub mod findings;
 pub mod guards;
 pub mod host;
 pub mod journal;

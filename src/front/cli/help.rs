@@ -88,7 +88,10 @@ pub fn action(entry: &Entry) -> Command {
         .arg(flags::input_flag());
     let common = if manifest.effect == Effect::Local { common::local_flags() } else { common::flags() };
     command = common::add(command, common);
-    if manifest.effect.changes() { common::add(command, common::plan_flags()) } else { command }
+    if manifest.effect.changes() {
+        command = common::add(command, common::plan_flags());
+    }
+    if entry.is_listing() { common::add(command, common::listing_flags()) } else { command }
 }
 
 fn after(manifest: &Manifest) -> String {
