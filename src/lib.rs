@@ -42,6 +42,7 @@ pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
 pub use engine::journal::{Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
+pub use engine::overview::{Answer, overview};
 pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::plan::{NewPlan, PlanMode, PlanRules, Planned};
 pub use engine::poll::{Backoff, OnCancel, poll_until};

@@ -336,6 +336,18 @@ impl Connection {
         &self.run.cancellation
     }
 
+    /// A session for an action.
+    pub(crate) async fn session(&self, meta: &Meta) -> Result<Session> {
+        open_session(meta, &self.target, &self.run).await
+    }
+
+    /// A run of its own, for one of several actions: it counts its own items, and shares all else with the others.
+    pub(crate) fn part(&self) -> Run {
+        let run = &self.run;
+        let part = Run::new(run.options.clone(), Arc::clone(&run.host), None, None, run.cancellation.clone());
+        Run { now: run.now, begun: run.begun, network: run.network.clone(), slots: Arc::clone(&run.slots), ..part }
+    }
+
     /// What an action sees of it.
     pub async fn context<A: Action>(&self) -> Result<Context> {
         let session = open_session(&A::META, &self.target, &self.run).await?;

@@ -11,6 +11,7 @@ pub mod guards;
 pub mod host;
 pub mod journal;
 pub mod listing;
+pub mod overview;
 pub mod paging;
 pub mod plan;
 pub mod poll;

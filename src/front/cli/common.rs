@@ -134,6 +134,31 @@ pub fn flags() -> Vec<Arg> {
     flags
 }
 
+/// Those that make sense where several actions look side by side.
+const LOOKING: [&str; 16] = [
+    "region",
+    "profile",
+    "role_arn",
+    "mfa_serial",
+    "mfa_token",
+    "external_id",
+    "session_name",
+    "endpoint_url",
+    "concurrency",
+    "account",
+    "timeout",
+    "output",
+    "query",
+    "debug",
+    "silent",
+    "error_format",
+];
+
+/// Those of what looks by several actions.
+pub fn looking_flags() -> Vec<Arg> {
+    flags().into_iter().filter(|flag| LOOKING.contains(&flag.get_id().as_str())).collect()
+}
+
 /// Those of actions that list.
 pub fn listing_flags() -> Vec<Arg> {
     vec![

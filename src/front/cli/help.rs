@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{apply, common, config, demo, docs, flags, log, look, resume, undo};
+use super::{apply, common, config, demo, docs, flags, log, look, overview, resume, undo};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
@@ -38,6 +38,7 @@ fn with_commands(root: Command) -> Command {
     root.subcommand(look::list_command())
         .subcommand(look::describe_command())
         .subcommand(look::permissions_command())
+        .subcommand(overview::command())
         .subcommand(config::command())
         .subcommand(apply::command())
         .subcommand(docs::command())

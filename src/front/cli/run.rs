@@ -137,7 +137,7 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
 }
 
 /// The first signal cancels the run, the second ends the process.
-fn listen(cancellation: Cancellation) {
+pub(super) fn listen(cancellation: Cancellation) {
     tokio::spawn(async move {
         // Where nobody can listen, a signal ends the process at once.
         let Ok(mut signals) = Signals::new() else { return };
