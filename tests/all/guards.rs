@@ -144,7 +144,7 @@ mod ec2 {
     /// Kinds of things that can be deleted, with the flag that names them: how to make one, one that there is not, and those that there are.
     type Kind = (&'static str, fn(&World) -> String, &'static str, fn(&World, &str) -> bool);
 
-    const KINDS: [Kind; 3] = [
+    const KINDS: [Kind; 5] = [
         (
             "delete_volumes --volume_ids",
             |world| world.volume(&[]),
@@ -162,6 +162,18 @@ mod ec2 {
             |world| world.instance(&[]).id,
             "i-00000000000000000",
             |world, id| world.instance_state(id).as_deref() == Some("running"),
+        ),
+        (
+            "release_addresses --allocation_ids",
+            |world| world.address(),
+            "eipalloc-00000000000000000",
+            |world, id| world.addresses().contains(&id.to_owned()),
+        ),
+        (
+            "delete_interfaces --network_interface_ids",
+            |world| world.interface(&[]),
+            "eni-00000000000000000",
+            |world, id| world.interfaces().contains(&id.to_owned()),
         ),
     ];
 

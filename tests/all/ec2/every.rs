@@ -25,6 +25,8 @@ impl Full {
             ("A", world.image(&machine.id)),
             ("G", world.group("spare")),
             ("K", world.key()),
+            ("E", world.address()),
+            ("N", world.interface(&[])),
         ];
         Full { world, names }
     }
@@ -42,13 +44,16 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("create_snapshots --volume_ids {V}", "CreateSnapshot", true),
     ("delete_images --image_ids {A}", "DeregisterImage", true),
     ("delete_instances --instance_ids {I}", "TerminateInstances", true),
+    ("delete_interfaces --network_interface_ids {N}", "DeleteNetworkInterface", true),
     ("delete_security_groups --security_group_ids {G}", "DeleteSecurityGroup", true),
     ("delete_snapshots --snapshot_ids {S}", "DeleteSnapshot", true),
     ("delete_volumes --volume_ids {V}", "DeleteVolume", true),
     ("discover_active_regions", "DescribeRegions", false),
+    ("discover_addresses", "DescribeAddresses", false),
     ("discover_default_ebs_encryption", "GetEbsEncryptionByDefault", false),
     ("discover_images", "DescribeImages", false),
     ("discover_instances", "DescribeInstances", false),
+    ("discover_interfaces", "DescribeNetworkInterfaces", false),
     ("discover_no_ssm_instances", "DescribeInstanceInformation", false),
     ("discover_snapshots", "DescribeSnapshots", false),
     ("discover_tags --resource_types volume --tags Env --missing", "DescribeVolumes", false),
@@ -59,6 +64,7 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("modify_default_ebs_encryption --enable", "EnableEbsEncryptionByDefault", true),
     ("modify_tags --resource_ids {V} --tags Env=prod --create", "CreateTags", true),
     ("modify_volumes --volume_ids {V} --size 9", "ModifyVolume", true),
+    ("release_addresses --allocation_ids {E}", "ReleaseAddress", true),
     ("share_snapshots --snapshot_ids {S} --target_account 111122223333", "ModifySnapshotAttribute", true),
 ];
 
@@ -115,13 +121,20 @@ fn an_empty_list_is_nothing() {
         ("create_images", "instance_ids", ""),
         ("create_snapshots", "volume_ids", ""),
         ("delete_images", "image_ids", r#""include_snapshots": true"#),
+        ("delete_interfaces", "network_interface_ids", ""),
         ("delete_security_groups", "security_group_ids", ""),
         ("delete_snapshots", "snapshot_ids", ""),
         ("delete_volumes", "volume_ids", r#""snapshot": true"#),
+        ("discover_addresses", "allocation_ids", ""),
+        ("discover_addresses", "allocation_ids", r#""unassociated": true"#),
+        ("discover_addresses", "tags", r#""details": true"#),
         ("discover_images", "image_ids", ""),
         ("discover_instances", "instance_ids", ""),
         ("discover_instances", "instance_ids", r#""invert": true"#),
         ("discover_instances", "states", ""),
+        ("discover_interfaces", "network_interface_ids", ""),
+        ("discover_interfaces", "network_interface_ids", r#""detached": true"#),
+        ("discover_interfaces", "tags", r#""details": true"#),
         ("discover_no_ssm_instances", "instance_ids", ""),
         ("discover_snapshots", "snapshot_ids", ""),
         ("discover_snapshots", "volume_ids", ""),
@@ -132,6 +145,7 @@ fn an_empty_list_is_nothing() {
         ("discover_volumes", "types", ""),
         ("modify_tags", "resource_ids", r#""tags": ["Env"], "delete": true"#),
         ("modify_volumes", "volume_ids", r#""size": 100"#),
+        ("release_addresses", "allocation_ids", ""),
         ("share_snapshots", "snapshot_ids", r#""target_account": "111122223333""#),
     ];
     let full = Full::new();
@@ -149,6 +163,8 @@ fn an_empty_list_is_nothing() {
 #[test]
 fn one_id_that_does_not_exist_sinks_no_other() {
     let cases = [
+        ("discover_addresses --allocation_ids eipalloc-0000000000000bad {E}", 3, "{E}"),
+        ("discover_interfaces --network_interface_ids eni-0000000000000bad not-an-id {N}", 3, "{N}"),
         ("discover_images --image_ids ami-0000000000000bad {A}", 3, "{A}"),
         ("discover_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
         ("discover_no_ssm_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
@@ -163,6 +179,8 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
         ("delete_images --image_ids ami-0000000000000bad {A}", 3, "ami-0000000000000bad"),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "sg-0000000000000bad"),
+        ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", 3, "eipalloc-0000000000000bad"),
+        ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", 3, "eni-0000000000000bad"),
     ];
     let full = Full::new();
     for (line, code, printed) in cases {
@@ -186,6 +204,8 @@ fn ids_that_do_not_exist_are_unchanged_when_that_is_no_matter() {
     for (line, printed) in [
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", json!([])),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", json!([])),
+        ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", json!([])),
+        ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", json!([])),
         ("modify_volumes --volume_ids vol-0000000000000bad --size 10", json!([])),
         ("modify_tags --resource_ids vol-0000000000000bad {I} --tags Env=prod --create", json!([])),
         ("encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}", json!(null)),
@@ -207,6 +227,8 @@ fn an_id_that_does_not_exist_has_one_code_whatever_it_is_of() {
     for line in [
         "delete_volumes --volume_ids vol-0000000000000bad",
         "delete_security_groups --security_group_ids sg-0000000000000bad",
+        "release_addresses --allocation_ids eipalloc-0000000000000bad",
+        "delete_interfaces --network_interface_ids eni-0000000000000bad",
         "modify_volumes --volume_ids vol-0000000000000bad --size 10",
         "modify_tags --resource_ids vol-0000000000000bad --tags Env=prod --create",
         "encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}",
@@ -228,6 +250,8 @@ fn what_could_be_no_id_is_a_mistake_of_the_input_and_nothing_is_sent() {
     for (action, list, more) in [
         ("delete_volumes", "volume_ids", json!({})),
         ("delete_security_groups", "security_group_ids", json!({})),
+        ("release_addresses", "allocation_ids", json!({})),
+        ("delete_interfaces", "network_interface_ids", json!({})),
         ("modify_volumes", "volume_ids", json!({"size": 10})),
         ("modify_tags", "resource_ids", json!({"tags": ["Env=prod"], "create": true})),
         ("encrypt_volume", "volume_id", json!({"kms_key_id": "1234abcd"})),
@@ -281,6 +305,12 @@ fn every_page_is_read() {
             ["<item><snapshotId>x-1</snapshotId></item>", "<item><snapshotId>x-2</snapshotId></item>"],
         ),
         ("discover_images", "DescribeImages", "imagesSet", ["<item><imageId>x-1</imageId></item>", "<item><imageId>x-2</imageId></item>"]),
+        (
+            "discover_interfaces",
+            "DescribeNetworkInterfaces",
+            "networkInterfaceSet",
+            ["<item><networkInterfaceId>x-1</networkInterfaceId></item>", "<item><networkInterfaceId>x-2</networkInterfaceId></item>"],
+        ),
         ("discover_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
         ("discover_no_ssm_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
         (

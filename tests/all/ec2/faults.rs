@@ -505,3 +505,37 @@ fn delete_security_groups_that_name_each_other() {
     walk("delete_security_groups", 7, make, check);
     walk_unseen("delete_security_groups", make, check);
 }
+
+// --- Addresses and network interfaces ---
+
+#[test]
+fn release_addresses_that_nothing_uses() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.address(), world.address());
+        Before::of(world, format!("ec2 release_addresses --allocation_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        what_is_left_is_printed(after, &after.world.addresses());
+    }
+    walk("release_addresses", 3, make, check);
+}
+
+#[test]
+fn delete_interfaces_that_are_attached_to_nothing() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.interface(&[]), world.interface(&[]));
+        Before::of(world, format!("ec2 delete_interfaces --network_interface_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        what_is_left_is_printed(after, &after.world.interfaces());
+    }
+    walk("delete_interfaces", 3, make, check);
+}
+
+fn what_is_left_is_printed(after: &After<'_>, there: &[String]) {
+    for item in after.before.items.iter().filter(|item| there.contains(item)) {
+        after.must(!after.succeeded(), &format!("it says that all went well, and {item} is still there"));
+        let printed = after.output.stdout.contains(item.as_str()) || after.output.code == Some(1);
+        after.must(printed, &format!("{item} is still there, and not printed"));
+    }
+}

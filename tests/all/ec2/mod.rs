@@ -1,5 +1,6 @@
 //! The actions of EC2, on moto behind a server that mends it: see `support/ec2.rs`.
 
+mod addresses;
 mod copying;
 mod deleting;
 mod discovering;

@@ -117,6 +117,47 @@ fn what_is_so_already_needs_no_change_and_what_does_not_exist_any_more_fails() {
 }
 
 #[test]
+fn only_addresses_that_are_still_free_are_released() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let (same, taken, gone) = (world.address(), world.address(), world.address());
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 release_addresses --allocation_ids {same} {taken} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(plan(&folder)[1]["state"]["associated_with"], json!(null));
+
+    world.tag(&same, "Owner", "somebody");
+    world.associate(&taken, &machine.id);
+    world.ec2("ReleaseAddress", &[("AllocationId", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([taken]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&taken, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &taken).contains("`associated_with` was nothing, and is"), "{}", message(&folder, &taken));
+    assert_eq!((server.count("ReleaseAddress"), world.addresses()), (1, vec![taken]));
+}
+
+#[test]
+fn only_interfaces_that_are_still_detached_are_deleted() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let (same, taken, gone) = (world.interface(&[]), world.interface(&[]), world.interface(&[]));
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 delete_interfaces --network_interface_ids {same} {taken} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(plan(&folder)[1]["state"], json!({"status": "available", "attached_to": null, "public_addresses": []}));
+
+    world.tag(&same, "Owner", "somebody");
+    world.attach_interface(&taken, &machine.id);
+    world.ec2("DeleteNetworkInterface", &[("NetworkInterfaceId", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([taken]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&taken, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &taken).contains("`status` was available, and is in-use"), "{}", message(&folder, &taken));
+    assert_eq!(server.count("DeleteNetworkInterface"), 1);
+    assert!(world.interfaces().contains(&taken) && !world.interfaces().contains(&same));
+}
+
+#[test]
 fn a_plan_is_of_one_account_and_one_region() {
     let (world, stranger) = (World::new(), World::new());
     let volume = world.volume(&[]);

@@ -83,9 +83,11 @@ impl Mends {
             "CreateSnapshot" => self.create_snapshot(asked),
             "CreateTags" => rules::create_tags(asked),
             "CreateVolume" => self.once(asked, || self.create_volume(asked)),
+            "DeleteNetworkInterface" => rules::delete_network_interface(asked),
             "DeleteSecurityGroup" => rules::delete_security_group(asked),
             "DeleteSnapshot" => self.delete_snapshot(asked),
             "DeregisterImage" => self.deregister_image(asked),
+            "DescribeAddresses" => rules::describe_addresses(asked),
             "DescribeImageReferences" if asked.form.list("ImageId").len() > MOST_REFERRED => {
                 Err(refusal("InvalidParameterValue", format!("At most {MOST_REFERRED} images can be specified")))
             }
@@ -102,6 +104,7 @@ impl Mends {
             "ModifyInstanceAttribute" => rules::modify_instance_attribute(asked),
             "ModifyVolume" => rules::modify_volume(asked),
             "RegisterImage" => self.register_image(asked),
+            "ReleaseAddress" => rules::release_address(asked),
             "ResetEbsDefaultKmsKeyId" => {
                 self.state().default_keys.remove(&asked.region);
                 Ok(self.default_key_answer(asked))

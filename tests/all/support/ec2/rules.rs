@@ -185,6 +185,40 @@ pub fn describe_network_interfaces(asked: &Asked) -> Answer {
     Ok(answer)
 }
 
+/// moto deletes network interfaces that are attached.
+pub fn delete_network_interface(asked: &Asked) -> Answer {
+    let id = asked.form.get("NetworkInterfaceId").unwrap_or_default();
+    let found = asked.also("DescribeNetworkInterfaces", &[("Filter.1.Name", "network-interface-id"), ("Filter.1.Value.1", id)])?;
+    if found.text("networkInterfaceSet/item/status").is_some_and(|status| status != "available") {
+        return Err(refusal("InvalidParameterValue", format!("Network interface '{id}' is currently in use.")));
+    }
+    asked.pass()
+}
+
+/// moto does not say which pool an address is of, nor where it is told of.
+pub fn describe_addresses(asked: &Asked) -> Answer {
+    let mut answer = asked.pass()?;
+    for address in answer.at_mut("addressesSet/item") {
+        address.set_if_missing("publicIpv4Pool", "amazon");
+        address.set_if_missing("networkBorderGroup", &asked.region);
+    }
+    Ok(answer)
+}
+
+/// moto releases addresses that are associated, and those of another group of zones than it is told.
+pub fn release_address(asked: &Asked) -> Answer {
+    let id = asked.form.get("AllocationId").unwrap_or_default();
+    let found = asked.also("DescribeAddresses", &[("Filter.1.Name", "allocation-id"), ("Filter.1.Value.1", id)])?;
+    if found.text("addressesSet/item/associationId").is_some() {
+        let ip = found.text("addressesSet/item/publicIp").unwrap_or_default();
+        return Err(refusal("InvalidIPAddress.InUse", format!("Address {ip} is in use.")));
+    }
+    if asked.form.get("NetworkBorderGroup").is_some_and(|group| group != asked.region) {
+        return Err(refusal("InvalidAddress.NotFound", format!("Address '{id}' not found.")));
+    }
+    asked.pass()
+}
+
 /// moto does not protect what it is told to protect from the beginning.
 pub fn run_instances(asked: &Asked) -> Answer {
     let answer = asked.pass()?;
