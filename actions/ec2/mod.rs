@@ -10,6 +10,8 @@
 //! - `snapshot snap-0123456789abcdef0` is a completed snapshot of a volume of its own; `of vol-…` names a volume given before;
 //! - `image ami-0123456789abcdef0` is an available image of an instance of its own; `of i-…` names an instance given before;
 //! - `group sg-0123456789abcdef0` is a security group in the default VPC;
+//! - `rule sgr-0123456789abcdef0 of sg-0123456789abcdef0` is a rule of a group given before that admits everyone at the TCP port 22; behind it may stand
+//!   `Key=Value` tags;
 //! - `region us-east-1` is an enabled region; those that are given are all;
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
@@ -53,6 +55,7 @@ pub mod discover_default_ebs_encryption;
 pub mod discover_images;
 pub mod discover_instances;
 pub mod discover_no_ssm_instances;
+pub mod discover_open_security_groups;
 pub mod discover_snapshots;
 pub mod discover_tags;
 pub mod discover_unused_security_groups;
@@ -62,6 +65,7 @@ pub mod encrypt_volume;
 pub mod modify_default_ebs_encryption;
 pub mod modify_tags;
 pub mod modify_volumes;
+pub mod revoke_security_group_rules;
 pub mod share_snapshots;
 
 pub use copy_snapshots::CopySnapshots;
@@ -77,6 +81,7 @@ pub use discover_default_ebs_encryption::DiscoverDefaultEbsEncryption;
 pub use discover_images::DiscoverImages;
 pub use discover_instances::DiscoverInstances;
 pub use discover_no_ssm_instances::DiscoverNoSsmInstances;
+pub use discover_open_security_groups::DiscoverOpenSecurityGroups;
 pub use discover_snapshots::DiscoverSnapshots;
 pub use discover_tags::DiscoverTags;
 pub use discover_unused_security_groups::DiscoverUnusedSecurityGroups;
@@ -86,5 +91,6 @@ pub use encrypt_volume::EncryptVolume;
 pub use modify_default_ebs_encryption::ModifyDefaultEbsEncryption;
 pub use modify_tags::ModifyTags;
 pub use modify_volumes::ModifyVolumes;
+pub use revoke_security_group_rules::RevokeSecurityGroupRules;
 pub use share_snapshots::ShareSnapshots;
 pub use tags::Wanted;
