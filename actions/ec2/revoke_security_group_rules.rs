@@ -221,12 +221,10 @@ impl Revoke {
         let mut outcomes = Vec::with_capacity(ids.len());
         let mut parts = vec![ids];
         while let Some(mut part) = parts.pop() {
-            let error = match self.send(group, way, &part).await {
-                Ok(()) => {
-                    outcomes.extend(part.into_iter().map(|id| (id, Outcome::done(()))));
-                    continue;
-                }
-                Err(e) => e,
+            let sent = self.send(group, way, &part).await;
+            let Err(error) = sent else {
+                outcomes.extend(part.into_iter().map(|id| (id, Outcome::done(()))));
+                continue;
             };
             let is_about_one = matches!(error.code(), Some(NO_RULE_ID | NO_RULE)) && part.len() > 1;
             if !is_about_one || cx.cancellation().is_cancelled() {
