@@ -138,9 +138,9 @@ impl Item {
             return Item { id, step: None, tags: Vec::new(), precheck: lookup.result.unknown(ignore_not_found) };
         };
         let step = RuleStep::of(rule);
-        let unknown =
+        let unshown =
             || Outcome::Failed(Failure::permanent(Code::Unchecked, "EC2 does not show all of it, so that it could not be put back"));
-        let precheck = if step.is_none() { Some(unknown()) } else { None };
+        let precheck = step.is_none().then(unshown);
         let mut tags = tags::pairs(rule.tags());
         tags.extend(rule.group_id().and_then(|group| groups.get(group)).map(|group| tags::pairs(group.tags())).unwrap_or_default());
         Item { id, step, tags, precheck }

@@ -73,8 +73,8 @@ impl Peer {
     /// What tells it from others.
     fn identity(&self) -> (&str, Option<&str>) {
         match self {
-            Peer::Ipv4(name) | Peer::Ipv6(name) | Peer::PrefixList(name) => (name, None),
-            Peer::Group { id, peering_id, .. } => (id, peering_id.as_deref()),
+            Peer::Ipv4(name) | Peer::Ipv6(name) | Peer::PrefixList(name) => (name.as_str(), None),
+            Peer::Group { id, peering_id, .. } => (id.as_str(), peering_id.as_deref()),
         }
     }
 }
