@@ -13,6 +13,8 @@
 //! - `address eipalloc-0123456789abcdef0` is an Elastic IP address that is associated with nothing; behind it may stand `Key=Value` tags, and
 //!   `on i-0123456789abcdef0`, an instance given before, with which it is then associated;
 //! - `interface eni-0123456789abcdef0` is a network interface in the default VPC that is attached to nothing; `on` and tags as for volumes;
+//! - `rule sgr-0123456789abcdef0 of sg-0123456789abcdef0` is a rule of a group given before that admits everyone at the TCP port 22; behind it may stand
+//!   `Key=Value` tags;
 //! - `region us-east-1` is an enabled region; those that are given are all;
 //! - `key KEY` is an enabled customer managed key whose id is KEY; `default-encryption` switches encryption by default on.
 
@@ -60,6 +62,7 @@ pub mod discover_images;
 pub mod discover_instances;
 pub mod discover_interfaces;
 pub mod discover_no_ssm_instances;
+pub mod discover_open_security_groups;
 pub mod discover_snapshots;
 pub mod discover_tags;
 pub mod discover_unused_security_groups;
@@ -70,6 +73,7 @@ pub mod modify_default_ebs_encryption;
 pub mod modify_tags;
 pub mod modify_volumes;
 pub mod release_addresses;
+pub mod revoke_security_group_rules;
 pub mod share_snapshots;
 
 pub use copy_snapshots::CopySnapshots;
@@ -88,6 +92,7 @@ pub use discover_images::DiscoverImages;
 pub use discover_instances::DiscoverInstances;
 pub use discover_interfaces::DiscoverInterfaces;
 pub use discover_no_ssm_instances::DiscoverNoSsmInstances;
+pub use discover_open_security_groups::DiscoverOpenSecurityGroups;
 pub use discover_snapshots::DiscoverSnapshots;
 pub use discover_tags::DiscoverTags;
 pub use discover_unused_security_groups::DiscoverUnusedSecurityGroups;
@@ -98,5 +103,6 @@ pub use modify_default_ebs_encryption::ModifyDefaultEbsEncryption;
 pub use modify_tags::ModifyTags;
 pub use modify_volumes::ModifyVolumes;
 pub use release_addresses::ReleaseAddresses;
+pub use revoke_security_group_rules::RevokeSecurityGroupRules;
 pub use share_snapshots::ShareSnapshots;
 pub use tags::Wanted;

@@ -18,12 +18,14 @@ impl Full {
         let world = World::new();
         let machine = world.instance(&[]);
         let volume = world.volume(&[]);
+        let group = world.group("spare");
         let names = vec![
             ("I", machine.id.clone()),
             ("V", volume.clone()),
             ("S", world.snapshot(&volume)),
             ("A", world.image(&machine.id)),
-            ("G", world.group("spare")),
+            ("R", world.rule(&group, "22", "0.0.0.0/0")),
+            ("G", group),
             ("K", world.key()),
             ("E", world.address()),
             ("N", world.interface(&[])),
@@ -55,6 +57,7 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("discover_instances", "DescribeInstances", false),
     ("discover_interfaces", "DescribeNetworkInterfaces", false),
     ("discover_no_ssm_instances", "DescribeInstanceInformation", false),
+    ("discover_open_security_groups", "DescribeSecurityGroupRules", false),
     ("discover_snapshots", "DescribeSnapshots", false),
     ("discover_tags --resource_types volume --tags Env --missing", "DescribeVolumes", false),
     ("discover_unused_security_groups", "DescribeSecurityGroups", false),
@@ -65,6 +68,7 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("modify_tags --resource_ids {V} --tags Env=prod --create", "CreateTags", true),
     ("modify_volumes --volume_ids {V} --size 9", "ModifyVolume", true),
     ("release_addresses --allocation_ids {E}", "ReleaseAddress", true),
+    ("revoke_security_group_rules --security_group_rule_ids {R}", "RevokeSecurityGroupIngress", true),
     ("share_snapshots --snapshot_ids {S} --target_account 111122223333", "ModifySnapshotAttribute", true),
 ];
 
@@ -136,6 +140,9 @@ fn an_empty_list_is_nothing() {
         ("discover_interfaces", "network_interface_ids", r#""detached": true"#),
         ("discover_interfaces", "tags", r#""details": true"#),
         ("discover_no_ssm_instances", "instance_ids", ""),
+        ("discover_open_security_groups", "security_group_ids", ""),
+        ("discover_open_security_groups", "ports", r#""details": true"#),
+        ("discover_open_security_groups", "protocols", ""),
         ("discover_snapshots", "snapshot_ids", ""),
         ("discover_snapshots", "volume_ids", ""),
         ("discover_tags", "resource_types", r#""tags": ["Env"], "missing": true"#),
@@ -146,6 +153,7 @@ fn an_empty_list_is_nothing() {
         ("modify_tags", "resource_ids", r#""tags": ["Env"], "delete": true"#),
         ("modify_volumes", "volume_ids", r#""size": 100"#),
         ("release_addresses", "allocation_ids", ""),
+        ("revoke_security_group_rules", "security_group_rule_ids", ""),
         ("share_snapshots", "snapshot_ids", r#""target_account": "111122223333""#),
     ];
     let full = Full::new();
@@ -168,6 +176,7 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("discover_images --image_ids ami-0000000000000bad {A}", 3, "{A}"),
         ("discover_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
         ("discover_no_ssm_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("discover_open_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "{R}"),
         ("discover_snapshots --snapshot_ids snap-0000000000000bad {S}", 3, "{S}"),
         ("discover_volumes --volume_ids vol-0000000000000bad {V}", 3, "{V}"),
         ("discover_volumes --volume_ids not-an-id {V}", 3, "{V}"),
@@ -178,6 +187,7 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", 3, "vol-0000000000000bad"),
         ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
         ("delete_images --image_ids ami-0000000000000bad {A}", 3, "ami-0000000000000bad"),
+        ("revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad {R}", 3, "sgr-0000000000000bad"),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "sg-0000000000000bad"),
         ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", 3, "eipalloc-0000000000000bad"),
         ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", 3, "eni-0000000000000bad"),
@@ -203,6 +213,7 @@ fn ids_that_do_not_exist_are_unchanged_when_that_is_no_matter() {
     let full = Full::new();
     for (line, printed) in [
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", json!([])),
+        ("revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad {R}", json!([])),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", json!([])),
         ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", json!([])),
         ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", json!([])),
@@ -229,6 +240,7 @@ fn an_id_that_does_not_exist_has_one_code_whatever_it_is_of() {
         "delete_security_groups --security_group_ids sg-0000000000000bad",
         "release_addresses --allocation_ids eipalloc-0000000000000bad",
         "delete_interfaces --network_interface_ids eni-0000000000000bad",
+        "revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad",
         "modify_volumes --volume_ids vol-0000000000000bad --size 10",
         "modify_tags --resource_ids vol-0000000000000bad --tags Env=prod --create",
         "encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}",
@@ -252,6 +264,8 @@ fn what_could_be_no_id_is_a_mistake_of_the_input_and_nothing_is_sent() {
         ("delete_security_groups", "security_group_ids", json!({})),
         ("release_addresses", "allocation_ids", json!({})),
         ("delete_interfaces", "network_interface_ids", json!({})),
+        ("discover_open_security_groups", "security_group_ids", json!({})),
+        ("revoke_security_group_rules", "security_group_rule_ids", json!({})),
         ("modify_volumes", "volume_ids", json!({"size": 10})),
         ("modify_tags", "resource_ids", json!({"tags": ["Env=prod"], "create": true})),
         ("encrypt_volume", "volume_id", json!({"kms_key_id": "1234abcd"})),
@@ -312,6 +326,15 @@ fn every_page_is_read() {
             ["<item><networkInterfaceId>x-1</networkInterfaceId></item>", "<item><networkInterfaceId>x-2</networkInterfaceId></item>"],
         ),
         ("discover_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
+        (
+            "discover_open_security_groups",
+            "DescribeSecurityGroupRules",
+            "securityGroupRuleSet",
+            [
+                "<item><securityGroupRuleId>x-1</securityGroupRuleId><isEgress>false</isEgress><cidrIpv4>0.0.0.0/0</cidrIpv4></item>",
+                "<item><securityGroupRuleId>x-2</securityGroupRuleId><isEgress>false</isEgress><cidrIpv6>::/0</cidrIpv6></item>",
+            ],
+        ),
         ("discover_no_ssm_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
         (
             "discover_tags --resource_types vpc --tags Env --missing",

@@ -9,6 +9,7 @@ mod every;
 mod faults;
 mod groups;
 mod kills;
+mod open_rules;
 mod settings;
 mod tags;
 mod terminating;

@@ -78,6 +78,34 @@ fn a_snapshot_that_is_gone_is_as_it_was_to_become() {
 }
 
 #[test]
+fn rules_that_somebody_changed_since_they_were_planned_are_not_revoked() {
+    let world = World::new();
+    let group = world.group("a");
+    let rule = |port: &str| world.rule(&group, port, "0.0.0.0/0");
+    let (same, changed, gone) = (rule("22"), rule("80"), rule("443"));
+    let folder = directory();
+    let run = |line: String| world.aaws(line).within(folder.path()).run();
+    run(format!("ec2 revoke_security_group_rules --security_group_rule_ids {same} {changed} {gone} --plan plan.jsonl")).ok();
+    // A rule keeps its id when it is changed.
+    let change = [
+        ("GroupId", group.as_str()),
+        ("SecurityGroupRule.1.SecurityGroupRuleId", changed.as_str()),
+        ("SecurityGroupRule.1.SecurityGroupRule.IpProtocol", "tcp"),
+        ("SecurityGroupRule.1.SecurityGroupRule.FromPort", "81"),
+        ("SecurityGroupRule.1.SecurityGroupRule.ToPort", "81"),
+        ("SecurityGroupRule.1.SecurityGroupRule.CidrIpv4", "0.0.0.0/0"),
+    ];
+    world.ec2("ModifySecurityGroupRules", &change);
+    world.ec2("RevokeSecurityGroupIngress", &[("GroupId", &group), ("SecurityGroupRuleId.1", &gone)]);
+    // What does not matter.
+    world.tag(&same, "Owner", "somebody");
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([changed]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&changed, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &changed).contains("`from_port` was 80, and is 81"), "{}", message(&folder, &changed));
+    assert!(world.rules(&group).contains(&changed) && !world.rules(&group).contains(&same));
+}
+
+#[test]
 fn only_tags_that_are_changed_are_compared() {
     let world = World::new();
     let (plain, foreign, tagged, same) = (world.volume(&[]), world.volume(&[]), world.volume(&[]), world.volume(&[]));

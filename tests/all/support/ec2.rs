@@ -185,6 +185,19 @@ impl World {
         self.ec2("AttachNetworkInterface", &[("NetworkInterfaceId", interface), ("InstanceId", instance), ("DeviceIndex", "1")]);
     }
 
+    /// A rule of a group that admits a range of IPv4 addresses to a TCP port.
+    #[track_caller]
+    pub fn rule(&self, group: &str, port: &str, from: &str) -> String {
+        let rule = [
+            ("GroupId", group),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", port),
+            ("IpPermissions.1.ToPort", port),
+            ("IpPermissions.1.IpRanges.1.CidrIp", from),
+        ];
+        text(&self.ask("AuthorizeSecurityGroupIngress", &rule), "securityGroupRuleSet/item/securityGroupRuleId")
+    }
+
     /// The id of an enabled customer managed key.
     #[track_caller]
     pub fn key(&self) -> String {
@@ -259,6 +272,27 @@ impl World {
     #[track_caller]
     pub fn interfaces(&self) -> Vec<String> {
         sorted(&self.ask("DescribeNetworkInterfaces", &[]), "networkInterfaceSet/item/networkInterfaceId")
+    }
+
+    /// The ids of a group's rules, inbound and outbound, sorted.
+    #[track_caller]
+    pub fn rules(&self, group: &str) -> Vec<String> {
+        sorted(&self.find("DescribeSecurityGroupRules", "group-id", group), "securityGroupRuleSet/item/securityGroupRuleId")
+    }
+
+    /// What is said of a group's rules but for their ids, which are new when they are put back: the inner XML of their items, sorted.
+    #[track_caller]
+    pub fn describe_rules(&self, group: &str) -> Vec<String> {
+        let mut found = self.find("DescribeSecurityGroupRules", "group-id", group);
+        let rules = found.at_mut("securityGroupRuleSet/item").into_iter();
+        let mut told: Vec<_> = rules
+            .map(|rule| {
+                rule.remove("securityGroupRuleId");
+                rule.inner()
+            })
+            .collect();
+        told.sort();
+        told
     }
 
     /// `available`, `in-use` and so on; `None` for a volume that is gone.
@@ -387,6 +421,7 @@ impl World {
                 }
                 made
             }
+            "rule" => self.rule(&ids.made(named("of").unwrap_or_else(|| panic!("of which group? {line}"))), "22", "0.0.0.0/0"),
             "key" => self.key(),
             "default-encryption" => {
                 self.ec2("EnableEbsEncryptionByDefault", &[]);

@@ -109,6 +109,7 @@ impl Mends {
                 self.state().default_keys.remove(&asked.region);
                 Ok(self.default_key_answer(asked))
             }
+            "RevokeSecurityGroupEgress" | "RevokeSecurityGroupIngress" => rules::revoke_security_group_rules(asked),
             "RunInstances" => self.once(asked, || rules::run_instances(asked)),
             "StartInstances" => rules::start_instances(asked),
             "StopInstances" => rules::stop_instances(asked),

@@ -347,6 +347,27 @@ pub fn delete_security_group(asked: &Asked) -> Answer {
     Ok(answer)
 }
 
+/// moto says of an id of which the group has no rule in this direction only that there is none; AWS names it.
+pub fn revoke_security_group_rules(asked: &Asked) -> Answer {
+    let ids = asked.form.list("SecurityGroupRuleId");
+    if ids.is_empty() {
+        return asked.pass();
+    }
+    let egress = if asked.operation == "RevokeSecurityGroupEgress" { "true" } else { "false" };
+    let known = asked.also("DescribeSecurityGroupRules", &[])?;
+    let known = known.at("securityGroupRuleSet/item");
+    let is_there = |id: &String| {
+        let is_it = |rule: &&&Node| rule.is("securityGroupRuleId", id) && rule.is("isEgress", egress);
+        known.iter().find(is_it).is_some_and(|rule| rule.text("groupId") == asked.form.get("GroupId"))
+    };
+    match ids.iter().find(|id| !is_there(id)) {
+        Some(unknown) => {
+            Err(refusal("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{unknown}' does not exist")))
+        }
+        None => asked.pass(),
+    }
+}
+
 /// moto tags some things that do not exist, and breaks on a tag without a value.
 pub fn create_tags(asked: &Asked) -> Answer {
     let ids = asked.form.list("ResourceId");
