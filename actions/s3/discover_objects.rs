@@ -274,6 +274,8 @@ impl Action for DiscoverObjects {
             "Directory buckets list in no order, take no `start_after`, and only a prefix that ends in a slash. They keep no versions.",
         ],
     };
+    // With `delimiter` there are rows of what keys begin with.
+    const IDENTITY: &'static [&'static str] = &["Key", "VersionId", "Prefix"];
 
     const IDENTITY: &'static [&'static str] = &["Key", "VersionId", "Prefix"];
 

@@ -8,6 +8,7 @@
 
 mod body;
 mod bucket;
+mod bucket_settings;
 pub mod create_objects;
 pub mod delete_incomplete_uploads;
 pub mod delete_objects;
@@ -27,6 +28,7 @@ mod upload_step;
 mod uploads;
 mod walk;
 
+pub use bucket_settings::BucketSettings;
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;
 pub use delete_objects::DeleteObjects;
