@@ -178,6 +178,7 @@ impl Action for CreateObjects {
         ],
         rules: &[
             Rule::AtLeastOne(&["objects", "from"]),
+            Rule::AtMostOne(&["objects", "from"]),
             Rule::Requires("include", "from"),
             Rule::Requires("exclude", "from"),
             Rule::Requires("sse_kms_key_id", "sse"),
@@ -233,23 +234,17 @@ impl Action for CreateObjects {
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
-        if self.objects.is_none() && self.from.is_none() {
-            return Err(Error::field("objects", "give at least one of `objects` or `from`"));
-        }
         let metadata = self.metadata.map(metadata_of).transpose()?;
-        let selection = Selection { include: self.include, exclude: self.exclude, ..Selection::default() }.checked()?;
-        let folders = self.from.map(|from| Folders::new(from, selection)).transpose()?;
+        let given =
+            Given::new(self.objects, self.from, Selection { include: self.include, exclude: self.exclude, ..Selection::default() })?;
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
-        let is_any = folders.is_some() || self.objects.as_ref().is_some_and(|objects| !objects.is_empty());
-        if cx.dry_run() && is_any {
+        if cx.dry_run() && !given.is_empty() {
             bucket.look().await?;
         }
         let (prefix, body_as) = (self.prefix, self.body_as);
-        let objects = self.objects.map_or_else(|| stream::empty().boxed(), Items::stream).map_ok(New::Object);
-        let files = folders.map_or_else(|| stream::empty().boxed(), Folders::stream).map_ok(New::File);
         // Eight bytes for each key that was seen: the only thing here that grows with the list.
         let (hasher, mut seen) = (RandomState::new(), HashSet::new());
-        let uploads = objects.chain(files).map_ok(move |new| {
+        let uploads = given.stream().map_ok(move |new| {
             let key = join(prefix.as_ref(), new.key());
             let twice = !seen.insert(hasher.hash_one(&key));
             new.into_upload(key, body_as, twice)
@@ -276,6 +271,39 @@ impl Action for CreateObjects {
 }
 
 aaws::register!(CreateObjects, undo = UploadStep);
+
+/// What is to be created.
+enum Given {
+    Objects(Items<NewObject>),
+    Files(Folders),
+}
+
+impl Given {
+    /// An error where both or neither are given, or a file or folder is not there.
+    fn new(objects: Option<Items<NewObject>>, from: Option<Vec<LocalPath>>, selection: Selection) -> Result<Self> {
+        match (objects, from) {
+            (Some(_), Some(_)) => Err(Error::field("from", "give only one of `objects` or `from`")),
+            (None, None) => Err(Error::field("objects", "give at least one of `objects` or `from`")),
+            (Some(_), None) if selection.include.is_some() || selection.exclude.is_some() => {
+                Err(Error::field("from", "`include` and `exclude` go only with `from`, which is not given"))
+            }
+            (Some(objects), None) => Ok(Given::Objects(objects)),
+            (None, Some(from)) => Folders::new(from, selection.checked()?).map(Given::Files),
+        }
+    }
+
+    /// Whether it is an empty list. What folders hold is not known yet.
+    fn is_empty(&self) -> bool {
+        matches!(self, Given::Objects(objects) if objects.is_empty())
+    }
+
+    fn stream(self) -> BoxStream<'static, Result<New>> {
+        match self {
+            Given::Objects(objects) => objects.stream().map_ok(New::Object).boxed(),
+            Given::Files(folders) => folders.stream().map_ok(New::File).boxed(),
+        }
+    }
+}
 
 /// An object to create, as it was given or found.
 enum New {
