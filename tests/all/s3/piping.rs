@@ -1,8 +1,9 @@
 //! `create_objects --object KEY -`: standard input, in one request and in parts, and what becomes of it when something fails.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::json;
@@ -20,6 +21,11 @@ fn pipe(directory: &TempDir) -> File {
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
     // Open for both, because one that is opened to write only waits for a reader.
     OpenOptions::new().read(true).write(true).open(path).expect("a pipe")
+}
+
+/// Writes to it, and keeps it open as long as what is given back lives.
+fn write(mut pipe: File, content: Vec<u8>) -> JoinHandle<io::Result<File>> {
+    thread::spawn(move || pipe.write_all(&content).map(|()| pipe))
 }
 
 #[test]
@@ -78,10 +84,10 @@ fn an_upload_of_which_a_part_fails_is_aborted_though_more_may_come() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).fail("UploadPart", 2, 403, "AccessDenied").start();
     let directory = directory();
-    let mut writer = pipe(&directory);
+    let writer = pipe(&directory);
     let line = format!("exec aaws s3 create_objects --bucket {bucket} --object film - --object note text < pipe");
     let running = shell(line).endpoint(&proxy.url).within(directory.path()).start();
-    writer.write_all(&noise(20 << 20)).expect("it is read");
+    let _open = write(writer, noise(20 << 20));
     // The pipe is still open: nobody waits for its end.
     let run = running.wait().exits(3).logs("AccessDenied");
     assert_eq!(run.json(), json!(["film"]));
@@ -94,10 +100,10 @@ fn an_interrupted_upload_is_aborted_though_more_may_come() {
     let bucket = Bucket::new();
     let proxy = Proxy::to(moto::endpoint()).delay("UploadPart", Duration::from_millis(500)).start();
     let directory = directory();
-    let mut writer = pipe(&directory);
+    let writer = pipe(&directory);
     let line = format!("exec aaws s3 create_objects --bucket {bucket} --object film - --report report.jsonl < pipe");
     let running = shell(line).endpoint(&proxy.url).within(directory.path()).start();
-    writer.write_all(&noise(20 << 20)).expect("it is read");
+    let _open = write(writer, noise(20 << 20));
     proxy.wait_for("UploadPart", 1);
     running.signal("INT");
     running.wait().exits(130);
