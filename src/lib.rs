@@ -49,7 +49,7 @@ pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};
 pub use engine::undoing::Again;
 pub use front::cli;
-pub use input::{Age, Glob, Input, Items, Moment, PathOrText, Secret};
+pub use input::{Age, Glob, Input, Items, LocalPath, Moment, PathOrText, Secret};
 pub use model::call::{Access, Call, Grant, Refused, When};
 pub use model::cancellation::{CancelReason, Cancellation};
 pub use model::clock;
