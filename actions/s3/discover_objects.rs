@@ -277,8 +277,6 @@ impl Action for DiscoverObjects {
     // With `delimiter` there are rows of what keys begin with.
     const IDENTITY: &'static [&'static str] = &["Key", "VersionId", "Prefix"];
 
-    const IDENTITY: &'static [&'static str] = &["Key", "VersionId", "Prefix"];
-
     type Output = Discovered;
 
     async fn run(self, cx: &Context) -> Result<Discovered> {
