@@ -8,6 +8,7 @@ mod every;
 mod faults;
 mod groups;
 mod kills;
+mod power;
 mod settings;
 mod tags;
 mod terminating;
