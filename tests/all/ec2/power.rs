@@ -187,7 +187,7 @@ fn what_cannot_be_stopped_is_told_and_keeps_no_other_from_it() {
     assert_eq!(output.exits(3).json(), json!([plain]));
     said.is_what_became_of(&plan);
     for said in [&plan, &said] {
-        let codes = [&protected, &grouped, &gone, "i-0000000000000bad"].map(|id| said.code(id));
+        let codes = [protected.as_str(), grouped.as_str(), gone.as_str(), "i-0000000000000bad"].map(|id| said.code(id));
         assert_eq!(codes, ["Protected", "AutoScaling", "IncorrectInstanceState", "NotFound"], "{:?}", said.0);
         assert!(said.why(&grouped).contains("`web`") && said.why(&protected).contains("disableApiStop"), "{:?}", said.0);
     }
