@@ -32,7 +32,7 @@ pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Row, Text};
 pub use engine::change::{
-    Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo, left_alone,
+    Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, Noted, OrPlan, Step, Steps, Undo, left_alone,
 };
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};

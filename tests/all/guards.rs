@@ -338,12 +338,14 @@ mod ec2 {
         let world = World::new();
         let volume = world.volume(&[]);
         let snapshot = world.snapshot(&volume);
-        let key = world.key();
-        for id in [&volume, &snapshot] {
+        let (key, machine) = (world.key(), world.instance(&[]).id);
+        for id in [&volume, &snapshot, &machine] {
             world.tag(id, "aaws:protect", "");
         }
         let server = world.proxy().start();
         for line in [
+            format!("stop_instances --instance_ids {machine}"),
+            format!("modify_metadata_options --instance_ids {machine}"),
             format!("modify_volumes --volume_ids {volume} --size 9"),
             format!("share_snapshots --snapshot_ids {snapshot} --target_account 111122223333"),
             format!("encrypt_volume --volume_id {volume} --kms_key_id {key}"),

@@ -17,6 +17,8 @@ impl Full {
     fn new() -> Self {
         let world = World::new();
         let machine = world.instance(&[]);
+        let stopped = world.instance(&[]);
+        world.stop(&stopped.id);
         let volume = world.volume(&[]);
         let group = world.group("spare");
         let names = vec![
@@ -29,6 +31,7 @@ impl Full {
             ("K", world.key()),
             ("E", world.address()),
             ("N", world.interface(&[])),
+            ("O", stopped.id),
         ];
         Full { world, names }
     }
@@ -65,11 +68,14 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("encrypt_instance_volumes --instance_id {I} --kms_key_id {K}", "CreateSnapshot", true),
     ("encrypt_volume --volume_id {V} --kms_key_id {K}", "CreateVolume", true),
     ("modify_default_ebs_encryption --enable", "EnableEbsEncryptionByDefault", true),
+    ("modify_metadata_options --instance_ids {I}", "ModifyInstanceMetadataOptions", true),
     ("modify_tags --resource_ids {V} --tags Env=prod --create", "CreateTags", true),
     ("modify_volumes --volume_ids {V} --size 9", "ModifyVolume", true),
     ("release_addresses --allocation_ids {E}", "ReleaseAddress", true),
     ("revoke_security_group_rules --security_group_rule_ids {R}", "RevokeSecurityGroupIngress", true),
     ("share_snapshots --snapshot_ids {S} --target_account 111122223333", "ModifySnapshotAttribute", true),
+    ("start_instances --instance_ids {O}", "StartInstances", true),
+    ("stop_instances --instance_ids {I}", "StopInstances", true),
 ];
 
 #[test]
@@ -150,11 +156,14 @@ fn an_empty_list_is_nothing() {
         ("discover_volumes", "instance_ids", r#""root": true"#),
         ("discover_volumes", "volume_ids", ""),
         ("discover_volumes", "types", ""),
+        ("modify_metadata_options", "instance_ids", ""),
         ("modify_tags", "resource_ids", r#""tags": ["Env"], "delete": true"#),
         ("modify_volumes", "volume_ids", r#""size": 100"#),
         ("release_addresses", "allocation_ids", ""),
         ("revoke_security_group_rules", "security_group_rule_ids", ""),
         ("share_snapshots", "snapshot_ids", r#""target_account": "111122223333""#),
+        ("start_instances", "instance_ids", ""),
+        ("stop_instances", "instance_ids", r#""force": true"#),
     ];
     let full = Full::new();
     for (action, list, more) in lists {
@@ -183,6 +192,9 @@ fn one_id_that_does_not_exist_sinks_no_other() {
         ("share_snapshots --snapshot_ids snap-0000000000000bad {S} --target_account 111122223333", 3, "{S}"),
         ("modify_volumes --volume_ids vol-0000000000000bad {V} --size 10", 3, "{V}"),
         ("modify_tags --resource_ids {V} vol-0000000000000bad {I} --tags Env=prod --create", 3, "vol-0000000000000bad"),
+        ("modify_metadata_options --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("start_instances --instance_ids i-0000000000000bad {O}", 3, "{O}"),
+        ("stop_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
         // A typo and a wrong region must not look like success.
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", 3, "vol-0000000000000bad"),
         ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
@@ -219,6 +231,9 @@ fn ids_that_do_not_exist_are_unchanged_when_that_is_no_matter() {
         ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", json!([])),
         ("modify_volumes --volume_ids vol-0000000000000bad --size 10", json!([])),
         ("modify_tags --resource_ids vol-0000000000000bad {I} --tags Env=prod --create", json!([])),
+        ("modify_metadata_options --instance_ids i-0000000000000bad", json!([])),
+        ("start_instances --instance_ids i-0000000000000bad", json!([])),
+        ("stop_instances --instance_ids i-0000000000000bad", json!([])),
         ("encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}", json!(null)),
         ("encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}", json!(null)),
     ] {
@@ -243,6 +258,9 @@ fn an_id_that_does_not_exist_has_one_code_whatever_it_is_of() {
         "revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad",
         "modify_volumes --volume_ids vol-0000000000000bad --size 10",
         "modify_tags --resource_ids vol-0000000000000bad --tags Env=prod --create",
+        "modify_metadata_options --instance_ids i-0000000000000bad",
+        "start_instances --instance_ids i-0000000000000bad",
+        "stop_instances --instance_ids i-0000000000000bad",
         "encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}",
         "encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}",
     ] {
@@ -268,6 +286,9 @@ fn what_could_be_no_id_is_a_mistake_of_the_input_and_nothing_is_sent() {
         ("revoke_security_group_rules", "security_group_rule_ids", json!({})),
         ("modify_volumes", "volume_ids", json!({"size": 10})),
         ("modify_tags", "resource_ids", json!({"tags": ["Env=prod"], "create": true})),
+        ("modify_metadata_options", "instance_ids", json!({})),
+        ("start_instances", "instance_ids", json!({})),
+        ("stop_instances", "instance_ids", json!({})),
         ("encrypt_volume", "volume_id", json!({"kms_key_id": "1234abcd"})),
         ("encrypt_instance_volumes", "instance_id", json!({"kms_key_id": "1234abcd"})),
     ] {

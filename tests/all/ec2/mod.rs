@@ -10,6 +10,7 @@ mod faults;
 mod groups;
 mod kills;
 mod open_rules;
+mod power;
 mod settings;
 mod tags;
 mod terminating;

@@ -186,6 +186,37 @@ fn only_interfaces_that_are_still_detached_are_deleted() {
 }
 
 #[test]
+fn only_instances_that_are_still_as_they_were_planned_are_stopped() {
+    let world = World::new();
+    let [same, stopped, gone] = [(); 3].map(|()| world.instance(&[]).id);
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 stop_instances --instance_ids {same} {stopped} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(writes(&server), [""; 0], "a plan is a dry run");
+    assert_eq!(plan(&folder)[1]["state"], json!({"state": "running"}));
+
+    world.stop(&stopped);
+    world.ec2("TerminateInstances", &[("InstanceId.1", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&stopped, "unchanged", ""), (&gone, "skipped", "Changed")]));
+    assert!(message(&folder, &gone).contains("`state` was running"), "{}", message(&folder, &gone));
+    assert_eq!(world.instance_state(&same).as_deref(), Some("stopped"));
+}
+
+#[test]
+fn a_plan_of_metadata_options_is_of_those_that_there_were() {
+    let world = World::new();
+    let (same, other) = (world.instance(&[]).id, world.instance(&[]).id);
+    let folder = directory();
+    let run = |line: String| world.aaws(line).within(folder.path()).run();
+    run(format!("ec2 modify_metadata_options --instance_ids {same} {other} --plan plan.jsonl")).ok();
+    world.ec2("ModifyInstanceMetadataOptions", &[("InstanceId", &other), ("HttpPutResponseHopLimit", "2")]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&other, "skipped", "Changed")]));
+}
+
+#[test]
 fn a_plan_is_of_one_account_and_one_region() {
     let (world, stranger) = (World::new(), World::new());
     let volume = world.volume(&[]);

@@ -102,6 +102,7 @@ impl Mends {
             "GetEbsDefaultKmsKeyId" => Ok(self.default_key_answer(asked)),
             "ModifyEbsDefaultKmsKeyId" => Ok(self.modify_default_key(asked)),
             "ModifyInstanceAttribute" => rules::modify_instance_attribute(asked),
+            "ModifyInstanceMetadataOptions" => rules::modify_instance_metadata_options(asked),
             "ModifyVolume" => rules::modify_volume(asked),
             "RegisterImage" => self.register_image(asked),
             "ReleaseAddress" => rules::release_address(asked),

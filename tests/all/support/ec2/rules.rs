@@ -253,11 +253,52 @@ pub fn stop_instances(asked: &Asked) -> Answer {
         if instance.is("instanceState/name", "terminated") {
             return Err(refusal("IncorrectInstanceState", format!("This instance '{id}' is not in a state from which it can be stopped.")));
         }
+        if instance.is("rootDeviceType", "instance-store") {
+            let message = format!("The instance '{id}' does not have an 'ebs' root device type and cannot be stopped");
+            return Err(refusal("UnsupportedOperation", message));
+        }
+        if asked.form.is("Hibernate", "true") && !instance.is("hibernationOptions/configured", "true") {
+            return Err(refusal("UnsupportedHibernationConfiguration", format!("The instance '{id}' is not enabled for hibernation")));
+        }
         if asked.is_protected(id, "disableApiStop")? {
             return Err(protected(id, "stopped", "disableApiStop"));
         }
     }
     asked.pass()
+}
+
+/// The metadata options of an instance: the parameters that change them, and the members that show them.
+const METADATA_OPTIONS: [(&str, &str); 5] = [
+    ("HttpEndpoint", "httpEndpoint"),
+    ("HttpProtocolIpv6", "httpProtocolIpv6"),
+    ("HttpPutResponseHopLimit", "httpPutResponseHopLimit"),
+    ("HttpTokens", "httpTokens"),
+    ("InstanceMetadataTags", "instanceMetadataTags"),
+];
+
+/// moto forgets the options that are not given, takes any hop limit, and changes instances that are gone. AWS tells the new options at once, and that they
+/// are not in effect yet.
+pub fn modify_instance_metadata_options(asked: &Asked) -> Answer {
+    let id = asked.form.get("InstanceId").unwrap_or_default();
+    let instance = instance(asked, id)?;
+    if !matches!(instance.text("instanceState/name"), Some("running" | "stopped")) {
+        let message = format!("The instance '{id}' is not in a state in which its metadata options can be modified");
+        return Err(refusal("IncorrectInstanceState", message));
+    }
+    let mut form = asked.form.clone();
+    for (parameter, member) in METADATA_OPTIONS {
+        let has = instance.text(&format!("metadataOptions/{member}"));
+        if form.get(parameter).is_none() {
+            has.into_iter().for_each(|has| form.set(parameter, has));
+        }
+    }
+    let hops = form.get("HttpPutResponseHopLimit").and_then(|hops| hops.parse::<u32>().ok()).unwrap_or_default();
+    if !(1..=64).contains(&hops) {
+        return Err(refusal("InvalidParameterValue", format!("Invalid value '{hops}' for HttpPutResponseHopLimit")));
+    }
+    let mut answer = asked.ask(&form)?;
+    answer.at_mut("instanceMetadataOptions").into_iter().for_each(|options| options.set("state", "pending"));
+    Ok(answer)
 }
 
 /// One instance that is protected keeps those in its zone from being terminated, but not the others (EC2 API reference, TerminateInstances). One that
