@@ -363,7 +363,8 @@ impl Create {
                 Ok(Next::End) => None,
                 Err(error) => Some((Err(error), None)),
             }
-        });
+        })
+        .boxed();
         let sent = parts.map(move |part: Result<Option<stdin::Part>>| async move {
             let Some(part) = part? else { return Ok(None) };
             read.fetch_add(part.bytes.len() as u64, Ordering::Relaxed);

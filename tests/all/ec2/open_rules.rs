@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::ec2::{World, writes};
+use crate::support::ec2::World;
 use crate::support::http::{self, Request};
 use crate::support::{directory, proxy, report};
 
