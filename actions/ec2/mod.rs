@@ -15,6 +15,7 @@
 
 mod addresses;
 mod coalesce;
+mod details;
 mod group_order;
 mod group_rules;
 mod group_users;
@@ -32,6 +33,7 @@ mod references;
 mod related;
 mod restart;
 mod safety;
+mod selecting;
 mod snapshots;
 mod states;
 mod swap;
@@ -72,6 +74,7 @@ pub use delete_instances::DeleteInstances;
 pub use delete_security_groups::DeleteSecurityGroups;
 pub use delete_snapshots::DeleteSnapshots;
 pub use delete_volumes::DeleteVolumes;
+pub use details::{ImageDetails, InstanceDetails, SnapshotDetails, TaggedDetails, VolumeDetails};
 pub use discover_active_regions::DiscoverActiveRegions;
 pub use discover_default_ebs_encryption::DiscoverDefaultEbsEncryption;
 pub use discover_images::DiscoverImages;
