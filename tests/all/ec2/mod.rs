@@ -2,12 +2,14 @@
 
 mod copying;
 mod deleting;
+mod details;
 mod discovering;
 mod encrypting;
 mod every;
 mod faults;
 mod groups;
 mod kills;
+mod selecting;
 mod settings;
 mod tags;
 mod terminating;
