@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::details::{ImageDetails, images};
 use super::listing::listing;
-use super::lookup::{self, DESCRIBE_IMAGES, Resource};
+use super::lookup::{self, DESCRIBE_IMAGES, Resource, Shareable};
 use super::references::{self, DESCRIBE_IMAGE_REFERENCES};
 use super::related;
 use super::selecting::{self, Common};
 use super::tags::Wanted;
 
-/// List the images (AMIs) of the account, with filters.
+/// List the images (AMIs) of the account, or of another owner, with filters.
 ///
 /// All filters have to match. The ids are printed as EC2 lists them, or in the order of `image_ids`. Disabled and deprecated images are listed like
 /// any other. Ids that do not exist are reported as failed, and the rest is answered all the same.
@@ -28,6 +28,8 @@ use super::tags::Wanted;
 pub struct DiscoverImages {
     /// Only these images. An empty list is no image.
     pub image_ids: Option<Items<String>>,
+    /// Whose images to list rather than the account's own: an account id, `amazon` or `aws-marketplace`. Only those that this account may launch.
+    pub owner: Option<String>,
     /// Tags that images have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value. An empty list is no image.
     pub tags: Option<Vec<Wanted>>,
     /// Tags of which images must have none: `Key` with any value, or `Key=Value`. An empty list is no image.
@@ -121,7 +123,12 @@ impl Action for DiscoverImages {
             )
             .when(When::With(&["shared"])),
         ],
-        rules: &[Rule::AtMostOne(&["unused", "in_use"]), Rule::AtMostOne(&["encrypted", "unencrypted"])],
+        rules: &[
+            Rule::AtMostOne(&["image_ids", "owner"]),
+            Rule::AtMostOne(&["owner", "shared"]),
+            Rule::AtMostOne(&["unused", "in_use"]),
+            Rule::AtMostOne(&["encrypted", "unencrypted"]),
+        ],
         examples: &[
             Example {
                 title: "List all images of the account",
@@ -179,7 +186,7 @@ impl DiscoverImages {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let mut found: BoxStream<'_, Result<Image>> = match self.image_ids.take() {
             Some(ids) => stream::iter(lookup::given::<Image>(cx, &ec2, ids).await?.into_iter().map(Ok)).boxed(),
-            None => Image::list(&ec2, self.filters(now)),
+            None => Image::list_of(self.owner.as_deref().unwrap_or("self"), &ec2, self.filters(now)),
         };
         let asks = self.unused || self.in_use || self.shared;
         let mut candidates = Vec::new();

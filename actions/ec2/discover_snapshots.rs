@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::details::{self, SnapshotDetails};
 use super::listing::listing;
-use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Resource};
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Resource, Shareable};
 use super::related::{self, DESCRIBE_SNAPSHOT_ATTRIBUTE};
 use super::selecting::{self, Common};
 use super::tags::Wanted;
 
-/// List the EBS snapshots of the account, with filters.
+/// List the EBS snapshots of the account, or of another owner, with filters.
 ///
 /// All filters have to match. The ids are printed as EC2 lists them, or in the order of `snapshot_ids`. Snapshots of a volume are found when the
 /// volume is gone, too. Ids of snapshots that do not exist are reported as failed, and the rest is answered all the same.
@@ -26,6 +26,8 @@ pub struct DiscoverSnapshots {
     pub volume_ids: Option<Items<String>>,
     /// Only these snapshots. An empty list is no snapshot.
     pub snapshot_ids: Option<Items<String>>,
+    /// Whose snapshots to list rather than the account's own: an account id, or `amazon`. Only those that this account may use.
+    pub owner: Option<String>,
     /// Tags that snapshots have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value. An empty list is no snapshot.
     pub tags: Option<Vec<Wanted>>,
     /// Tags of which snapshots must have none: `Key` with any value, or `Key=Value`. An empty list is no snapshot.
@@ -118,7 +120,13 @@ impl Action for DiscoverSnapshots {
             DESCRIBE_IMAGES.when(When::With(&["orphaned"])),
             DESCRIBE_SNAPSHOT_ATTRIBUTE.when(When::With(&["shared"])),
         ],
-        rules: &[Rule::AtMostOne(&["volume_ids", "snapshot_ids"]), Rule::AtMostOne(&["encrypted", "unencrypted"])],
+        rules: &[
+            Rule::AtMostOne(&["volume_ids", "snapshot_ids", "owner"]),
+            Rule::AtMostOne(&["owner", "orphaned"]),
+            Rule::AtMostOne(&["owner", "shared"]),
+            Rule::AtMostOne(&["owner", "public"]),
+            Rule::AtMostOne(&["encrypted", "unencrypted"]),
+        ],
         examples: &[
             Example {
                 title: "List the snapshots of a volume",
@@ -196,7 +204,7 @@ impl DiscoverSnapshots {
         let mut found: BoxStream<'_, Result<Snapshot>> = match (ids, &volumes) {
             (Some(ids), _) => stream::iter(lookup::given::<Snapshot>(cx, &ec2, ids).await?.into_iter().map(Ok)).boxed(),
             (None, Some(volumes)) => lookup::with_values::<Snapshot>(&ec2, "volume-id", volumes, &filters).boxed(),
-            (None, None) => Snapshot::list(&ec2, filters.clone()),
+            (None, None) => Snapshot::list_of(self.owner.as_deref().unwrap_or("self"), &ec2, filters.clone()),
         };
         // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
         let of: Option<HashSet<&str>> = volumes.as_ref().map(|volumes| volumes.iter().map(String::as_str).collect());

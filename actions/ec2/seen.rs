@@ -139,7 +139,7 @@ impl<'de, T: Stateful> Visitor<'de> for SeenVisitor<T> {
 
 impl<'de, T: Stateful> Deserialize<'de> for Seen<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SeenVisitor(PhantomData))
+        deserializer.deserialize_any(SeenVisitor::<T>(PhantomData))
     }
 }
 

@@ -277,6 +277,19 @@ fn what_ec2_has_a_filter_for_is_asked_of_ec2() {
 }
 
 #[test]
+fn those_of_another_owner_are_listed_when_that_is_asked_for() {
+    let world = World::new();
+    let snapshot = world.snapshot(&world.volume(&[]));
+    let server = world.proxy().start();
+    for (action, operation) in [("discover_snapshots", "DescribeSnapshots"), ("discover_images", "DescribeImages")] {
+        let run = world.aaws_via(&server, format!("ec2 {action} --owner 111122223333")).run().ok();
+        assert!(!ids(&run.json()).contains(&snapshot), "{run}");
+        assert!(server.requests(operation)[0].text().contains("Owner.1=111122223333"), "{action}");
+        world.aaws_via(&server, format!("ec2 {action} --owner amazon --shared")).run().exits(2).logs("only one of").silent();
+    }
+}
+
+#[test]
 fn an_empty_list_of_what_is_selected_by_is_nothing_and_asks_nothing() {
     let world = World::new();
     world.volume(&[]);
