@@ -105,7 +105,7 @@ struct Kin {
 struct Known {
     /// When `orphaned` asks for it.
     kin: Option<Kin>,
-    /// The account's own that everyone may restore, when `public` asks for it.
+    /// The account's own that everyone may restore, when `public` asks for it and other ones are listed.
     public: Option<HashSet<String>>,
 }
 
@@ -195,7 +195,7 @@ impl DiscoverSnapshots {
             return Ok(());
         }
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let known = self.known(&ec2).await?;
+        let known = self.known(&ec2, ids.is_some() || volumes.is_some()).await?;
         let volumes: Option<Vec<String>> = match volumes {
             Some(volumes) => Some(volumes.stream().try_collect().await?),
             None => None,
@@ -204,6 +204,7 @@ impl DiscoverSnapshots {
         let mut found: BoxStream<'_, Result<Snapshot>> = match (ids, &volumes) {
             (Some(ids), _) => stream::iter(lookup::given::<Snapshot>(cx, &ec2, ids).await?.into_iter().map(Ok)).boxed(),
             (None, Some(volumes)) => lookup::with_values::<Snapshot>(&ec2, "volume-id", volumes, &filters).boxed(),
+            (None, None) if self.public => public(&ec2, filters.clone()),
             (None, None) => Snapshot::list_of(self.owner.as_deref().unwrap_or("self"), &ec2, filters.clone()),
         };
         // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
@@ -254,13 +255,13 @@ impl DiscoverSnapshots {
         }
     }
 
-    async fn known(&self, ec2: &Client) -> Result<Known> {
+    async fn known(&self, ec2: &Client, given: bool) -> Result<Known> {
         let mut known = Known::default();
         if self.orphaned {
             known.kin = Some(kin(ec2).await?);
         }
-        if self.public {
-            known.public = Some(public(ec2).await?);
+        if self.public && given {
+            known.public = Some(public(ec2, Vec::new()).map_ok(|snapshot| snapshot.id().to_owned()).try_collect().await?);
         }
         Ok(known)
     }
@@ -311,15 +312,12 @@ async fn kin(ec2: &Client) -> Result<Kin> {
     Ok(kin)
 }
 
-/// The account's snapshots that everyone may restore.
-async fn public(ec2: &Client) -> Result<HashSet<String>> {
-    let request = ec2.describe_snapshots().owner_ids("self").restorable_by_user_ids("all").max_results(lookup::PAGE);
-    let mut listed = listing!(request, "snapshots that are shared with everyone", set_next_token, next_token, snapshots);
-    let mut public = HashSet::new();
-    while let Some(snapshot) = listed.try_next().await? {
-        public.insert(snapshot.id().to_owned());
-    }
-    Ok(public)
+/// The account's snapshots that everyone may restore, and that match all filters.
+fn public(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Snapshot>> {
+    // No filters at all rather than an empty list of them.
+    let filters = (!filters.is_empty()).then_some(filters);
+    let request = ec2.describe_snapshots().owner_ids("self").restorable_by_user_ids("all").set_filters(filters).max_results(lookup::PAGE);
+    listing!(request, "snapshots that are shared with everyone", set_next_token, next_token, snapshots).boxed()
 }
 
 /// A snapshot, and whom it is shared with.
