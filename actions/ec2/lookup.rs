@@ -93,6 +93,12 @@ impl Resource for Instance {
     }
 }
 
+/// A thing that accounts share with one another, so that those of others may be listed.
+pub trait Shareable: Resource {
+    /// Those of an owner (an account, `self`, `amazon`) that match all filters, page by page; of others those that this account may use.
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>>;
+}
+
 impl Resource for Snapshot {
     const FILTER: &'static str = "snapshot-id";
     const NAME: &'static str = "snapshots";
@@ -102,7 +108,13 @@ impl Resource for Snapshot {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        listed!(ec2.describe_snapshots().owner_ids("self").set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
+        Self::list_of("self", ec2, filters)
+    }
+}
+
+impl Shareable for Snapshot {
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        listed!(ec2.describe_snapshots().owner_ids(owner).set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
     }
 }
 
@@ -116,7 +128,13 @@ impl Resource for Image {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        let request = ec2.describe_images().owners("self").include_disabled(true).set_filters(some(filters)).max_results(PAGE);
+        Self::list_of("self", ec2, filters)
+    }
+}
+
+impl Shareable for Image {
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_images().owners(owner).include_disabled(true).set_filters(some(filters)).max_results(PAGE);
         listed!(request, images).boxed()
     }
 }

@@ -3,6 +3,7 @@
 mod addresses;
 mod copying;
 mod deleting;
+mod details;
 mod discovering;
 mod encrypting;
 mod every;
@@ -11,6 +12,7 @@ mod groups;
 mod kills;
 mod open_rules;
 mod power;
+mod selecting;
 mod settings;
 mod tags;
 mod terminating;

@@ -258,7 +258,8 @@ impl Mends {
             for id in ids {
                 let asks = [("SnapshotId", id.as_str()), ("Attribute", "createVolumePermission")];
                 let permissions = asked.also("DescribeSnapshotAttribute", &asks)?;
-                if permissions.texts("createVolumePermission/item/userId").iter().any(|with| accounts.iter().any(|a| a == with)) {
+                let with = ["userId", "group"].map(|member| permissions.texts(&format!("createVolumePermission/item/{member}")));
+                if with.iter().flatten().any(|with| accounts.iter().any(|a| a == with)) {
                     shared.insert(id);
                 }
             }
