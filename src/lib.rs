@@ -32,22 +32,24 @@ pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Row, Text};
 pub use engine::change::{
-    Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, OrPlan, Step, Steps, Undo, left_alone,
+    Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, Noted, OrPlan, Step, Steps, Undo, left_alone,
 };
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
+pub use engine::findings::Found;
 pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
 pub use engine::journal::{Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
+pub use engine::overview::{Answer, overview};
 pub use engine::paging::{Next, Page, paged, pages};
 pub use engine::plan::{NewPlan, PlanMode, PlanRules, Planned};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};
 pub use engine::undoing::Again;
 pub use front::cli;
-pub use input::{Age, Glob, Input, Items, Moment, PathOrText, Secret};
+pub use input::{Age, Glob, Input, Items, LocalPath, Moment, PathOrText, Secret};
 pub use model::call::{Access, Call, Grant, Refused, When};
 pub use model::cancellation::{CancelReason, Cancellation};
 pub use model::clock;

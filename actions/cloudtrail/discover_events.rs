@@ -37,6 +37,7 @@ impl Action for DiscoverEvents {
         }],
         notes: &[lookup::HISTORY, lookup::REGIONAL, lookup::PACE, lookup::LATE],
     };
+    const IDENTITY: &'static [&'static str] = lookup::IDENTITY;
 
     type Output = Listing<EventRow>;
 

@@ -48,6 +48,7 @@ impl Action for DiscoverResourceEvents {
             lookup::LATE,
         ],
     };
+    const IDENTITY: &'static [&'static str] = lookup::IDENTITY;
 
     type Output = Listing<EventRow>;
 

@@ -63,6 +63,7 @@ impl Action for DiscoverUserEvents {
             lookup::LATE,
         ],
     };
+    const IDENTITY: &'static [&'static str] = lookup::IDENTITY;
 
     type Output = Listing<EventRow>;
 
@@ -73,9 +74,8 @@ impl Action for DiscoverUserEvents {
                 return Err(Error::field("user", "`user` is empty: give the name of a user, or of a role's session"));
             }
             (Some(user), _) => (LookupAttributeKey::Username, user),
-            (None, Some(id)) if !is_key_id(&id) => {
-                let message = "`access_key_id` takes the id of an access key, such as AKIAIOSFODNN7EXAMPLE: 16 to 128 letters and digits";
-                return Err(Error::field("access_key_id", message));
+            (None, Some(id)) if !lookup::is_key_id(&id) => {
+                return Err(Error::field("access_key_id", format!("`access_key_id` takes {}", lookup::KEY_ID)));
             }
             (None, Some(id)) => (LookupAttributeKey::AccessKeyId, id),
             (None, None) => return Err(Error::field("user", "give at least one of `user` or `access_key_id`")),
@@ -90,8 +90,3 @@ impl Action for DiscoverUserEvents {
 }
 
 aaws::register!(DiscoverUserEvents);
-
-/// IAM API reference, data type AccessKey.
-fn is_key_id(text: &str) -> bool {
-    (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}

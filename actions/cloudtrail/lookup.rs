@@ -28,6 +28,12 @@ pub const PACE: &str = "CloudTrail answers two requests a second in each account
 /// What is true of all these actions.
 pub const LATE: &str = "An event may take a quarter of an hour to appear.";
 
+/// An event's row is known again by its id.
+pub const IDENTITY: &[&str] = &["EventId"];
+
+/// What an access key is looked up by.
+pub const KEY_ID: &str = "the id of an access key, such as AKIAIOSFODNN7EXAMPLE: 16 to 128 letters and digits";
+
 /// How far the event history goes back (CloudTrail user guide).
 const KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -308,6 +314,11 @@ impl Twice {
         }
         event.event_id().is_none_or(|id| self.ids.insert(id.to_owned()))
     }
+}
+
+/// IAM API reference, data type AccessKey.
+pub fn is_key_id(text: &str) -> bool {
+    (16..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The region that has the events of the partition's global services.

@@ -151,10 +151,26 @@ pub fn terminations(ec2: &Client) -> Orders {
     })
 }
 
+/// How instances are stopped, beside the usual way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StopOptions {
+    /// Their memory is kept on their root volumes.
+    pub hibernate: bool,
+    /// They are switched off when they do not shut down by themselves.
+    pub force: bool,
+}
+
 /// Stops instances.
 pub fn stops(ec2: &Client) -> Orders {
-    orders(ec2, |ec2, ids| async move {
-        let request = ec2.stop_instances().set_instance_ids(Some(ids.clone())).send();
+    stops_with(ec2, StopOptions::default())
+}
+
+/// Stops instances in a way of their own.
+pub fn stops_with(ec2: &Client, options: StopOptions) -> Orders {
+    let StopOptions { hibernate, force } = options;
+    orders(ec2, move |ec2, ids| async move {
+        let request = ec2.stop_instances().set_instance_ids(Some(ids.clone()));
+        let request = request.set_hibernate(hibernate.then_some(true)).set_force(force.then_some(true)).send();
         request.await.context(|| format!("stop {}", instances(&ids))).map(drop)
     })
 }

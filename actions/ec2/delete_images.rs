@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::references::{self, DESCRIBE_IMAGE_REFERENCES, Uses};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
+use super::seen::{self, Seen};
 use super::{states, tags};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
@@ -28,8 +29,9 @@ use super::{states, tags};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteImages {
-    /// Images to deregister. An empty list deregisters nothing.
-    pub image_ids: Items<String>,
+    /// Images to deregister: ids, or what `discover_images` prints of them with `details`, which are left alone when they are in another state by now. An
+    /// empty list deregisters nothing.
+    pub image_ids: Items<Seen<Image>>,
     /// Delete the snapshots behind the images too.
     #[serde(default)]
     pub include_snapshots: bool,
@@ -106,7 +108,8 @@ impl Action for DeleteImages {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let lookup = lookup::look_up::<Image>(cx, &ec2, self.image_ids).await?;
+        let (ids, seen) = seen::parted(self.image_ids).await?;
+        let lookup = lookup::look_up::<Image>(cx, &ec2, ids.into()).await?;
         let there: Vec<&Image> = lookup.iter().filter_map(|s| s.result.found()).collect();
         let uses = lookup::cancellable(cx, references::uses(cx, &ec2, &there)).await?;
         let overrides = Overrides {
@@ -121,6 +124,7 @@ impl Action for DeleteImages {
         }
         let precheck = |lookup: &Lookup<Image>| match lookup.result.found() {
             Some(image) => tags::protection(cx, image.tags())
+                .or_else(|| seen.changed(image))
                 .or_else(|| references::image_precheck(image, &uses.get(&lookup.id).cloned().unwrap_or_default(), overrides)),
             None => lookup.result.unknown(self.ignore_not_found),
         };

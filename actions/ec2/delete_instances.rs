@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES};
 use super::references::DESCRIBE_IMAGE_REFERENCES;
 use super::related::{DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
+use super::seen::{self, Seen};
 use super::{snapshots, tags};
 
 mod plan;
@@ -36,8 +37,9 @@ use steps::{Terminate, TerminateStep};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteInstances {
-    /// Instances to terminate. An empty list terminates nothing.
-    pub instance_ids: Items<String>,
+    /// Instances to terminate: ids, or what `discover_instances` prints of them with `details`, which are left alone when they are in another state by
+    /// now. An empty list terminates nothing.
+    pub instance_ids: Items<Seen<Instance>>,
     /// What to delete with them. An empty list is nothing.
     #[serde(default)]
     pub include: Vec<Related>,
@@ -189,8 +191,9 @@ impl Action for DeleteInstances {
             overrides,
             ignore_not_found: self.ignore_not_found,
         };
-        let lookup = lookup::look_up::<Instance>(cx, &ec2, self.instance_ids).await?;
-        let mut machines = lookup::cancellable(cx, survey::machines(cx, &ec2, lookup, options)).await?;
+        let (ids, seen) = seen::parted(self.instance_ids).await?;
+        let lookup = lookup::look_up::<Instance>(cx, &ec2, ids.into()).await?;
+        let mut machines = lookup::cancellable(cx, survey::machines(cx, &ec2, lookup, &seen, options)).await?;
         let doomed: Vec<&Instance> = machines.iter().filter_map(|m| m.found.as_deref()).collect();
         let mut dependents = lookup::cancellable(cx, survey::dependents(cx, &ec2, &doomed, &self.include, overrides)).await?;
 

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::group_order::{Names, namers, places, references};
-use super::group_rules::{self, NO_RULE, Revoked};
+use super::group_rules::{self, DESCRIBE_SECURITY_GROUP_RULES, NO_RULE, Revoked};
 use super::group_uses::{self, Interfaces, Users, list};
-use super::lookup::{self, DESCRIBE_SECURITY_GROUPS, Lookup, Resource};
+use super::lookup::{self, DESCRIBE_NETWORK_INTERFACES, DESCRIBE_SECURITY_GROUPS, Lookup, Resource};
 use super::{ids, states, tags};
 
 /// The code by which EC2 says that something uses a group.
@@ -65,9 +65,9 @@ impl Action for DeleteSecurityGroups {
         effect: Effect::Delete,
         calls: &[
             DESCRIBE_SECURITY_GROUPS,
-            Call::read("ec2:DescribeNetworkInterfaces", &[Grant::new("ec2:DescribeNetworkInterfaces", &["*"])]),
+            DESCRIBE_NETWORK_INTERFACES,
             Call::read("ec2:DescribeSecurityGroupVpcAssociations", &[Grant::new("ec2:DescribeSecurityGroupVpcAssociations", &["*"])]),
-            Call::read("ec2:DescribeSecurityGroupRules", &[Grant::new("ec2:DescribeSecurityGroupRules", &["*"])]).when(CIRCLE),
+            DESCRIBE_SECURITY_GROUP_RULES.when(CIRCLE),
             Call::write("ec2:RevokeSecurityGroupIngress", &[Grant::new("ec2:RevokeSecurityGroupIngress", GROUPS)]).when(CIRCLE),
             Call::write("ec2:RevokeSecurityGroupEgress", &[Grant::new("ec2:RevokeSecurityGroupEgress", GROUPS)]).when(CIRCLE),
             Call::write(

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, Locks, Overrides, Users};
+use super::seen::{self, Seen, States};
 use super::{states, tags};
 
 /// Delete EBS snapshots.
@@ -21,8 +22,9 @@ use super::{states, tags};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteSnapshots {
-    /// Snapshots to delete. An empty list deletes nothing.
-    pub snapshot_ids: Items<String>,
+    /// Snapshots to delete: ids, or what `discover_snapshots` prints of them with `details`, which are left alone when they are in another state by now.
+    /// An empty list deletes nothing.
+    pub snapshot_ids: Items<Seen<Snapshot>>,
     /// Delete snapshots even if they are shared with other accounts, or with everyone.
     #[serde(default)]
     pub shared: bool,
@@ -78,13 +80,14 @@ impl Action for DeleteSnapshots {
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let lookup = lookup::look_up::<Snapshot>(cx, &ec2, self.snapshot_ids).await?;
+        let (ids, seen) = seen::parted(self.snapshot_ids).await?;
+        let lookup = lookup::look_up::<Snapshot>(cx, &ec2, ids.into()).await?;
         let there: Vec<String> = lookup.iter().filter_map(|s| s.result.found()).map(|s| s.id().to_owned()).collect();
         let (users, locks) =
             lookup::cancellable(cx, async { futures::try_join!(related::users(&ec2, &there), related::locks(&ec2, &there)) }).await?;
         let overrides =
             Overrides { shared: self.shared, lifecycle_manager: self.lifecycle_manager, unchecked: self.unchecked, ..Overrides::default() };
-        let mut delete = Delete { ec2, users, locks, overrides, ignore_not_found: self.ignore_not_found, shared: HashMap::new() };
+        let mut delete = Delete { ec2, users, locks, seen, overrides, ignore_not_found: self.ignore_not_found, shared: HashMap::new() };
         if cx.dry_run() {
             let going: Vec<&str> = lookup.iter().filter(|s| delete.precheck(s).is_none()).map(|s| s.id.as_str()).collect();
             delete.shared = lookup::cancellable(cx, related::shared_prechecks(cx, &delete.ec2, &going, overrides)).await?;
@@ -99,6 +102,8 @@ struct Delete {
     ec2: Client,
     users: Users,
     locks: Locks,
+    /// What was seen of them when they were listed.
+    seen: States,
     overrides: Overrides,
     ignore_not_found: bool,
     /// Of a dry run, why snapshots that are shared stay. Otherwise each is asked of just before it is deleted: that takes a request for each.
@@ -130,6 +135,9 @@ impl ChangeOne for Delete {
 
     fn precheck(&self, lookup: &Lookup<Snapshot>) -> Option<Outcome> {
         let Some(snapshot) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
+        if let Some(changed) = self.seen.changed(snapshot) {
+            return Some(changed);
+        }
         if let Some(outcome) = related::snapshot_precheck(snapshot, &self.locks, self.overrides) {
             return Some(outcome);
         }

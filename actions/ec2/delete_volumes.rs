@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::safety::SafetySnapshots;
+use super::seen::{self, Seen, States};
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::{ids, related, states, tags, volumes};
 
@@ -19,8 +20,9 @@ use super::{ids, related, states, tags, volumes};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteVolumes {
-    /// Volumes to delete. An empty list deletes nothing.
-    pub volume_ids: Items<String>,
+    /// Volumes to delete: ids, or what `discover_volumes` prints of them with `details`, which are left alone when they are in another state by now. An
+    /// empty list deletes nothing.
+    pub volume_ids: Items<Seen<Volume>>,
     /// Take a snapshot of each volume first, and await it.
     #[serde(default)]
     pub snapshot: bool,
@@ -65,6 +67,7 @@ impl Action for DeleteVolumes {
             "A snapshot that was taken stays when its volume cannot be deleted after all; the message of that item names it.",
             "Snapshots of large volumes take hours: the wait has no limit but `--timeout`. Volumes whose snapshots are not complete then stay, and the snapshots go on.",
             "Each volume is deleted when its own snapshot is complete, and waits for no other.",
+            "What `discover_volumes --details` prints goes into `volume_ids` as it is: a volume that was `available` then and is in use now is skipped, as `Changed`.",
             "Volumes that Kubernetes made for a claim are skipped unless `kubernetes` is given: a claim would find its data gone.",
         ],
     };
@@ -74,11 +77,12 @@ impl Action for DeleteVolumes {
     type Output = LeftItems;
 
     async fn run(self, cx: &Context) -> Result<LeftItems> {
-        let ids = ids::checked("volume_ids", "vol-", self.volume_ids).await?;
+        let (ids, seen) = seen::parted(self.volume_ids).await?;
+        let ids = ids::all("volume_ids", "vol-", ids)?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Volume>(cx, &ec2, ids.into()).await?;
         let saved = self.snapshot.then(|| SafetySnapshots::new(ec2.clone()));
-        let delete = DeleteDetached { ec2, saved, kubernetes: self.kubernetes, ignore_not_found: self.ignore_not_found };
+        let delete = DeleteDetached { ec2, saved, seen, kubernetes: self.kubernetes, ignore_not_found: self.ignore_not_found };
         Ok(cx.change_each(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
@@ -89,6 +93,8 @@ struct DeleteDetached {
     ec2: Client,
     /// Those that are taken first, when that is wanted.
     saved: Option<SafetySnapshots>,
+    /// What was seen of them when they were listed.
+    seen: States,
     kubernetes: bool,
     ignore_not_found: bool,
 }
@@ -123,6 +129,10 @@ impl ChangeOne for DeleteDetached {
 
     fn precheck(&self, lookup: &Lookup<Volume>) -> Option<Outcome> {
         let Some(volume) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
+        let is_going = matches!(volume.state(), Some(VolumeState::Deleting | VolumeState::Deleted));
+        if let Some(changed) = self.seen.changed(volume).filter(|_| !is_going) {
+            return Some(changed);
+        }
         let attached = volume.attachments().iter().filter_map(|a| a.instance_id()).collect::<Vec<_>>();
         match volume.state() {
             Some(VolumeState::Available | VolumeState::Error) => {}

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Out, Result, async_trait};
+use aaws::{Action, Call, Context, Effect, Example, Grant, Items, Listing, Meta, Out, Result, Row, async_trait};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
 use aws_sdk_ssm::types::{InstanceInformation, PingStatus};
 use futures::TryStreamExt;
@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::details::InstanceDetails;
 use super::listing::listing;
 use super::lookup::{self, DESCRIBE_INSTANCES, Resource};
 
@@ -23,19 +24,9 @@ const PAGE: i32 = 50;
 pub struct DiscoverNoSsmInstances {
     /// Only these instances. An empty list is no instance; those that do not run are left out.
     pub instance_ids: Option<Items<String>>,
-    /// Print of each instance why it is not reached, and when it was last.
+    /// Print of each instance why it is not reached, when it was last, and what EC2 tells of it, rather than its id alone.
     #[serde(default)]
     pub details: bool,
-}
-
-/// An instance that is not reached: its id, or with `details` what is known of it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Unreached {
-    /// Id of the instance.
-    Id(String),
-    /// The instance.
-    Details(Details),
 }
 
 /// What is known of an instance that is not reached.
@@ -43,11 +34,47 @@ pub enum Unreached {
 #[serde(rename_all = "PascalCase")]
 pub struct Details {
     /// Id of the instance.
-    instance_id: String,
+    pub instance_id: String,
+    /// Value of its tag `Name`.
+    pub name: Option<String>,
     /// Why it is not reached.
-    status: Status,
+    pub status: Status,
     /// When its agent answered last, RFC 3339 in UTC; null when it never registered.
-    last_ping: Option<String>,
+    pub last_ping: Option<String>,
+    /// Its operating system, as it is billed: `Linux/UNIX`, `Windows`.
+    pub platform_details: Option<String>,
+    /// When it was launched, or started last. RFC 3339 in UTC.
+    pub launch_time: Option<String>,
+    /// Whole days since then.
+    #[schemars(extend("x-unit" = "days"))]
+    pub age_days: Option<i64>,
+    /// Image that it was launched from.
+    pub image_id: Option<String>,
+    /// VPC that it is in.
+    pub vpc_id: Option<String>,
+    /// Subnet that it is in.
+    pub subnet_id: Option<String>,
+    /// ARN of its instance profile, without which no agent may register.
+    pub iam_instance_profile: Option<String>,
+}
+
+impl Details {
+    fn of(instance: &Instance, now: Timestamp, status: Status, agent: Option<&InstanceInformation>) -> Self {
+        let all = InstanceDetails::of(instance, now);
+        Details {
+            instance_id: all.instance_id,
+            name: all.name,
+            status,
+            last_ping: agent.and_then(last_ping),
+            platform_details: all.platform_details,
+            launch_time: all.launch_time,
+            age_days: all.age_days,
+            image_id: all.image_id,
+            vpc_id: all.vpc_id,
+            subnet_id: all.subnet_id,
+            iam_instance_profile: all.iam_instance_profile,
+        }
+    }
 }
 
 /// Why an instance is not reached.
@@ -73,9 +100,9 @@ impl Action for DiscoverNoSsmInstances {
         ],
         rules: &[],
         examples: &[Example {
-            title: "List the running instances that Systems Manager does not reach, and why",
-            input: r#"{"details": true}"#,
-            output: r#"[{"InstanceId": "i-0123456789abcdef0", "Status": "never_registered", "LastPing": null}]"#,
+            title: "List the running instances that Systems Manager does not reach",
+            input: "{}",
+            output: r#"["i-0123456789abcdef0"]"#,
             given: &["instance i-0123456789abcdef0", "instance i-0fedcba9876543210 stopped"],
         }],
         notes: &[
@@ -84,9 +111,11 @@ impl Action for DiscoverNoSsmInstances {
         ],
     };
 
-    type Output = Listing<Unreached>;
+    const IDENTITY: &'static [&'static str] = &["InstanceId"];
 
-    async fn run(self, cx: &Context) -> Result<Listing<Unreached>> {
+    type Output = Listing<Row<Details>>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Row<Details>>> {
         Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
     }
 }
@@ -94,7 +123,7 @@ impl Action for DiscoverNoSsmInstances {
 aaws::register!(DiscoverNoSsmInstances);
 
 impl DiscoverNoSsmInstances {
-    async fn list(self, cx: &Context, mut out: Out<Unreached>) -> Result<()> {
+    async fn list(self, cx: &Context, mut out: Out<Row<Details>>) -> Result<()> {
         if self.instance_ids.as_ref().is_some_and(Items::is_empty) {
             return Ok(());
         }
@@ -116,12 +145,8 @@ impl DiscoverNoSsmInstances {
                 Some(Some(PingStatus::Inactive)) => Status::Inactive,
                 Some(_) => Status::ConnectionLost,
             };
-            let id = instance.id().to_owned();
-            out.send(match self.details {
-                true => Unreached::Details(Details { instance_id: id, status, last_ping: agent.and_then(last_ping) }),
-                false => Unreached::Id(id),
-            })
-            .await?;
+            let row = Row::of(self.details, instance.id(), || Details::of(instance, cx.now(), status, agent));
+            out.send(row).await?;
         }
         Ok(())
     }

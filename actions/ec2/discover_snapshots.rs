@@ -1,16 +1,21 @@
 use std::collections::HashSet;
 
-use aaws::{Action, Context, Effect, Example, Items, Listing, Meta, Moment, Out, Result, Rule, async_trait};
-use aws_sdk_ec2::types::{Filter, Snapshot};
-use futures::TryStreamExt;
+use aaws::{Action, Age, Check, Context, Effect, Example, Glob, Items, Listing, Meta, Moment, Out, Result, Row, Rule, When, async_trait};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Image, Snapshot, Volume};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::lookup::{self, DESCRIBE_SNAPSHOTS, Resource};
-use super::related;
+use super::details::{self, SnapshotDetails};
+use super::listing::listing;
+use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Resource, Shareable};
+use super::related::{self, DESCRIBE_SNAPSHOT_ATTRIBUTE};
+use super::selecting::{self, Common};
+use super::tags::Wanted;
 
-/// List the EBS snapshots of the account, with filters.
+/// List the EBS snapshots of the account, or of another owner, with filters.
 ///
 /// All filters have to match. The ids are printed as EC2 lists them, or in the order of `snapshot_ids`. Snapshots of a volume are found when the
 /// volume is gone, too. Ids of snapshots that do not exist are reported as failed, and the rest is answered all the same.
@@ -21,6 +26,32 @@ pub struct DiscoverSnapshots {
     pub volume_ids: Option<Items<String>>,
     /// Only these snapshots. An empty list is no snapshot.
     pub snapshot_ids: Option<Items<String>>,
+    /// Whose snapshots to list rather than the account's own: an account id, or `amazon`. Only those that this account may use.
+    pub owner: Option<String>,
+    /// Tags that snapshots have to have, all of them: `Key` with any value, or `Key=Value`; `Key=` is the empty value. An empty list is no snapshot.
+    pub tags: Option<Vec<Wanted>>,
+    /// Tags of which snapshots must have none: `Key` with any value, or `Key=Value`. An empty list is no snapshot.
+    pub missing_tags: Option<Vec<Wanted>>,
+    /// Pattern of the tag `Name`: `data-*`. Snapshots without that tag have no name.
+    pub name: Option<Glob>,
+    /// States to keep. An empty list is no snapshot.
+    pub states: Option<Vec<State>>,
+    /// Only snapshots of volumes of more than so many GiB.
+    pub larger_than: Option<u32>,
+    /// Only snapshots of volumes of less than so many GiB.
+    pub smaller_than: Option<u32>,
+    /// Only snapshots whose volume is gone, and that are behind no image of the account. Copies are of a volume that AWS makes up, which is none.
+    #[serde(default)]
+    pub orphaned: bool,
+    /// Only snapshots that are shared with other accounts, or with everyone. Takes a request for each snapshot that the rest leaves.
+    #[serde(default)]
+    pub shared: bool,
+    /// Only snapshots that are shared with everyone.
+    #[serde(default)]
+    pub public: bool,
+    /// Only snapshots that are encrypted.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Only snapshots that are not encrypted.
     #[serde(default)]
     pub unencrypted: bool,
@@ -31,6 +62,51 @@ pub struct DiscoverSnapshots {
     pub created_before: Option<Moment>,
     /// Only snapshots begun at or after this.
     pub created_after: Option<Moment>,
+    /// Only snapshots begun longer ago than this.
+    pub older_than: Option<Age>,
+    /// Print of each snapshot what EC2 tells of it, rather than its id alone.
+    #[serde(default)]
+    pub details: bool,
+}
+
+/// A state of snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Pending,
+    Completed,
+    Error,
+    Recoverable,
+    Recovering,
+}
+
+impl State {
+    /// As EC2 writes it.
+    fn word(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Completed => "completed",
+            State::Error => "error",
+            State::Recoverable => "recoverable",
+            State::Recovering => "recovering",
+        }
+    }
+}
+
+/// What keeps a snapshot from being an orphan.
+struct Kin {
+    volumes: HashSet<String>,
+    /// Snapshots behind images of the account.
+    behind: HashSet<String>,
+}
+
+/// What has to be known before the listing, of all snapshots at once.
+#[derive(Default)]
+struct Known {
+    /// When `orphaned` asks for it.
+    kin: Option<Kin>,
+    /// The account's own that everyone may restore, when `public` asks for it and other ones are listed.
+    public: Option<HashSet<String>>,
 }
 
 #[async_trait]
@@ -38,8 +114,19 @@ impl Action for DiscoverSnapshots {
     const META: Meta = Meta {
         path: "ec2/discover_snapshots",
         effect: Effect::Read,
-        calls: &[DESCRIBE_SNAPSHOTS],
-        rules: &[Rule::AtMostOne(&["volume_ids", "snapshot_ids"])],
+        calls: &[
+            DESCRIBE_SNAPSHOTS,
+            DESCRIBE_VOLUMES.when(When::With(&["orphaned"])),
+            DESCRIBE_IMAGES.when(When::With(&["orphaned"])),
+            DESCRIBE_SNAPSHOT_ATTRIBUTE.when(When::With(&["shared"])),
+        ],
+        rules: &[
+            Rule::AtMostOne(&["volume_ids", "snapshot_ids", "owner"]),
+            Rule::AtMostOne(&["owner", "orphaned"]),
+            Rule::AtMostOne(&["owner", "shared"]),
+            Rule::AtMostOne(&["owner", "public"]),
+            Rule::AtMostOne(&["encrypted", "unencrypted"]),
+        ],
         examples: &[
             Example {
                 title: "List the snapshots of a volume",
@@ -53,16 +140,42 @@ impl Action for DiscoverSnapshots {
                 output: "[]",
                 given: &["snapshot snap-0123456789abcdef0"],
             },
+            Example {
+                title: "List the snapshots that are left of what is gone, but for those that are to be kept",
+                input: r#"{"orphaned": true, "missing_tags": ["Keep"]}"#,
+                output: "[]",
+                given: &["volume vol-0123456789abcdef0", "snapshot snap-0123456789abcdef0 of vol-0123456789abcdef0"],
+            },
         ],
         notes: &[
             "Snapshots in the archive tier are listed too, and so are those that images use or that are shared: `delete_snapshots` looks at that.",
-            "A copy of a snapshot names a volume that AWS makes up: `volume_ids` finds the original only.",
+            "A copy of a snapshot names a volume that AWS makes up: `volume_ids` finds the original only, and with `orphaned` a copy that is behind no image is listed.",
+            "With `orphaned` all volumes and all images of the account are listed once, disabled images included. Images of other accounts, which a snapshot may be \
+             shared with, have snapshots of their own.",
+            "Whom a snapshot is shared with EC2 tells of one at a time: one of which it does not is reported as failed.",
         ],
     };
 
-    type Output = Listing<String>;
+    const IDENTITY: &'static [&'static str] = &["SnapshotId"];
 
-    async fn run(self, cx: &Context) -> Result<Listing<String>> {
+    const OVERVIEW: &'static [Check] = &[
+        Check {
+            title: "Snapshots that are not encrypted",
+            input: r#"{"unencrypted": true, "details": true}"#,
+            since: Some("StartTime"),
+            mend: None,
+        },
+        Check {
+            title: "Snapshots that are shared with everyone",
+            input: r#"{"public": true, "details": true}"#,
+            since: Some("StartTime"),
+            mend: None,
+        },
+    ];
+
+    type Output = Listing<Row<SnapshotDetails>>;
+
+    async fn run(self, cx: &Context) -> Result<Listing<Row<SnapshotDetails>>> {
         Ok(Listing::produce(cx, |cx, out| async move { self.list(&cx, out).await }))
     }
 }
@@ -70,49 +183,145 @@ impl Action for DiscoverSnapshots {
 aaws::register!(DiscoverSnapshots);
 
 impl DiscoverSnapshots {
-    async fn list(mut self, cx: &Context, mut out: Out<String>) -> Result<()> {
-        let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        if let Some(ids) = self.snapshot_ids.take() {
-            for snapshot in lookup::given::<Snapshot>(cx, &ec2, ids).await? {
-                if self.matches(&snapshot) {
-                    out.send(snapshot.id().to_owned()).await?;
-                }
-            }
+    async fn list(mut self, cx: &Context, mut out: Out<Row<SnapshotDetails>>) -> Result<()> {
+        let now = cx.now();
+        // A filter without a value must not be sent, and nothing has no state.
+        if self.states.as_ref().is_some_and(Vec::is_empty) || self.common(now).is_nothing() {
             return Ok(());
         }
-        let filters = self.filters();
-        let Some(volumes) = self.volume_ids.take() else {
-            let mut snapshots = Snapshot::list(&ec2, filters);
-            while let Some(snapshot) = snapshots.try_next().await? {
-                if self.matches(&snapshot) {
-                    out.send(snapshot.id().to_owned()).await?;
-                }
-            }
+        let ids = self.snapshot_ids.take();
+        let volumes = self.volume_ids.take();
+        if ids.as_ref().is_some_and(Items::is_empty) || volumes.as_ref().is_some_and(Items::is_empty) {
             return Ok(());
+        }
+        let ec2 = aaws::client!(cx, aws_sdk_ec2);
+        let known = self.known(&ec2, ids.is_some() || volumes.is_some()).await?;
+        let volumes: Option<Vec<String>> = match volumes {
+            Some(volumes) => Some(volumes.stream().try_collect().await?),
+            None => None,
         };
-        let volumes: Vec<String> = volumes.stream().try_collect().await?;
-        let wanted: HashSet<&str> = volumes.iter().map(String::as_str).collect();
-        let mut seen = HashSet::new();
-        let mut snapshots = Box::pin(lookup::with_values::<Snapshot>(&ec2, "volume-id", &volumes, &filters));
-        while let Some(snapshot) = snapshots.try_next().await? {
-            // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
-            let is_of_these = snapshot.volume_id().is_some_and(|volume| wanted.contains(volume));
-            if is_of_these && self.matches(&snapshot) && seen.insert(snapshot.id().to_owned()) {
-                out.send(snapshot.id().to_owned()).await?;
+        let filters = self.filters(now);
+        let mut found: BoxStream<'_, Result<Snapshot>> = match (ids, &volumes) {
+            (Some(ids), _) => stream::iter(lookup::given::<Snapshot>(cx, &ec2, ids).await?.into_iter().map(Ok)).boxed(),
+            (None, Some(volumes)) => lookup::with_values::<Snapshot>(&ec2, "volume-id", volumes, &filters).boxed(),
+            (None, None) if self.public => public(&ec2, filters.clone()),
+            (None, None) => Snapshot::list_of(self.owner.as_deref().unwrap_or("self"), &ec2, filters.clone()),
+        };
+        // A filter takes wildcards: `vol-*` would be the snapshots of all volumes.
+        let of: Option<HashSet<&str>> = volumes.as_ref().map(|volumes| volumes.iter().map(String::as_str).collect());
+        let (mut seen, mut candidates) = (HashSet::new(), Vec::new());
+        while let Some(snapshot) = found.try_next().await? {
+            let is_of_these = of.as_ref().is_none_or(|of| snapshot.volume_id().is_some_and(|volume| of.contains(volume)));
+            if !is_of_these || !self.matches(&snapshot, now) || !known.allows(&snapshot) {
+                continue;
+            }
+            if of.is_some() && !seen.insert(snapshot.id().to_owned()) {
+                continue;
+            }
+            if self.shared {
+                candidates.push(snapshot);
+            } else {
+                let row = self.row(&snapshot, now);
+                out.send(row).await?;
+            }
+        }
+        let asked: Vec<_> = candidates.into_iter().map(|snapshot| with_shares(ec2.clone(), snapshot)).collect();
+        let mut asked = stream::iter(asked).buffered(cx.concurrency());
+        while let Some((snapshot, with)) = asked.next().await {
+            match with {
+                Ok(with) if with.is_empty() => {}
+                Ok(_) => {
+                    let row = self.row(&snapshot, now);
+                    out.send(row).await?;
+                }
+                Err(e) if e.is_fatal() => return Err(e),
+                Err(e) => cx.record_failure(snapshot.id(), &e),
             }
         }
         Ok(())
     }
 
-    fn filters(&self) -> Vec<Filter> {
-        if self.unencrypted { vec![lookup::filter("encrypted", ["false"])] } else { Vec::new() }
+    fn row(&self, snapshot: &Snapshot, now: Timestamp) -> Row<SnapshotDetails> {
+        Row::of(self.details, snapshot.id(), || SnapshotDetails::of(snapshot, now))
     }
 
-    fn matches(&self, snapshot: &Snapshot) -> bool {
-        let begun = snapshot.start_time().and_then(|t| Timestamp::new(t.secs(), i32::try_from(t.subsec_nanos()).ok()?).ok());
-        (!self.unencrypted || snapshot.encrypted() == Some(false))
+    fn common(&self, now: Timestamp) -> Common<'_> {
+        Common {
+            tags: self.tags.as_deref(),
+            missing_tags: self.missing_tags.as_deref(),
+            name: self.name.as_ref(),
+            older_than: self.older_than,
+            now,
+        }
+    }
+
+    async fn known(&self, ec2: &Client, given: bool) -> Result<Known> {
+        let mut known = Known::default();
+        if self.orphaned {
+            known.kin = Some(kin(ec2).await?);
+        }
+        if self.public && given {
+            known.public = Some(public(ec2, Vec::new()).map_ok(|snapshot| snapshot.id().to_owned()).try_collect().await?);
+        }
+        Ok(known)
+    }
+
+    fn filters(&self, now: Timestamp) -> Vec<Filter> {
+        let mut filters: Vec<Filter> = selecting::encryption_filter(self.encrypted, self.unencrypted).into_iter().collect();
+        if let Some(states) = &self.states {
+            filters.push(lookup::filter("status", states.iter().map(|s| s.word())));
+        }
+        filters.extend(self.common(now).filters());
+        filters
+    }
+
+    fn matches(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
+        let begun = snapshot.start_time().and_then(details::instant);
+        let in_state = |states: &Vec<State>| states.iter().any(|s| snapshot.state().is_some_and(|is| is.as_str() == s.word()));
+        self.common(now).is_met_by_tags(snapshot.tags(), begun)
+            && selecting::is_as_encrypted(self.encrypted, self.unencrypted, snapshot.encrypted())
+            && selecting::is_between(self.larger_than, self.smaller_than, snapshot.volume_size().map(i64::from))
+            && self.states.as_ref().is_none_or(in_state)
             && !(self.exclude_aws_backup && related::kept(snapshot).is_some())
             && self.created_before.is_none_or(|before| begun.is_some_and(|b| b < before.timestamp()))
             && self.created_after.is_none_or(|after| begun.is_some_and(|b| b >= after.timestamp()))
     }
+}
+
+impl Known {
+    fn allows(&self, snapshot: &Snapshot) -> bool {
+        let is_orphan = |kin: &Kin| {
+            let has_volume = snapshot.volume_id().is_some_and(|volume| kin.volumes.contains(volume));
+            !has_volume && !kin.behind.contains(snapshot.id())
+        };
+        self.kin.as_ref().is_none_or(is_orphan) && self.public.as_ref().is_none_or(|public| public.contains(snapshot.id()))
+    }
+}
+
+/// All volumes, and all snapshots behind images.
+async fn kin(ec2: &Client) -> Result<Kin> {
+    let mut kin = Kin { volumes: HashSet::new(), behind: HashSet::new() };
+    let mut volumes = Volume::list(ec2, Vec::new());
+    while let Some(volume) = volumes.try_next().await? {
+        kin.volumes.insert(volume.id().to_owned());
+    }
+    let mut images = Image::list(ec2, Vec::new());
+    while let Some(image) = images.try_next().await? {
+        kin.behind.extend(related::behind(&image).map(str::to_owned));
+    }
+    Ok(kin)
+}
+
+/// The account's snapshots that everyone may restore, and that match all filters.
+fn public(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Snapshot>> {
+    // No filters at all rather than an empty list of them.
+    let filters = (!filters.is_empty()).then_some(filters);
+    let request = ec2.describe_snapshots().owner_ids("self").restorable_by_user_ids("all").set_filters(filters).max_results(lookup::PAGE);
+    listing!(request, "snapshots that are shared with everyone", set_next_token, next_token, snapshots).boxed()
+}
+
+/// A snapshot, and whom it is shared with.
+async fn with_shares(ec2: Client, snapshot: Snapshot) -> (Snapshot, Result<Vec<String>>) {
+    let with = related::shared_with(&ec2, snapshot.id()).await;
+    (snapshot, with)
 }

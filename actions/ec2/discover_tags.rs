@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Out, Result, Rule, When, async_trait};
+use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Listing, Meta, Out, Result, Row, Rule, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Tag, Volume};
 use futures::FutureExt;
@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::details::TaggedDetails;
 use super::listing::listing;
 use super::lookup::{self, Resource};
 use super::tags::Wanted;
@@ -43,6 +44,9 @@ pub struct DiscoverTags {
     /// List the resources that lack at least one of the tags.
     #[serde(default)]
     pub missing: bool,
+    /// Print of each resource its kind, its name and its tags, rather than its id alone.
+    #[serde(default)]
+    pub details: bool,
 }
 
 /// A kind of resources, in the order in which they are printed.
@@ -129,9 +133,11 @@ impl Action for DiscoverTags {
         ],
     };
 
-    type Output = Listing<String>;
+    const IDENTITY: &'static [&'static str] = &["ResourceId"];
 
-    async fn run(mut self, cx: &Context) -> Result<Listing<String>> {
+    type Output = Listing<Row<TaggedDetails>>;
+
+    async fn run(mut self, cx: &Context) -> Result<Listing<Row<TaggedDetails>>> {
         if self.tags.is_empty() {
             return Err(Error::field("tags", "`tags` is an empty list: name at least one tag"));
         }
@@ -144,17 +150,17 @@ impl Action for DiscoverTags {
 aaws::register!(DiscoverTags);
 
 impl DiscoverTags {
-    async fn list(self, cx: &Context, mut out: Out<String>) -> Result<()> {
+    async fn list(self, cx: &Context, mut out: Out<Row<TaggedDetails>>) -> Result<()> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let desired = Arc::new(Desired { tags: self.tags, missing: self.missing });
+        let desired = Arc::new(Desired { tags: self.tags, missing: self.missing, details: self.details });
         let only = self.resource_types.len() == 1;
         let searches: Vec<_> = self.resource_types.into_iter().map(|kind| search(ec2.clone(), kind, Arc::clone(&desired))).collect();
         let mut searches = stream::iter(searches).buffered(cx.concurrency());
         while let Some((kind, found)) = searches.next().await {
             match found {
-                Ok(ids) => {
-                    for id in ids {
-                        out.send(id).await?;
+                Ok(rows) => {
+                    for row in rows {
+                        out.send(row).await?;
                     }
                 }
                 // Nothing else would be printed.
@@ -171,9 +177,17 @@ struct Desired {
     tags: Vec<Wanted>,
     /// Those that lack any of the tags, and not those that have all of them.
     missing: bool,
+    details: bool,
 }
 
 impl Desired {
+    /// The row of a thing with these tags, when it is meant.
+    fn row(&self, kind: TagKind, id: Option<&str>, tags: &[Tag]) -> Option<Row<TaggedDetails>> {
+        let id = id.filter(|_| self.is_met_by(tags))?;
+        let lacks = || self.tags.iter().filter(|t| !t.is_in(tags)).map(ToString::to_string).collect();
+        Some(Row::of(self.details, id, || TaggedDetails::of(id.to_owned(), kind.word(), lacks(), tags)))
+    }
+
     /// Whether a thing with these tags is meant.
     fn is_met_by(&self, tags: &[Tag]) -> bool {
         self.tags.iter().all(|t| t.is_in(tags)) != self.missing
@@ -181,62 +195,72 @@ impl Desired {
 }
 
 /// A search that runs beside others, and the kind that it is for.
-fn search(ec2: Client, kind: TagKind, desired: Arc<Desired>) -> BoxFuture<'static, (TagKind, Result<Vec<String>>)> {
+fn search(ec2: Client, kind: TagKind, desired: Arc<Desired>) -> BoxFuture<'static, (TagKind, Result<Vec<Row<TaggedDetails>>>)> {
     async move { (kind, found(&ec2, kind, &desired).await) }.boxed()
 }
 
-/// All pages of a listing: the ids of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
+/// All pages of a listing: the rows of the things that are meant. Only these are kept, so that memory does not grow with what else there is.
 macro_rules! all {
-    ($request:expr, $named:literal, $items:ident, $id:ident, $desired:ident) => {{
+    ($request:expr, $named:literal, $items:ident, $id:ident, $kind:ident, $desired:ident) => {{
         let mut things = listing!($request, $named, set_next_token, next_token, $items);
-        let mut ids: Vec<String> = Vec::new();
+        let mut rows = Vec::new();
         while let Some(thing) = things.try_next().await? {
-            if $desired.is_met_by(thing.tags()) {
-                ids.extend(thing.$id);
-            }
+            rows.extend($desired.row($kind, thing.$id(), thing.tags()));
         }
-        Ok(ids)
+        Ok(rows)
     }};
 }
 
-/// The ids of a kind's things that are meant, in EC2's order.
-async fn found(ec2: &Client, kind: TagKind, desired: &Desired) -> Result<Vec<String>> {
+/// The rows of a kind's things that are meant, in EC2's order.
+async fn found(ec2: &Client, kind: TagKind, desired: &Desired) -> Result<Vec<Row<TaggedDetails>>> {
     match kind {
-        TagKind::Image => things(ec2, Vec::new(), Image::tags, desired).await,
+        TagKind::Image => things(ec2, Vec::new(), Image::tags, kind, desired).await,
         TagKind::Instance => {
-            things(ec2, vec![lookup::filter("instance-state-name", LIVING.iter().copied())], Instance::tags, desired).await
+            things(ec2, vec![lookup::filter("instance-state-name", LIVING.iter().copied())], Instance::tags, kind, desired).await
         }
-        TagKind::SecurityGroup => things(ec2, Vec::new(), SecurityGroup::tags, desired).await,
-        TagKind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, desired).await,
-        TagKind::Volume => things(ec2, Vec::new(), Volume::tags, desired).await,
+        TagKind::SecurityGroup => things(ec2, Vec::new(), SecurityGroup::tags, kind, desired).await,
+        TagKind::Snapshot => things(ec2, Vec::new(), Snapshot::tags, kind, desired).await,
+        TagKind::Volume => things(ec2, Vec::new(), Volume::tags, kind, desired).await,
         TagKind::InternetGateway => {
-            all!(ec2.describe_internet_gateways().max_results(PAGE), "internet gateways", internet_gateways, internet_gateway_id, desired)
+            all!(
+                ec2.describe_internet_gateways().max_results(PAGE),
+                "internet gateways",
+                internet_gateways,
+                internet_gateway_id,
+                kind,
+                desired
+            )
         }
-        TagKind::NetworkAcl => all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acls, network_acl_id, desired),
+        TagKind::NetworkAcl => {
+            all!(ec2.describe_network_acls().max_results(PAGE), "network ACLs", network_acls, network_acl_id, kind, desired)
+        }
         TagKind::RouteTable => {
-            all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_tables, route_table_id, desired)
+            all!(ec2.describe_route_tables().max_results(PAGE_OF_ROUTE_TABLES), "route tables", route_tables, route_table_id, kind, desired)
         }
-        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnets, subnet_id, desired),
-        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpcs, vpc_id, desired),
+        TagKind::Subnet => all!(ec2.describe_subnets().max_results(PAGE), "subnets", subnets, subnet_id, kind, desired),
+        TagKind::Vpc => all!(ec2.describe_vpcs().max_results(PAGE), "VPCs", vpcs, vpc_id, kind, desired),
         TagKind::KeyPair => {
             // These come all at once: the API has no pages of them.
             let answer = ec2.describe_key_pairs().send().await.context(|| "list the key pairs")?;
-            let meant = answer.key_pairs.unwrap_or_default().into_iter().filter(|k| desired.is_met_by(k.tags()));
-            Ok(meant.filter_map(|k| k.key_pair_id).collect())
+            Ok(answer.key_pairs().iter().filter_map(|pair| desired.row(kind, pair.key_pair_id(), pair.tags())).collect())
         }
     }
 }
 
 /// The same of things that other actions list too.
-async fn things<T: Resource>(ec2: &Client, filters: Vec<Filter>, tags: fn(&T) -> &[Tag], desired: &Desired) -> Result<Vec<String>> {
+async fn things<T: Resource>(
+    ec2: &Client,
+    filters: Vec<Filter>,
+    tags: fn(&T) -> &[Tag],
+    kind: TagKind,
+    desired: &Desired,
+) -> Result<Vec<Row<TaggedDetails>>> {
     let mut things = T::list(ec2, filters);
-    let mut ids = Vec::new();
+    let mut rows = Vec::new();
     while let Some(thing) = things.try_next().await? {
-        if desired.is_met_by(tags(&thing)) {
-            ids.push(thing.id().to_owned());
-        }
+        rows.extend(desired.row(kind, Some(thing.id()), tags(&thing)));
     }
-    Ok(ids)
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -246,8 +270,11 @@ mod tests {
 
     #[test]
     fn a_thing_is_in_one_of_the_two_lists() {
-        let desired =
-            |missing: bool| Desired { tags: ["Env=prod", "Owner"].iter().map(|t| Wanted::parse(t).expect("a tag")).collect(), missing };
+        let desired = |missing: bool| Desired {
+            tags: ["Env=prod", "Owner"].iter().map(|t| Wanted::parse(t).expect("a tag")).collect(),
+            missing,
+            details: false,
+        };
         let both = [tag("Env", "prod"), tag("Owner", "")];
         let one = [tag("Env", "prod"), tag("owner", "me")];
         assert!(desired(false).is_met_by(&both) && !desired(true).is_met_by(&both));

@@ -1,6 +1,6 @@
 use std::collections::{BTreeSet, HashSet};
 
-use aaws::{Action, Call, Context, Effect, Error, ErrorContext, Example, Grant, Meta, Result, When, async_trait};
+use aaws::{Action, Call, Check, Context, Effect, Error, ErrorContext, Example, Grant, Meta, Result, Row, When, async_trait};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::SecurityGroup;
 use futures::TryStreamExt;
@@ -27,19 +27,9 @@ pub struct DiscoverUnusedSecurityGroups {
     /// Print what seems unused even when something could not be listed.
     #[serde(default)]
     pub incomplete: bool,
-    /// Print of each group its name, VPC and description.
+    /// Print of each group its name, VPC, description and tags, rather than its id alone.
     #[serde(default)]
     pub details: bool,
-}
-
-/// A group that nothing uses: its id, or with `details` what is known of it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Unused {
-    /// Id of the group.
-    Id(String),
-    /// The group.
-    Details(Details),
 }
 
 /// What is known of a group that nothing uses.
@@ -47,13 +37,15 @@ pub enum Unused {
 #[serde(rename_all = "PascalCase")]
 pub struct Details {
     /// Id of the group.
-    group_id: String,
+    pub group_id: String,
     /// Its name.
-    group_name: Option<String>,
-    /// The VPC that it is in.
-    vpc_id: Option<String>,
+    pub group_name: Option<String>,
+    /// VPC that it is in.
+    pub vpc_id: Option<String>,
     /// What it is for.
-    description: Option<String>,
+    pub description: Option<String>,
+    /// Its tags, each as `Key=Value`, in the order of their keys.
+    pub tags: Vec<String>,
 }
 
 const ALL_CALLS: [Call; CALLS.len() + 2] = {
@@ -96,9 +88,18 @@ impl Action for DiscoverUnusedSecurityGroups {
         ],
     };
 
-    type Output = Vec<Unused>;
+    const IDENTITY: &'static [&'static str] = &["GroupId"];
 
-    async fn run(self, cx: &Context) -> Result<Vec<Unused>> {
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Security groups that nothing uses",
+        input: r#"{"details": true}"#,
+        since: None,
+        mend: Some("ec2 delete_security_groups --security_group_ids -"),
+    }];
+
+    type Output = Vec<Row<Details>>;
+
+    async fn run(self, cx: &Context) -> Result<Vec<Row<Details>>> {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let groups = async { SecurityGroup::list(&ec2, Vec::new()).try_collect::<Vec<_>>().await };
         // Each on its own task: reading so many answers is work for more than one processor.
@@ -149,7 +150,7 @@ impl Action for DiscoverUnusedSecurityGroups {
             tracing::warn!("incomplete, so nothing is printed: without {}, these seem unused: {}", missing.join(", "), seem.join(", "));
             return Ok(Vec::new());
         }
-        Ok(unused.into_iter().map(|g| if self.details { Unused::Details(details(g)) } else { Unused::Id(g.id().to_owned()) }).collect())
+        Ok(unused.iter().map(|group| Row::of(self.details, group.id(), || details(group))).collect())
     }
 }
 
@@ -192,6 +193,12 @@ fn is_named(group: &SecurityGroup, named: &HashSet<String>) -> bool {
     named.contains(group.id()) || group.group_name().is_some_and(|name| named.contains(name))
 }
 
-fn details(group: SecurityGroup) -> Details {
-    Details { group_id: group.id().to_owned(), group_name: group.group_name, vpc_id: group.vpc_id, description: group.description }
+fn details(group: &SecurityGroup) -> Details {
+    Details {
+        group_id: group.id().to_owned(),
+        group_name: group.group_name.clone(),
+        vpc_id: group.vpc_id.clone(),
+        description: group.description.clone(),
+        tags: super::details::pairs(group.tags()),
+    }
 }

@@ -1,29 +1,48 @@
-//! Rules of security groups that name another group: taken away, and put back with their tags.
+//! Rules of security groups: looked at, taken away, and put back with their tags.
 
 use std::fmt;
 
-use aaws::{Code, Context, Error, ErrorContext, Next, Outcome, Page, Result, Step, async_trait, paged};
+use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Outcome, Result, Step, async_trait};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup, SecurityGroupRule, UserIdGroupPair};
+use aws_sdk_ec2::types::{Filter, IpPermission, ResourceType, SecurityGroup, SecurityGroupRule, UserIdGroupPair};
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use super::listing::listing;
 use super::lookup::{self, Resource};
 use super::tags;
 
 /// The codes by which EC2 says that a rule is not there, that it is there, and that a group is not there.
 pub const NO_RULE: &str = "InvalidPermission.NotFound";
-const RULE_THERE: &str = "InvalidPermission.Duplicate";
-const NO_GROUP: &str = "InvalidGroup.NotFound";
+pub const RULE_THERE: &str = "InvalidPermission.Duplicate";
+pub const NO_GROUP: &str = "InvalidGroup.NotFound";
 
 /// Rules of one page (EC2 API reference, DescribeSecurityGroupRules, `MaxResults`).
 const PAGE: i32 = 1000;
 
 /// What DescribeSecurityGroupRules shows where a rule is for all ports.
-const ALL_PORTS: i32 = -1;
+pub const ALL_PORTS: i32 = -1;
+
+pub const DESCRIBE_SECURITY_GROUP_RULES: Call =
+    Call::read("ec2:DescribeSecurityGroupRules", &[Grant::new("ec2:DescribeSecurityGroupRules", &["*"])]);
+
+impl Resource for SecurityGroupRule {
+    const FILTER: &'static str = "security-group-rule-id";
+    const NAME: &'static str = "security group rules";
+
+    fn id(&self) -> &str {
+        self.security_group_rule_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_security_group_rules().set_filters((!filters.is_empty()).then_some(filters)).max_results(PAGE);
+        listing!(request, "security group rules", set_next_token, next_token, security_group_rules)
+    }
+}
 
 /// Which rules of a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
     In,
@@ -99,18 +118,8 @@ impl Step for Revoked {
 impl Revoked {
     /// Takes the rule away.
     pub async fn revoke(&self, ec2: &Client) -> Result<()> {
-        let Revoked { group, way, rule, .. } = self;
-        let attempted = || format!("take away the rules of `{group}` that name `{}`", rule.names);
-        match way {
-            Way::In => {
-                let request = ec2.revoke_security_group_ingress().group_id(group).ip_permissions(rule.permission());
-                request.send().await.context(attempted).map(drop)
-            }
-            Way::Out => {
-                let request = ec2.revoke_security_group_egress().group_id(group).ip_permissions(rule.permission());
-                request.send().await.context(attempted).map(drop)
-            }
-        }
+        let attempted = format!("take away the rules of `{}` that name `{}`", self.group, self.rule.names);
+        revoke(ec2, &self.group, self.way, self.rule.permission(), attempted).await
     }
 
     /// Whether EC2 shows the rule; it may not be looked at, say, when it does not.
@@ -123,19 +132,45 @@ impl Revoked {
     }
 
     async fn authorize(&self, ec2: &Client, tagged: bool) -> Result<()> {
-        let Revoked { group, way, rule, .. } = self;
-        let attempted = || format!("put back the rules of `{group}` that name `{}`", rule.names);
-        let own = if tagged { self.tags.iter().map(|(key, value)| tags::tag(key, value)).collect() } else { Vec::new() };
-        let tags = tags::for_new(ResourceType::SecurityGroupRule, own);
-        match way {
-            Way::In => {
-                let request = ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule.permission());
-                request.set_tag_specifications(tags).send().await.context(attempted).map(drop)
-            }
-            Way::Out => {
-                let request = ec2.authorize_security_group_egress().group_id(group).ip_permissions(rule.permission());
-                request.set_tag_specifications(tags).send().await.context(attempted).map(drop)
-            }
+        let attempted = format!("put back the rules of `{}` that name `{}`", self.group, self.rule.names);
+        let tags: &[(String, String)] = if tagged { &self.tags } else { &[] };
+        authorize(ec2, &self.group, self.way, self.rule.permission(), tags, attempted).await
+    }
+}
+
+/// Takes a rule away, to the letter. `attempted` goes on after "cannot".
+pub async fn revoke(ec2: &Client, group: &str, way: Way, rule: IpPermission, attempted: String) -> Result<()> {
+    match way {
+        Way::In => {
+            let request = ec2.revoke_security_group_ingress().group_id(group).ip_permissions(rule);
+            request.send().await.context(|| attempted).map(drop)
+        }
+        Way::Out => {
+            let request = ec2.revoke_security_group_egress().group_id(group).ip_permissions(rule);
+            request.send().await.context(|| attempted).map(drop)
+        }
+    }
+}
+
+/// Adds a rule to a group, with tags of its own.
+pub async fn authorize(
+    ec2: &Client,
+    group: &str,
+    way: Way,
+    rule: IpPermission,
+    tags: &[(String, String)],
+    attempted: String,
+) -> Result<()> {
+    let own = tags.iter().map(|(key, value)| tags::tag(key, value)).collect();
+    let tags = tags::for_new(ResourceType::SecurityGroupRule, own);
+    match way {
+        Way::In => {
+            let request = ec2.authorize_security_group_ingress().group_id(group).ip_permissions(rule);
+            request.set_tag_specifications(tags).send().await.context(|| attempted).map(drop)
+        }
+        Way::Out => {
+            let request = ec2.authorize_security_group_egress().group_id(group).ip_permissions(rule);
+            request.set_tag_specifications(tags).send().await.context(|| attempted).map(drop)
         }
     }
 }
@@ -185,8 +220,7 @@ pub fn naming(group: &SecurityGroup, named: &str, shown: &[SecurityGroupRule]) -
     rules
         .map(|(way, rule)| {
             let same = shown.iter().find(|shown| shown.group_id() == Some(group.id()) && rule.is(way, shown));
-            let own = same.map(|shown| tags::own(shown.tags())).unwrap_or_default();
-            let tags = own.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
+            let tags = same.map(|shown| tags::pairs(&tags::own(shown.tags()))).unwrap_or_default();
             Revoked { group: group.id().to_owned(), way, rule, tags }
         })
         .collect()
@@ -194,16 +228,7 @@ pub fn naming(group: &SecurityGroup, named: &str, shown: &[SecurityGroupRule]) -
 
 /// The rules of some groups, each with its tags.
 pub async fn shown(ec2: &Client, groups: &[String]) -> Result<Vec<SecurityGroupRule>> {
-    let mut rules = Vec::new();
-    for some in groups.chunks(lookup::MOST_VALUES) {
-        let page = |token: Option<String>| async move {
-            let request = ec2.describe_security_group_rules().filters(lookup::filter("group-id", some)).max_results(PAGE);
-            let answer = request.set_next_token(token).send().await.context(|| "list the rules of the groups, for their tags")?;
-            Ok::<_, Error>(Page { items: answer.security_group_rules.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
-        };
-        rules.extend(paged("the rules of the groups", page).try_collect::<Vec<_>>().await?);
-    }
-    Ok(rules)
+    lookup::with_values::<SecurityGroupRule>(ec2, "group-id", groups, &[]).try_collect().await
 }
 
 #[cfg(test)]

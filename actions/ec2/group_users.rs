@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::listing::listing;
+use super::lookup::DESCRIBE_NETWORK_INTERFACES;
 
 /// The groups that one place names: by id, or by name, as old launch configurations and templates do.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ pub const SCANNERS: &[Scanner] = &[
 
 /// The calls of all scanners.
 pub const CALLS: &[Call] = &[
-    Call::read("ec2:DescribeNetworkInterfaces", &[Grant::new("ec2:DescribeNetworkInterfaces", &["*"])]),
+    DESCRIBE_NETWORK_INTERFACES,
     Call::read("ec2:DescribeSecurityGroupVpcAssociations", &[Grant::new("ec2:DescribeSecurityGroupVpcAssociations", &["*"])]),
     Call::read("ec2:DescribeLaunchTemplateVersions", &[Grant::new("ec2:DescribeLaunchTemplateVersions", &["*"])]),
     Call::read("autoscaling:DescribeAutoScalingGroups", &[Grant::new("autoscaling:DescribeAutoScalingGroups", &["*"])]),

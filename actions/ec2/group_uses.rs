@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use aaws::{Error, ErrorContext, Next, Page, Result, paged};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupVpcAssociation, SecurityGroupVpcAssociationState};
+use aws_sdk_ec2::types::{NetworkInterface, SecurityGroup, SecurityGroupVpcAssociation, SecurityGroupVpcAssociationState};
 use futures::TryStreamExt;
 
 use super::lookup::{self, Resource};
@@ -30,23 +30,14 @@ impl Interfaces {
 /// The network interfaces that groups are on.
 pub async fn interfaces(ec2: &Client, ids: &[String]) -> Result<HashMap<String, Interfaces>> {
     let mut on: HashMap<String, Interfaces> = HashMap::new();
-    for some in ids.chunks(lookup::MOST_VALUES) {
-        let page = |token: Option<String>| async move {
-            // Those of services, too, where the account hides them.
-            let request = ec2.describe_network_interfaces().filters(lookup::filter("group-id", some)).include_managed_resources(true);
-            let request = request.max_results(lookup::PAGE).set_next_token(token).send();
-            let answer = request.await.context(|| "list the network interfaces that the groups are on")?;
-            Ok::<_, Error>(Page { items: answer.network_interfaces.unwrap_or_default(), next: Next::nonempty(answer.next_token) })
-        };
-        let found: Vec<_> = paged("the network interfaces", page).try_collect().await?;
-        for interface in found {
-            let what = interface.description().filter(|d| !d.is_empty()).map(|d| format!(" ({d})")).unwrap_or_default();
-            let name = format!("{}{what}", interface.network_interface_id().unwrap_or_default());
-            for group in interface.groups().iter().filter_map(|g| g.group_id()).filter(|id| some.iter().any(|s| s == id)) {
-                let on = on.entry(group.to_owned()).or_default();
-                let kind = if interface.requester_managed() == Some(true) { &mut on.of_services } else { &mut on.own };
-                kind.insert(name.clone());
-            }
+    let mut found = Box::pin(lookup::with_values::<NetworkInterface>(ec2, "group-id", ids, &[]));
+    while let Some(interface) = found.try_next().await? {
+        let what = interface.description().filter(|d| !d.is_empty()).map(|d| format!(" ({d})")).unwrap_or_default();
+        let name = format!("{}{what}", interface.id());
+        for group in interface.groups().iter().filter_map(|g| g.group_id()).filter(|id| ids.iter().any(|i| i == id)) {
+            let on = on.entry(group.to_owned()).or_default();
+            let kind = if interface.requester_managed() == Some(true) { &mut on.of_services } else { &mut on.own };
+            kind.insert(name.clone());
         }
     }
     Ok(on)

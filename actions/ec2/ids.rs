@@ -14,7 +14,11 @@ pub fn check(field: &str, prefix: &str, id: &str) -> Result<()> {
 
 /// The ids of a list, when all of them could be ids of this kind.
 pub async fn checked(field: &str, prefix: &str, ids: Items<String>) -> Result<Vec<String>> {
-    let ids: Vec<String> = ids.stream().try_collect().await?;
+    all(field, prefix, ids.stream().try_collect().await?)
+}
+
+/// The same of ids that were read already.
+pub fn all(field: &str, prefix: &str, ids: Vec<String>) -> Result<Vec<String>> {
     let strange: Vec<String> = ids.iter().filter(|id| !is_id(prefix, id)).cloned().collect();
     if strange.is_empty() { Ok(ids) } else { Err(wrong(field, prefix, &strange)) }
 }

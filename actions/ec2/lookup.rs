@@ -8,7 +8,7 @@ use std::future::Future;
 
 use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Next, Outcome, Page, Record, Result, Status, paged};
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Image, Instance, SecurityGroup, Snapshot, Volume};
+use aws_sdk_ec2::types::{Address, Filter, Image, Instance, NetworkInterface, SecurityGroup, Snapshot, Volume};
 use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
@@ -22,6 +22,9 @@ pub const DESCRIBE_VOLUMES: Call = Call::read("ec2:DescribeVolumes", &[Grant::ne
 pub const DESCRIBE_INSTANCES: Call = Call::read("ec2:DescribeInstances", &[Grant::new("ec2:DescribeInstances", &["*"])]);
 pub const DESCRIBE_SNAPSHOTS: Call = Call::read("ec2:DescribeSnapshots", &[Grant::new("ec2:DescribeSnapshots", &["*"])]);
 pub const DESCRIBE_IMAGES: Call = Call::read("ec2:DescribeImages", &[Grant::new("ec2:DescribeImages", &["*"])]);
+pub const DESCRIBE_ADDRESSES: Call = Call::read("ec2:DescribeAddresses", &[Grant::new("ec2:DescribeAddresses", &["*"])]);
+pub const DESCRIBE_NETWORK_INTERFACES: Call =
+    Call::read("ec2:DescribeNetworkInterfaces", &[Grant::new("ec2:DescribeNetworkInterfaces", &["*"])]);
 pub const DESCRIBE_SECURITY_GROUPS: Call = Call::read("ec2:DescribeSecurityGroups", &[Grant::new("ec2:DescribeSecurityGroups", &["*"])]);
 
 /// A filter on one property. An empty list of values must never be sent: callers answer it themselves.
@@ -90,6 +93,12 @@ impl Resource for Instance {
     }
 }
 
+/// A thing that accounts share with one another, so that those of others may be listed.
+pub trait Shareable: Resource {
+    /// Those of an owner (an account, `self`, `amazon`) that match all filters, page by page; of others those that this account may use.
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>>;
+}
+
 impl Resource for Snapshot {
     const FILTER: &'static str = "snapshot-id";
     const NAME: &'static str = "snapshots";
@@ -99,7 +108,13 @@ impl Resource for Snapshot {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        listed!(ec2.describe_snapshots().owner_ids("self").set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
+        Self::list_of("self", ec2, filters)
+    }
+}
+
+impl Shareable for Snapshot {
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        listed!(ec2.describe_snapshots().owner_ids(owner).set_filters(some(filters)).max_results(PAGE), snapshots).boxed()
     }
 }
 
@@ -113,7 +128,13 @@ impl Resource for Image {
     }
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
-        let request = ec2.describe_images().owners("self").include_disabled(true).set_filters(some(filters)).max_results(PAGE);
+        Self::list_of("self", ec2, filters)
+    }
+}
+
+impl Shareable for Image {
+    fn list_of(owner: &str, ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_images().owners(owner).include_disabled(true).set_filters(some(filters)).max_results(PAGE);
         listed!(request, images).boxed()
     }
 }
@@ -128,6 +149,42 @@ impl Resource for SecurityGroup {
 
     fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
         listed!(ec2.describe_security_groups().set_filters(some(filters)).max_results(PAGE), security_groups).boxed()
+    }
+}
+
+/// All in one answer: DescribeAddresses has no pages, neither `MaxResults` nor `NextToken` (EC2 API reference, DescribeAddresses).
+impl Resource for Address {
+    const FILTER: &'static str = "allocation-id";
+    const NAME: &'static str = "Elastic IP addresses";
+
+    fn id(&self) -> &str {
+        self.allocation_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_addresses().set_filters(some(filters));
+        let all = paged(format!("the {}", Self::NAME), move |_: Option<String>| {
+            let request = request.clone();
+            async move {
+                let answer = request.send().await.context(|| format!("list the {}", Self::NAME))?;
+                Ok::<_, Error>(Page { next: Next::End, items: answer.addresses.unwrap_or_default() })
+            }
+        });
+        all.boxed()
+    }
+}
+
+impl Resource for NetworkInterface {
+    const FILTER: &'static str = "network-interface-id";
+    const NAME: &'static str = "network interfaces";
+
+    fn id(&self) -> &str {
+        self.network_interface_id().unwrap_or_default()
+    }
+
+    fn list(ec2: &Client, filters: Vec<Filter>) -> BoxStream<'static, Result<Self>> {
+        let request = ec2.describe_network_interfaces().include_managed_resources(true).set_filters(some(filters)).max_results(PAGE);
+        listed!(request, network_interfaces).boxed()
     }
 }
 

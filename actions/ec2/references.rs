@@ -1,6 +1,6 @@
 //! What uses images: asked before they are deregistered, because EC2 does not mind.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aaws::{Call, Context, Error, ErrorContext, Failure, Grant, Next, Outcome, Page, Result, paged};
 use aws_sdk_ec2::Client;
@@ -129,8 +129,45 @@ fn blames_an_image(error: &Error) -> bool {
     error.code().is_some_and(|code| code.starts_with("InvalidAMIID"))
 }
 
+/// Which images something uses, instances too.
+#[derive(Debug, Default)]
+pub struct Used {
+    /// Those that are used.
+    pub ids: HashSet<String>,
+    /// Those of which EC2 did not tell, and why.
+    pub unknown: HashMap<String, Error>,
+}
+
+/// Which of these images something uses, as far as EC2 knows: launch configurations it does not look at.
+pub async fn used(cx: &Context, ec2: &Client, ids: &[String]) -> Result<Used> {
+    let mut used = Used::default();
+    let asked = ids.chunks(MOST_IMAGES).map(|some| referred(ec2, some)).collect::<Vec<_>>();
+    let mut asked = stream::iter(asked).buffered(cx.concurrency());
+    while let Some(some) = asked.try_next().await? {
+        used.ids.extend(some.ids);
+        used.unknown.extend(some.unknown);
+    }
+    Ok(used)
+}
+
+async fn referred(ec2: &Client, ids: &[String]) -> Result<Used> {
+    let mut used = Used::default();
+    let mut batches = vec![ids.to_vec()];
+    while let Some(batch) = batches.pop() {
+        match references(ec2, &batch).await {
+            Ok(found) => used.ids.extend(found.into_iter().filter_map(|reference| reference.image_id)),
+            Err(e) if e.is_fatal() => return Err(e),
+            // One image of which EC2 does not tell keeps it from telling of the others.
+            Err(e) if blames_an_image(&e) && batch.len() > 1 => batches.extend(batch.into_iter().map(|id| vec![id])),
+            Err(e) if blames_an_image(&e) => used.unknown.extend(batch.into_iter().next().map(|id| (id, e))),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(used)
+}
+
 /// The accounts, groups and organizations that may launch an image.
-async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
+pub async fn shared_with(ec2: &Client, image: &Image) -> Result<Vec<String>> {
     if image.public() == Some(true) {
         return Ok(vec!["everyone".into()]);
     }

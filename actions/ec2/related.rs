@@ -197,21 +197,29 @@ pub async fn share_precheck(ec2: &Client, id: &str, overrides: Overrides) -> Res
     if overrides.shared {
         return Ok(None);
     }
+    let with = match shared_with(ec2, id).await {
+        Ok(with) => with,
+        Err(e) if e.is_fatal() => return Err(e),
+        Err(_) if overrides.unchecked => return Ok(None),
+        Err(e) => return Ok(Some(Outcome::Failed(unchecked(&e)))),
+    };
+    Ok((!with.is_empty()).then(|| Outcome::skipped(shared(&with))))
+}
+
+/// Whom a snapshot is shared with: accounts, and `everyone`.
+pub async fn shared_with(ec2: &Client, id: &str) -> Result<Vec<String>> {
     let request = ec2.describe_snapshot_attribute().snapshot_id(id).attribute(SnapshotAttributeName::CreateVolumePermission);
     let answer = match request.send().await.context(|| format!("ask whom the snapshot `{id}` is shared with")) {
         Ok(answer) => answer,
-        Err(e) if e.is_fatal() => return Err(e),
         // It went in the meantime.
-        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => return Ok(None),
-        Err(_) if overrides.unchecked => return Ok(None),
-        Err(e) => return Ok(Some(Outcome::Failed(unchecked(&e)))),
+        Err(e) if e.code() == Some("InvalidSnapshot.NotFound") => return Ok(Vec::new()),
+        Err(e) => return Err(e),
     };
     let with = |p: &aws_sdk_ec2::types::CreateVolumePermission| {
         // The one group that there is are all.
         p.user_id().map(str::to_owned).or(p.group().map(|_| "everyone".to_owned()))
     };
-    let with: Vec<String> = answer.create_volume_permissions().iter().filter_map(with).collect();
-    Ok((!with.is_empty()).then(|| Outcome::skipped(shared(&with))))
+    Ok(answer.create_volume_permissions().iter().filter_map(with).collect())
 }
 
 /// What is said of what is shared with these.

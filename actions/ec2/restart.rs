@@ -2,9 +2,10 @@
 
 use std::future::Future;
 
-use aaws::{Backoff, Result};
-use aws_sdk_ec2::types::InstanceStateName;
+use aaws::{Backoff, Context, OnCancel, Result};
+use aws_sdk_ec2::types::{Instance, InstanceStateName};
 
+use super::coalesce::{Describer, Orders};
 use super::wait;
 
 /// How often an instance is told to start that EC2 does not take for stopped yet, when it cannot be looked at. With the waits between them, for about
@@ -40,6 +41,20 @@ where
         }
         running => running,
     }
+}
+
+/// The same with looks and starts that are shared.
+pub async fn start_again_of(cx: &Context, looks: &Describer<Instance>, starts: &Orders, instance: &str) -> Result<()> {
+    let is_stopping = match looks.get(instance).await {
+        Ok(seen) => seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name()) == Some(&InstanceStateName::Stopping),
+        Err(e) if e.is_fatal() => return Err(e),
+        Err(e) => {
+            tracing::warn!("`{instance}` is started again without a look at it: {e}");
+            false
+        }
+    };
+    let is = |state| wait::instance_of(cx, looks, instance, state, OnCancel::KeepGoing);
+    start_again(instance, is_stopping, || starts.get(instance), is).await
 }
 
 /// Waits until an instance is stopped, as far as that can be seen.

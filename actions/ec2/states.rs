@@ -1,7 +1,11 @@
 //! What plans bind of things of EC2 (`Change::state`): what matters to those who change them, and nothing that changes by itself.
 
-use aws_sdk_ec2::types::{Image, Instance, InstanceBlockDeviceMapping, IpPermission, SecurityGroup, Snapshot, Volume};
+use aws_sdk_ec2::types::{
+    Address, Image, Instance, InstanceBlockDeviceMapping, IpPermission, NetworkInterface, SecurityGroup, Snapshot, Volume,
+};
 use serde_json::{Value, json};
+
+use super::network::{associated_with, attached_to, ip, public_ips};
 
 /// What [`volume`] binds, for the page.
 pub const VOLUME: &[&str] =
@@ -12,6 +16,12 @@ pub const SNAPSHOT: &[&str] = &["its state", "its volume", "when it was begun"];
 
 /// What [`instance`] binds.
 pub const INSTANCE: &[&str] = &["its state", "its type", "its volumes and their devices"];
+
+/// What [`address`] binds.
+pub const ADDRESS: &[&str] = &["its address", "what it is associated with", "the service that manages it"];
+
+/// What [`interface`] binds.
+pub const INTERFACE: &[&str] = &["its status", "what it is attached to", "the public addresses that are associated with it"];
 
 pub fn volume(volume: &Volume) -> Value {
     let mut attachments: Vec<String> = volume
@@ -70,6 +80,22 @@ pub fn instance(instance: &Instance) -> Value {
         "state": instance.state().and_then(|state| state.name()).map(|name| name.as_str()),
         "type": instance.instance_type().map(|kind| kind.as_str()),
         "volumes": volumes,
+    })
+}
+
+pub fn address(address: &Address) -> Value {
+    json!({
+        "address": ip(address),
+        "associated_with": associated_with(address),
+        "service": address.service_managed().map(|service| service.as_str()),
+    })
+}
+
+pub fn interface(interface: &NetworkInterface) -> Value {
+    json!({
+        "status": interface.status().map(|status| status.as_str()),
+        "attached_to": attached_to(interface),
+        "public_addresses": public_ips(interface),
     })
 }
 

@@ -110,6 +110,14 @@ impl TryFrom<String> for Wanted {
     }
 }
 
+impl TryFrom<&str> for Wanted {
+    type Error = String;
+
+    fn try_from(text: &str) -> Result<Self, String> {
+        Wanted::parse(text)
+    }
+}
+
 impl<'de> serde::Deserialize<'de> for Wanted {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Wanted::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)

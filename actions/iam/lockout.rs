@@ -329,7 +329,7 @@ impl Lockout {
         let Done { part, id, before, now } = done.clone();
         let row =
             QuarantineStep { user_name: self.user.clone(), step: part, id, status: Status::Done, before, now, code: None, message: None };
-        cx.note(&self.id(step), &LockStep(row)).await
+        cx.note(&self.id(step), &LockStep(row)).await.map(drop)
     }
 
     async fn step(&self, cx: &Context, step: &Step) -> Result<Outcome<Done>> {

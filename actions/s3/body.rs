@@ -1,4 +1,4 @@
-//! What is uploaded: a file, or text.
+//! What is uploaded: a file, text, or standard input.
 
 use std::fmt;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aaws::{Code, Error, Failure, PathOrText, Result};
 use aws_sdk_s3::primitives::{ByteStream, Length};
+use bytes::Bytes;
 use jiff::Timestamp;
 use md5::{Digest, Md5};
 use serde_json::{Value, json};
@@ -16,19 +17,42 @@ use super::create_objects::BodyAs;
 /// How much of a file is read at once for its digest, in bytes.
 const CHUNK: usize = 1 << 20;
 
+/// The value of a flag that stands for standard input.
+const STDIN: &str = "-";
+
 /// The body of an object, looked at but not read.
 pub enum Body {
+    /// What is known to its end.
+    Known(Content),
+    /// What comes on standard input, of unknown length.
+    Stdin,
+}
+
+/// What is sent, of known length.
+pub enum Content {
     /// A regular file that can be read, of this many bytes.
     File { path: PathBuf, length: u64 },
     /// Text.
     Text(String),
+    /// All of standard input.
+    Read(Bytes),
 }
 
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Body::File { path, length } => write!(f, "from the file `{}`, {length} bytes", path.display()),
-            Body::Text(text) => write!(f, "from text, {} bytes", text.len()),
+            Body::Known(content) => content.fmt(f),
+            Body::Stdin => f.write_str("from standard input"),
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::File { path, length } => write!(f, "from the file `{}`, {length} bytes", path.display()),
+            Content::Text(text) => write!(f, "from text, {} bytes", text.len()),
+            Content::Read(bytes) => write!(f, "from standard input, {} bytes", bytes.len()),
         }
     }
 }
@@ -38,16 +62,17 @@ impl Body {
     pub fn of(key: &str, body: PathOrText, body_as: BodyAs) -> Result<Self, Failure> {
         let path = match (body, body_as) {
             (PathOrText::Text(text) | PathOrText::Either(text), BodyAs::Text) | (PathOrText::Text(text), BodyAs::Auto) => {
-                return Ok(Body::Text(text));
+                return Ok(Body::Known(Content::Text(text)));
             }
             (PathOrText::Text(_), BodyAs::File) => {
                 let why = "its body came as data, which never names a file of this machine: give it as `--object KEY PATH`";
                 return Err(Failure::permanent(Code::Refused, why));
             }
+            (PathOrText::Either(path), BodyAs::Auto | BodyAs::File) if path == STDIN => return Ok(Body::Stdin),
             (PathOrText::Either(path), BodyAs::Auto | BodyAs::File) => path,
         };
         match look(Path::new(&path)) {
-            Ok(Some(length)) => Ok(Body::File { path: path.into(), length }),
+            Ok(Some(length)) => Ok(Body::Known(Content::File { path: path.into(), length })),
             Ok(None) if body_as == BodyAs::File => Err(unreadable(&path, "there is none")),
             Ok(None) => {
                 if looks_like_a_path(&path) {
@@ -55,40 +80,58 @@ impl Body {
                         "`{key}`: there is no file `{path}`: its name is uploaded as text; --body_as file or text says what is meant"
                     );
                 }
-                Ok(Body::Text(path))
+                Ok(Body::Known(Content::Text(path)))
             }
             Err(e) if body_as == BodyAs::File => Err(unreadable(&path, &e.to_string())),
             Err(e) => Err(unreadable(&path, &format!("{e}; --body_as text uploads its name"))),
         }
     }
 
+    /// A file that was found in a folder.
+    pub fn of_file(path: PathBuf) -> Result<Self, Failure> {
+        let why = match look(&path) {
+            Ok(Some(length)) => return Ok(Body::Known(Content::File { path, length })),
+            Ok(None) => "it is not there any more".to_owned(),
+            Err(e) => e.to_string(),
+        };
+        Err(unreadable(&path.display().to_string(), &why))
+    }
+
+    /// What tells without reading it whether it is still the same. Of standard input nothing does.
+    pub fn state(&self) -> Value {
+        let modified = match self {
+            Body::Known(Content::File { path, .. }) => std::fs::metadata(path).and_then(|file| file.modified()).ok(),
+            _ => None,
+        };
+        let modified = modified.and_then(|time| Timestamp::try_from(time).ok()).map(|time| time.to_string());
+        let size = match self {
+            Body::Known(content) => Some(content.size()),
+            Body::Stdin => None,
+        };
+        json!({ "size": size, "modified": modified })
+    }
+}
+
+impl Content {
     /// How many bytes it has.
     pub fn size(&self) -> u64 {
         match self {
-            Body::File { length, .. } => *length,
-            Body::Text(text) => text.len() as u64,
+            Content::File { length, .. } => *length,
+            Content::Text(text) => text.len() as u64,
+            Content::Read(bytes) => bytes.len() as u64,
         }
-    }
-
-    /// What tells without reading it whether it is still the same.
-    pub fn state(&self) -> Value {
-        let modified = match self {
-            Body::File { path, .. } => std::fs::metadata(path).and_then(|file| file.modified()).ok(),
-            Body::Text(_) => None,
-        };
-        let modified = modified.and_then(|time| Timestamp::try_from(time).ok()).map(|time| time.to_string());
-        json!({ "size": self.size(), "modified": modified })
     }
 
     /// A part of it, to be sent.
     pub async fn part(&self, offset: u64, length: u64) -> Result<ByteStream> {
         match self {
-            Body::File { path, .. } => {
+            Content::File { path, .. } => {
                 let part = ByteStream::read_from().path(path).offset(offset).length(Length::Exact(length)).build().await;
                 part.map_err(|e| Error::Failed(format!("cannot read the file `{}`: {e}", path.display())))
             }
-            // Text is never sent in parts.
-            Body::Text(text) => Ok(ByteStream::from(text.clone().into_bytes())),
+            // What is in memory is sent whole.
+            Content::Text(text) => Ok(ByteStream::from(text.clone().into_bytes())),
+            Content::Read(bytes) => Ok(ByteStream::from(bytes.clone())),
         }
     }
 
@@ -96,8 +139,9 @@ impl Body {
     /// common response headers).
     pub async fn md5(&self) -> Result<String> {
         match self {
-            Body::Text(text) => Ok(hex(&Md5::digest(text))),
-            Body::File { path, .. } => {
+            Content::Text(text) => Ok(hex(&Md5::digest(text))),
+            Content::Read(bytes) => Ok(hex(&Md5::digest(bytes))),
+            Content::File { path, .. } => {
                 let (path, shown) = (path.clone(), path.display().to_string());
                 let read = tokio::task::spawn_blocking(move || file_md5(&path)).await;
                 read.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(|e| Error::io(format!("read the file `{shown}`"), e))

@@ -131,6 +131,13 @@ impl Bucket {
         })
     }
 
+    /// One of the account's own, as it is listed: in the region that the listing says. Where that says none, it is found as that of any other.
+    pub fn listed(cx: &Context, name: &str, region: Option<&str>) -> Self {
+        let region = region.and_then(|text| text.parse::<aaws::Region>().ok()).map_or_else(|| cx.region().to_owned(), String::from);
+        let reach = Reach { client: client(cx, name, &region), region };
+        Bucket { cx: cx.clone(), name: name.to_owned(), owner: None, payer: None, client: Arc::new(RwLock::new(reach)) }
+    }
+
     /// Whether it is a directory bucket (S3 Express One Zone): no versions, and names that end so.
     pub fn is_directory(&self) -> bool {
         self.name.ends_with("--x-s3")

@@ -1,18 +1,20 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 use aaws::{
-    AccountId, Action, Call, Code, Context, Effect, Error, Example, FailedItems, Failure, Grant, Items, Meta, PathOrText, Result,
-    Reversible, Rule, When, async_trait,
+    AccountId, Action, Call, Code, Context, Effect, Error, Example, FailedItems, Failure, Glob, Grant, Items, LocalPath, Meta, PathOrText,
+    Result, Reversible, Rule, When, async_trait,
 };
 use aws_sdk_s3::types::ServerSideEncryption;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::body::Body;
+use super::body::{Body, Content};
 use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, Place, UNDONE};
-use super::names::{BucketName, Key, NonEmpty, Prefix, join};
+use super::folder::{Folders, Found};
+use super::names::{BucketName, HeaderText, Key, MetadataItem, NonEmpty, Prefix, join};
+use super::selection::Selection;
 use super::upload_step::UploadStep;
 use super::uploads::{Create, How, There, Upload};
 
@@ -23,6 +25,10 @@ use super::uploads::{Create, How, There, Upload};
 /// names files of this machine. Files are streamed, large ones in parts that are removed again when one of them fails. The content type is guessed
 /// from the extension. The keys that were not created are printed, whole, in the order given.
 ///
+/// `--object KEY -` uploads standard input, however long it is: it is sent in parts as it comes. `--from FOLDER` uploads all files below a folder, or
+/// those that `include` and `exclude` select; their keys are their paths below it. What it cannot read, or name, fails and is listed like any other
+/// object: unreadable files and folders, links to folders, which are not followed, and names that are not UTF-8 text.
+///
 /// An object that is there already is replaced, unless `no_overwrite` is given. On a terminal what exists is shown, and asked about, before it is.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,7 +36,15 @@ pub struct CreateObjects {
     /// Name of the S3 bucket to create objects in.
     pub bucket: BucketName,
     /// Objects to create. An empty list creates nothing.
-    pub objects: Items<NewObject>,
+    pub objects: Option<Items<NewObject>>,
+    /// Files, and folders whose files, to create objects from, each with its path below the folder for a key, or its name alone. Only a flag names
+    /// them, never JSON.
+    pub from: Option<Vec<LocalPath>>,
+    /// With `from`: only files whose path below the folder matches one of these patterns, whole: `*` is any text, slashes too, `?` one character,
+    /// `[a-z]` one of these, `{a,b}` one of these texts.
+    pub include: Option<Vec<Glob>>,
+    /// With `from`: no files whose path below the folder matches one of these patterns, whole. It wins over `include`, whatever the order.
+    pub exclude: Option<Vec<Glob>>,
     /// Put before each key, with a slash between unless it ends in one.
     pub prefix: Option<Prefix>,
     /// What the bodies are, unless an object says otherwise.
@@ -45,6 +59,12 @@ pub struct CreateObjects {
     pub sse_kms_key_id: Option<NonEmpty>,
     /// Storage class, such as `STANDARD_IA`; `STANDARD` by default.
     pub storage_class: Option<NonEmpty>,
+    /// Metadata of your own, `NAME=VALUE`, for all objects. Names are stored in lower case.
+    pub metadata: Option<Vec<MetadataItem>>,
+    /// How long caches may keep the objects, such as `max-age=3600`.
+    pub cache_control: Option<HeaderText>,
+    /// How the bodies are encoded, such as `gzip`. They are uploaded as they are.
+    pub content_encoding: Option<HeaderText>,
     /// Agree to pay for the requests, for a bucket that makes requesters pay.
     #[serde(default)]
     pub request_payer: bool,
@@ -59,7 +79,7 @@ pub struct NewObject {
     /// Its key, relative to `prefix` when that is given.
     #[serde(alias = "key")]
     pub key: Key,
-    /// Text; as the flag's value also the path of a file.
+    /// Text; as the flag's value also the path of a file, or `-` for standard input.
     #[serde(alias = "body")]
     #[schemars(extend("x-aaws-may-be-empty" = true))]
     pub body: PathOrText,
@@ -75,10 +95,10 @@ pub struct NewObject {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BodyAs {
-    /// A file when a flag names one that is there, otherwise text.
+    /// A file when a flag names one that is there, standard input when it is `-`, otherwise text.
     #[default]
     Auto,
-    /// The path of a file, given by a flag; it fails when there is none.
+    /// The path of a file, or `-`, given by a flag; it fails when there is none.
     File,
     /// Text, also when there is a file of that name.
     Text,
@@ -109,7 +129,11 @@ impl From<Encryption> for ServerSideEncryption {
 }
 
 const OBJECTS: &[&str] = &["arn:${Partition}:s3:::${bucket}/${prefix/}${objects.Key}"];
-const LARGE: When = When::Likely("a file is of 16 MiB or more");
+const LARGE: When = When::Likely("a file is of 16 MiB or more, or standard input of more than 8 MiB");
+
+/// The most bytes that metadata may have, names and values together (S3 user guide, user-defined object metadata).
+const METADATA: usize = 2 << 10;
+
 const KMS: When = When::With(&["sse_kms_key_id"]);
 const KMS_BY_DEFAULT: When = When::Rare("the bucket encrypts by default with a customer managed KMS key");
 const KMS_KEYS: &[&str] = &["arn:${Partition}:kms:${Region}:${Account}:key/*"];
@@ -135,7 +159,7 @@ impl Action for CreateObjects {
             Call::write("s3:UploadPart", UPLOAD_PART).when(LARGE),
             Call::write("s3:CompleteMultipartUpload", PUT).when(LARGE),
             Call::write("s3:AbortMultipartUpload", &[Grant::new("s3:AbortMultipartUpload", OBJECTS)])
-                .when(When::Likely("the upload of a file of 16 MiB or more fails")),
+                .when(When::Likely("the upload of a file of 16 MiB or more, or of standard input of more than 8 MiB, fails")),
             Call::read(
                 "s3:HeadObject",
                 &[
@@ -152,7 +176,13 @@ impl Action for CreateObjects {
             HEAD_BUCKET.when(When::Rare("it is a dry run")),
             CREATE_SESSION,
         ],
-        rules: &[Rule::Requires("sse_kms_key_id", "sse")],
+        rules: &[
+            Rule::AtLeastOne(&["objects", "from"]),
+            Rule::AtMostOne(&["objects", "from"]),
+            Rule::Requires("include", "from"),
+            Rule::Requires("exclude", "from"),
+            Rule::Requires("sse_kms_key_id", "sse"),
+        ],
         examples: &[
             Example {
                 title: "Create `examples/object1` and `examples/object2` in `example-bucket`",
@@ -166,9 +196,20 @@ impl Action for CreateObjects {
                 output: "[]",
                 given: &[],
             },
+            Example {
+                title: "Create `index.html` in `example-bucket` with metadata, to be kept by caches for an hour",
+                input: r#"{"bucket": "example-bucket", "objects": [{"Key": "index.html", "Body": "<p>Hello</p>"}], "metadata": ["release=42"], "cache_control": "max-age=3600"}"#,
+                output: "[]",
+                given: &[],
+            },
         ],
         notes: &[
             "A mistyped path is text. Such a body is warned of; with `--body_as file` it fails. What exists and is no regular file, or may not be read, fails.",
+            "Of a folder, files that are links are followed, wherever they lead; folders that are links fail, unless `exclude` matches their path with a slash behind it. \
+             Folders that are empty leave nothing.",
+            "Standard input is sent in parts of 8 MiB, which grow behind every 500th, so that the 10,000 parts of an upload hold 6 TiB and more. At most 256 MiB of it are in \
+             memory, of parts that are larger than that one. A store that wants all parts alike takes 4 GiB. What ends early is taken for all there is: whether the program \
+             that writes it failed cannot be seen.",
             "An answer that is lost on the way does not count against an object: with `no_overwrite`, and for large files, it is looked at what is there.",
             "A store that is not S3 may replace what exists all the same: at a custom endpoint `no_overwrite` looks for each key first.",
             "A key that is given twice is created once: the second fails, because which of the two would last is chance.",
@@ -193,17 +234,20 @@ impl Action for CreateObjects {
     type Output = FailedItems;
 
     async fn run(self, cx: &Context) -> Result<FailedItems> {
+        let metadata = self.metadata.map(metadata_of).transpose()?;
+        let given =
+            Given::new(self.objects, self.from, Selection { include: self.include, exclude: self.exclude, ..Selection::default() })?;
         let bucket = Bucket::new(cx, &self.bucket, self.expected_bucket_owner.as_ref(), self.request_payer)?;
-        if cx.dry_run() && !self.objects.is_empty() {
+        if cx.dry_run() && !given.is_empty() {
             bucket.look().await?;
         }
         let (prefix, body_as) = (self.prefix, self.body_as);
         // Eight bytes for each key that was seen: the only thing here that grows with the list.
         let (hasher, mut seen) = (RandomState::new(), HashSet::new());
-        let uploads = self.objects.stream().map_ok(move |object| {
-            let key = join(prefix.as_ref(), object.key.as_str());
+        let uploads = given.stream().map_ok(move |new| {
+            let key = join(prefix.as_ref(), new.key());
             let twice = !seen.insert(hasher.hash_one(&key));
-            upload_of(key, object, body_as, twice)
+            new.into_upload(key, body_as, twice)
         });
         let mut uploads = uploads.boxed();
         if !self.no_overwrite && !cx.dry_run() && cx.can_ask() {
@@ -217,6 +261,9 @@ impl Action for CreateObjects {
             sse: self.sse.map(ServerSideEncryption::from),
             kms_key: self.sse_kms_key_id.map(String::from),
             storage_class: self.storage_class.map(|class| class.as_str().into()),
+            metadata,
+            cache_control: self.cache_control.map(String::from),
+            content_encoding: self.content_encoding.map(String::from),
         };
         let place = Place { bucket: self.bucket, owner: self.expected_bucket_owner, requester_pays: self.request_payer };
         Ok(cx.change_in_steps(uploads, Create { bucket, place, how }).await?.failed())
@@ -225,19 +272,84 @@ impl Action for CreateObjects {
 
 aaws::register!(CreateObjects, undo = UploadStep);
 
-fn upload_of(key: String, object: NewObject, all_as: BodyAs, twice: bool) -> Upload {
-    let body = if twice {
-        Err(Failure::permanent(Code::Duplicate, "the key is given more than once"))
-    } else {
-        Body::of(&key, object.body, object.body_as.unwrap_or(all_as))
-    };
-    let guess = |name: &str| mime_guess::from_path(name).first_raw().map(str::to_owned);
-    let content_type = object.content_type.map(String::from).or_else(|| guess(&key)).or_else(|| match &body {
-        Ok(Body::File { path, .. }) => guess(&path.to_string_lossy()),
-        Ok(Body::Text(_)) => Some("text/plain; charset=utf-8".into()),
-        Err(_) => None,
-    });
-    Upload { key, content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()), body, there: None }
+/// What is to be created.
+enum Given {
+    Objects(Items<NewObject>),
+    Files(Folders),
+}
+
+impl Given {
+    /// An error where both or neither are given, or a file or folder is not there.
+    fn new(objects: Option<Items<NewObject>>, from: Option<Vec<LocalPath>>, selection: Selection) -> Result<Self> {
+        match (objects, from) {
+            (Some(_), Some(_)) => Err(Error::field("from", "give only one of `objects` or `from`")),
+            (None, None) => Err(Error::field("objects", "give at least one of `objects` or `from`")),
+            (Some(_), None) if selection.include.is_some() || selection.exclude.is_some() => {
+                Err(Error::field("from", "`include` and `exclude` go only with `from`, which is not given"))
+            }
+            (Some(objects), None) => Ok(Given::Objects(objects)),
+            (None, Some(from)) => Folders::new(from, selection.checked()?).map(Given::Files),
+        }
+    }
+
+    /// Whether it is an empty list. What folders hold is not known yet.
+    fn is_empty(&self) -> bool {
+        matches!(self, Given::Objects(objects) if objects.is_empty())
+    }
+
+    fn stream(self) -> BoxStream<'static, Result<New>> {
+        match self {
+            Given::Objects(objects) => objects.stream().map_ok(New::Object).boxed(),
+            Given::Files(folders) => folders.stream().map_ok(New::File).boxed(),
+        }
+    }
+}
+
+/// An object to create, as it was given or found.
+enum New {
+    Object(NewObject),
+    File(Found),
+}
+
+impl New {
+    /// Its key, but for the prefix.
+    fn key(&self) -> &str {
+        match self {
+            New::Object(object) => object.key.as_str(),
+            New::File(found) => &found.name,
+        }
+    }
+
+    fn into_upload(self, key: String, all_as: BodyAs, twice: bool) -> Upload {
+        let (body, content_type) = match self {
+            _ if twice => (Err(Failure::permanent(Code::Duplicate, "the key is given more than once")), None),
+            New::Object(object) => (Body::of(&key, object.body, object.body_as.unwrap_or(all_as)), object.content_type.map(String::from)),
+            New::File(found) => (found.file.and_then(Body::of_file), None),
+        };
+        let guess = |name: &str| mime_guess::from_path(name).first_raw().map(str::to_owned);
+        let content_type = content_type.or_else(|| guess(&key)).or_else(|| match &body {
+            Ok(Body::Known(Content::File { path, .. })) => guess(&path.to_string_lossy()),
+            Ok(Body::Known(Content::Text(_))) => Some("text/plain; charset=utf-8".into()),
+            _ => None,
+        });
+        Upload { key, content_type: content_type.unwrap_or_else(|| "application/octet-stream".into()), body, there: None }
+    }
+}
+
+/// Metadata by name; an error where S3 would not take it, or would keep one of two values.
+fn metadata_of(items: Vec<MetadataItem>) -> Result<HashMap<String, String>> {
+    let (mut all, mut bytes) = (HashMap::new(), 0);
+    for (name, value) in items.into_iter().map(MetadataItem::into_pair) {
+        bytes += name.len() + value.len();
+        if all.contains_key(&name) {
+            return Err(Error::field("metadata", format!("`metadata` has `{name}` more than once; upper and lower case are the same")));
+        }
+        all.insert(name, value);
+    }
+    match bytes {
+        0..=METADATA => Ok(all),
+        _ => Err(Error::field("metadata", format!("`metadata` has {bytes} bytes, names and values together; S3 takes {METADATA}"))),
+    }
 }
 
 /// The uploads, once somebody agreed that objects which exist are replaced. All of them are looked at before anything is changed.

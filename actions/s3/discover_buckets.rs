@@ -1,13 +1,19 @@
+use std::future::ready;
+use std::sync::Arc;
+
 use aaws::{
-    Action, Call, Context, Effect, ErrorContext, Example, Glob, Grant, Listing, Meta, Next, Page, Region, Result, async_trait, paged,
+    Action, Call, Check, Context, Effect, ErrorContext, Example, Glob, Grant, Listing, Meta, Next, Page, Region, Result, Row, async_trait,
+    paged,
 };
 use aws_sdk_s3::config::{Builder, Region as SdkRegion};
 use aws_sdk_s3::primitives::DateTimeFormat;
-use aws_sdk_s3::types::Bucket;
-use futures::TryStreamExt;
+use aws_sdk_s3::types::Bucket as Listed;
+use futures::{StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bucket::Bucket;
+use super::bucket_settings::{self, BucketSettings};
 use super::names::Prefix;
 
 /// The most buckets on one page. S3 would take 10,000; a page of these is a hundred kilobytes.
@@ -25,19 +31,15 @@ pub struct DiscoverBuckets {
     pub name: Option<Glob>,
     /// Only buckets in this region.
     pub bucket_region: Option<Region>,
-    /// Print of each bucket its name, its region and when it was created.
+    /// Only buckets whose policy or access list lets everyone in, and whose public access block does not keep them out. Each bucket is asked.
+    #[serde(default)]
+    pub public: bool,
+    /// Print of each bucket its name, its region and when it was created, rather than its name alone.
     #[serde(default)]
     pub details: bool,
-}
-
-/// A bucket: its name, or with `details` what S3 says of it.
-#[derive(Debug, Serialize, JsonSchema)]
-#[serde(untagged)]
-pub enum BucketRow {
-    /// The name.
-    Name(String),
-    /// The bucket.
-    Details(BucketDetails),
+    /// The same, and whether it is public, how it is encrypted and whether it keeps versions. Each bucket is asked, up to five times.
+    #[serde(default)]
+    pub settings: bool,
 }
 
 /// What S3 says of a bucket.
@@ -50,6 +52,9 @@ pub struct BucketDetails {
     pub bucket_region: Option<String>,
     /// When it was created, or last changed its policy, RFC 3339 in UTC.
     pub creation_date: Option<String>,
+    /// What it says itself.
+    #[serde(flatten)]
+    pub settings: Option<BucketSettings>,
 }
 
 #[async_trait]
@@ -57,23 +62,54 @@ impl Action for DiscoverBuckets {
     const META: Meta = Meta {
         path: "s3/discover_buckets",
         effect: Effect::Read,
-        calls: &[Call::read("s3:ListBuckets", &[Grant::new("s3:ListAllMyBuckets", &["*"])])],
+        calls: &[
+            Call::read("s3:ListBuckets", &[Grant::new("s3:ListAllMyBuckets", &["*"])]),
+            bucket_settings::BLOCK,
+            bucket_settings::POLICY,
+            bucket_settings::ACL,
+            bucket_settings::ENCRYPTION,
+            bucket_settings::VERSIONING,
+        ],
         rules: &[],
-        examples: &[Example {
-            title: "List the buckets whose names begin with `example-` and end with `-bucket`",
-            input: r#"{"prefix": "example-", "name": "*-bucket"}"#,
-            output: r#"["example-bucket"]"#,
-            given: &[],
-        }],
+        examples: &[
+            Example {
+                title: "List the buckets whose names begin with `example-` and end with `-bucket`",
+                input: r#"{"prefix": "example-", "name": "*-bucket"}"#,
+                output: r#"["example-bucket"]"#,
+                given: &[],
+            },
+            Example {
+                title: "List those of them that are public",
+                input: r#"{"prefix": "example-", "name": "*-bucket", "public": true}"#,
+                output: "[]",
+                given: &[],
+            },
+            Example {
+                title: "See how `example-bucket` is set",
+                input: r#"{"name": "example-bucket", "settings": true}"#,
+                output: r#"[{"Name": "example-bucket", "BucketRegion": "us-east-1", "CreationDate": "2024-01-31T08:00:00Z", "IsPublic": false, "PublicAccessBlocked": true, "SSEAlgorithm": "AES256", "KMSMasterKeyID": null, "Versioning": "Unversioned", "MFADelete": "Disabled"}]"#,
+                given: &[],
+            },
+        ],
         notes: &[
             "Directory buckets (S3 Express One Zone) are not listed: S3 has a call of its own for them.",
-            "S3 gives no more than the names, regions and dates: sizes are in S3 Storage Lens and CloudWatch.",
+            "How large a bucket is S3 does not say: that is in S3 Storage Lens and CloudWatch.",
+            "What a bucket may not be asked is null, it is not listed as public, and the run says so and exits with 3.",
+            "The public access block of the account is not looked at, nor are access points and the access lists of single objects: the first may keep out whom a \
+             bucket lets in, the others may let in whom it does not.",
         ],
     };
+    const IDENTITY: &'static [&'static str] = &["Name"];
+    const OVERVIEW: &'static [Check] = &[Check {
+        title: "Buckets that are public",
+        input: r#"{"public": true, "details": true}"#,
+        since: Some("CreationDate"),
+        mend: None,
+    }];
 
-    type Output = Listing<BucketRow>;
+    type Output = Listing<Row<BucketDetails>>;
 
-    async fn run(self, cx: &Context) -> Result<Listing<BucketRow>> {
+    async fn run(self, cx: &Context) -> Result<Listing<Row<BucketDetails>>> {
         // S3 lists the buckets of one region only where that region is asked.
         let there = self.bucket_region.as_ref().map_or(cx.region(), Region::as_str).to_owned();
         let s3 = aaws::client!(cx, aws_sdk_s3, |config: Builder| config.region(SdkRegion::new(there)));
@@ -86,7 +122,13 @@ impl Action for DiscoverBuckets {
                 Ok(Page { next: Next::nonempty(answer.continuation_token), items: answer.buckets.unwrap_or_default() })
             }
         });
-        Ok(Listing::of(cx, buckets.try_filter_map(move |bucket| std::future::ready(Ok(self.row(bucket))))))
+        // As many buckets are asked at once as the run has room for, and printed in the order in which they are listed.
+        let (asked, context) = (Arc::new(self), cx.clone());
+        let rows = buckets.map(move |bucket| {
+            let (asked, cx) = (Arc::clone(&asked), context.clone());
+            async move { asked.row(&cx, bucket?).await }
+        });
+        Ok(Listing::of(cx, rows.buffered(cx.concurrency()).try_filter_map(|row| ready(Ok(row)))))
     }
 }
 
@@ -94,19 +136,28 @@ aaws::register!(DiscoverBuckets);
 
 impl DiscoverBuckets {
     /// None for a bucket that is not asked for: stores that are not S3 may not know how to select.
-    fn row(&self, bucket: Bucket) -> Option<BucketRow> {
-        let name = bucket.name?;
+    async fn row(&self, cx: &Context, bucket: Listed) -> Result<Option<Row<BucketDetails>>> {
+        let Some(name) = bucket.name else { return Ok(None) };
         let elsewhere = |region: &Region| bucket.bucket_region.as_deref().is_some_and(|there| there != region.as_str());
-        let wanted = self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
+        let is_wanted = self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
             && self.name.as_ref().is_none_or(|pattern| pattern.matches(&name))
             && !self.bucket_region.as_ref().is_some_and(elsewhere);
-        wanted.then(|| match self.details {
-            false => BucketRow::Name(name),
-            true => BucketRow::Details(BucketDetails {
-                name,
-                bucket_region: bucket.bucket_region,
-                creation_date: bucket.creation_date.and_then(|date| date.fmt(DateTimeFormat::DateTime).ok()),
-            }),
-        })
+        if !is_wanted {
+            return Ok(None);
+        }
+        let mut settings = None;
+        if self.public || self.settings {
+            let there = Bucket::listed(cx, &name, bucket.bucket_region.as_deref());
+            settings = Some(BucketSettings::look(cx, &there, self.settings).await?);
+        }
+        if self.public && settings.as_ref().and_then(|settings| settings.is_public) != Some(true) {
+            return Ok(None);
+        }
+        Ok(Some(Row::of(self.details || self.settings, name.clone(), || BucketDetails {
+            name,
+            bucket_region: bucket.bucket_region,
+            creation_date: bucket.creation_date.and_then(|date| date.fmt(DateTimeFormat::DateTime).ok()),
+            settings: settings.filter(|_| self.settings),
+        })))
     }
 }

@@ -134,6 +134,7 @@ pub struct Details {
     /// The key.
     key: String,
     /// Bytes.
+    #[schemars(extend("x-unit" = "bytes"))]
     size: u64,
     /// When it was last modified, RFC 3339 in UTC.
     last_modified: Option<String>,
@@ -157,6 +158,7 @@ pub struct VersionDetails {
     /// Whether it is a delete marker: it hides the versions that are older.
     delete_marker: bool,
     /// Bytes.
+    #[schemars(extend("x-unit" = "bytes"))]
     size: Option<u64>,
     /// When it was made, RFC 3339 in UTC.
     last_modified: Option<String>,
@@ -272,6 +274,8 @@ impl Action for DiscoverObjects {
             "Directory buckets list in no order, take no `start_after`, and only a prefix that ends in a slash. They keep no versions.",
         ],
     };
+    // With `delimiter` there are rows of what keys begin with.
+    const IDENTITY: &'static [&'static str] = &["Key", "VersionId", "Prefix"];
 
     type Output = Discovered;
 

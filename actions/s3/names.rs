@@ -37,6 +37,44 @@ aaws::text_type! {
     pub struct NonEmpty { "type": "string", "minLength": 1 } |text| nonempty(text, "the text")
 }
 
+aaws::text_type! {
+    /// The value of a header: printable ASCII, as S3 keeps it.
+    #[derive(Default)]
+    pub struct HeaderText { "type": "string", "minLength": 1, "pattern": "^[!-~]([ -~]*[!-~])?$" } |text| {
+        let fits = !text.is_empty() && text.bytes().all(is_printable) && text.trim() == text;
+        if fits { Ok(()) } else { Err(format!("`{}` is not the value of a header: they are printable ASCII, without spaces around", text.escape_debug())) }
+    }
+}
+
+aaws::text_type! {
+    /// One item of an object's own metadata: `NAME=VALUE`, split at the first `=`.
+    #[derive(Default)]
+    pub struct MetadataItem { "type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]+=([!-~]([ -~]*[!-~])?)?$" } |item| {
+        match item.split_once('=') {
+            Some((name, value)) if !name.is_empty() && name.bytes().all(is_of_token) && value.bytes().all(is_printable) && value.trim() == value => Ok(()),
+            _ => Err(format!("`{}` is not NAME=VALUE, where both are sent in a header: printable ASCII, and no space in the name", item.escape_debug())),
+        }
+    }
+}
+
+impl MetadataItem {
+    /// The name, in lower case as S3 has it, and the value.
+    pub fn into_pair(self) -> (String, String) {
+        let text = String::from(self);
+        let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+        (name.to_ascii_lowercase(), value.to_owned())
+    }
+}
+
+fn is_printable(byte: u8) -> bool {
+    byte == b' ' || byte.is_ascii_graphic()
+}
+
+/// Whether it may be in the name of a header (RFC 9110, 5.6.2).
+fn is_of_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// An empty string is what a variable that is not set leaves: taken for "none given", it would name something else than was meant.
 fn nonempty(text: &str, what: &str) -> Result<(), String> {
     if text.is_empty() { Err(format!("{what} is empty")) } else { Ok(()) }
@@ -87,6 +125,18 @@ mod tests {
     fn what_is_empty_is_no_name() {
         assert_eq!(VersionId::try_from("").unwrap_err(), "the version's id is empty");
         assert!(Prefix::try_from("").is_err() && Key::try_from("").is_err() && BucketName::try_from("").is_err());
+    }
+
+    #[test]
+    fn metadata_is_what_a_header_holds() {
+        let pair = |text: &str| MetadataItem::try_from(text).map(MetadataItem::into_pair);
+        assert_eq!(pair("Made-By=a = b"), Ok(("made-by".to_owned(), "a = b".to_owned())));
+        assert_eq!(pair("empty="), Ok(("empty".to_owned(), String::new())));
+        for text in ["", "a", "=b", "a b=c", "a=\u{e9}", "a=b\nc", "a= b", "\u{e9}=b"] {
+            assert!(pair(text).is_err(), "{text}");
+        }
+        assert!(HeaderText::try_from("no-store, max-age=1").is_ok());
+        assert!(HeaderText::try_from("").is_err() && HeaderText::try_from(" a").is_err() && HeaderText::try_from("a\r\nb").is_err());
     }
 
     #[test]

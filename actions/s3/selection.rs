@@ -102,9 +102,21 @@ impl Selection {
         class.is_some_and(|class| wanted.iter().any(|one| one.as_str() == class))
     }
 
-    fn takes_key(&self, key: &str) -> bool {
+    /// Whether its patterns take this key.
+    pub fn takes_key(&self, key: &str) -> bool {
         let any = |patterns: &[Glob]| patterns.iter().any(|pattern| pattern.matches(key));
-        self.include.as_deref().is_none_or(any) && !self.exclude.as_deref().is_some_and(any)
+        self.include.as_deref().is_none_or(any) && !self.excludes(key)
+    }
+
+    /// Whether this key is excluded.
+    pub fn excludes(&self, key: &str) -> bool {
+        self.exclude.iter().flatten().any(|pattern| pattern.matches(key))
+    }
+
+    /// Whether all keys that begin with this are surely excluded: a pattern whose last sign is any text matches it.
+    pub fn excludes_all_below(&self, folder: &str) -> bool {
+        let ends_in_any = |pattern: &str| pattern.ends_with('*') && !pattern.ends_with("\\*");
+        self.exclude.iter().flatten().any(|pattern| ends_in_any(pattern.as_str()) && pattern.matches(folder))
     }
 }
 
@@ -135,6 +147,13 @@ mod tests {
         assert!(!takes(globs(&["*.log"]), globs(&["tmp/*"]), "tmp/a.log") && takes(globs(&["*.log"]), globs(&["tmp/*"]), "a.log"));
         assert!(!takes(globs(&[]), None, "a"), "no pattern matches nothing");
         assert!(takes(None, globs(&[]), "a"), "nothing is excluded");
+    }
+
+    #[test]
+    fn a_folder_is_excluded_whole_where_all_below_it_is() {
+        let below = |pattern, folder: &str| Selection { exclude: globs(&[pattern]), ..Selection::default() }.excludes_all_below(folder);
+        assert!(below("tmp/*", "tmp/") && below("*/tmp/*", "a/tmp/") && below("tmp*", "tmp/"));
+        assert!(!below("tmp/", "tmp/") && !below("tmp/*.log", "tmp/") && !below("tmp/\\*", "tmp/") && !below("tmp/a*", "tmp/"));
     }
 
     #[test]

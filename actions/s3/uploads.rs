@@ -1,19 +1,19 @@
 //! How one object is uploaded: in one request or in parts, and what is looked at when an answer is lost on the way.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aaws::{Code, Context, Error, Failure, Outcome, Result, Steps, Undo, async_trait};
-use aws_sdk_s3::config::interceptors::FinalizerInterceptorContextRef;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::{ByteStream, SdkBody};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ServerSideEncryption, StorageClass};
 use futures::stream::{self, StreamExt};
 use md5::{Digest, Md5};
+use tokio::sync::Notify;
 
-use super::body::{Body, hex};
+use super::body::{Body, Content, hex};
 use super::bucket::{Bucket, Place, explain};
+use super::lost_answers::LostAnswers;
+use super::stdin::{self, Begun, Next, Reader};
 use super::upload_step::{MultipartUpload, StoredObject, UploadStep};
 
 const MIB: u64 = 1 << 20;
@@ -79,6 +79,12 @@ pub struct How {
     pub kms_key: Option<String>,
     /// Storage class other than the default.
     pub storage_class: Option<StorageClass>,
+    /// Metadata of the user's own, by name.
+    pub metadata: Option<HashMap<String, String>>,
+    /// How long caches may keep it.
+    pub cache_control: Option<String>,
+    /// How its bytes are encoded.
+    pub content_encoding: Option<String>,
 }
 
 impl How {
@@ -100,8 +106,25 @@ pub struct Create {
 
 /// What S3 says of an object that it stored.
 struct Stored {
+    /// How many bytes it has.
+    size: u64,
     etag: Option<String>,
     version: Option<String>,
+}
+
+/// What is sent in parts.
+enum Source<'a> {
+    /// A file, read part by part where each is sent.
+    File(&'a Content),
+    /// Standard input, read as it comes.
+    Read(Reader),
+}
+
+/// Parts that were all sent.
+struct Parts {
+    parts: Vec<CompletedPart>,
+    /// How many bytes they have.
+    size: u64,
 }
 
 /// What came of sending an object: it is stored, or what became of it instead.
@@ -149,15 +172,22 @@ impl Steps for Create {
         }
         let is_new = self.is_new(cx, &upload.key).await?;
         let sent = match body {
-            Body::File { .. } if body.size() >= MULTIPART => self.put_parts(cx, upload, body, undo).await?,
-            _ => self.put(upload, body).await?,
+            Body::Known(file @ Content::File { .. }) if file.size() >= MULTIPART => {
+                self.put_parts(cx, upload, Source::File(file), undo).await?
+            }
+            Body::Known(content) => self.put(upload, content).await?,
+            Body::Stdin => self.put_stdin(cx, upload, undo).await?,
         };
         match sent {
             Ok(stored) => {
+                let said = match body {
+                    Body::Known(content) => content.to_string(),
+                    Body::Stdin => format!("{body}, {} bytes", stored.size),
+                };
                 if is_new {
                     self.note_stored(cx, &upload.key, stored).await;
                 }
-                Ok(Outcome::Done((), Some(body.to_string())))
+                Ok(Outcome::Done((), Some(said)))
             }
             Err(outcome) => Ok(outcome),
         }
@@ -198,7 +228,19 @@ impl Create {
         }
     }
 
-    async fn put(&self, upload: &Upload, body: &Body) -> Result<Sent> {
+    /// Standard input: in one request where it is short, otherwise in parts.
+    async fn put_stdin(&self, cx: &Context, upload: &Upload, undo: &mut Undo<UploadStep>) -> Result<Sent> {
+        match stdin::begin(cx).await? {
+            Begun::Whole(bytes) => self.put(upload, &Content::Read(bytes)).await,
+            Begun::Long(reader) => self.put_parts(cx, upload, Source::Read(reader), undo).await,
+            Begun::Stopped => {
+                let why = "the run was stopped before it was known how long standard input is";
+                Ok(Err(Outcome::Failed(Failure::permanent(Code::Interrupted, why))))
+            }
+        }
+    }
+
+    async fn put(&self, upload: &Upload, body: &Content) -> Result<Sent> {
         // A body can be sent once; sent away to another region, the request is made again from what the file still holds.
         let again = body.part(0, body.size()).await?.into_inner();
         let lost = LostAnswers::default();
@@ -208,25 +250,29 @@ impl Create {
                 s3.put_object().bucket(&self.bucket.name).key(&upload.key).body(ByteStream::new(body)).content_type(&upload.content_type);
             let request = request.set_if_none_match(self.how.if_none_match()).set_server_side_encryption(self.how.sse.clone());
             let request = request.set_ssekms_key_id(self.how.kms_key.clone()).set_storage_class(self.how.storage_class.clone());
+            let request = request.set_metadata(self.how.metadata.clone()).set_cache_control(self.how.cache_control.clone());
+            let request = request.set_content_encoding(self.how.content_encoding.clone());
             let request = request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone());
             request.customize().interceptor(lost.clone()).send()
         });
         match explain(answer.await, || self.creating(&upload.key)) {
-            Ok(done) => Ok(Ok(Stored { etag: done.e_tag, version: done.version_id })),
+            Ok(done) => Ok(Ok(Stored { size: body.size(), etag: done.e_tag, version: done.version_id })),
             // What is in the way may be what an attempt before stored, whose answer was lost.
             Err(error) if lost.any() && error.code() == Some(PRECONDITION_FAILED) => {
                 let etag = body.md5().await?;
-                self.judge(upload, body, Some(etag), error).await
+                self.judge(upload, body.size(), Some(etag), error).await
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn put_parts(&self, cx: &Context, upload: &Upload, body: &Body, undo: &mut Undo<UploadStep>) -> Result<Sent> {
+    async fn put_parts(&self, cx: &Context, upload: &Upload, source: Source<'_>, undo: &mut Undo<UploadStep>) -> Result<Sent> {
         let answer = self.bucket.send(|s3| {
             let request = s3.create_multipart_upload().bucket(&self.bucket.name).key(&upload.key).content_type(&upload.content_type);
             let request = request.set_server_side_encryption(self.how.sse.clone()).set_ssekms_key_id(self.how.kms_key.clone());
             let request = request.set_storage_class(self.how.storage_class.clone()).set_request_payer(self.bucket.payer.clone());
+            let request = request.set_metadata(self.how.metadata.clone()).set_cache_control(self.how.cache_control.clone());
+            let request = request.set_content_encoding(self.how.content_encoding.clone());
             request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
         let begun = explain(answer.await, || self.creating(&upload.key))?;
@@ -237,7 +283,11 @@ impl Create {
         undo.note(UploadStep::Parts(begun.clone())).await?;
         // Whatever ends this process, even at once: its parts are billed until somebody aborts it.
         tracing::info!("began {begun}");
-        let Some(parts) = self.send_parts(cx, upload, body, &begun.upload_id).await? else { return Ok(Err(stopped(&begun))) };
+        let sent = match source {
+            Source::File(file) => self.send_parts(cx, upload, file, &begun.upload_id).await?,
+            Source::Read(reader) => self.send_read(cx, upload, reader, &begun.upload_id).await?,
+        };
+        let Some(Parts { parts, size }) = sent else { return Ok(Err(stopped(&begun))) };
         let etag = etag_of_parts(&parts);
         let whole = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let lost = LostAnswers::default();
@@ -250,14 +300,14 @@ impl Create {
         let error = match explain(answer.await, || self.creating(&upload.key)) {
             Ok(done) => {
                 undo.clear();
-                return Ok(Ok(Stored { etag: done.e_tag, version: done.version_id }));
+                return Ok(Ok(Stored { size, etag: done.e_tag, version: done.version_id }));
             }
             Err(error) => error,
         };
         // Completed twice, an upload is not there any more, or its own object is in the way.
         let second = lost.any() && matches!(error.code(), Some("NoSuchUpload" | PRECONDITION_FAILED));
         if second || error.is_ambiguous() {
-            let judged = self.judge(upload, body, etag, error).await?;
+            let judged = self.judge(upload, size, etag, error).await?;
             if judged.is_ok() {
                 undo.clear();
             }
@@ -271,44 +321,72 @@ impl Create {
 
     /// All parts, or none when the run was stopped before. What is on its way when one fails, or when the run is stopped, is brought to its end, so
     /// that no part arrives after the upload was aborted.
-    async fn send_parts(&self, cx: &Context, upload: &Upload, body: &Body, upload_id: &str) -> Result<Option<Vec<CompletedPart>>> {
-        let size = part_size(body.size());
+    async fn send_parts(&self, cx: &Context, upload: &Upload, file: &Content, upload_id: &str) -> Result<Option<Parts>> {
+        let (whole, size) = (file.size(), part_size(file.size()));
         let failed = AtomicBool::new(false);
         let stop = &failed;
-        let parts = (0..body.size().div_ceil(size)).map(move |index| async move {
+        let parts = (0..whole.div_ceil(size)).map(move |index| async move {
             if stop.load(Ordering::Relaxed) || cx.cancellation().is_cancelled() {
                 return Ok(None);
             }
             let offset = index * size;
             // A part's number fits: there are at most ten thousand.
             let number = i32::try_from(index + 1).unwrap_or(i32::MAX);
-            match self.send_part(upload, body, upload_id, number, offset, size.min(body.size() - offset)).await {
-                Ok(part) => Ok(Some(part)),
-                Err(error) if is_unsent(&error) && cx.cancellation().is_cancelled() => Ok(None),
-                Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
-                    Err(error)
-                }
+            let part = match file.part(offset, size.min(whole - offset)).await {
+                Ok(part) => self.send_part(cx, upload, upload_id, number, part.into_inner()).await,
+                Err(error) => Err(error),
+            };
+            if part.is_err() {
+                stop.store(true, Ordering::Relaxed);
             }
+            part
         });
-        let sent: Vec<Result<Option<CompletedPart>>> = stream::iter(parts).buffered(PARTS_AT_ONCE).collect().await;
-        // The parts behind one that failed were not begun; that one says why.
-        if sent.iter().any(Result::is_err) {
-            return sent.into_iter().collect::<Result<Vec<_>>>().map(|_| None);
-        }
-        Ok(sent.into_iter().flatten().collect())
+        let parts = all_parts(stream::iter(parts).buffered(PARTS_AT_ONCE).collect::<Vec<_>>().await)?;
+        Ok(parts.map(|parts| Parts { parts, size: whole }))
     }
 
+    /// The same of parts that are read one after another, while those before them are sent.
+    async fn send_read(&self, cx: &Context, upload: &Upload, reader: Reader, upload_id: &str) -> Result<Option<Parts>> {
+        let (failed, read) = (Notify::new(), AtomicU64::new(0));
+        let (failed, read) = (&failed, &read);
+        let parts = stream::unfold(Some(reader), move |reader| async move {
+            let mut reader = reader?;
+            let next = tokio::select! {
+                biased;
+                // Who waits for input must not wait when a part failed meanwhile.
+                () = failed.notified() => Ok(Next::Stopped),
+                next = reader.next(cx) => next,
+            };
+            match next {
+                Ok(Next::Part(part)) => Some((Ok(Some(part)), Some(reader))),
+                Ok(Next::Stopped) => Some((Ok(None), None)),
+                Ok(Next::End) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed();
+        let sent = parts.map(move |part: Result<Option<stdin::Part>>| async move {
+            let Some(part) = part? else { return Ok(None) };
+            read.fetch_add(part.bytes.len() as u64, Ordering::Relaxed);
+            let sent = self.send_part(cx, upload, upload_id, part.number, SdkBody::from(part.bytes.clone())).await;
+            if sent.is_err() {
+                failed.notify_one();
+            }
+            sent
+        });
+        let parts = all_parts(sent.buffered(PARTS_AT_ONCE).collect::<Vec<_>>().await)?;
+        Ok(parts.map(|parts| Parts { parts, size: read.load(Ordering::Relaxed) }))
+    }
+
+    /// One part, or none when the run was stopped before.
     async fn send_part(
         &self,
+        cx: &Context,
         upload: &Upload,
-        body: &Body,
         upload_id: &str,
         number: i32,
-        offset: u64,
-        length: u64,
-    ) -> Result<CompletedPart> {
-        let again = body.part(offset, length).await?.into_inner();
+        again: SdkBody,
+    ) -> Result<Option<CompletedPart>> {
         let answer = self.bucket.send(|s3| {
             let body = again.try_clone().unwrap_or_else(SdkBody::taken);
             let request = s3.upload_part().bucket(&self.bucket.name).key(&upload.key).upload_id(upload_id).part_number(number);
@@ -316,20 +394,23 @@ impl Create {
             request.set_expected_bucket_owner(self.bucket.owner.clone()).send()
         });
         let what = || format!("send part {number} of `{}` to the bucket `{}`", upload.key, self.bucket.name);
-        let sent = explain(answer.await, what)?;
+        let sent = match explain(answer.await, what) {
+            Err(error) if is_unsent(&error) && cx.cancellation().is_cancelled() => return Ok(None),
+            answer => answer?,
+        };
         // With a checksum other than the default, the completing request has to repeat it; the ETag is always asked for.
         let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).set_checksum_crc32(sent.checksum_crc32);
-        Ok(part.build())
+        Ok(Some(part.build()))
     }
 
     /// What an error stands for after an answer was lost: an object that holds what was sent was stored by this run.
-    async fn judge(&self, upload: &Upload, body: &Body, etag: Option<String>, error: Error) -> Result<Sent> {
+    async fn judge(&self, upload: &Upload, size: u64, etag: Option<String>, error: Error) -> Result<Sent> {
         let bucket = &self.bucket;
         let why = match bucket.head(&upload.key).await {
             Ok(None) => return Err(error),
-            Ok(Some(seen)) if seen.content_length() != i64::try_from(body.size()).ok() => return Err(error),
+            Ok(Some(seen)) if seen.content_length() != i64::try_from(size).ok() => return Err(error),
             Ok(Some(seen)) if etag.is_some() && seen.e_tag().map(|tag| tag.trim_matches('"')) == etag.as_deref() => {
-                return Ok(Ok(Stored { etag: seen.e_tag, version: seen.version_id }));
+                return Ok(Ok(Stored { size, etag: seen.e_tag, version: seen.version_id }));
             }
             // Whose ETag is no digest of the content (S3 API reference, Object) may hold the same, or something else of this size.
             Ok(Some(seen))
@@ -345,42 +426,18 @@ impl Create {
     }
 }
 
-/// Notes that the answer to an attempt was lost: what S3 says to the next one may be about what that attempt did.
-#[derive(Debug, Clone, Default)]
-struct LostAnswers(Arc<AtomicBool>);
-
-impl LostAnswers {
-    fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
-impl Intercept for LostAnswers {
-    fn name(&self) -> &'static str {
-        "aaws::LostAnswers"
-    }
-
-    fn read_after_attempt(
-        &self,
-        context: &FinalizerInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        // A request that was turned away for its rate (503) was not carried out; of another server error that is not known.
-        let unclear = |status: u16| status >= 500 && status != 503;
-        let failed = matches!(context.output_or_error(), Some(Err(_)));
-        if failed && context.response().is_none_or(|answer| unclear(answer.status().as_u16())) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
 /// The run was stopped before all of it was sent; the parts that were are removed by undoing.
 fn stopped(upload: &MultipartUpload) -> Outcome {
     tracing::warn!("aborting {upload}; if this process ends before that is done, its parts stay and are billed");
     Outcome::Failed(Failure::permanent(Code::Interrupted, "the run was stopped before all of its parts were sent"))
+}
+
+/// All of the parts, or none when the run was stopped before. Those behind one that failed were not begun; that one says why.
+fn all_parts(sent: Vec<Result<Option<CompletedPart>>>) -> Result<Option<Vec<CompletedPart>>> {
+    if sent.iter().any(Result::is_err) {
+        return sent.into_iter().collect::<Result<Vec<_>>>().map(|_| None);
+    }
+    Ok(sent.into_iter().flatten().collect())
 }
 
 fn is_unsent(error: &Error) -> bool {

@@ -20,6 +20,8 @@ pub fn value_name(param: &Param) -> String {
         ParamKind::Choice(_) | ParamKind::Text => name(),
         ParamKind::Secret => "@FILE|-|env:NAME".into(),
         ParamKind::Any | ParamKind::Object(_) => format!("JSON{SOURCES}"),
+        // No list that is read may name one.
+        ParamKind::List { .. } if param.is_path => "PATH".into(),
         ParamKind::List { of, .. } => match &**of {
             ParamKind::Choice(_) => name(),
             ParamKind::Object(_) => format!("JSON{SOURCES}"),

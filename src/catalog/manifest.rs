@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use crate::catalog::schema::{self, Param};
 use crate::engine::entry::Entry;
+use crate::engine::execute::FINDINGS;
 use crate::model::call::Call;
 use crate::model::error::ErrorKind;
-use crate::model::meta::{Effect, Example, Reversible};
+use crate::model::meta::{Check, Effect, Example, Reversible};
 use crate::model::outcome::Record;
 use crate::model::rules::Rule;
 
@@ -42,6 +43,12 @@ pub struct Manifest {
     /// What of it can be undone, for actions that change something.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub reversible: Option<Reversible>,
+    /// The members by which a row of a listing is known again in a later run.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub identity: &'static [&'static str],
+    /// What `aaws overview` asks by it.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub overview: &'static [Check],
     #[serde(serialize_with = "rules")]
     /// Rules between inputs.
     pub rules: &'static [Rule],
@@ -105,7 +112,9 @@ impl Manifest {
             calls: meta.calls,
             examples: meta.examples,
             notes: meta.notes,
-            exit_codes: exit_codes(meta.effect != Effect::Local || !meta.calls.is_empty()),
+            exit_codes: exit_codes(meta.effect != Effect::Local || !meta.calls.is_empty(), entry.is_listing()),
+            identity: entry.identity,
+            overview: entry.overview,
             package: entry.package,
             source: entry.source(),
             input_type: entry.types().0,
@@ -126,8 +135,8 @@ fn plan_schema() -> Value {
     schema
 }
 
-/// The exit codes, one list for all actions; those that need no AWS have fewer.
-pub fn exit_codes(needs_aws: bool) -> Vec<ExitCode> {
+/// The exit codes, one list for all actions; those that need no AWS have fewer, and those that list one more.
+pub fn exit_codes(needs_aws: bool, lists: bool) -> Vec<ExitCode> {
     let all = [
         (0, "all done, or nothing to do"),
         (ErrorKind::Failed.exit_code(), "the action failed as a whole"),
@@ -135,10 +144,11 @@ pub fn exit_codes(needs_aws: bool) -> Vec<ExitCode> {
         (3, "some items are not as asked: failed or skipped"),
         (ErrorKind::Refused.exit_code(), "refused by a guard, or by the person asked"),
         (ErrorKind::Credentials.exit_code(), "no usable credentials or region"),
+        (FINDINGS, "something was found, with `fail_on_findings`"),
         (ErrorKind::Interrupted.exit_code(), "interrupted; what was in flight is settled"),
     ];
     let local = |code: u8| matches!(code, 0..=2 | 130);
-    let kept = all.into_iter().filter(|(code, _)| needs_aws || local(*code));
+    let kept = all.into_iter().filter(|(code, _)| (needs_aws || local(*code)) && (lists || *code != FINDINGS));
     kept.map(|(code, meaning)| ExitCode { code, meaning }).collect()
 }
 

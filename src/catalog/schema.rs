@@ -18,7 +18,7 @@ pub struct Param {
     pub default: Option<Value>,
     /// Its doc comment, one line.
     pub description: String,
-    /// Whether a flag's value of it may name a local file: a [`crate::PathOrText`].
+    /// Whether a flag's value of it, or of a list each of its values, may name a local file: a [`crate::PathOrText`] or [`crate::LocalPath`].
     pub is_path: bool,
     /// Of a list of strings: the members by which an object stands for an element.
     pub naming: Naming,
@@ -122,11 +122,15 @@ pub fn params(schema: &Value) -> Vec<Param> {
         required: required.contains(&name.as_str()),
         default: schema.get("default").filter(|d| !d.is_null()).cloned(),
         description: one_line(text(schema, "description")),
-        is_path: schema.get("x-aaws-path") == Some(&Value::Bool(true)),
+        is_path: is_path(schema) || schema.get("items").is_some_and(is_path),
         naming: Naming::of(name, schema),
         name: name.clone(),
     };
     properties.into_iter().flatten().map(param).collect()
+}
+
+fn is_path(schema: &Value) -> bool {
+    schema.get("x-aaws-path") == Some(&Value::Bool(true))
 }
 
 /// Whether an input that need not be whole has known names and fitting values. All that is wrong is told.
@@ -149,6 +153,9 @@ fn takes(param: &Param, value: &Value) -> bool {
         (ParamKind::List { of, .. }, Value::Array(items)) if param.naming.keeps_objects() => {
             items.iter().all(|item| item.is_object() || fits(of, item))
         }
+        // A path that was typed is an object.
+        (ParamKind::List { .. }, Value::Array(items)) if param.is_path => items.iter().all(|item| item.is_object() || item.is_string()),
+        (ParamKind::Text, Value::Object(_)) if param.is_path => true,
         (kind, value) => fits(kind, value),
     }
 }

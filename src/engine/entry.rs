@@ -129,6 +129,19 @@ impl Entry {
         (self.output)()
     }
 
+    /// Whether it looks at the account only, and gives what it finds row by row, with some inputs at least.
+    pub fn is_listing(&self) -> bool {
+        self.meta.effect == Effect::Read && self.row_schema().is_some()
+    }
+
+    /// JSON Schema of a row of the output, where that is a list, or may be.
+    pub fn row_schema(&self) -> Option<Value> {
+        let output = self.output_schema().to_value();
+        let kinds = output.get("anyOf").and_then(Value::as_array).map_or(std::slice::from_ref(&output), Vec::as_slice);
+        let list = kinds.iter().find(|kind| kind.get("type").and_then(Value::as_str) == Some("array"));
+        list.and_then(|list| list.get("items").cloned())
+    }
+
     /// Checks an input, its rules and its types. Ages are as they are at `now`. Nothing is sent.
     pub fn parse(&self, input: Input, now: Timestamp) -> Result<Ready> {
         (self.parse)(input, now)

@@ -12,6 +12,7 @@ use crate::engine::action::{Action, Reply};
 use crate::engine::change::close_plan;
 use crate::engine::context::Context;
 use crate::engine::entry::{Entry, Ready};
+use crate::engine::findings::{Findings, Found};
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
 use crate::engine::plan::PlanMode;
@@ -26,6 +27,9 @@ use crate::model::outcome::Status;
 
 /// How often it is looked whether the run is being throttled.
 const LOOK_AT_RATE: Duration = Duration::from_secs(1);
+
+/// The exit code of a listing that found something though it was to find nothing.
+pub const FINDINGS: u8 = 6;
 
 /// What is to be run, and how: the same from every front end.
 pub struct Request {
@@ -70,6 +74,7 @@ impl Request {
 pub struct Execution {
     rows: Option<Reply>,
     run: Option<Arc<Run>>,
+    findings: Findings,
     changes: bool,
     cancellation: Cancellation,
     watches: Vec<JoinHandle<()>>,
@@ -84,17 +89,24 @@ pub struct Summary {
     pub calls: BTreeMap<String, u64>,
     /// How many requests were turned away for their rate, and waited for.
     pub throttled: u64,
+    /// What a listing found.
+    pub found: Found,
+    /// Whether it found something though it was to find nothing: [`RunOptions::fail_on_findings`].
+    pub has_findings: bool,
     /// The error that it ended with.
     pub error: Option<Error>,
 }
 
 impl Summary {
-    /// The process's exit code: 0 when all that was asked for is so, 3 when some items are not as asked, else what the error says.
+    /// The process's exit code: 0 when all that was asked for is so, 3 when some items are not as asked, 6 when something was found that was not to be
+    /// there, else what the error says.
     pub fn exit_code(&self) -> u8 {
         match &self.error {
             Some(error) => error.kind().exit_code(),
-            None if self.counts.is_success() => 0,
-            None => 3,
+            // What could not be looked at is worse than what was found.
+            None if !self.counts.is_success() => 3,
+            None if self.has_findings => FINDINGS,
+            None => 0,
         }
     }
 
@@ -108,6 +120,8 @@ impl Summary {
         if not_started > 0 {
             words.push(format!("{not_started} not started"));
         }
+        let found = self.found.words();
+        words.extend((!found.is_empty()).then_some(found));
         words.join(", ")
     }
 }
@@ -117,6 +131,7 @@ pub async fn execute(request: Request, host: Arc<dyn Host>) -> Execution {
     let mut execution = Execution {
         rows: None,
         run: None,
+        findings: Findings::default(),
         changes: request.entry.meta.effect.changes(),
         cancellation: request.cancellation.clone(),
         watches: Vec::new(),
@@ -133,10 +148,18 @@ impl Execution {
         let Request { entry, input, mut options, target, journal, plan, again, cancellation: _ } = request;
         // A plan is of what a dry run shows.
         options.dry_run |= matches!(plan, PlanMode::Write(_));
+        if !entry.is_listing() && (options.fail_on_findings || options.baseline.is_some()) {
+            let field = if options.fail_on_findings { "fail_on_findings" } else { "baseline" };
+            return Err(Error::field(field, format!("`{field}`: `{}` lists nothing", entry.meta.path)));
+        }
         if !entry.meta.effect.changes() && !matches!(plan, PlanMode::None) {
             return Err(Error::field("plan", format!("`plan`: `{}` changes nothing", entry.meta.path)));
         }
         let plan = plan.begin()?;
+        let baseline = options.baseline.clone();
+        let known = tokio::task::spawn_blocking(move || Findings::open(entry.identity, baseline.as_deref()));
+        let known = async { known.await.map_err(|e| Error::Failed(format!("reading the baseline failed: {e}")))? };
+        self.findings = cancellable(&self.cancellation.clone(), known).await?;
         let report = options.report.as_deref().map(open_report).transpose()?;
         let run = Run::new(options, host, report, journal, self.cancellation.clone());
         let begun = plan.clock(again.as_ref().map_or(run.now, |again| again.clock(run.now)));
@@ -166,7 +189,8 @@ impl Execution {
         };
         // What is being changed is brought to its end; looking may end at any moment.
         let reply = if self.changes { work.await } else { cancellable(&cancellation, work).await };
-        Ok(close_plan(reply?, of_rows))
+        let reply = close_plan(reply?, of_rows);
+        Ok(if self.changes { reply } else { self.findings.watch(reply) })
     }
 
     /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
@@ -188,6 +212,8 @@ impl Execution {
                 counts: Counts::default(),
                 calls: BTreeMap::new(),
                 throttled: 0,
+                found: Found::default(),
+                has_findings: false,
                 error: error.or_else(|| self.cancellation.error()),
             };
         };
@@ -210,7 +236,9 @@ impl Execution {
         if let Err(e) = ended {
             tracing::error!("{e}");
         }
-        Summary { counts, calls: run.network.calls(), throttled, error }
+        let found = self.findings.found();
+        let has_findings = run.options.fail_on_findings && found.new > 0;
+        Summary { counts, calls: run.network.calls(), throttled, found, has_findings, error }
     }
 }
 
@@ -306,6 +334,18 @@ impl Connection {
     /// Ends what runs early: what is in flight is finished, nothing new is begun.
     pub fn cancellation(&self) -> &Cancellation {
         &self.run.cancellation
+    }
+
+    /// A session for an action.
+    pub(crate) async fn session(&self, meta: &Meta) -> Result<Session> {
+        open_session(meta, &self.target, &self.run).await
+    }
+
+    /// A run of its own, for one of several actions: it counts its own items, and shares all else with the others.
+    pub(crate) fn part(&self) -> Run {
+        let run = &self.run;
+        let part = Run::new(run.options.clone(), Arc::clone(&run.host), None, None, run.cancellation.clone());
+        Run { now: run.now, begun: run.begun, network: run.network.clone(), slots: Arc::clone(&run.slots), ..part }
     }
 
     /// What an action sees of it.

@@ -66,6 +66,10 @@ pub struct RunOptions {
     pub dry_run: bool,
     /// Where items are written down as they are settled.
     pub report: Option<std::path::PathBuf>,
+    /// Of a listing: to find something is no success.
+    pub fail_on_findings: bool,
+    /// Of a listing: the file of an earlier run; what it holds is not listed again.
+    pub baseline: Option<std::path::PathBuf>,
     /// What it may change, and whether somebody has to agree.
     pub guards: Guards,
 }

@@ -22,7 +22,7 @@ pub use json::read as read_json;
 pub use kept::{KeptInput, Rebuilt};
 pub use moment::{Age, Moment};
 pub use naming::Naming;
-pub use path::PathOrText;
+pub use path::{LocalPath, PathOrText};
 pub use secret::Secret;
 pub use source::{CSV_HEADER, Elements, Source, line_is_exact};
 pub use spool::Spool;
@@ -146,6 +146,9 @@ fn name_objects(schema: &Value, value: &mut Map<String, Value>, found: &mut Mist
         let naming = Naming::of(field, of);
         for (index, item) in items.iter_mut().enumerate() {
             let Value::Object(object) = item else { continue };
+            if path::is_typed(object) {
+                continue;
+            }
             match naming.element(object.clone()) {
                 Ok(element) => *item = element,
                 Err(what) => {

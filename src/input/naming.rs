@@ -29,9 +29,17 @@ impl Naming {
         Naming { members, whole: checks::holds_text(list) && checks::holds_objects(list) }
     }
 
+    /// For a list that holds objects as they are, whatever their members.
+    pub fn whole() -> Self {
+        Naming { members: Vec::new(), whole: true }
+    }
+
     /// What the list holds for an object: its name, or where the action knows more of it than that, the object. The error goes on after the object's
     /// place: "is an object without …".
     pub fn element(&self, object: Map<String, Value>) -> Result<Value, String> {
+        if self.whole && self.members.is_empty() {
+            return Ok(Value::Object(object));
+        }
         let name = self.name(&object)?;
         Ok(if self.whole { Value::Object(object) } else { Value::String(name) })
     }

@@ -1,8 +1,9 @@
-//! `PathOrText`: text that may name a local file when a person typed it, and never when it came as data.
+//! `PathOrText`: text that may name a local file when a person typed it, and never when it came as data; `LocalPath`: what names nothing but local files.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -15,7 +16,8 @@ use serde_json::{Map, Value};
 pub enum PathOrText {
     /// Text, whatever files there are. What comes as data is always this.
     Text(String),
-    /// The path of a file where there is one of that name, otherwise text: the value of a flag.
+    /// The path of a file where there is one of that name, otherwise text: the value of a flag. A dash alone may stand for standard input: no other
+    /// flag of the command reads it then.
     Either(String),
 }
 
@@ -30,6 +32,11 @@ impl PathOrText {
     pub(crate) fn typed(value: String) -> Value {
         Value::Object(Map::from_iter([(TYPED.clone(), Value::String(value))]))
     }
+}
+
+/// Whether an object stands for what was typed.
+pub(super) fn is_typed(object: &Map<String, Value>) -> bool {
+    object.len() == 1 && object.contains_key(TYPED.as_str())
 }
 
 /// The member of an object that says the same in what is kept for another process. It is read from nowhere but a plan whose paths somebody allows.
@@ -124,6 +131,62 @@ impl JsonSchema for PathOrText {
     }
 }
 
+/// The path of a local file or folder: as an input only the value of a flag, because data that somebody else wrote must not name files of this
+/// machine. A program makes one of any path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalPath(String);
+
+impl LocalPath {
+    /// The path.
+    pub fn as_path(&self) -> &Path {
+        Path::new(&self.0)
+    }
+}
+
+impl fmt::Display for LocalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for LocalPath {
+    fn from(path: &str) -> Self {
+        LocalPath(path.to_owned())
+    }
+}
+
+impl From<String> for LocalPath {
+    fn from(path: String) -> Self {
+        LocalPath(path)
+    }
+}
+
+impl<'de> Deserialize<'de> for LocalPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match PathOrText::deserialize(deserializer)? {
+            PathOrText::Either(path) if path.is_empty() => Err(de::Error::custom("the path is empty")),
+            PathOrText::Either(path) => Ok(LocalPath(path)),
+            PathOrText::Text(_) => {
+                Err(de::Error::custom("it came as data, which never names files of this machine: give it as the value of a flag"))
+            }
+        }
+    }
+}
+
+impl JsonSchema for LocalPath {
+    fn schema_name() -> Cow<'static, str> {
+        "LocalPath".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        PathOrText::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +200,15 @@ mod tests {
         for forged in [json!({"$aaws_typed": "/etc/passwd"}), json!({}), json!(["/etc/passwd"]), json!({"File": "/etc/passwd"})] {
             assert!(read(forged).is_err());
         }
+    }
+
+    #[test]
+    fn a_local_path_is_never_data() {
+        let read = |value: Value| serde_json::from_value::<LocalPath>(value);
+        assert_eq!(read(PathOrText::typed("folder".into())).expect("a path"), LocalPath::from("folder"));
+        assert!(read(json!("folder")).is_err_and(|e| e.to_string().contains("came as data")));
+        assert!(read(PathOrText::typed(String::new())).is_err_and(|e| e.to_string().contains("empty")));
+        assert!(read(json!({"$aaws_path": "folder"})).is_err());
     }
 
     #[test]

@@ -4,8 +4,10 @@ mod csv;
 mod escape;
 mod json;
 mod query;
+mod shape;
 mod table;
 mod text;
+mod units;
 mod yaml;
 
 use std::io::{self, Write};
@@ -18,6 +20,8 @@ use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
 pub use escape::{json as printable_json, printable};
 use query::Query;
+pub use shape::{Column, Shape, Wanted};
+pub use table::Layout;
 
 /// How results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,11 +57,11 @@ impl Format {
     }
 
     /// What writes it, to a terminal or not.
-    fn writer(self, terminal: bool) -> Box<dyn Writer> {
+    fn writer(self, terminal: bool, layout: Option<Layout>) -> Box<dyn Writer> {
         match self {
             Format::Json => Box::new(json::Json::new(terminal)),
             Format::Jsonl => Box::new(json::Jsonl { terminal }),
-            Format::Table => Box::<table::Rows>::default(),
+            Format::Table => Box::new(table::Rows::new(layout)),
             Format::Csv => Box::new(csv::Rows::new(terminal)),
             Format::Yaml => Box::<yaml::Yaml>::default(),
             Format::Text => Box::new(text::Text { terminal }),
@@ -105,9 +109,20 @@ pub struct Printer<'a> {
 impl<'a> Printer<'a> {
     /// To `out`, which is a terminal or not.
     pub fn new(format: Option<Format>, query: Option<&str>, out: impl Write + Send + 'a, terminal: bool) -> Result<Self> {
+        Self::laid_out(format, query, out, terminal, None)
+    }
+
+    /// The same, where tables have a layout.
+    pub fn laid_out(
+        format: Option<Format>,
+        query: Option<&str>,
+        out: impl Write + Send + 'a,
+        terminal: bool,
+        layout: Option<Layout>,
+    ) -> Result<Self> {
         let query = query.map(Query::compile).transpose()?;
         let as_it_stands = format.is_none() && query.is_none();
-        let writer = format.unwrap_or(Format::Json).writer(terminal);
+        let writer = format.unwrap_or(Format::Json).writer(terminal, layout);
         let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
         Ok(Printer { writer, query, out, written: false, pending: false, closed: false, as_it_stands })
     }

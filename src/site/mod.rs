@@ -4,6 +4,7 @@
 //! program writes the same bytes.
 
 mod links;
+mod overview;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
 use crate::docs;
 use crate::model::error::{Error, Result};
+pub use overview::write as overview;
 pub use serve::serve;
 
 /// The guides, in reading order: where each is below `docs/`, and its text.

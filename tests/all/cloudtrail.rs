@@ -108,7 +108,8 @@ fn one_attribute_is_looked_up_and_the_rest_is_filtered_here() {
 #[test]
 fn an_empty_list_of_operations_selects_none_and_asks_nothing() {
     let trail = FakeCloudTrail::new(detached());
-    for action in ["discover_user_events --user alice", "discover_resource_events --resource_id vol-1"] {
+    let key = format!("discover_access_key_events --access_key_ids {KEY}");
+    for action in ["discover_user_events --user alice", key.as_str(), "discover_resource_events --resource_id vol-1"] {
         assert_eq!(run(&format!("{action} --events"), &trail).ok().json(), json!([]));
     }
     assert_eq!(trail.server.operations(), [""; 0]);
@@ -117,7 +118,12 @@ fn an_empty_list_of_operations_selects_none_and_asks_nothing() {
 #[test]
 fn an_empty_result_says_what_is_never_found() {
     let trail = FakeCloudTrail::new(Vec::new());
-    let lines = ["discover_events --event GetObject", "discover_user_events --user nobody", "discover_resource_events --resource_id vol-9"];
+    let lines = [
+        "discover_events --event GetObject",
+        "discover_user_events --user nobody",
+        "discover_access_key_events --access_key_ids AKIAI44QH8DHBEXAMPLE",
+        "discover_resource_events --resource_id vol-9",
+    ];
     for line in lines {
         let output = run(line, &trail).ok().logs("management events");
         assert_eq!(output.stdout, "[]\n");
@@ -161,6 +167,70 @@ fn an_access_key_is_looked_up_by_its_id() {
         run(&format!("discover_user_events {flags}"), &trail).exits(2).silent().logs("access_key_id");
     }
     assert_eq!(trail.lookups().len(), asked, "what is refused is not sent");
+}
+
+/// The id of a key that no event of the fake is signed with by itself.
+const OTHER_KEY: &str = "ASIAIOSFODNN7EXAMPLE";
+
+/// Two events of one key and two of another, a second apart, the newest first, in turn.
+fn of_two_keys() -> Vec<Value> {
+    let newest = now() - 60;
+    let of = |(n, name, key): (u64, &str, &str)| {
+        let mut event = event(&format!("e{n}"), newest - n, name, "alice", &["vol-1"]);
+        event["AccessKeyId"] = key.into();
+        event
+    };
+    let events = [(0, "RunInstances", KEY), (1, "RunInstances", OTHER_KEY), (2, "DetachVolume", KEY), (3, "DetachVolume", OTHER_KEY)];
+    events.into_iter().map(of).collect()
+}
+
+#[test]
+fn the_events_of_several_keys_come_in_one_list_newest_first() {
+    let trail = FakeCloudTrail::paged(of_two_keys(), 1, BTreeMap::new());
+    let both = format!("discover_access_key_events --access_key_ids {KEY} {OTHER_KEY}");
+    let output = run(&format!("{both} --details"), &trail).ok();
+    assert_eq!(ids(&output), ["e0", "e1", "e2", "e3"]);
+    let keys: Vec<_> = output.json().as_array().expect("a list").iter().map(|event| event["AccessKeyId"].clone()).collect();
+    assert_eq!(keys, [KEY, OTHER_KEY, KEY, OTHER_KEY], "with details each says whose it is");
+    assert_eq!(ids(&run(&format!("{both} --events DetachVolume"), &trail).ok()), ["e2", "e3"]);
+    assert_eq!(ids(&run(&format!("discover_access_key_events --access_key_ids {OTHER_KEY}"), &trail).ok()), ["e1", "e3"]);
+    for lookup in trail.lookups() {
+        assert_eq!(lookup["LookupAttributes"][0]["AttributeKey"], "AccessKeyId", "{lookup}");
+    }
+}
+
+#[test]
+fn a_key_that_is_given_twice_is_looked_up_once() {
+    let trail = FakeCloudTrail::new(of_two_keys());
+    assert_eq!(ids(&run(&format!("discover_access_key_events --access_key_ids {KEY} {KEY}"), &trail).ok()), ["e0", "e2"]);
+    assert_eq!(trail.values(), [KEY]);
+}
+
+#[test]
+fn keys_are_taken_as_details_print_them() {
+    let trail = FakeCloudTrail::new(of_two_keys());
+    let listed = json!([{"UserName": "alice", "AccessKeyId": OTHER_KEY, "Status": "Active"}]).to_string();
+    let output = on("discover_access_key_events --access_key_ids -", &trail).stdin(listed).run().ok();
+    assert_eq!(ids(&output), ["e1", "e3"]);
+}
+
+#[test]
+fn what_is_no_key_is_refused_and_no_key_asks_nothing() {
+    let trail = FakeCloudTrail::new(of_two_keys());
+    for wrong in ["AKIA", "no-key-at-all-but-long-enough", "arn:aws:iam::123456789012:user/alice"] {
+        let line = format!("discover_access_key_events --access_key_ids {KEY} {wrong}");
+        run(&line, &trail).exits(2).silent().logs("access_key_ids").logs("is not the id of an access key");
+    }
+    run("discover_access_key_events", &trail).exits(2).silent().logs("access_key_ids");
+    assert_eq!(run("discover_access_key_events --access_key_ids", &trail).ok().json(), json!([]));
+    assert_eq!(trail.server.operations(), [""; 0]);
+}
+
+#[test]
+fn a_key_whose_events_cannot_be_looked_up_ends_the_list() {
+    let trail = FakeCloudTrail::paged(of_two_keys(), 50, BTreeMap::from([(2, "AccessDeniedException")]));
+    let line = format!("discover_access_key_events --access_key_ids {KEY} {OTHER_KEY}");
+    run(&line, &trail).exits(1).silent().logs("AccessDeniedException").logs(OTHER_KEY);
 }
 
 #[test]
@@ -372,7 +442,7 @@ fn a_denial_names_the_permission_that_is_needed() {
     let trail = FakeCloudTrail::paged(detached(), 50, BTreeMap::from([(1, "AccessDeniedException")]));
     let output = run("discover_events --event DetachVolume", &trail).exits(1).silent();
     output.logs("AccessDeniedException").logs("aaws permissions cloudtrail discover_events");
-    for action in ["discover_events", "discover_user_events", "discover_resource_events"] {
+    for action in ["discover_events", "discover_user_events", "discover_access_key_events", "discover_resource_events"] {
         let policy = aaws(format!("permissions cloudtrail {action}")).run().ok().json();
         let expected = json!([{"Effect": "Allow", "Action": ["cloudtrail:LookupEvents"], "Resource": ["*"]}]);
         assert_eq!(policy["Statement"], expected);

@@ -1,12 +1,21 @@
 //! `s3/discover_buckets` on an S3 that answers in pages.
 
-use serde_json::json;
+use std::thread;
+use std::time::Duration;
 
-use crate::support::{Response, Server, aaws};
+use serde_json::{Value, json};
+
+use crate::support::http::Request;
+use crate::support::{Response, Server, aaws, directory, report};
 
 /// An account with these buckets and their regions, that selects by prefix and region as S3 does. Only in the region asked for is that taken. It may have
 /// more than 10,000 buckets: they are listed by pages only, of which each says how many it is to have (S3 API reference, ListBuckets).
 fn account(buckets: &[(&str, &str)]) -> Server {
+    account_of(buckets, |_, _| Response::error(501, "NotImplemented"))
+}
+
+/// The same, and what its buckets say of themselves: `says(bucket, operation)`. Only in its own region does a bucket say anything.
+fn account_of(buckets: &[(&str, &str)], says: impl Fn(&str, &str) -> Response + Send + Sync + 'static) -> Server {
     let buckets: Vec<(String, String)> = buckets.iter().map(|(name, region)| ((*name).to_owned(), (*region).to_owned())).collect();
     Server::start(move |operation, _, request| {
         let most: Option<usize> = request.query("max-buckets").and_then(|most| most.parse().ok());
@@ -29,9 +38,79 @@ fn account(buckets: &[(&str, &str)]) -> Server {
                 let token = if next < found.len() { format!("<ContinuationToken>{next}</ContinuationToken>") } else { String::new() };
                 Response::xml(200, format!("<ListAllMyBucketsResult><Buckets>{page}</Buckets>{token}</ListAllMyBucketsResult>"))
             }
-            _ => Response::error(501, "NotImplemented"),
+            _ => {
+                let Some((name, region)) = buckets.iter().find(|(name, _)| *name == asked(&request)) else {
+                    return Response::error(404, "NoSuchBucket");
+                };
+                if request.signed_region() != Some(region.as_str()) {
+                    return elsewhere(region);
+                }
+                says(name, operation)
+            }
         }
     })
+}
+
+/// The bucket that a request is about.
+fn asked(request: &Request) -> String {
+    request.target.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default().to_owned()
+}
+
+/// What S3 says where a bucket is not.
+fn elsewhere(region: &str) -> Response {
+    let mut reply = Response::error(301, "PermanentRedirect");
+    reply.headers.push(("x-amz-bucket-region".to_owned(), region.to_owned()));
+    reply
+}
+
+/// What a bucket says that is closed to everyone, as S3 makes them.
+fn closed(operation: &str) -> Response {
+    match operation {
+        "GetPublicAccessBlock" => block([true; 4]),
+        "GetBucketPolicyStatus" => Response::error(404, "NoSuchBucketPolicy"),
+        "GetBucketAcl" => acl(None),
+        "GetBucketEncryption" => encryption("<SSEAlgorithm>AES256</SSEAlgorithm>"),
+        "GetBucketVersioning" => Response::xml(200, "<VersioningConfiguration/>"),
+        _ => Response::error(501, "NotImplemented"),
+    }
+}
+
+/// A public access block: public access lists blocked and ignored, public policies blocked, and the bucket restricted.
+fn block(on: [bool; 4]) -> Response {
+    let [block_acls, ignore_acls, block_policy, restrict] = on;
+    Response::xml(
+        200,
+        format!(
+            "<PublicAccessBlockConfiguration><BlockPublicAcls>{block_acls}</BlockPublicAcls><IgnorePublicAcls>{ignore_acls}</IgnorePublicAcls>\
+             <BlockPublicPolicy>{block_policy}</BlockPublicPolicy><RestrictPublicBuckets>{restrict}</RestrictPublicBuckets>\
+             </PublicAccessBlockConfiguration>"
+        ),
+    )
+}
+
+fn policy_status(is_public: bool) -> Response {
+    Response::xml(200, format!("<PolicyStatus><IsPublic>{is_public}</IsPublic></PolicyStatus>"))
+}
+
+/// An access list of the owner's, and of a group's where there is one: `AllUsers`.
+fn acl(group: Option<&str>) -> Response {
+    let grant = |kind: &str, grantee: String| {
+        let xsi = "xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"";
+        format!("<Grant><Grantee {xsi} xsi:type=\"{kind}\">{grantee}</Grantee><Permission>READ</Permission></Grant>")
+    };
+    let group = group.map(|name| grant("Group", format!("<URI>http://acs.amazonaws.com/groups/{name}</URI>"))).unwrap_or_default();
+    let owner = grant("CanonicalUser", "<ID>75aa57f09aa0c8caeab4f8c24e99d10f</ID>".to_owned());
+    Response::xml(200, format!("<AccessControlPolicy><AccessControlList>{owner}{group}</AccessControlList></AccessControlPolicy>"))
+}
+
+fn encryption(default: &str) -> Response {
+    Response::xml(
+        200,
+        format!(
+            "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault>{default}</ApplyServerSideEncryptionByDefault>\
+             </Rule></ServerSideEncryptionConfiguration>"
+        ),
+    )
 }
 
 const BUCKETS: &[(&str, &str)] =
@@ -68,4 +147,160 @@ fn discover_buckets_refuses_what_is_no_pattern_before_it_asks() {
     let server = account(BUCKETS);
     aaws("s3 discover_buckets --name [a").endpoint(&server.url).run().exits(2).silent().logs("is not a pattern: a `[` without its `]`");
     assert_eq!(server.operations(), [""; 0]);
+}
+
+// --- What a bucket says of itself ---
+
+#[test]
+fn discover_buckets_prints_how_each_bucket_is_set() {
+    let key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555";
+    let server = account_of(&[("open", "eu-west-1"), ("plain", "us-east-1")], move |bucket, operation| match (bucket, operation) {
+        ("open", "GetPublicAccessBlock") => Response::error(404, "NoSuchPublicAccessBlockConfiguration"),
+        ("open", "GetBucketPolicyStatus") => policy_status(true),
+        ("open", "GetBucketEncryption") => {
+            encryption(&format!("<SSEAlgorithm>aws:kms</SSEAlgorithm><KMSMasterKeyID>{key}</KMSMasterKeyID>"))
+        }
+        ("open", "GetBucketVersioning") => {
+            Response::xml(200, "<VersioningConfiguration><Status>Enabled</Status><MfaDelete>Enabled</MfaDelete></VersioningConfiguration>")
+        }
+        (_, operation) => closed(operation),
+    });
+    let printed = aaws("s3 discover_buckets --settings").endpoint(&server.url).run().ok().json();
+    let date = "2024-01-31T08:00:00Z";
+    let expected = json!([
+        {
+            "Name": "open", "BucketRegion": "eu-west-1", "CreationDate": date, "IsPublic": true, "PublicAccessBlocked": false,
+            "SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key, "Versioning": "Enabled", "MFADelete": "Enabled",
+        },
+        {
+            "Name": "plain", "BucketRegion": "us-east-1", "CreationDate": date, "IsPublic": false, "PublicAccessBlocked": true,
+            "SSEAlgorithm": "AES256", "KMSMasterKeyID": null, "Versioning": "Unversioned", "MFADelete": "Disabled",
+        },
+    ]);
+    assert_eq!(printed, expected);
+    let of = |name: &str| server.log().iter().filter(|(_, request)| asked(request) == name).count();
+    assert_eq!((of("open"), of("plain")), (5, 3), "each is asked where it is, and what is blocked is not asked for");
+}
+
+#[test]
+fn discover_buckets_asks_no_bucket_unless_it_is_to() {
+    let server = account(BUCKETS);
+    for flags in ["", "--details", "--prefix dev- --details"] {
+        aaws(format!("s3 discover_buckets {flags}")).endpoint(&server.url).run().ok();
+    }
+    assert_eq!(server.operations(), ["ListBuckets"; 3]);
+}
+
+#[test]
+fn discover_buckets_finds_those_that_are_public() {
+    let buckets = ["acl", "aws-users", "blocked-acl", "blocked-policy", "closed", "logs", "policy", "private-policy"];
+    let buckets = buckets.map(|name| (name, "us-east-1"));
+    let server = account_of(&buckets, |bucket, operation| match (bucket, operation) {
+        ("closed", operation) => closed(operation),
+        ("acl" | "blocked-acl", "GetBucketAcl") => acl(Some("global/AllUsers")),
+        ("aws-users", "GetBucketAcl") => acl(Some("global/AuthenticatedUsers")),
+        // The group that writes access logs is AWS's own.
+        ("logs", "GetBucketAcl") => acl(Some("s3/LogDelivery")),
+        ("policy" | "blocked-policy", "GetBucketPolicyStatus") => policy_status(true),
+        ("private-policy", "GetBucketPolicyStatus") => policy_status(false),
+        // What is blocked from now on lets in whom it let in before.
+        ("acl" | "policy", "GetPublicAccessBlock") => block([true, false, true, false]),
+        ("blocked-acl", "GetPublicAccessBlock") => block([false, true, false, false]),
+        ("blocked-policy", "GetPublicAccessBlock") => block([false, false, false, true]),
+        (_, "GetPublicAccessBlock") => Response::error(404, "NoSuchPublicAccessBlockConfiguration"),
+        (_, operation) => closed(operation),
+    });
+    let run = |flags: &str| aaws(format!("s3 discover_buckets --public {flags}")).endpoint(&server.url).run().ok().json();
+    assert_eq!(run(""), json!(["acl", "aws-users", "policy"]));
+    let details = run("--prefix pol --details");
+    assert_eq!(details, json!([{"Name": "policy", "BucketRegion": "us-east-1", "CreationDate": "2024-01-31T08:00:00Z"}]));
+    assert_eq!(server.count("GetBucketEncryption") + server.count("GetBucketVersioning"), 0, "only what is asked for");
+    assert_eq!(run("--prefix pol --settings")[0]["PublicAccessBlocked"], false);
+}
+
+#[test]
+fn a_bucket_that_says_nothing_is_printed_without_it_and_fails() {
+    let denied = |bucket: &str, operation: &str| match (bucket, operation) {
+        ("dev-b", _) | ("dev-c", "GetBucketEncryption") => Response::error(403, "AccessDenied"),
+        (_, operation) => closed(operation),
+    };
+    let server = account_of(BUCKETS, denied);
+    let home = directory();
+    let run = aaws("s3 discover_buckets --settings --prefix dev- --report report.jsonl").within(home.path()).endpoint(&server.url);
+    let printed = run.run().exits(3).json();
+    let column = |name: &str| printed.as_array().expect("a list").iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("Name"), ["dev-a", "dev-b", "dev-c"]);
+    assert_eq!(column("IsPublic"), [json!(false), Value::Null, json!(false)]);
+    assert_eq!(column("PublicAccessBlocked"), [json!(true), Value::Null, json!(true)]);
+    assert_eq!(column("SSEAlgorithm"), [json!("AES256"), Value::Null, Value::Null]);
+    assert_eq!(column("MFADelete"), [json!("Disabled"), Value::Null, json!("Disabled")]);
+    let lines = report(&home);
+    let failed: Vec<_> = lines.iter().map(|line| (line["item"].clone(), line["code"].clone())).collect();
+    assert_eq!(failed, [(json!("dev-b"), json!("AccessDenied")), (json!("dev-c"), json!("AccessDenied"))], "each once");
+    let message = |line: &Value| line["message"].as_str().unwrap_or_default().to_owned();
+    let all = "cannot read its public access block, policy status, access list, encryption, versioning: ";
+    assert!(message(&lines[0]).starts_with(all) && message(&lines[1]).starts_with("cannot read its encryption: "), "{lines:?}");
+}
+
+#[test]
+fn a_bucket_of_which_it_is_not_known_is_not_listed_as_public() {
+    let server = account_of(BUCKETS, |bucket, operation| match (bucket, operation) {
+        // Its policy lets everyone in; whether that is blocked is not known.
+        ("dev-a", "GetPublicAccessBlock") | ("dev-b", "GetBucketAcl") | ("dev-c", "GetBucketPolicyStatus") => {
+            Response::error(403, "AccessDenied")
+        }
+        ("dev-a", "GetBucketPolicyStatus") => policy_status(true),
+        (_, "GetPublicAccessBlock") => block([false; 4]),
+        // One of the two is enough.
+        ("dev-c", "GetBucketAcl") => acl(Some("global/AllUsers")),
+        (_, operation) => closed(operation),
+    });
+    let run = aaws("s3 discover_buckets --public --prefix dev-").endpoint(&server.url).run().exits(3).logs("dev-a").logs("dev-b");
+    assert_eq!(run.json(), json!(["dev-c"]));
+}
+
+#[test]
+fn buckets_are_printed_in_the_order_of_the_list_whoever_answers_first() {
+    let server = account_of(BUCKETS, |bucket, operation| {
+        if bucket == "dev-a" {
+            thread::sleep(Duration::from_millis(300));
+        }
+        closed(operation)
+    });
+    let printed = aaws("s3 discover_buckets --settings --query [].Name").endpoint(&server.url).run().ok().json();
+    assert_eq!(printed, json!(["dev-a", "dev-b", "dev-c", "prod-a", "test-a"]));
+}
+
+#[test]
+fn what_every_bucket_would_say_ends_the_list() {
+    let server = account_of(BUCKETS, |_, _| Response::error(403, "ExpiredToken"));
+    aaws("s3 discover_buckets --public --concurrency 1").endpoint(&server.url).run().exits(5).logs("ExpiredToken");
+    assert!(server.log().iter().all(|(_, request)| ["", "dev-a"].contains(&asked(request).as_str())), "no other is asked");
+}
+
+#[test]
+fn a_bucket_that_the_list_does_not_place_is_found_where_it_is() {
+    // No region, as of a store that is not S3, and another than the run's.
+    let server = Server::start(|operation, _, request| match operation {
+        "ListBuckets" => {
+            Response::xml(200, "<ListAllMyBucketsResult><Buckets><Bucket><Name>b</Name></Bucket></Buckets></ListAllMyBucketsResult>")
+        }
+        _ if request.signed_region() != Some("eu-west-1") => elsewhere("eu-west-1"),
+        operation => closed(operation),
+    });
+    let printed = aaws("s3 discover_buckets --settings").endpoint(&server.url).run().ok().json();
+    assert_eq!(printed[0]["BucketRegion"], Value::Null);
+    assert_eq!(printed[0]["PublicAccessBlocked"], true);
+    assert_eq!(server.count("GetPublicAccessBlock"), 2);
+}
+
+#[test]
+fn the_policy_names_the_buckets_that_are_asked() {
+    let policy = aaws("permissions s3 discover_buckets --prefix dev- --public").run().ok().json();
+    let asked = ["s3:GetBucketAcl", "s3:GetBucketPolicyStatus", "s3:GetBucketPublicAccessBlock"];
+    let expected = json!([
+        {"Effect": "Allow", "Action": asked, "Resource": ["arn:aws:s3:::dev-*"]},
+        {"Effect": "Allow", "Action": ["s3:ListAllMyBuckets"], "Resource": ["*"]},
+    ]);
+    assert_eq!(policy["Statement"], expected);
 }

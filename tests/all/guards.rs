@@ -144,7 +144,7 @@ mod ec2 {
     /// Kinds of things that can be deleted, with the flag that names them: how to make one, one that there is not, and those that there are.
     type Kind = (&'static str, fn(&World) -> String, &'static str, fn(&World, &str) -> bool);
 
-    const KINDS: [Kind; 3] = [
+    const KINDS: [Kind; 5] = [
         (
             "delete_volumes --volume_ids",
             |world| world.volume(&[]),
@@ -162,6 +162,18 @@ mod ec2 {
             |world| world.instance(&[]).id,
             "i-00000000000000000",
             |world, id| world.instance_state(id).as_deref() == Some("running"),
+        ),
+        (
+            "release_addresses --allocation_ids",
+            |world| world.address(),
+            "eipalloc-00000000000000000",
+            |world, id| world.addresses().contains(&id.to_owned()),
+        ),
+        (
+            "delete_interfaces --network_interface_ids",
+            |world| world.interface(&[]),
+            "eni-00000000000000000",
+            |world, id| world.interfaces().contains(&id.to_owned()),
         ),
     ];
 
@@ -326,12 +338,14 @@ mod ec2 {
         let world = World::new();
         let volume = world.volume(&[]);
         let snapshot = world.snapshot(&volume);
-        let key = world.key();
-        for id in [&volume, &snapshot] {
+        let (key, machine) = (world.key(), world.instance(&[]).id);
+        for id in [&volume, &snapshot, &machine] {
             world.tag(id, "aaws:protect", "");
         }
         let server = world.proxy().start();
         for line in [
+            format!("stop_instances --instance_ids {machine}"),
+            format!("modify_metadata_options --instance_ids {machine}"),
             format!("modify_volumes --volume_ids {volume} --size 9"),
             format!("share_snapshots --snapshot_ids {snapshot} --target_account 111122223333"),
             format!("encrypt_volume --volume_id {volume} --kms_key_id {key}"),

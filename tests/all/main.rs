@@ -40,6 +40,8 @@ mod iam_revoke;
 #[cfg(feature = "s3")]
 mod journal;
 #[cfg(feature = "s3")]
+mod listings;
+#[cfg(feature = "s3")]
 mod pipes;
 #[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]
 mod plan;

@@ -152,6 +152,88 @@ fn examples_fit_their_schemas_and_rules_name_inputs() {
     wrong.none();
 }
 
+/// The objects that a list may hold as its rows; what is printed in place of the list has none.
+fn rows(output: &Value) -> Vec<&Value> {
+    let lists = [output].into_iter().chain(output["anyOf"].as_array().into_iter().flatten());
+    lists.filter_map(|list| list.get("items")).flat_map(objects).collect()
+}
+
+/// The objects that a value may be.
+fn objects(schema: &Value) -> Vec<&Value> {
+    if schema.get("properties").is_some() {
+        return vec![schema];
+    }
+    let choices = ["anyOf", "oneOf"].into_iter().filter_map(|word| schema.get(word)?.as_array()).flatten();
+    choices.flat_map(objects).collect()
+}
+
+#[test]
+fn rows_with_details_are_known_again_by_members_that_they_have() {
+    let mut wrong = Wrong::default();
+    for (entry, m) in registry::actions().iter().zip(manifests()) {
+        let rows = rows(&m.output);
+        let has = |row: &Value, member: &str| row["properties"].get(member).is_some();
+        for member in entry.identity {
+            wrong.when(!rows.iter().any(|row| has(row, member)), m.path, format!("no row has the member `{member}` of its IDENTITY"));
+        }
+        // One that had none of them would be the same as every other.
+        let known = |row: &&Value| entry.identity.iter().any(|member| has(row, member));
+        let listed = m.effect == Effect::Read && m.action.starts_with("discover_");
+        wrong.when(listed && !rows.iter().all(known), m.path, "has rows of objects, and no IDENTITY that knows each of them again");
+    }
+    wrong.none();
+}
+
+#[test]
+fn what_an_overview_asks_can_be_asked_and_what_mends_it_can_read_it() {
+    let mut wrong = Wrong::default();
+    let manifests = manifests();
+    for (entry, m) in registry::actions().iter().zip(&manifests) {
+        for check in entry.overview {
+            wrong.when(m.effect != Effect::Read, m.path, format!("an overview asks \"{}\" by what does not only look", check.title));
+            wrong.when(
+                check.title.is_empty() || check.title.ends_with('.'),
+                m.path,
+                "the title of a check is none, or ends with a full stop",
+            );
+            let parsed = Input::from_json(check.input).and_then(|input| entry.parse(input, jiff::Timestamp::now()).map(drop));
+            wrong.when(parsed.is_err(), m.path, format!("{}: {:?}", check.title, parsed.err()));
+            let is_there = |member: &str| rows(&m.output).iter().any(|row| row["properties"].get(member).is_some());
+            let since = check.since.filter(|member| !is_there(member));
+            wrong.when(since.is_some(), m.path, format!("{}: no row has `{}`", check.title, since.unwrap_or_default()));
+            for why in check.mend.into_iter().flat_map(|mend| unlike_a_mend(mend, &manifests)) {
+                wrong.when(true, m.path, format!("{}: {why}", check.title));
+            }
+        }
+    }
+    wrong.none();
+}
+
+/// What keeps a line from mending what is piped into it: `ec2 delete_volumes --volume_ids - --snapshot`.
+fn unlike_a_mend(line: &str, manifests: &[Manifest]) -> Vec<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [service, action, rest @ ..] = words.as_slice() else { return vec![format!("`{line}` names no action")] };
+    // What a program was built without it cannot look at.
+    if SERVICES.contains(&(*service, false)) {
+        return Vec::new();
+    }
+    let Some(m) = manifests.iter().find(|m| m.service == *service && m.action == *action) else {
+        return vec![format!("there is no action `{service} {action}`")];
+    };
+    let input = |flag: &str| m.params.iter().find(|param| flag.strip_prefix("--") == Some(param.name.as_str()));
+    let unknown = rest.iter().filter(|word| word.starts_with("--") && input(word).is_none());
+    let mut why: Vec<_> = unknown.map(|flag| format!("`{service} {action}` has no input `{flag}`")).collect();
+    let piped: Vec<_> = rest.windows(2).filter(|pair| pair[1] == "-").map(|pair| input(pair[0])).collect();
+    let reads = matches!(piped.as_slice(), [Some(param)] if matches!(param.kind, ParamKind::List { .. }));
+    if !reads {
+        why.push(format!("`{line}` does not read one list from the pipe: `--volume_ids -`"));
+    }
+    if !m.effect.changes() {
+        why.push(format!("`{service} {action}` changes nothing"));
+    }
+    why
+}
+
 #[test]
 fn an_input_that_need_not_be_given_shows_what_it_is_then() {
     let mut wrong = Wrong::default();

@@ -345,6 +345,92 @@ fn what_somebody_protects_is_not_undone() {
     assert_eq!((world.images().len(), world.snapshots().len()), (1, 1 + behind.len()));
 }
 
+fn revoke(rules: &[String]) -> String {
+    format!("ec2 revoke_security_group_rules --security_group_rule_ids {}", rules.join(" "))
+}
+
+#[test]
+fn rules_that_were_revoked_are_back_with_their_descriptions_and_tags() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (group, other) = (world.group("a"), world.group("b"));
+    let ssh = [
+        ("GroupId", group.as_str()),
+        ("IpPermissions.1.IpProtocol", "tcp"),
+        ("IpPermissions.1.FromPort", "22"),
+        ("IpPermissions.1.ToPort", "22"),
+        ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
+        ("IpPermissions.1.IpRanges.1.Description", "for the office"),
+        ("TagSpecification.1.ResourceType", "security-group-rule"),
+        ("TagSpecification.1.Tag.1.Key", "Owner"),
+        ("TagSpecification.1.Tag.1.Value", "payments"),
+    ];
+    world.ec2("AuthorizeSecurityGroupIngress", &ssh);
+    let named = [("GroupId", group.as_str()), ("IpPermissions.1.IpProtocol", "-1"), ("IpPermissions.1.Groups.1.GroupId", other.as_str())];
+    world.ec2("AuthorizeSecurityGroupIngress", &named);
+    // The third is the outbound rule that each group begins with.
+    let (before, ids) = (world.describe_rules(&group), world.rules(&group));
+    desk.aaws(&revoke(&ids)).run().ok();
+    assert_eq!(world.rules(&group), [""; 0]);
+
+    let undone = desk.aaws("undo").run().ok();
+    assert!(outcomes(&undone).len() == 3 && outcomes(&undone).iter().all(|(_, status, _)| status == "done"), "{undone}");
+    assert_eq!(world.describe_rules(&group), before);
+    // Undone in its turn, which closes what was open again.
+    let undo = desk.log()[0]["id"].as_str().expect("an id").to_owned();
+    desk.aaws(&format!("undo {undo}")).run().ok();
+    assert_eq!(world.rules(&group), [""; 0]);
+}
+
+#[test]
+fn a_rule_that_somebody_added_again_stays_and_one_of_a_group_that_is_gone_does_not_come_back() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let (group, gone, kept) = (world.group("a"), world.group("b"), world.group("c"));
+    let rules = [&group, &gone, &kept].map(|group| world.rule(group, "22", "0.0.0.0/0"));
+    desk.aaws(&revoke(&rules)).run().ok();
+    let added = world.rule(&group, "22", "0.0.0.0/0");
+    world.ec2("DeleteSecurityGroup", &[("GroupId", &gone)]);
+    world.tag(&kept, "aaws:protect", "");
+    let undone = desk.aaws("undo").run().exits(3);
+    let expected =
+        [outcome(&rules[2], "skipped", "Protected"), outcome(&rules[1], "skipped", "Irreversible"), outcome(&rules[0], "unchanged", "")];
+    assert_eq!(outcomes(&undone), expected);
+    assert!(world.rules(&group).contains(&added));
+}
+
+#[test]
+fn a_rule_is_put_back_though_nobody_heard_that_it_was_revoked() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let group = world.group("a");
+    let before = world.describe_rules(&group);
+    let rules = ["22", "80"].map(|port| world.rule(&group, port, "0.0.0.0/0"));
+    let open = world.describe_rules(&group);
+    let server = world.proxy().losing("RevokeSecurityGroupIngress").start();
+    desk.aaws(&revoke(&rules)).endpoint(&server.url).run().ok();
+    assert_eq!(world.describe_rules(&group), before);
+    desk.aaws("undo").run().ok();
+    assert_eq!(world.describe_rules(&group), open);
+}
+
+#[test]
+fn a_rule_is_put_back_without_its_tags_rather_than_not_at_all() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let group = world.group("a");
+    let rules = [world.rule(&group, "22", "0.0.0.0/0")];
+    let open = world.describe_rules(&group);
+    world.tag(&rules[0], "Owner", "payments");
+    desk.aaws(&revoke(&rules)).run().ok();
+    let rule = |_: usize, request: &mut crate::support::http::Request| {
+        request.text().contains("TagSpecification").then(|| crate::support::proxy::error(request, 403, "UnauthorizedOperation"))
+    };
+    let server = world.proxy().rule("AuthorizeSecurityGroupIngress", rule).start();
+    desk.aaws("undo").endpoint(&server.url).run().exits(3).logs("without its tags");
+    assert_eq!(world.describe_rules(&group), open);
+}
+
 #[test]
 fn default_encryption_is_set_as_it_was() {
     let desk = Desk::new();

@@ -12,17 +12,19 @@ use super::Related;
 use super::plan::{Dependent, DependentKind, Machine, Options, refusal};
 use crate::actions::ec2::lookup::{self, Lookup, LookupResult, Resource};
 use crate::actions::ec2::related::Overrides;
+use crate::actions::ec2::seen::States;
 use crate::actions::ec2::{delete_images, references, related, tags};
 
 /// Looks at the instances: their states, and whether they are protected where that has to be known. A plain run learns it from EC2's refusal, which takes
 /// no request for each instance; a dry run has to say it, what is lifted has to be restored, and what is protected is not stopped for an image.
-pub async fn machines(cx: &Context, ec2: &Client, lookup: Vec<Lookup<Instance>>, options: Options) -> Result<Vec<Machine>> {
+pub async fn machines(cx: &Context, ec2: &Client, lookup: Vec<Lookup<Instance>>, seen: &States, options: Options) -> Result<Vec<Machine>> {
     let asks = cx.dry_run() || options.lift || options.final_image;
     let looked = lookup.into_iter().map(|lookup| machine(ec2, lookup, options, asks));
     let mut machines: Vec<Machine> = stream::iter(looked.collect::<Vec<_>>()).buffered(cx.concurrency()).try_collect().await?;
     for machine in &mut machines {
         let protected = machine.found.as_deref().and_then(|instance| tags::protection(cx, instance.tags()));
-        machine.precheck = protected.or(machine.precheck.take());
+        let changed = machine.found.as_deref().and_then(|instance| seen.changed(instance));
+        machine.precheck = protected.or(changed).or(machine.precheck.take());
     }
     Ok(machines)
 }

@@ -56,16 +56,7 @@ impl Terminate {
 
     /// Starts an instance that was stopped, and waits until it runs.
     pub(super) async fn start_again(&self, cx: &Context, id: &str) -> Result<()> {
-        let is_stopping = match self.instances.get(id).await {
-            Ok(seen) => seen.as_ref().and_then(|i| i.state()).and_then(|s| s.name()) == Some(&InstanceStateName::Stopping),
-            Err(e) if e.is_fatal() => return Err(e),
-            Err(e) => {
-                tracing::warn!("`{id}` is started again without a look at it: {e}");
-                false
-            }
-        };
-        let is = |state| wait::instance_of(cx, &self.instances, id, state, OnCancel::KeepGoing);
-        restart::start_again(id, is_stopping, || self.starts.get(id), is).await
+        restart::start_again_of(cx, &self.instances, &self.starts, id).await
     }
 
     /// Removes an image that was made for nothing, with its snapshots: all that can be, and the first that cannot is the error.

@@ -10,7 +10,7 @@ use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio_util::io::ReaderStream;
 
-use super::store::{BodyError, Listing, MAX_KEY_BYTES, Page, Part, Put, Store};
+use super::store::{Attributes, BodyError, Listing, MAX_KEY_BYTES, Page, Part, Put, Store};
 
 mod convert;
 
@@ -88,7 +88,11 @@ impl S3 for Sandbox {
         let input = req.input;
         refuse_condition(input.if_match.as_ref())?;
         let put = Put {
-            attributes: attributes(input.content_type, input.metadata, input.storage_class),
+            attributes: Attributes {
+                cache_control: input.cache_control,
+                content_encoding: input.content_encoding,
+                ..attributes(input.content_type, input.metadata, input.storage_class)
+            },
             md5: content_md5(input.content_md5.as_deref())?,
             no_overwrite: no_overwrite(input.if_none_match.as_ref())?,
         };
@@ -122,6 +126,8 @@ impl S3 for Sandbox {
             content_length: i64::try_from(length).ok(),
             content_range,
             content_type: Some(content_type(&object)),
+            cache_control: object.meta.attributes.cache_control.clone(),
+            content_encoding: object.meta.attributes.content_encoding.clone(),
             e_tag: etag(object.meta.etag),
             last_modified: Some(Timestamp::from(object.modified)),
             metadata: metadata(&object.meta.attributes),
@@ -139,6 +145,8 @@ impl S3 for Sandbox {
             accept_ranges: Some("bytes".to_owned()),
             content_length: size(&object),
             content_type: Some(content_type(&object)),
+            cache_control: object.meta.attributes.cache_control.clone(),
+            content_encoding: object.meta.attributes.content_encoding.clone(),
             e_tag: etag(object.meta.etag),
             last_modified: Some(Timestamp::from(object.modified)),
             metadata: metadata(&object.meta.attributes),
@@ -279,7 +287,11 @@ impl S3 for Sandbox {
         req: S3Request<dto::CreateMultipartUploadInput>,
     ) -> S3Result<S3Response<dto::CreateMultipartUploadOutput>> {
         let input = req.input;
-        let attributes = attributes(input.content_type, input.metadata, input.storage_class);
+        let attributes = Attributes {
+            cache_control: input.cache_control,
+            content_encoding: input.content_encoding,
+            ..attributes(input.content_type, input.metadata, input.storage_class)
+        };
         let id = self.store.bucket(&input.bucket).await?.create_upload(&input.key, attributes).await?;
         Ok(S3Response::new(dto::CreateMultipartUploadOutput {
             bucket: Some(input.bucket),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DIR/<bucket>/data/<name of key>               the bytes of an object; its time of change is the object's
-//! DIR/<bucket>/meta/<name of key>               its ETag, content type, user metadata, storage class (JSON)
+//! DIR/<bucket>/meta/<name of key>               its ETag, headers, user metadata, storage class (JSON)
 //! DIR/<bucket>/uploads/<upload id>/<number>     the parts of a multipart upload, beside `upload.json`
 //! DIR/<bucket>/tmp/                             what is being written
 //! ```

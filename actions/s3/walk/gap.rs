@@ -3,6 +3,10 @@
 use super::Keyed;
 use super::space::{Alphabet, Space};
 
+/// Keys are this much sparser over a distance that has a void in it than over one that has none. Folders of one kind are not so far apart, even where
+/// their names have room for a thousand times as many.
+const VOID: f64 = 1e6;
+
 /// Where the next page of a gap begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position {
@@ -147,13 +151,19 @@ impl Gap {
     }
 
     /// How many pages there may be up to `high`, by the density over as many pages before: no more than `most` are asked of it.
-    pub fn pages(&self, high: &str, page: usize, most: usize, space: &Space, alphabet: Alphabet) -> Option<f64> {
+    ///
+    /// Where the keys seen lie on both sides of a wide void, those before it say nothing of those behind: they are forgotten.
+    pub fn pages(&mut self, high: &str, page: usize, most: usize, space: &Space, alphabet: Alphabet) -> Option<f64> {
         let low = self.low.as_deref()?;
-        let mut pages = None;
-        for (key, at) in self.samples.iter().rev() {
+        let mut pages: Option<f64> = None;
+        for (number, (key, at)) in self.samples.iter().enumerate().rev() {
             let seen = (self.walked - at).max(0) as f64 / page.max(1) as f64;
             let Some(ratio) = space.ratio(key, low, high, alphabet) else { continue };
             let guess = seen * ratio;
+            if pages.is_some_and(|pages| guess * VOID < pages) {
+                self.samples.drain(..=number);
+                break;
+            }
             pages = Some(guess);
             if seen * 2.0 >= guess.min(most as f64) {
                 break;

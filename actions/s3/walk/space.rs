@@ -85,10 +85,12 @@ impl Space {
         }
     }
 
-    /// Learns from the first and the last key of a page: all between them was on it, so the places behind the first that differs ran through.
+    /// Learns from the first and the last key of a page: all between them was on it, so the places behind the first that differs ran through. Places that
+    /// these keys do not have may well be others' only.
     pub fn learn_page(&mut self, first: &str, last: &str) {
         let same = common(self.tail(first), self.tail(last));
-        for place in self.places.iter_mut().skip(same + 1).filter(|place| place.rounds < ROUNDS) {
+        let length = self.tail(first).chars().count().min(self.tail(last).chars().count());
+        for place in self.places.iter_mut().take(length).skip(same + 1).filter(|place| place.rounds < ROUNDS) {
             place.rounds += 1;
             self.stale = true;
         }

@@ -299,3 +299,57 @@ async fn a_store_with_an_order_of_its_own_is_listed_whole_or_not_at_all() {
     }
     assert!(whole > 0, "none of 400 was listed");
 }
+
+/// How many rounds of requests a list takes when all that are asked for at once are answered together.
+fn rounds(store: &Store, order: Order, width: usize) -> usize {
+    let shape = Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, strict: true, width, page: store.page };
+    let mut plan: Plan<String> = Plan::new(shape);
+    let (mut rounds, mut keys) = (0, 0);
+    while !plan.is_done() {
+        let asks: Vec<Ask> = std::iter::from_fn(|| plan.request().expect("a page to ask for")).collect();
+        for ask in asks {
+            plan.answer(ask.id, store.answer(&ask)).expect("a page of S3");
+        }
+        while let Some(items) = plan.take() {
+            keys += items.len();
+        }
+        rounds += 1;
+    }
+    assert_eq!(keys, store.keys.len());
+    rounds
+}
+
+#[test]
+fn a_long_list_is_walked_wide_whatever_its_folders() {
+    let mut rng = Rng::with_seed(7);
+    let mut random = || rng.u64(..);
+    let shapes: [(&str, Vec<String>); 6] = [
+        ("flat numbers", (0..200_000).map(|n| format!("key-{n:08}")).collect()),
+        ("numbers of any length", (0..200_000).map(|n| n.to_string()).collect()),
+        ("random names", (0..200_000).map(|_| format!("{:016x}", random())).collect()),
+        // Most keys are in the middle one of three folders, whose names and lengths have nothing in common.
+        (
+            "most below one prefix",
+            (0..200_000)
+                .map(|n| match n % 20 {
+                    0 => format!("archive/{n:08}"),
+                    1 => format!("tmp/{n:08}"),
+                    _ => format!("images/original/{n:09}.jpg"),
+                })
+                .collect(),
+        ),
+        ("a few folders", (0..200_000).map(|n| format!("{}/{n:06}", ["a", "data/x", "data/y", "logs", "zeta/one"][n % 5])).collect()),
+        ("many folders", (0..200_000).map(|n| format!("user-{}/{n}.json", n % 997)).collect()),
+    ];
+    for (shape, keys) in shapes {
+        let store = Store::new(keys, 500, Ways::True);
+        for order in [Order::Keys, Order::Any] {
+            let (before, pages) = (store.requests(), store.pages());
+            let rounds = rounds(&store, order, 16);
+            // One after another takes 400 rounds, and 16 at once 25.
+            assert!(rounds <= 80, "{shape}, {order:?}: {rounds} rounds for {pages} pages");
+            let requests = store.requests() - before;
+            assert!(requests * 4 <= pages * 5, "{shape}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}

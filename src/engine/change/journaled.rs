@@ -14,6 +14,10 @@ use crate::model::error::{Error, Result};
 use crate::model::meta::Effect;
 use crate::model::outcome::{Failure, Outcome, Status};
 
+/// A step that was noted: see [`Context::note`].
+#[derive(Debug)]
+pub struct Noted(Vec<StepId>);
+
 impl Context {
     /// The run's journal, once it is noted where the run goes on.
     pub(crate) async fn journal(&self) -> Result<Option<&dyn Journal>> {
@@ -32,9 +36,14 @@ impl Context {
     }
 
     /// Notes a step before it is taken: what it changes can then be undone by another process. It is durable when this returns, if the run keeps a
-    /// journal. (What [`super::Undo`] notes is noted so, too.)
-    pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<()> {
-        self.note_all(&[(item, step)]).await
+    /// journal. (What [`super::Undo`] notes is noted so, too.) [`Context::forget`] takes the note back.
+    pub async fn note<S: Step>(&self, item: &str, step: &S) -> Result<Noted> {
+        self.write_down(&[(item, step)], false).await.map(Noted)
+    }
+
+    /// The step was refused, and never carried out: it is not to be undone, whatever becomes of the item later.
+    pub fn forget(&self, noted: Noted) {
+        self.retract(&noted.0, Fate::Dropped);
     }
 
     /// The same of the steps of several items, all of which are sent in one request; or of what one answer says that it made of them.

@@ -17,6 +17,7 @@ mod steps;
 mod work;
 
 pub use dependencies::Dependency;
+pub use journaled::Noted;
 pub use one::ChangeOne;
 pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
 pub use planned::close_plan;

@@ -15,7 +15,7 @@ use crate::engine::run::{Concurrency, RunOptions};
 use crate::input::Age;
 use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
-use crate::render::Format;
+use crate::render::{Format, Wanted};
 
 /// What the common flags say.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Common {
     pub session: session::SessionOptions,
     pub format: Option<Format>,
     pub query: Option<String>,
+    /// What of a listing is shown.
+    pub wanted: Wanted,
     pub verbosity: Verbosity,
     pub error_format: ErrorFormat,
     pub run: RunOptions,
@@ -132,6 +134,55 @@ pub fn flags() -> Vec<Arg> {
     flags
 }
 
+/// Those that make sense where several actions look side by side.
+const LOOKING: [&str; 16] = [
+    "region",
+    "profile",
+    "role_arn",
+    "mfa_serial",
+    "mfa_token",
+    "external_id",
+    "session_name",
+    "endpoint_url",
+    "concurrency",
+    "account",
+    "timeout",
+    "output",
+    "query",
+    "debug",
+    "silent",
+    "error_format",
+];
+
+/// Those of what looks by several actions.
+pub fn looking_flags() -> Vec<Arg> {
+    flags().into_iter().filter(|flag| LOOKING.contains(&flag.get_id().as_str())).collect()
+}
+
+/// Those of actions that list.
+pub fn listing_flags() -> Vec<Arg> {
+    vec![
+        value(
+            "columns",
+            "NAMES",
+            "Only these members of each row, in this order, with commas between them; implies --details where there is that",
+        )
+        .action(ArgAction::Append)
+        .conflicts_with("query"),
+        value("sort_by", "NAMES", "Sort the rows by these members, with commas between them; -NAME is from the greatest to the least")
+            .action(ArgAction::Append)
+            .allow_hyphen_values(true)
+            .conflicts_with("query"),
+        value("limit", "N", "Print N rows at most").conflicts_with("query"),
+        switch("fail_on_findings", "Exit with 6 when anything is found"),
+        value(
+            "baseline",
+            "FILE",
+            "Leave out what FILE, the output of an earlier run, holds already; the log says what is new and what is gone",
+        ),
+    ]
+}
+
 /// How long a plan holds unless told otherwise.
 const PLAN_HOLDS: Age = Age::days(1);
 
@@ -229,6 +280,11 @@ impl Common {
             session,
             format: word("output").as_deref().and_then(Format::named),
             query: one("query")?,
+            wanted: Wanted {
+                columns: many("columns")?,
+                sort_by: many("sort_by")?,
+                limit: one("limit")?.map(|n| whole("limit", &n)).transpose()?.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            },
             verbosity,
             error_format: if word("error_format").as_deref() == Some("json") { ErrorFormat::Json } else { ErrorFormat::Text },
             run: RunOptions {
@@ -236,6 +292,8 @@ impl Common {
                 timeout: one("timeout")?.map(|t| parsed("timeout", &t)).transpose()?,
                 dry_run: flag("dry_run"),
                 report: one("report")?.map(PathBuf::from),
+                fail_on_findings: flag("fail_on_findings"),
+                baseline: one("baseline")?.map(file_name).transpose()?,
                 guards,
             },
             plan: one("plan")?.map(|file| new_plan(file, one("expires")?)).transpose()?,
@@ -243,6 +301,14 @@ impl Common {
             journal: keep(matches, own)?,
         })
     }
+}
+
+/// A file that has a name.
+fn file_name(file: String) -> Result<PathBuf> {
+    if file.is_empty() {
+        return Err(Error::field("baseline", "`baseline` is empty: name a file"));
+    }
+    Ok(file.into())
 }
 
 fn new_plan(file: String, expires: Option<String>) -> Result<NewPlan> {

@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
     fn param(&mut self, param: &Param, input: &mut Input) -> Result<()> {
         let name = &param.name;
         if let ParamKind::List { of, streamed } = &param.kind {
-            return self.list(name, of, *streamed, &param.naming, input);
+            return self.list(param, of, *streamed, input);
         }
         let Some(values) = self.given::<OsString>(name) else { return Ok(()) };
         let Some(value) = values.last() else { return Ok(()) };
@@ -163,15 +163,16 @@ impl<'a> Reader<'a> {
         let value = match &param.kind {
             ParamKind::Object(_) | ParamKind::Any => self.json(name, &value)?,
             ParamKind::Secret => self.secret(name, value)?,
+            _ if param.is_path => self.path(name, value)?,
             kind => self.scalar(name, kind, value)?,
         };
         input.value.insert(name.clone(), value);
         Ok(())
     }
 
-    fn list(&mut self, name: &str, of: &ParamKind, streamed: bool, naming: &Naming, input: &mut Input) -> Result<()> {
-        let mut given = false;
-        let mut gathered = Gathered { name, secret: of.has_secret(), naming, values: Vec::new(), spool: None };
+    fn list(&mut self, param: &Param, of: &ParamKind, streamed: bool, input: &mut Input) -> Result<()> {
+        let (name, mut given) = (param.name.as_str(), false);
+        let mut gathered = Gathered { name, secret: of.has_secret(), naming: &param.naming, values: Vec::new(), spool: None };
         if let (ParamKind::Object(members), Some(one)) = (of, singular(name)) {
             for occurrence in self.matches.get_occurrences::<OsString>(&one).into_iter().flatten() {
                 given = true;
@@ -194,7 +195,10 @@ impl<'a> Reader<'a> {
                         one => gathered.push(one)?,
                     },
                     // `@@x` is the literal `@x`.
-                    kind => gathered.push(self.scalar(name, kind, value.strip_prefix('@').map_or(value.clone(), str::to_owned))?)?,
+                    kind => {
+                        let value = value.strip_prefix('@').map_or(value.clone(), str::to_owned);
+                        gathered.push(if param.is_path { PathOrText::typed(value) } else { self.scalar(name, kind, value)? })?;
+                    }
                 }
             }
         }
@@ -227,7 +231,7 @@ impl<'a> Reader<'a> {
             let value = text(&name, value)?;
             let value = match member.kind {
                 ParamKind::Secret => self.secret(&name, value)?,
-                _ if member.is_path => PathOrText::typed(value),
+                _ if member.is_path => self.path(&name, value)?,
                 _ => self.scalar(&name, &member.kind, value)?,
             };
             object.insert(member.name.clone(), value);
@@ -264,6 +268,14 @@ impl<'a> Reader<'a> {
         };
         let text = text.strip_suffix('\n').map_or(text.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
         Ok(Value::String(text.to_owned()))
+    }
+
+    /// What may name a file: a dash alone may be standard input.
+    fn path(&mut self, name: &str, value: String) -> Result<Value> {
+        if let Some(source @ Source::Stdin) = Source::parse(&value) {
+            self.claim(&source, name)?;
+        }
+        Ok(PathOrText::typed(value))
     }
 
     /// Standard input can be read by one flag only.

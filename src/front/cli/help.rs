@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{apply, common, config, demo, docs, flags, log, look, resume, undo};
+use super::{apply, common, config, demo, docs, flags, log, look, overview, resume, undo};
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
@@ -38,6 +38,7 @@ fn with_commands(root: Command) -> Command {
     root.subcommand(look::list_command())
         .subcommand(look::describe_command())
         .subcommand(look::permissions_command())
+        .subcommand(overview::command())
         .subcommand(config::command())
         .subcommand(apply::command())
         .subcommand(docs::command())
@@ -88,7 +89,10 @@ pub fn action(entry: &Entry) -> Command {
         .arg(flags::input_flag());
     let common = if manifest.effect == Effect::Local { common::local_flags() } else { common::flags() };
     command = common::add(command, common);
-    if manifest.effect.changes() { common::add(command, common::plan_flags()) } else { command }
+    if manifest.effect.changes() {
+        command = common::add(command, common::plan_flags());
+    }
+    if entry.is_listing() { common::add(command, common::listing_flags()) } else { command }
 }
 
 fn after(manifest: &Manifest) -> String {

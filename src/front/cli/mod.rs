@@ -10,6 +10,7 @@ mod help;
 mod journals;
 mod log;
 mod look;
+mod overview;
 mod progress;
 mod resume;
 mod run;
@@ -64,6 +65,7 @@ fn run(args: &[OsString]) -> u8 {
         apply::NAME => settings.and_then(|settings| apply::run(matches, &settings, format)),
         "completions" => look::completions(matches),
         "docs" => docs::run(matches),
+        "overview" => settings.and_then(|settings| overview::run(matches, &settings, format)),
         "demo" => demo::run(matches),
         "log" => settings.and_then(|settings| log::run(matches, &settings)),
         "undo" => settings.and_then(|settings| undo::run(matches, &settings, format)),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use serde_json::Value;
 
 use super::common::{Common, ErrorFormat, Verbosity};
 use super::progress::ProgressLine;
@@ -12,14 +13,16 @@ use super::settings::Settings;
 use super::terminal::{self, Terminal};
 use super::{flags, journals};
 use crate::catalog::manifest::Manifest;
+use crate::catalog::schema::ParamKind;
 use crate::engine::entry::Entry;
 use crate::engine::execute::{PendingInput, Request, Summary, execute};
 use crate::engine::journal::Journal;
 use crate::engine::plan::PlanMode;
 use crate::engine::undoing::Again;
+use crate::input::Input;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
-use crate::render::Printer;
+use crate::render::{Column, Format, Layout, Printer, Shape};
 
 /// What is run: an action, or what is done about an earlier run of it.
 pub struct Job {
@@ -46,8 +49,32 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
         Err(e) => return fail(&e),
     };
     let matches = matches.clone();
-    let input: PendingInput = Box::new(move || flags::Reader::new(&matches).read(&manifest.params));
+    // Who looks at a table, or speaks of columns, wants to see more than names.
+    let looks = common.wanted.needs_details() || (common.format == Some(Format::Table) && io::stdout().is_terminal());
+    let details = looks && entry.is_listing();
+    let input: PendingInput = Box::new(move || {
+        let mut input = flags::Reader::new(&matches).read(&manifest.params)?;
+        if details {
+            with_details(&manifest, &mut input);
+        }
+        Ok(input)
+    });
     perform(Job { entry, input, journal, plan, again: None }, common, error_format)
+}
+
+/// The input that rows with details are asked for by.
+const DETAILS: &str = "details";
+
+/// Asks for details where nothing is said of them, and nothing is that does not go with them.
+fn with_details(manifest: &Manifest, input: &mut Input) {
+    let is_there = manifest.params.iter().any(|param| param.name == DETAILS && param.kind == ParamKind::Bool);
+    let mut asked = input.value.clone();
+    if is_there && !asked.contains_key(DETAILS) {
+        asked.insert(DETAILS.to_owned(), Value::Bool(true));
+        if manifest.rules.iter().filter(|rule| rule.inputs().contains(&DETAILS)).all(|rule| rule.check(&asked).is_ok()) {
+            input.value = asked;
+        }
+    }
 }
 
 /// Runs it to its end, and gives the exit code.
@@ -76,7 +103,11 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
     let Job { entry, input, journal, plan, again } = job;
     let stdout = io::stdout();
     let on_terminal = stdout.is_terminal();
-    let mut printer = Printer::new(common.format, common.query.as_deref(), stdout, on_terminal)?;
+    let is_listing = entry.is_listing();
+    let columns = entry.row_schema().filter(|_| is_listing).map(|rows| Column::all(&rows)).unwrap_or_default();
+    let shape = Shape::of(&common.wanted, &columns)?;
+    let layout = (on_terminal && is_listing).then(|| Layout { columns, chosen: shape.has_columns() });
+    let mut printer = Printer::laid_out(common.format, common.query.as_deref(), stdout, on_terminal, layout)?;
 
     let cancellation = Cancellation::default();
     listen(cancellation.clone());
@@ -89,7 +120,7 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
         Request { entry, input, options: common.run, target: common.session, journal, plan, again, cancellation: cancellation.clone() };
     let mut execution = execute(request, Arc::new(Terminal::new(progress.clone(), common.consent))).await;
     let (rows, changes) = (execution.rows(), execution.changes());
-    let printed = printer.print(rows, changes, &cancellation, &|write| progress.aside(write)).await;
+    let printed = printer.print(shape.apply(rows), changes, &cancellation, &|write| progress.aside(write)).await;
     progress.finish();
     let summary = execution.finish(printed.err());
     for (call, times) in &summary.calls {
@@ -106,7 +137,7 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
 }
 
 /// The first signal cancels the run, the second ends the process.
-fn listen(cancellation: Cancellation) {
+pub(super) fn listen(cancellation: Cancellation) {
     tokio::spawn(async move {
         // Where nobody can listen, a signal ends the process at once.
         let Ok(mut signals) = Signals::new() else { return };

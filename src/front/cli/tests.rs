@@ -27,6 +27,10 @@ const LINES: &[(&str, &str)] = &[
     ("iam/modify_access_keys", "--key AKIA1 alice --key AKIA2 bob --disable --dry_run"),
     ("iam/modify_users_console_access", "--user alice correct-horse --user bob env:NEW --enable --require_reset=false"),
     ("s3/create_objects", "--bucket b --object k text --object l text text text/csv --body_as auto --sse AES256 --journal"),
+    (
+        "s3/create_objects",
+        "--bucket b --from docs src --include *.md --exclude */b.md --prefix p --metadata a=b c=d --cache_control no-store",
+    ),
     ("s3/delete_objects", "--bucket b --objects a b c --prefix p --if_match=false --max_percent 50 --timeout 10m --report r.jsonl"),
     (
         "s3/delete_objects",

@@ -433,13 +433,14 @@ fn agents_that_do_not_answer_count_as_missing_with_their_reason() {
     assert_eq!(found(via(&world, &server, &given)), ids[1..]);
     assert_eq!(sorted(found(via(&world, &server, "discover_no_ssm_instances"))), sorted(ids[1..].to_vec()));
     let details = via(&world, &server, &format!("{given} --details")).run().ok();
+    let told = |row: &Value| ["InstanceId", "Status", "LastPing"].map(|member| row[member].clone());
     assert_eq!(
-        details.json(),
-        json!([
-            {"InstanceId": ids[1], "Status": "connection_lost", "LastPing": "2023-11-14T22:13:20Z"},
-            {"InstanceId": ids[2], "Status": "inactive", "LastPing": "2020-09-13T12:26:40Z"},
-            {"InstanceId": ids[3], "Status": "never_registered", "LastPing": null}
-        ])
+        details.json().as_array().expect("rows").iter().map(told).collect::<Vec<_>>(),
+        [
+            [json!(ids[1]), json!("connection_lost"), json!("2023-11-14T22:13:20Z")],
+            [json!(ids[2]), json!("inactive"), json!("2020-09-13T12:26:40Z")],
+            [json!(ids[3]), json!("never_registered"), Value::Null],
+        ]
     );
     let asked = server.requests("DescribeInstanceInformation");
     assert_eq!(asked.len(), 6, "two pages each");

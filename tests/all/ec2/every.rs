@@ -17,14 +17,21 @@ impl Full {
     fn new() -> Self {
         let world = World::new();
         let machine = world.instance(&[]);
+        let stopped = world.instance(&[]);
+        world.stop(&stopped.id);
         let volume = world.volume(&[]);
+        let group = world.group("spare");
         let names = vec![
             ("I", machine.id.clone()),
             ("V", volume.clone()),
             ("S", world.snapshot(&volume)),
             ("A", world.image(&machine.id)),
-            ("G", world.group("spare")),
+            ("R", world.rule(&group, "22", "0.0.0.0/0")),
+            ("G", group),
             ("K", world.key()),
+            ("E", world.address()),
+            ("N", world.interface(&[])),
+            ("O", stopped.id),
         ];
         Full { world, names }
     }
@@ -42,14 +49,18 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("create_snapshots --volume_ids {V}", "CreateSnapshot", true),
     ("delete_images --image_ids {A}", "DeregisterImage", true),
     ("delete_instances --instance_ids {I}", "TerminateInstances", true),
+    ("delete_interfaces --network_interface_ids {N}", "DeleteNetworkInterface", true),
     ("delete_security_groups --security_group_ids {G}", "DeleteSecurityGroup", true),
     ("delete_snapshots --snapshot_ids {S}", "DeleteSnapshot", true),
     ("delete_volumes --volume_ids {V}", "DeleteVolume", true),
     ("discover_active_regions", "DescribeRegions", false),
+    ("discover_addresses", "DescribeAddresses", false),
     ("discover_default_ebs_encryption", "GetEbsEncryptionByDefault", false),
     ("discover_images", "DescribeImages", false),
     ("discover_instances", "DescribeInstances", false),
+    ("discover_interfaces", "DescribeNetworkInterfaces", false),
     ("discover_no_ssm_instances", "DescribeInstanceInformation", false),
+    ("discover_open_security_groups", "DescribeSecurityGroupRules", false),
     ("discover_snapshots", "DescribeSnapshots", false),
     ("discover_tags --resource_types volume --tags Env --missing", "DescribeVolumes", false),
     ("discover_unused_security_groups", "DescribeSecurityGroups", false),
@@ -57,9 +68,14 @@ const ACTIONS: &[(&str, &str, bool)] = &[
     ("encrypt_instance_volumes --instance_id {I} --kms_key_id {K}", "CreateSnapshot", true),
     ("encrypt_volume --volume_id {V} --kms_key_id {K}", "CreateVolume", true),
     ("modify_default_ebs_encryption --enable", "EnableEbsEncryptionByDefault", true),
+    ("modify_metadata_options --instance_ids {I}", "ModifyInstanceMetadataOptions", true),
     ("modify_tags --resource_ids {V} --tags Env=prod --create", "CreateTags", true),
     ("modify_volumes --volume_ids {V} --size 9", "ModifyVolume", true),
+    ("release_addresses --allocation_ids {E}", "ReleaseAddress", true),
+    ("revoke_security_group_rules --security_group_rule_ids {R}", "RevokeSecurityGroupIngress", true),
     ("share_snapshots --snapshot_ids {S} --target_account 111122223333", "ModifySnapshotAttribute", true),
+    ("start_instances --instance_ids {O}", "StartInstances", true),
+    ("stop_instances --instance_ids {I}", "StopInstances", true),
 ];
 
 #[test]
@@ -115,14 +131,24 @@ fn an_empty_list_is_nothing() {
         ("create_images", "instance_ids", ""),
         ("create_snapshots", "volume_ids", ""),
         ("delete_images", "image_ids", r#""include_snapshots": true"#),
+        ("delete_interfaces", "network_interface_ids", ""),
         ("delete_security_groups", "security_group_ids", ""),
         ("delete_snapshots", "snapshot_ids", ""),
         ("delete_volumes", "volume_ids", r#""snapshot": true"#),
+        ("discover_addresses", "allocation_ids", ""),
+        ("discover_addresses", "allocation_ids", r#""unassociated": true"#),
+        ("discover_addresses", "tags", r#""details": true"#),
         ("discover_images", "image_ids", ""),
         ("discover_instances", "instance_ids", ""),
         ("discover_instances", "instance_ids", r#""invert": true"#),
         ("discover_instances", "states", ""),
+        ("discover_interfaces", "network_interface_ids", ""),
+        ("discover_interfaces", "network_interface_ids", r#""detached": true"#),
+        ("discover_interfaces", "tags", r#""details": true"#),
         ("discover_no_ssm_instances", "instance_ids", ""),
+        ("discover_open_security_groups", "security_group_ids", ""),
+        ("discover_open_security_groups", "ports", r#""details": true"#),
+        ("discover_open_security_groups", "protocols", ""),
         ("discover_snapshots", "snapshot_ids", ""),
         ("discover_snapshots", "volume_ids", ""),
         ("discover_tags", "resource_types", r#""tags": ["Env"], "missing": true"#),
@@ -130,9 +156,14 @@ fn an_empty_list_is_nothing() {
         ("discover_volumes", "instance_ids", r#""root": true"#),
         ("discover_volumes", "volume_ids", ""),
         ("discover_volumes", "types", ""),
+        ("modify_metadata_options", "instance_ids", ""),
         ("modify_tags", "resource_ids", r#""tags": ["Env"], "delete": true"#),
         ("modify_volumes", "volume_ids", r#""size": 100"#),
+        ("release_addresses", "allocation_ids", ""),
+        ("revoke_security_group_rules", "security_group_rule_ids", ""),
         ("share_snapshots", "snapshot_ids", r#""target_account": "111122223333""#),
+        ("start_instances", "instance_ids", ""),
+        ("stop_instances", "instance_ids", r#""force": true"#),
     ];
     let full = Full::new();
     for (action, list, more) in lists {
@@ -149,20 +180,29 @@ fn an_empty_list_is_nothing() {
 #[test]
 fn one_id_that_does_not_exist_sinks_no_other() {
     let cases = [
+        ("discover_addresses --allocation_ids eipalloc-0000000000000bad {E}", 3, "{E}"),
+        ("discover_interfaces --network_interface_ids eni-0000000000000bad not-an-id {N}", 3, "{N}"),
         ("discover_images --image_ids ami-0000000000000bad {A}", 3, "{A}"),
         ("discover_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
         ("discover_no_ssm_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("discover_open_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "{R}"),
         ("discover_snapshots --snapshot_ids snap-0000000000000bad {S}", 3, "{S}"),
         ("discover_volumes --volume_ids vol-0000000000000bad {V}", 3, "{V}"),
         ("discover_volumes --volume_ids not-an-id {V}", 3, "{V}"),
         ("share_snapshots --snapshot_ids snap-0000000000000bad {S} --target_account 111122223333", 3, "{S}"),
         ("modify_volumes --volume_ids vol-0000000000000bad {V} --size 10", 3, "{V}"),
         ("modify_tags --resource_ids {V} vol-0000000000000bad {I} --tags Env=prod --create", 3, "vol-0000000000000bad"),
+        ("modify_metadata_options --instance_ids i-0000000000000bad {I}", 3, "{I}"),
+        ("start_instances --instance_ids i-0000000000000bad {O}", 3, "{O}"),
+        ("stop_instances --instance_ids i-0000000000000bad {I}", 3, "{I}"),
         // A typo and a wrong region must not look like success.
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", 3, "vol-0000000000000bad"),
         ("delete_snapshots --snapshot_ids snap-0000000000000bad", 3, "snap-0000000000000bad"),
         ("delete_images --image_ids ami-0000000000000bad {A}", 3, "ami-0000000000000bad"),
+        ("revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad {R}", 3, "sgr-0000000000000bad"),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", 3, "sg-0000000000000bad"),
+        ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", 3, "eipalloc-0000000000000bad"),
+        ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", 3, "eni-0000000000000bad"),
     ];
     let full = Full::new();
     for (line, code, printed) in cases {
@@ -185,9 +225,15 @@ fn ids_that_do_not_exist_are_unchanged_when_that_is_no_matter() {
     let full = Full::new();
     for (line, printed) in [
         ("delete_volumes --volume_ids vol-0000000000000bad {V}", json!([])),
+        ("revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad {R}", json!([])),
         ("delete_security_groups --security_group_ids sg-0000000000000bad {G}", json!([])),
+        ("release_addresses --allocation_ids eipalloc-0000000000000bad {E}", json!([])),
+        ("delete_interfaces --network_interface_ids eni-0000000000000bad {N}", json!([])),
         ("modify_volumes --volume_ids vol-0000000000000bad --size 10", json!([])),
         ("modify_tags --resource_ids vol-0000000000000bad {I} --tags Env=prod --create", json!([])),
+        ("modify_metadata_options --instance_ids i-0000000000000bad", json!([])),
+        ("start_instances --instance_ids i-0000000000000bad", json!([])),
+        ("stop_instances --instance_ids i-0000000000000bad", json!([])),
         ("encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}", json!(null)),
         ("encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}", json!(null)),
     ] {
@@ -207,8 +253,14 @@ fn an_id_that_does_not_exist_has_one_code_whatever_it_is_of() {
     for line in [
         "delete_volumes --volume_ids vol-0000000000000bad",
         "delete_security_groups --security_group_ids sg-0000000000000bad",
+        "release_addresses --allocation_ids eipalloc-0000000000000bad",
+        "delete_interfaces --network_interface_ids eni-0000000000000bad",
+        "revoke_security_group_rules --security_group_rule_ids sgr-0000000000000bad",
         "modify_volumes --volume_ids vol-0000000000000bad --size 10",
         "modify_tags --resource_ids vol-0000000000000bad --tags Env=prod --create",
+        "modify_metadata_options --instance_ids i-0000000000000bad",
+        "start_instances --instance_ids i-0000000000000bad",
+        "stop_instances --instance_ids i-0000000000000bad",
         "encrypt_volume --volume_id vol-0000000000000bad --kms_key_id {K}",
         "encrypt_instance_volumes --instance_id i-0000000000000bad --kms_key_id {K}",
     ] {
@@ -228,8 +280,15 @@ fn what_could_be_no_id_is_a_mistake_of_the_input_and_nothing_is_sent() {
     for (action, list, more) in [
         ("delete_volumes", "volume_ids", json!({})),
         ("delete_security_groups", "security_group_ids", json!({})),
+        ("release_addresses", "allocation_ids", json!({})),
+        ("delete_interfaces", "network_interface_ids", json!({})),
+        ("discover_open_security_groups", "security_group_ids", json!({})),
+        ("revoke_security_group_rules", "security_group_rule_ids", json!({})),
         ("modify_volumes", "volume_ids", json!({"size": 10})),
         ("modify_tags", "resource_ids", json!({"tags": ["Env=prod"], "create": true})),
+        ("modify_metadata_options", "instance_ids", json!({})),
+        ("start_instances", "instance_ids", json!({})),
+        ("stop_instances", "instance_ids", json!({})),
         ("encrypt_volume", "volume_id", json!({"kms_key_id": "1234abcd"})),
         ("encrypt_instance_volumes", "instance_id", json!({"kms_key_id": "1234abcd"})),
     ] {
@@ -281,7 +340,22 @@ fn every_page_is_read() {
             ["<item><snapshotId>x-1</snapshotId></item>", "<item><snapshotId>x-2</snapshotId></item>"],
         ),
         ("discover_images", "DescribeImages", "imagesSet", ["<item><imageId>x-1</imageId></item>", "<item><imageId>x-2</imageId></item>"]),
+        (
+            "discover_interfaces",
+            "DescribeNetworkInterfaces",
+            "networkInterfaceSet",
+            ["<item><networkInterfaceId>x-1</networkInterfaceId></item>", "<item><networkInterfaceId>x-2</networkInterfaceId></item>"],
+        ),
         ("discover_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
+        (
+            "discover_open_security_groups",
+            "DescribeSecurityGroupRules",
+            "securityGroupRuleSet",
+            [
+                "<item><securityGroupRuleId>x-1</securityGroupRuleId><isEgress>false</isEgress><cidrIpv4>0.0.0.0/0</cidrIpv4></item>",
+                "<item><securityGroupRuleId>x-2</securityGroupRuleId><isEgress>false</isEgress><cidrIpv6>::/0</cidrIpv6></item>",
+            ],
+        ),
         ("discover_no_ssm_instances", "DescribeInstances", "reservationSet", [instance("x-1"), instance("x-2")]),
         (
             "discover_tags --resource_types vpc --tags Env --missing",

@@ -458,6 +458,62 @@ fn copy_snapshots_to_another_region() {
     walk_unseen("copy_snapshots --target_region us-west-2", make, check);
 }
 
+// --- Starting, stopping, metadata options ---
+
+/// The instance is in the state that is printed of it: what goes on after all is neither printed nor taken back.
+fn switched(after: &After<'_>, to: &str) {
+    let instance = after.before.instance.as_deref().unwrap_or_default();
+    let is = after.world.instance_state(instance);
+    let is_there = is.as_deref() == Some(to);
+    after.must(is_there || is == after.before.state, &format!("the instance is {is:?}"));
+    after.must(is_there || !after.output.stdout.contains(instance), &format!("the instance is printed, and is {is:?}"));
+    after.must(!after.succeeded() || is_there, &format!("it says that all went well, and the instance is {is:?}"));
+    let asked = after.writes.iter().filter(|name| *name != "StopInstances" && *name != "StartInstances").count();
+    after.must(asked == 0 && after.writes.len() <= 1, "it is told more than once");
+}
+
+#[test]
+fn stop_instances_that_run() {
+    fn make(world: &World) -> Before {
+        let id = world.instance(&[]).id;
+        Before::of(world, format!("ec2 stop_instances --instance_ids {id}"), &[&id], Some(&id))
+    }
+    walk("stop_instances", 3, make, |after| switched(after, "stopped"));
+    walk_unseen("stop_instances", make, |after| switched(after, "stopped"));
+}
+
+#[test]
+fn start_instances_that_are_stopped() {
+    fn make(world: &World) -> Before {
+        let id = world.instance(&[]).id;
+        world.stop(&id);
+        Before::of(world, format!("ec2 start_instances --instance_ids {id}"), &[&id], Some(&id))
+    }
+    walk("start_instances", 3, make, |after| switched(after, "running"));
+    walk_unseen("start_instances", make, |after| switched(after, "running"));
+}
+
+#[test]
+fn modify_metadata_options_of_an_instance_that_runs_and_one_that_does_not() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.instance(&[]).id, world.instance(&[]).id);
+        world.stop(&b);
+        Before::of(world, format!("ec2 modify_metadata_options --instance_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        for instance in &after.before.items {
+            let said = after.world.ec2("DescribeInstances", &[("InstanceId.1", instance)]);
+            let required = said.contains("<httpTokens>required</httpTokens>");
+            after.must(required || !after.output.stdout.contains(instance), &format!("{instance} is printed, and needs no token"));
+            after.must(required || !after.succeeded(), &format!("it says that all went well, and {instance} needs no token"));
+            let rest = ["<httpPutResponseHopLimit>1<", "<httpEndpoint>enabled<", "<instanceMetadataTags>disabled<"];
+            after.must(rest.iter().all(|option| said.contains(option)), &format!("{instance} has other options, too: {said}"));
+        }
+    }
+    walk("modify_metadata_options", 4, make, check);
+    walk_unseen("modify_metadata_options", make, check);
+}
+
 // --- Security groups ---
 
 /// Whether a rule of a group names another.
@@ -504,4 +560,38 @@ fn delete_security_groups_that_name_each_other() {
     }
     walk("delete_security_groups", 7, make, check);
     walk_unseen("delete_security_groups", make, check);
+}
+
+// --- Addresses and network interfaces ---
+
+#[test]
+fn release_addresses_that_nothing_uses() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.address(), world.address());
+        Before::of(world, format!("ec2 release_addresses --allocation_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        what_is_left_is_printed(after, &after.world.addresses());
+    }
+    walk("release_addresses", 3, make, check);
+}
+
+#[test]
+fn delete_interfaces_that_are_attached_to_nothing() {
+    fn make(world: &World) -> Before {
+        let (a, b) = (world.interface(&[]), world.interface(&[]));
+        Before::of(world, format!("ec2 delete_interfaces --network_interface_ids {a} {b}"), &[&a, &b], None)
+    }
+    fn check(after: &After<'_>) {
+        what_is_left_is_printed(after, &after.world.interfaces());
+    }
+    walk("delete_interfaces", 3, make, check);
+}
+
+fn what_is_left_is_printed(after: &After<'_>, there: &[String]) {
+    for item in after.before.items.iter().filter(|item| there.contains(item)) {
+        after.must(!after.succeeded(), &format!("it says that all went well, and {item} is still there"));
+        let printed = after.output.stdout.contains(item.as_str()) || after.output.code == Some(1);
+        after.must(printed, &format!("{item} is still there, and not printed"));
+    }
 }

@@ -78,6 +78,34 @@ fn a_snapshot_that_is_gone_is_as_it_was_to_become() {
 }
 
 #[test]
+fn rules_that_somebody_changed_since_they_were_planned_are_not_revoked() {
+    let world = World::new();
+    let group = world.group("a");
+    let rule = |port: &str| world.rule(&group, port, "0.0.0.0/0");
+    let (same, changed, gone) = (rule("22"), rule("80"), rule("443"));
+    let folder = directory();
+    let run = |line: String| world.aaws(line).within(folder.path()).run();
+    run(format!("ec2 revoke_security_group_rules --security_group_rule_ids {same} {changed} {gone} --plan plan.jsonl")).ok();
+    // A rule keeps its id when it is changed.
+    let change = [
+        ("GroupId", group.as_str()),
+        ("SecurityGroupRule.1.SecurityGroupRuleId", changed.as_str()),
+        ("SecurityGroupRule.1.SecurityGroupRule.IpProtocol", "tcp"),
+        ("SecurityGroupRule.1.SecurityGroupRule.FromPort", "81"),
+        ("SecurityGroupRule.1.SecurityGroupRule.ToPort", "81"),
+        ("SecurityGroupRule.1.SecurityGroupRule.CidrIpv4", "0.0.0.0/0"),
+    ];
+    world.ec2("ModifySecurityGroupRules", &change);
+    world.ec2("RevokeSecurityGroupIngress", &[("GroupId", &group), ("SecurityGroupRuleId.1", &gone)]);
+    // What does not matter.
+    world.tag(&same, "Owner", "somebody");
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([changed]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&changed, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &changed).contains("`from_port` was 80, and is 81"), "{}", message(&folder, &changed));
+    assert!(world.rules(&group).contains(&changed) && !world.rules(&group).contains(&same));
+}
+
+#[test]
 fn only_tags_that_are_changed_are_compared() {
     let world = World::new();
     let (plain, foreign, tagged, same) = (world.volume(&[]), world.volume(&[]), world.volume(&[]), world.volume(&[]));
@@ -114,6 +142,78 @@ fn what_is_so_already_needs_no_change_and_what_does_not_exist_any_more_fails() {
     assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
     assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&made, "unchanged", ""), (&gone, "failed", "NotFound")]));
     assert_eq!(of(&world, &same, "size").as_deref(), Some("20"));
+}
+
+#[test]
+fn only_addresses_that_are_still_free_are_released() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let (same, taken, gone) = (world.address(), world.address(), world.address());
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 release_addresses --allocation_ids {same} {taken} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(plan(&folder)[1]["state"]["associated_with"], json!(null));
+
+    world.tag(&same, "Owner", "somebody");
+    world.associate(&taken, &machine.id);
+    world.ec2("ReleaseAddress", &[("AllocationId", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([taken]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&taken, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &taken).contains("`associated_with` was nothing, and is"), "{}", message(&folder, &taken));
+    assert_eq!((server.count("ReleaseAddress"), world.addresses()), (1, vec![taken]));
+}
+
+#[test]
+fn only_interfaces_that_are_still_detached_are_deleted() {
+    let world = World::new();
+    let machine = world.instance(&[]);
+    let (same, taken, gone) = (world.interface(&[]), world.interface(&[]), world.interface(&[]));
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 delete_interfaces --network_interface_ids {same} {taken} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(plan(&folder)[1]["state"], json!({"status": "available", "attached_to": null, "public_addresses": []}));
+
+    world.tag(&same, "Owner", "somebody");
+    world.attach_interface(&taken, &machine.id);
+    world.ec2("DeleteNetworkInterface", &[("NetworkInterfaceId", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([taken]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&taken, "skipped", "Changed"), (&gone, "unchanged", "")]));
+    assert!(message(&folder, &taken).contains("`status` was available, and is in-use"), "{}", message(&folder, &taken));
+    assert_eq!(server.count("DeleteNetworkInterface"), 1);
+    assert!(world.interfaces().contains(&taken) && !world.interfaces().contains(&same));
+}
+
+#[test]
+fn only_instances_that_are_still_as_they_were_planned_are_stopped() {
+    let world = World::new();
+    let [same, stopped, gone] = [(); 3].map(|()| world.instance(&[]).id);
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    run(format!("ec2 stop_instances --instance_ids {same} {stopped} {gone} --plan plan.jsonl")).ok();
+    assert_eq!(writes(&server), [""; 0], "a plan is a dry run");
+    assert_eq!(plan(&folder)[1]["state"], json!({"state": "running"}));
+
+    world.stop(&stopped);
+    world.ec2("TerminateInstances", &[("InstanceId.1", &gone)]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&stopped, "unchanged", ""), (&gone, "skipped", "Changed")]));
+    assert!(message(&folder, &gone).contains("`state` was running"), "{}", message(&folder, &gone));
+    assert_eq!(world.instance_state(&same).as_deref(), Some("stopped"));
+}
+
+#[test]
+fn a_plan_of_metadata_options_is_of_those_that_there_were() {
+    let world = World::new();
+    let (same, other) = (world.instance(&[]).id, world.instance(&[]).id);
+    let folder = directory();
+    let run = |line: String| world.aaws(line).within(folder.path()).run();
+    run(format!("ec2 modify_metadata_options --instance_ids {same} {other} --plan plan.jsonl")).ok();
+    world.ec2("ModifyInstanceMetadataOptions", &[("InstanceId", &other), ("HttpPutResponseHopLimit", "2")]);
+    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
+    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&other, "skipped", "Changed")]));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 mod deleting;
 mod exact;
 mod faults;
+mod folders;
 mod listing;
+mod piping;
 mod selecting;
 mod servers;
 mod undoing;

@@ -21,7 +21,7 @@ use super::{Account, xml};
 const IMAGE: &str = "ami-785db401";
 
 /// How the operations begin that change something.
-const WRITES: [&str; 16] = [
+const WRITES: [&str; 17] = [
     "Attach",
     "Authorize",
     "Copy",
@@ -32,6 +32,7 @@ const WRITES: [&str; 16] = [
     "Disable",
     "Enable",
     "Modify",
+    "Release",
     "Reset",
     "Revoke",
     "Run",
@@ -160,6 +161,43 @@ impl World {
         text(&self.ask("CreateSecurityGroup", &[("GroupName", name), ("GroupDescription", "of the tests")]), "groupId")
     }
 
+    /// An Elastic IP address that is associated with nothing, by its allocation id.
+    #[track_caller]
+    pub fn address(&self) -> String {
+        text(&self.ask("AllocateAddress", &[("Domain", "vpc")]), "allocationId")
+    }
+
+    #[track_caller]
+    pub fn associate(&self, address: &str, instance: &str) {
+        self.ec2("AssociateAddress", &[("AllocationId", address), ("InstanceId", instance)]);
+    }
+
+    /// A network interface in the default VPC that is attached to nothing.
+    #[track_caller]
+    pub fn interface(&self, parameters: &[(&str, &str)]) -> String {
+        let subnet = text(&self.find("DescribeSubnets", "availability-zone", "us-east-1a"), "subnetSet/item/subnetId");
+        text(&self.make("CreateNetworkInterface", &[("SubnetId", &subnet)], parameters), "networkInterface/networkInterfaceId")
+    }
+
+    /// Attaches an interface beside the instance's first.
+    #[track_caller]
+    pub fn attach_interface(&self, interface: &str, instance: &str) {
+        self.ec2("AttachNetworkInterface", &[("NetworkInterfaceId", interface), ("InstanceId", instance), ("DeviceIndex", "1")]);
+    }
+
+    /// A rule of a group that admits a range of IPv4 addresses to a TCP port.
+    #[track_caller]
+    pub fn rule(&self, group: &str, port: &str, from: &str) -> String {
+        let rule = [
+            ("GroupId", group),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", port),
+            ("IpPermissions.1.ToPort", port),
+            ("IpPermissions.1.IpRanges.1.CidrIp", from),
+        ];
+        text(&self.ask("AuthorizeSecurityGroupIngress", &rule), "securityGroupRuleSet/item/securityGroupRuleId")
+    }
+
     /// The id of an enabled customer managed key.
     #[track_caller]
     pub fn key(&self) -> String {
@@ -222,6 +260,39 @@ impl World {
         let mut found = self.ask("DescribeSecurityGroups", &[]);
         found.retain("securityGroupInfo", |group| !group.is("groupName", "default"));
         sorted(&found, "securityGroupInfo/item/groupId")
+    }
+
+    /// The allocation ids of the account's Elastic IP addresses, sorted.
+    #[track_caller]
+    pub fn addresses(&self) -> Vec<String> {
+        sorted(&self.ask("DescribeAddresses", &[]), "addressesSet/item/allocationId")
+    }
+
+    /// The ids of the account's network interfaces, sorted.
+    #[track_caller]
+    pub fn interfaces(&self) -> Vec<String> {
+        sorted(&self.ask("DescribeNetworkInterfaces", &[]), "networkInterfaceSet/item/networkInterfaceId")
+    }
+
+    /// The ids of a group's rules, inbound and outbound, sorted.
+    #[track_caller]
+    pub fn rules(&self, group: &str) -> Vec<String> {
+        sorted(&self.find("DescribeSecurityGroupRules", "group-id", group), "securityGroupRuleSet/item/securityGroupRuleId")
+    }
+
+    /// What is said of a group's rules but for their ids, which are new when they are put back: the inner XML of their items, sorted.
+    #[track_caller]
+    pub fn describe_rules(&self, group: &str) -> Vec<String> {
+        let mut found = self.find("DescribeSecurityGroupRules", "group-id", group);
+        let rules = found.at_mut("securityGroupRuleSet/item").into_iter();
+        let mut told: Vec<_> = rules
+            .map(|rule| {
+                rule.remove("securityGroupRuleId");
+                rule.inner()
+            })
+            .collect();
+        told.sort();
+        told
     }
 
     /// `available`, `in-use` and so on; `None` for a volume that is gone.
@@ -336,6 +407,21 @@ impl World {
             "snapshot" => self.snapshot(&named("of").map_or_else(|| self.volume(&[]), |volume| ids.made(volume))),
             "image" => self.image(&named("of").map_or_else(|| self.instance(&[]).id, |instance| ids.made(instance))),
             "group" => self.group(&new_name("group")),
+            "address" => {
+                let made = self.address();
+                if let Some(instance) = named("on") {
+                    self.associate(&made, &ids.made(instance));
+                }
+                made
+            }
+            "interface" => {
+                let made = self.interface(&[]);
+                if let Some(instance) = named("on") {
+                    self.attach_interface(&made, &ids.made(instance));
+                }
+                made
+            }
+            "rule" => self.rule(&ids.made(named("of").unwrap_or_else(|| panic!("of which group? {line}"))), "22", "0.0.0.0/0"),
             "key" => self.key(),
             "default-encryption" => {
                 self.ec2("EnableEbsEncryptionByDefault", &[]);

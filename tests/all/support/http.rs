@@ -19,9 +19,13 @@ const PER_CONNECTION: [&str; 5] = ["connection", "content-length", "expect", "tr
 const CUT_OFF: &str = "x-cut-off";
 
 /// The API operations that change nothing; every other one counts as a write.
-const READS: [&str; 8] = [
+const READS: [&str; 12] = [
+    "GetBucketAcl",
+    "GetBucketEncryption",
+    "GetBucketPolicyStatus",
     "GetBucketVersioning",
     "GetCallerIdentity",
+    "GetPublicAccessBlock",
     "HeadBucket",
     "HeadObject",
     "ListBuckets",
@@ -106,6 +110,10 @@ impl Request {
         let has = |name| self.query(name).is_some();
         match (self.method.as_str(), names_object) {
             ("GET", _) if path.is_empty() => "ListBuckets",
+            ("GET", false) if has("acl") => "GetBucketAcl",
+            ("GET", false) if has("encryption") => "GetBucketEncryption",
+            ("GET", false) if has("policyStatus") => "GetBucketPolicyStatus",
+            ("GET", false) if has("publicAccessBlock") => "GetPublicAccessBlock",
             ("GET", false) if has("versioning") => "GetBucketVersioning",
             ("GET", false) if has("versions") => "ListObjectVersions",
             ("GET", false) if has("uploads") => "ListMultipartUploads",

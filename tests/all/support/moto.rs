@@ -115,6 +115,14 @@ impl Bucket {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = Self::named("example-bucket");
+        // As S3 makes all buckets, and moto does not: closed to everyone, and with its own keys.
+        let settings = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+        let settings: String = settings.iter().map(|name| format!("<{name}>true</{name}>")).collect();
+        let block = format!("<PublicAccessBlockConfiguration>{settings}</PublicAccessBlockConfiguration>");
+        bucket.send("PUT", "?publicAccessBlock", block.as_bytes());
+        let default = "<ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm></ApplyServerSideEncryptionByDefault>";
+        let encryption = format!("<ServerSideEncryptionConfiguration><Rule>{default}</Rule></ServerSideEncryptionConfiguration>");
+        bucket.send("PUT", "?encryption", encryption.as_bytes());
         bucket.keys().iter().for_each(|key| bucket.delete(key));
         (turn, bucket)
     }

@@ -69,6 +69,8 @@ pub(super) fn attributes(
 ) -> Attributes {
     Attributes {
         content_type,
+        cache_control: None,
+        content_encoding: None,
         metadata: metadata.unwrap_or_default().into_iter().collect(),
         storage_class: storage_class.map(|class| class.as_str().to_owned()),
     }

@@ -211,6 +211,8 @@ async fn what_is_known_of_an_object_is_kept() {
         content_type: Some("text/plain".into()),
         metadata: [("owner".to_owned(), "me".to_owned())].into(),
         storage_class: Some("GLACIER".into()),
+        cache_control: Some("no-store".into()),
+        content_encoding: Some("gzip".into()),
     };
     let put = Put { attributes: attributes.clone(), ..Put::default() };
     bucket.put("a", put, body("hello")).await.unwrap();

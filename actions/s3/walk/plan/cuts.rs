@@ -32,14 +32,11 @@ pub(super) struct Survey {
 impl<T: Keyed> Plan<T> {
     /// Guesses how many pages are left in a gap.
     pub(super) fn measure(&mut self, at: usize) {
-        let left = self.gap(at).and_then(|gap| {
-            let high = gap.high.as_deref()?;
-            let guess = |alphabet| gap.pages(high, self.shape.page, LEAD, &self.space, alphabet);
+        let Some(Piece::Gap(gap)) = self.pieces.get_mut(at) else { return };
+        gap.left = gap.high.clone().and_then(|high| {
+            let mut guess = |alphabet| gap.pages(&high, self.shape.page, LEAD, &self.space, alphabet);
             guess(Alphabet::Seen).or_else(|| guess(Alphabet::Likely))
         });
-        if let Some(gap) = self.gap_mut(at) {
-            gap.left = left;
-        }
     }
 
     /// Looks over all pieces, from the front.
@@ -68,7 +65,8 @@ impl<T: Keyed> Plan<T> {
                 survey.last = Some(at);
             }
             if let Some(left) = gap.left {
-                let near = if ordered { left.min(lead - survey.ahead) } else { left };
+                // What lies much farther ahead than has been seen is a guess too many: it may be a void.
+                let near = left.min(if ordered { lead - survey.ahead } else { self.pages(self.keys).max(lead) });
                 if near >= smallest && !gap.dull && survey.best.is_none_or(|(_, best)| near > best) {
                     survey.best = Some((at, near));
                 }

@@ -83,9 +83,11 @@ impl Mends {
             "CreateSnapshot" => self.create_snapshot(asked),
             "CreateTags" => rules::create_tags(asked),
             "CreateVolume" => self.once(asked, || self.create_volume(asked)),
+            "DeleteNetworkInterface" => rules::delete_network_interface(asked),
             "DeleteSecurityGroup" => rules::delete_security_group(asked),
             "DeleteSnapshot" => self.delete_snapshot(asked),
             "DeregisterImage" => self.deregister_image(asked),
+            "DescribeAddresses" => rules::describe_addresses(asked),
             "DescribeImageReferences" if asked.form.list("ImageId").len() > MOST_REFERRED => {
                 Err(refusal("InvalidParameterValue", format!("At most {MOST_REFERRED} images can be specified")))
             }
@@ -100,12 +102,15 @@ impl Mends {
             "GetEbsDefaultKmsKeyId" => Ok(self.default_key_answer(asked)),
             "ModifyEbsDefaultKmsKeyId" => Ok(self.modify_default_key(asked)),
             "ModifyInstanceAttribute" => rules::modify_instance_attribute(asked),
+            "ModifyInstanceMetadataOptions" => rules::modify_instance_metadata_options(asked),
             "ModifyVolume" => rules::modify_volume(asked),
             "RegisterImage" => self.register_image(asked),
+            "ReleaseAddress" => rules::release_address(asked),
             "ResetEbsDefaultKmsKeyId" => {
                 self.state().default_keys.remove(&asked.region);
                 Ok(self.default_key_answer(asked))
             }
+            "RevokeSecurityGroupEgress" | "RevokeSecurityGroupIngress" => rules::revoke_security_group_rules(asked),
             "RunInstances" => self.once(asked, || rules::run_instances(asked)),
             "StartInstances" => rules::start_instances(asked),
             "StopInstances" => rules::stop_instances(asked),
@@ -253,7 +258,8 @@ impl Mends {
             for id in ids {
                 let asks = [("SnapshotId", id.as_str()), ("Attribute", "createVolumePermission")];
                 let permissions = asked.also("DescribeSnapshotAttribute", &asks)?;
-                if permissions.texts("createVolumePermission/item/userId").iter().any(|with| accounts.iter().any(|a| a == with)) {
+                let with = ["userId", "group"].map(|member| permissions.texts(&format!("createVolumePermission/item/{member}")));
+                if with.iter().flatten().any(|with| accounts.iter().any(|a| a == with)) {
                     shared.insert(id);
                 }
             }

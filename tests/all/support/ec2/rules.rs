@@ -185,6 +185,40 @@ pub fn describe_network_interfaces(asked: &Asked) -> Answer {
     Ok(answer)
 }
 
+/// moto deletes network interfaces that are attached.
+pub fn delete_network_interface(asked: &Asked) -> Answer {
+    let id = asked.form.get("NetworkInterfaceId").unwrap_or_default();
+    let found = asked.also("DescribeNetworkInterfaces", &[("Filter.1.Name", "network-interface-id"), ("Filter.1.Value.1", id)])?;
+    if found.text("networkInterfaceSet/item/status").is_some_and(|status| status != "available") {
+        return Err(refusal("InvalidParameterValue", format!("Network interface '{id}' is currently in use.")));
+    }
+    asked.pass()
+}
+
+/// moto does not say which pool an address is of, nor where it is told of.
+pub fn describe_addresses(asked: &Asked) -> Answer {
+    let mut answer = asked.pass()?;
+    for address in answer.at_mut("addressesSet/item") {
+        address.set_if_missing("publicIpv4Pool", "amazon");
+        address.set_if_missing("networkBorderGroup", &asked.region);
+    }
+    Ok(answer)
+}
+
+/// moto releases addresses that are associated, and those of another group of zones than it is told.
+pub fn release_address(asked: &Asked) -> Answer {
+    let id = asked.form.get("AllocationId").unwrap_or_default();
+    let found = asked.also("DescribeAddresses", &[("Filter.1.Name", "allocation-id"), ("Filter.1.Value.1", id)])?;
+    if found.text("addressesSet/item/associationId").is_some() {
+        let ip = found.text("addressesSet/item/publicIp").unwrap_or_default();
+        return Err(refusal("InvalidIPAddress.InUse", format!("Address {ip} is in use.")));
+    }
+    if asked.form.get("NetworkBorderGroup").is_some_and(|group| group != asked.region) {
+        return Err(refusal("InvalidAddress.NotFound", format!("Address '{id}' not found.")));
+    }
+    asked.pass()
+}
+
 /// moto does not protect what it is told to protect from the beginning.
 pub fn run_instances(asked: &Asked) -> Answer {
     let answer = asked.pass()?;
@@ -219,11 +253,52 @@ pub fn stop_instances(asked: &Asked) -> Answer {
         if instance.is("instanceState/name", "terminated") {
             return Err(refusal("IncorrectInstanceState", format!("This instance '{id}' is not in a state from which it can be stopped.")));
         }
+        if instance.is("rootDeviceType", "instance-store") {
+            let message = format!("The instance '{id}' does not have an 'ebs' root device type and cannot be stopped");
+            return Err(refusal("UnsupportedOperation", message));
+        }
+        if asked.form.is("Hibernate", "true") && !instance.is("hibernationOptions/configured", "true") {
+            return Err(refusal("UnsupportedHibernationConfiguration", format!("The instance '{id}' is not enabled for hibernation")));
+        }
         if asked.is_protected(id, "disableApiStop")? {
             return Err(protected(id, "stopped", "disableApiStop"));
         }
     }
     asked.pass()
+}
+
+/// The metadata options of an instance: the parameters that change them, and the members that show them.
+const METADATA_OPTIONS: [(&str, &str); 5] = [
+    ("HttpEndpoint", "httpEndpoint"),
+    ("HttpProtocolIpv6", "httpProtocolIpv6"),
+    ("HttpPutResponseHopLimit", "httpPutResponseHopLimit"),
+    ("HttpTokens", "httpTokens"),
+    ("InstanceMetadataTags", "instanceMetadataTags"),
+];
+
+/// moto forgets the options that are not given, takes any hop limit, and changes instances that are gone. AWS tells the new options at once, and that they
+/// are not in effect yet.
+pub fn modify_instance_metadata_options(asked: &Asked) -> Answer {
+    let id = asked.form.get("InstanceId").unwrap_or_default();
+    let instance = instance(asked, id)?;
+    if !matches!(instance.text("instanceState/name"), Some("running" | "stopped")) {
+        let message = format!("The instance '{id}' is not in a state in which its metadata options can be modified");
+        return Err(refusal("IncorrectInstanceState", message));
+    }
+    let mut form = asked.form.clone();
+    for (parameter, member) in METADATA_OPTIONS {
+        let has = instance.text(&format!("metadataOptions/{member}"));
+        if form.get(parameter).is_none() {
+            has.into_iter().for_each(|has| form.set(parameter, has));
+        }
+    }
+    let hops = form.get("HttpPutResponseHopLimit").and_then(|hops| hops.parse::<u32>().ok()).unwrap_or_default();
+    if !(1..=64).contains(&hops) {
+        return Err(refusal("InvalidParameterValue", format!("Invalid value '{hops}' for HttpPutResponseHopLimit")));
+    }
+    let mut answer = asked.ask(&form)?;
+    answer.at_mut("instanceMetadataOptions").into_iter().for_each(|options| options.set("state", "pending"));
+    Ok(answer)
 }
 
 /// One instance that is protected keeps those in its zone from being terminated, but not the others (EC2 API reference, TerminateInstances). One that
@@ -311,6 +386,27 @@ pub fn delete_security_group(asked: &Asked) -> Answer {
     answer.set("return", "true");
     answer.set("groupId", id);
     Ok(answer)
+}
+
+/// moto says of an id of which the group has no rule in this direction only that there is none; AWS names it.
+pub fn revoke_security_group_rules(asked: &Asked) -> Answer {
+    let ids = asked.form.list("SecurityGroupRuleId");
+    if ids.is_empty() {
+        return asked.pass();
+    }
+    let egress = if asked.operation == "RevokeSecurityGroupEgress" { "true" } else { "false" };
+    let known = asked.also("DescribeSecurityGroupRules", &[])?;
+    let known = known.at("securityGroupRuleSet/item");
+    let is_there = |id: &String| {
+        let is_it = |rule: &&&Node| rule.is("securityGroupRuleId", id) && rule.is("isEgress", egress);
+        known.iter().find(is_it).is_some_and(|rule| rule.text("groupId") == asked.form.get("GroupId"))
+    };
+    match ids.iter().find(|id| !is_there(id)) {
+        Some(unknown) => {
+            Err(refusal("InvalidSecurityGroupRuleId.NotFound", format!("The security group rule ID '{unknown}' does not exist")))
+        }
+        None => asked.pass(),
+    }
 }
 
 /// moto tags some things that do not exist, and breaks on a tag without a value.

@@ -1,0 +1,137 @@
+//! The rows of a listing as a pipeline judges them: how many there are, and which of them an earlier run had found already.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::ready;
+use futures::stream::StreamExt;
+use serde_json::Value;
+
+use crate::engine::action::Reply;
+use crate::input::{Elements, Naming, Source, Spool};
+use crate::model::error::Result;
+
+/// The input that names the file of an earlier run.
+const BASELINE: &str = "baseline";
+
+/// How many of those that are gone are named.
+const NAMED: usize = 10;
+
+/// What a listing found so far, beside what is in the baseline. Shared by who reads the rows and who sums up.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(Arc<Mutex<Judge>>);
+
+/// How many things a listing found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that no baseline knows.
+    pub new: u64,
+    /// Those that the baseline knows, and that are not listed for that.
+    pub known: u64,
+    /// Those of the baseline that there are no more, by their names; none where there is no baseline, or the listing is not whole.
+    pub gone: Option<Vec<String>>,
+}
+
+impl Found {
+    /// "2 new, 5 known, 1 gone: vol-1"; empty without a baseline.
+    pub fn words(&self) -> String {
+        let Some(gone) = &self.gone else { return String::new() };
+        let mut words = format!("{} new, {} known, {} gone", self.new, self.known, gone.len());
+        if !gone.is_empty() {
+            words.push_str(&format!(": {}", gone.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ")));
+        }
+        if gone.len() > NAMED {
+            words.push_str(&format!(" and {} more", gone.len() - NAMED));
+        }
+        words
+    }
+}
+
+#[derive(Debug, Default)]
+struct Judge {
+    identity: &'static [&'static str],
+    /// What the baseline holds, and whether it came again.
+    baseline: Option<BTreeMap<String, bool>>,
+    found: Found,
+}
+
+impl Findings {
+    /// Reads the file of an earlier run, where there is one. Its rows are held in memory by their names.
+    pub fn open(identity: &'static [&'static str], baseline: Option<&Path>) -> Result<Self> {
+        let mut judge = Judge { identity, ..Judge::default() };
+        if let Some(file) = baseline {
+            let mut spool = Spool::new(BASELINE).with_naming(Naming::whole());
+            spool.fill(&Source::File(file.to_owned()), Elements::Text)?;
+            judge.baseline = Some(spool.into_values()?.iter().map(|row| (judge.name(row), false)).collect());
+        }
+        Ok(Findings(Arc::new(Mutex::new(judge))))
+    }
+
+    /// Counts the rows as they pass, and lets through what is new.
+    pub fn watch(&self, reply: Reply) -> Reply {
+        let Reply::Items(rows) = reply else { return reply };
+        let (watched, ended) = (self.clone(), self.clone());
+        let broken = Arc::new(AtomicBool::new(false));
+        let breaks = Arc::clone(&broken);
+        let new = rows.filter_map(move |row| {
+            let kept = match row {
+                Ok(row) => watched.with(|judge| judge.is_new(&row)).then_some(Ok(row)),
+                Err(error) => {
+                    breaks.store(true, Relaxed);
+                    Some(Err(error))
+                }
+            };
+            ready(kept)
+        });
+        // What is gone is known only when all has been listed.
+        let end = futures::stream::once(async move {
+            if !broken.load(Relaxed) {
+                ended.with(Judge::end);
+            }
+        });
+        Reply::Items(new.chain(end.filter_map(|()| ready(None))).boxed())
+    }
+
+    /// What was found.
+    pub fn found(&self) -> Found {
+        self.with(|judge| judge.found.clone())
+    }
+
+    fn with<T>(&self, see: impl FnOnce(&mut Judge) -> T) -> T {
+        see(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Judge {
+    /// What a row is known by: the members of its identity, or all of it. One that is a name alone is the same as one that has the name among its
+    /// details.
+    fn name(&self, row: &Value) -> String {
+        let parts: Vec<&Value> = match row {
+            Value::Object(_) => self.identity.iter().filter_map(|name| row.get(*name)).filter(|part| !part.is_null()).collect(),
+            _ => Vec::new(),
+        };
+        let parts = if parts.is_empty() { vec![row] } else { parts };
+        let text = |part: &&Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+        parts.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    fn is_new(&mut self, row: &Value) -> bool {
+        let name = self.name(row);
+        let known = self.baseline.as_mut().and_then(|baseline| baseline.get_mut(&name));
+        let is_known = known.is_some_and(|came| {
+            *came = true;
+            true
+        });
+        let count = if is_known { &mut self.found.known } else { &mut self.found.new };
+        *count += 1;
+        !is_known
+    }
+
+    fn end(&mut self) {
+        let gone = |baseline: &BTreeMap<String, bool>| baseline.iter().filter(|(_, came)| !**came).map(|(name, _)| name.clone()).collect();
+        self.found.gone = self.baseline.as_ref().map(gone);
+    }
+}

@@ -1,0 +1,153 @@
+//! What holds for every action that lists: columns, order and number of rows, tables for people, and findings for pipelines.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::aaws::Aaws;
+use crate::support::key_space::{KeySpace, Ways, names};
+use crate::support::{aaws, directory};
+
+/// A sandbox with three objects of different sizes.
+fn three() -> TempDir {
+    let sandbox = directory();
+    aaws("s3 delete_objects --bucket example-bucket --matching --whole_bucket").sandbox(sandbox.path()).run().ok();
+    for (key, size) in [("b.txt", 2048), ("a.txt", 10), ("c.txt", 1_572_864)] {
+        let body = "x".repeat(size);
+        let object = json!([{ "Key": key, "Body": body }]).to_string();
+        aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(object).run().ok();
+    }
+    sandbox
+}
+
+fn list(sandbox: &TempDir, flags: &str) -> Aaws {
+    aaws(format!("s3 discover_objects --bucket example-bucket {flags}")).sandbox(sandbox.path())
+}
+
+/// A file beside the sandbox that holds this.
+fn file(sandbox: &TempDir, text: &str) -> String {
+    let file = sandbox.path().join("baseline");
+    std::fs::write(&file, text).expect("written");
+    file.display().to_string()
+}
+
+#[test]
+fn columns_are_members_of_the_details_which_they_ask_for() {
+    let sandbox = three();
+    let rows = list(&sandbox, "--columns size,key --limit 1").run().ok().json();
+    assert_eq!(rows.to_string(), r#"[{"Size":10,"Key":"a.txt"}]"#);
+    let csv = list(&sandbox, "--columns key --columns Size --output csv").run().ok().stdout;
+    assert_eq!(csv, "Key,Size\na.txt,10\nb.txt,2048\nc.txt,1572864\n");
+    let output = list(&sandbox, "--columns colour").run().exits(2);
+    assert!(output.stderr.contains("there is no column `colour`") && output.stderr.contains("`LastModified`"), "{output}");
+    assert_eq!(output.stdout, "");
+    // What needs other rows than those with details is not taken from who asked for it.
+    let output = list(&sandbox, "--summary --limit 1").run().ok();
+    assert_eq!(output.json()["Objects"], json!(3), "{output}");
+}
+
+#[test]
+fn rows_are_sorted_and_cut() {
+    let sandbox = three();
+    let keys = |flags: &str| {
+        let rows = list(&sandbox, flags).run().ok().json();
+        rows.as_array().into_iter().flatten().map(|row| row["Key"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("--sort_by size"), ["a.txt", "b.txt", "c.txt"]);
+    assert_eq!(keys("--sort_by -size"), ["c.txt", "b.txt", "a.txt"]);
+    assert_eq!(keys("--sort_by=-Size --limit 2"), ["c.txt", "b.txt"]);
+    assert_eq!(list(&sandbox, "--limit 2").run().ok().json(), json!(["a.txt", "b.txt"]));
+    assert_eq!(list(&sandbox, "--limit 0").run().ok().json(), json!([]));
+    for wrong in ["--limit -1", "--limit many", "--limit 1 --query @"] {
+        list(&sandbox, wrong).run().exits(2);
+    }
+}
+
+#[test]
+fn a_limit_ends_the_listing() {
+    let store = KeySpace::new(names("flat numbers", 50_000), Ways::S3, Duration::ZERO);
+    let run = aaws("s3 discover_objects --bucket b --limit 5 --concurrency 1").endpoint(&store.server.url).run().ok();
+    assert_eq!(run.json(), json!(store.keys[..5]));
+    assert!(store.requests() < 10, "{} requests of {} pages", store.requests(), store.pages());
+}
+
+#[test]
+fn a_table_on_a_terminal_is_for_people() {
+    let sandbox = three();
+    let shown = list(&sandbox, "--output table --sort_by -size").on_terminal_with(&["--columns", "100"], "").stdout;
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert!(lines[0].starts_with(" Key") && lines[0].contains("Size") && lines[0].contains("LastModified"), "{shown}");
+    // Details, sizes with their units and aligned at the right, times to the minute, and how many there are.
+    let ends: Vec<usize> = ["1.5 MiB", "2 KiB", "10 B"]
+        .into_iter()
+        .zip(&lines[1..])
+        .map(|(size, line)| line.find(size).unwrap_or_else(|| panic!("no {size} in {shown}")) + size.len())
+        .collect();
+    assert!(ends.iter().all(|end| *end == ends[0]), "{shown}");
+    assert!(lines[1].contains(" 20") && !shown.contains("Z "), "{shown}");
+    assert_eq!(lines.last().copied().map(|l| l.starts_with("3 rows")), Some(true), "{shown}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 100), "{shown}");
+    // What does not fit is left out and named; what is chosen is shown.
+    let narrow = list(&sandbox, "--output table").on_terminal_with(&["--columns", "40"], "").stdout;
+    assert!(narrow.lines().all(|line| line.starts_with("3 rows") || line.trim_end().chars().count() <= 40), "{narrow}");
+    assert!(narrow.contains("no room for") && narrow.contains("StorageClass"), "{narrow}");
+    let none = list(&sandbox, "--output table --prefix none/").on_terminal_with(&[], "").stdout;
+    assert_eq!(none.trim(), "0 rows");
+}
+
+#[test]
+fn a_table_in_a_pipe_is_what_was_asked_for() {
+    let sandbox = three();
+    assert_eq!(list(&sandbox, "--output table").run().ok().stdout, " value\n a.txt\n b.txt\n c.txt\n");
+    let details = list(&sandbox, "--output table --columns key,size").run().ok().stdout;
+    assert!(details.contains("1572864") && !details.contains("rows"), "{details}");
+}
+
+#[test]
+fn what_is_found_can_be_a_failure() {
+    let sandbox = three();
+    let found = list(&sandbox, "--fail_on_findings").run().exits(6);
+    assert_eq!(found.json(), json!(["a.txt", "b.txt", "c.txt"]));
+    assert_eq!(list(&sandbox, "--fail_on_findings --prefix none/").run().ok().json(), json!([]));
+    let help = aaws("s3 discover_objects --help").run().ok().stdout;
+    assert!(help.contains("  6  something was found"), "{help}");
+    // What lists nothing has nothing to find.
+    aaws("s3 delete_objects --bucket b --objects a --fail_on_findings").run().exits(2);
+    let described = aaws("describe s3 delete_objects").run().ok().json();
+    assert!(!described["exit_codes"].to_string().contains("fail_on_findings"));
+}
+
+#[test]
+fn a_baseline_leaves_what_is_new() {
+    let sandbox = three();
+    for known in ["[\"a.txt\", \"gone.txt\"]", "a.txt\ngone.txt\n", "{\"Key\": \"a.txt\", \"Size\": 99}\n{\"Key\": \"gone.txt\"}\n"] {
+        let known = file(&sandbox, known);
+        for (flags, name) in [("", None), ("--details", Some("Key"))] {
+            let run = list(&sandbox, &format!("{flags} --baseline {known} --fail_on_findings")).run().exits(6);
+            let rows = run.json();
+            let names: Vec<&Value> = rows.as_array().into_iter().flatten().map(|row| name.map_or(row, |name| &row[name])).collect();
+            assert_eq!(names, ["b.txt", "c.txt"], "{run}");
+            assert!(run.stderr.contains("2 new, 1 known, 1 gone: gone.txt"), "{run}");
+        }
+    }
+    // The run itself is a baseline in which nothing is new.
+    let all = file(&sandbox, &list(&sandbox, "--details").run().ok().stdout);
+    let run = list(&sandbox, &format!("--baseline {all} --fail_on_findings")).run().ok();
+    assert_eq!(run.json(), json!([]));
+    assert!(run.stderr.contains("0 new, 3 known, 0 gone"), "{run}");
+}
+
+#[test]
+fn a_baseline_that_cannot_be_read_lists_nothing() {
+    let sandbox = three();
+    let broken = file(&sandbox, "[\"a.txt\",");
+    for flags in ["--baseline /nowhere/at/all".to_owned(), "--baseline=".to_owned(), format!("--baseline {broken}")] {
+        let run = list(&sandbox, &flags).run().exits(2);
+        assert_eq!(run.stdout, "", "{run}");
+    }
+    // Half a listing says nothing of what is gone.
+    let known = file(&sandbox, "[\"gone.txt\"]");
+    let run = list(&sandbox, &format!("--limit 1 --baseline {known}")).run().ok();
+    assert!(!run.stderr.contains("gone"), "{run}");
+}
