@@ -254,14 +254,19 @@ impl ChangeOne for Revoke {
 
     async fn apply(&self, cx: &Context, role: &Role) -> Result<Outcome> {
         let name = &role.name;
-        let lost = match &role.before {
+        let noted = match &role.before {
             Some(before) => {
-                cx.note(name, &RevokeStep { role: name.clone(), until: self.until.clone(), before: before.clone() }).await?;
-                ""
+                let step = RevokeStep { role: name.clone(), until: self.until.clone(), before: before.clone() };
+                Some(cx.note(name, &step).await?)
             }
-            None => "; what the policy said before is not known, and cannot be put back",
+            None => None,
         };
-        Ok(match of_item(put(&self.iam, name, &ending(&self.until)).await)? {
+        let lost = if role.before.is_some() { "" } else { "; what the policy said before is not known, and cannot be put back" };
+        let answer = put(&self.iam, name, &ending(&self.until)).await;
+        if answer.as_ref().is_err_and(|e| !e.is_ambiguous()) {
+            noted.into_iter().for_each(|noted| cx.forget(noted));
+        }
+        Ok(match of_item(answer)? {
             Ok(()) => Outcome::Done((), Some(format!("opened before {}: ended{lost}", self.until))),
             Err(failure) if failure.code == NO_SUCH_ENTITY => no_such_role(self.ignore_not_found, name),
             Err(failure) if failure.code == UNMODIFIABLE => {
