@@ -11,11 +11,14 @@ mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
 #[cfg(feature = "s3")]
+mod completions;
+#[cfg(feature = "s3")]
 mod consent;
 #[cfg(feature = "s3")]
 mod delete_incomplete_uploads;
 #[cfg(feature = "s3")]
 mod discover_buckets;
+mod doctor;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
@@ -35,6 +38,7 @@ mod iam;
 mod iam_modify;
 #[cfg(feature = "s3")]
 mod journal;
+mod man;
 #[cfg(feature = "s3")]
 mod pipes;
 #[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]
