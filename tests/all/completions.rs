@@ -32,9 +32,9 @@ fn bash_completes_services_actions_flags_and_choices_with_tab() {
         ("aaws s3 delete-objects --bucke\tb", "<s3> <delete-objects> <--bucket> <b>"),
         ("aaws s3 create_objects --body_as fi\t", "<s3> <create_objects> <--body_as> <file>"),
         ("aaws list s\t", "<list> <s"),
-        ("aaws describe s3 discover_b\t", "<describe> <s3> <discover_buckets>"),
-        ("aaws permissions s3 delete_objects discover_b\t", "<permissions> <s3> <delete_objects> <discover_buckets>"),
-        ("aaws permissions s3 delete-objects discover-b\t", "<permissions> <s3> <delete-objects> <discover_buckets>"),
+        ("aaws describe s3 create_ob\t", "<describe> <s3> <create_objects>"),
+        ("aaws permissions s3 delete_objects create_ob\t", "<permissions> <s3> <delete_objects> <create_objects>"),
+        ("aaws permissions s3 delete-objects create-ob\t", "<permissions> <s3> <delete-objects> <create_objects>"),
     ];
     let seen = pressed_in_bash(&lines.map(|(line, _)| line));
     let typed: Vec<_> = seen.lines().filter_map(|line| line.split_once("typed: ").map(|(_, words)| words.trim_end())).collect();

@@ -50,7 +50,7 @@ fn man_renders_every_page_without_a_warning() {
     offline(aaws("man --out pages")).within(folder.path()).run().ok();
     for file in fs::read_dir(folder.path().join("pages")).expect("the pages").flatten() {
         let rendered = Command::new("man")
-            .args(["--warnings", "-E", "UTF-8", "-T", "utf8", "-l"])
+            .args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"])
             .arg(file.path())
             .envs([("LC_ALL", "C.UTF-8"), ("MANWIDTH", "80"), ("MANPAGER", "cat")])
             .stdin(Stdio::null())
