@@ -39,6 +39,8 @@ mod iam_modify;
 #[cfg(feature = "s3")]
 mod journal;
 mod man;
+#[cfg(all(feature = "backup", feature = "cloudtrail", feature = "ec2", feature = "iam", feature = "s3", feature = "site"))]
+mod packages;
 #[cfg(feature = "s3")]
 mod pipes;
 #[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]
