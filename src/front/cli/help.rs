@@ -32,7 +32,7 @@ pub fn root(service: Option<&str>, action: Option<&str>) -> Command {
 fn first_steps() -> String {
     let service = registry::services().into_iter().find(|name| *name == "s3").or_else(|| registry::services().first().copied());
     let list = service.map_or_else(|| "aaws list".to_owned(), |service| format!("aaws list {service}"));
-    let look = ("aaws doctor", "is everything there to work on an account? credentials, region, network");
+    let look = ("aaws doctor", "what is there to work on an account: credentials, region, network");
     let steps = match sandbox::services().is_empty() {
         false => [("aaws demo", "a tour in a sandbox: no account, no network"), (list.as_str(), "what there is"), look],
         true => [(list.as_str(), "what there is"), ("aaws describe SERVICE ACTION", "one action, as JSON"), look],
