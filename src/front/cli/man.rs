@@ -66,7 +66,7 @@ fn program() -> io::Result<Vec<u8>> {
         commands("aaws", command, &mut text)?;
     }
     let mut roff = Roff::new();
-    roff.control("SH", ["COMMON OPTIONS"]);
+    roff.control("SH", ["OPTIONS OF ACTIONS"]);
     roff.text([roman("Every action takes these; one that needs no AWS takes those about output only.")]);
     roff.to_writer(&mut text)?;
     options(Command::new("aaws").args(common::flags()).args(common::plan_flags()), &mut text)?;
