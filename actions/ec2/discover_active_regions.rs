@@ -64,6 +64,8 @@ impl Action for DiscoverActiveRegions {
         notes: &["Which regions are enabled differs between accounts: with `--role_arn` those of the role's account are listed."],
     };
 
+    const IDENTITY: &'static [&'static str] = &["Region"];
+
     type Output = Vec<ActiveRegion>;
 
     async fn run(self, cx: &Context) -> Result<Vec<ActiveRegion>> {

@@ -3,6 +3,7 @@
 
 pub mod backoff;
 mod credentials;
+pub mod doctor;
 pub mod error;
 pub mod guard;
 pub mod limiter;

@@ -47,6 +47,13 @@ const ANSWER_CANCELLED: Duration = Duration::from_secs(10);
 /// The largest answer that is read. The largest that AWS gives are pages of a thousand to ten thousand entries, a few MiB.
 const LARGEST_ANSWER: usize = 64 << 20;
 
+/// The variables that name a proxy, as the SDK's HTTP client reads them.
+pub(super) const PROXY_VARIABLES: &[&str] =
+    &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
+
+/// The variable that names certificates beside the system's.
+pub(super) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
 /// A request that waited this long is signed anew: AWS takes signatures of the last five minutes (S3: fifteen).
 const SIGNATURE_AGE: Duration = Duration::from_secs(60);
 
@@ -393,7 +400,7 @@ fn bare(kind: &str) -> String {
 /// The system's certificates, and those of AWS_CA_BUNDLE beside them, as other tools of AWS have it.
 fn tls_context() -> Result<TlsContext> {
     let mut store = TrustStore::default();
-    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|p| !p.is_empty()) {
+    if let Some(path) = std::env::var_os(CA_BUNDLE).filter(|p| !p.is_empty()) {
         let shown = path.to_string_lossy().into_owned();
         let bundle = std::fs::read(&path).map_err(|e| Error::io(format!("read the certificates of AWS_CA_BUNDLE, `{shown}`"), e))?;
         check_certificates(&bundle).map_err(|what| Error::Failed(format!("AWS_CA_BUNDLE: `{shown}` {what}")))?;

@@ -301,6 +301,11 @@ impl Session {
         }
     }
 
+    /// A client of STS for what the session calls itself; none for a local session and a sandbox.
+    pub(super) fn sts(&self) -> Option<aws_sdk_sts::Client> {
+        Some(sts(&self.0.config, self.0.guard.as_ref()?))
+    }
+
     /// Where requests go, when that is not AWS: for people.
     pub fn endpoint(&self) -> Option<&str> {
         self.0.config.endpoint_url()
@@ -375,7 +380,7 @@ fn session_name(options: &SessionOptions) -> Result<Option<SessionName>> {
 }
 
 /// A region that is set to nothing is not set; one that is none is an error that says where it was found.
-async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
+pub(super) async fn find_region(options: &SessionOptions) -> Result<Option<(Region, &'static str)>> {
     if let Some(region) = options.region.as_ref().filter(|region| !region.as_str().is_empty()) {
         return Ok(Some((region.clone(), "--region")));
     }

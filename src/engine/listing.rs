@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context as Poll_, Poll};
 
 use futures::channel::mpsc;
-use futures::stream::{BoxStream, Stream, StreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use futures::{FutureExt, SinkExt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -44,12 +44,19 @@ impl<T: Send + 'static> Listing<T> {
         Listing::of(cx, Produced { receiver, producer: Some(producer), failed: None })
     }
 
-    /// A list from a stream that only looks, [`crate::paged`] say; it ends when the run is stopped.
+    /// A list from a stream that only looks, [`crate::paged`] say; it ends with its first error, and when the run is stopped.
     pub fn of(cx: &Context, items: impl Stream<Item = Result<T>> + Send + 'static) -> Self {
         let cancellation = cx.cancellation().clone();
         let shown = cx.clone();
         let items = items.inspect(move |_| shown.progress(Progress::Advanced(1)));
-        Listing { items: items.take_until(async move { cancellation.cancelled().await }).boxed() }
+        // Who looks on after an error asks in vain: nothing behind it is printed as a whole list.
+        let until_error = stream::unfold(Some(items.boxed()), |items| async move {
+            let mut items = items?;
+            let item = items.next().await?;
+            let rest = item.is_ok().then_some(items);
+            Some((item, rest))
+        });
+        Listing { items: until_error.take_until(async move { cancellation.cancelled().await }).boxed() }
     }
 
     /// Its rows, as they are produced.

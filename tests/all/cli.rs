@@ -330,6 +330,42 @@ fn shells_can_complete_services_actions_flags_and_choices() {
 }
 
 #[test]
+fn without_words_it_shows_three_things_to_try() {
+    let run = aaws("").stranger().endpoint("http://127.0.0.1:1").run().exits(2).silent();
+    for screen in [run.stderr, offline("--help")] {
+        let tried = screen.split_once("Three things to try:\n").unwrap_or_else(|| panic!("nothing to try in {screen}")).1;
+        let commands: Vec<_> = tried.lines().filter(|line| line.trim_start().starts_with("aaws ")).collect();
+        assert_eq!(commands.len(), 3, "{screen}");
+        assert!(
+            ["aaws demo", "aaws list s3", "aaws doctor"].iter().zip(&commands).all(|(command, line)| line.contains(command)),
+            "{screen}"
+        );
+    }
+}
+
+#[test]
+fn the_version_says_what_this_was_built_of() {
+    let version = offline("--version");
+    assert!(version.starts_with(&format!("aaws {}\n", env!("CARGO_PKG_VERSION"))), "{version}");
+    assert!(version.contains("\ncommit: ") && version.contains("\nfeatures: ") && version.contains("s3"), "{version}");
+    assert_eq!(offline("-V"), format!("aaws {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_first_run_says_how_to_try_without_an_account() {
+    let first = |run: Aaws| run.stranger().endpoint("http://127.0.0.1:1").run().exits(5).silent();
+    first(aaws("s3 discover_objects --bucket b")).logs("aaws demo").logs("--sandbox").logs("aaws doctor");
+    first(aaws("s3 discover_objects --bucket b --region us-east-1")).logs("aaws demo");
+    let error = first(aaws("s3 discover_objects --bucket b --error_format json")).stderr;
+    assert!(
+        serde_json::from_str::<Value>(&error).is_ok_and(|e| e["error"]["hint"].as_str().is_some_and(|hint| hint.contains("aaws demo")))
+    );
+    // Who has keys has an account.
+    let run = aaws("s3 discover_objects --bucket b").without("AWS_REGION").endpoint("http://127.0.0.1:1").run().exits(5);
+    assert!(!run.stderr.contains("aaws demo"), "{run}");
+}
+
+#[test]
 fn help_shows_what_a_user_needs() {
     assert!(offline("--help").contains("permissions"));
     let help = offline("s3 delete_objects --help");

@@ -11,11 +11,14 @@ mod cli;
 #[cfg(feature = "cloudtrail")]
 mod cloudtrail;
 #[cfg(feature = "s3")]
+mod completions;
+#[cfg(feature = "s3")]
 mod consent;
 #[cfg(feature = "s3")]
 mod delete_incomplete_uploads;
 #[cfg(feature = "s3")]
 mod discover_buckets;
+mod doctor;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod examples;
@@ -39,6 +42,9 @@ mod iam_paths;
 mod iam_revoke;
 #[cfg(feature = "s3")]
 mod journal;
+mod man;
+#[cfg(all(feature = "backup", feature = "cloudtrail", feature = "ec2", feature = "iam", feature = "s3", feature = "site"))]
+mod packages;
 #[cfg(feature = "s3")]
 mod listings;
 #[cfg(feature = "s3")]

@@ -1,4 +1,4 @@
-//! `list`, `describe`, `permissions`, `completions`: what can be known without credentials, region or network.
+//! `list`, `describe`, `permissions`: what can be known without credentials, region or network.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -43,11 +43,6 @@ pub fn permissions_command() -> Command {
                 .allow_hyphen_values(true)
                 .trailing_var_arg(true),
         )
-}
-
-pub fn completions_command() -> Command {
-    let shell = Arg::new("shell").required(true).value_parser(clap::value_parser!(clap_complete::Shell));
-    Command::new("completions").about("Print a shell's completion script").arg(shell)
 }
 
 pub fn list(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
@@ -174,16 +169,6 @@ fn actions<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Entr
         _ if found.is_empty() => Err(Error::input("name a service and an action, as in `s3 delete_objects`")),
         _ => Ok(found),
     }
-}
-
-pub fn completions(matches: &ArgMatches) -> Result<u8> {
-    let Some(shell) = matches.get_one::<clap_complete::Shell>("shell") else {
-        return Err(Error::input("name a shell"));
-    };
-    let mut script = Vec::new();
-    clap_complete::generate(*shell, &mut help::whole(), "aaws", &mut script);
-    let _ = io::stdout().write_all(&script);
-    Ok(0)
 }
 
 /// Prints a value as the flags or the settings say.

@@ -3,13 +3,16 @@
 mod apply;
 mod common;
 mod config;
+mod completions;
 mod demo;
 mod docs;
+mod doctor;
 mod flags;
 mod help;
 mod journals;
 mod log;
 mod look;
+mod man;
 mod overview;
 mod progress;
 mod resume;
@@ -18,6 +21,7 @@ mod settings;
 mod terminal;
 mod undo;
 mod values;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -63,9 +67,11 @@ fn run(args: &[OsString]) -> u8 {
         "permissions" => settings.and_then(|settings| look::permissions(matches, &settings)),
         "config" => settings.and_then(|settings| config::run(matches, &settings)),
         apply::NAME => settings.and_then(|settings| apply::run(matches, &settings, format)),
-        "completions" => look::completions(matches),
+        "completions" => completions::run(matches),
         "docs" => docs::run(matches),
         "overview" => settings.and_then(|settings| overview::run(matches, &settings, format)),
+        doctor::NAME => doctor::run(matches, settings),
+        "man" => man::run(matches),
         "demo" => demo::run(matches),
         "log" => settings.and_then(|settings| log::run(matches, &settings)),
         "undo" => settings.and_then(|settings| undo::run(matches, &settings, format)),

@@ -278,6 +278,13 @@ impl Settings {
     }
 }
 
+/// The files that there are, the user's first.
+pub fn files() -> Vec<PathBuf> {
+    let (user, project) = (user_file(), PathBuf::from(FILE));
+    let of_folder = user.as_deref().is_none_or(|user| !is_same(user, &project)).then_some(project);
+    user.into_iter().chain(of_folder).filter(|file| file.is_file()).collect()
+}
+
 /// The variable of a setting: `AAWS_MAX_ITEMS`.
 pub fn variable(name: &str) -> String {
     format!("AAWS_{}", name.to_ascii_uppercase())

@@ -18,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::common::{ErrorFormat, Verbosity};
 use super::progress::ProgressLine;
 use super::values::without_secrets;
+use crate::aws::{doctor, sandbox};
 use crate::engine::host::{Consent, Host, Progress, Question, Unattended};
 use crate::input::Secret;
 use crate::model::error::{Error, InputError, Result};
@@ -35,11 +36,20 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
         (ErrorFormat::Text, Error::Input(mistakes)) => {
             mistakes.clone().into_all().iter().for_each(|mistake| say_error(&mistake.message, mistake.hint.as_deref()));
         }
-        (ErrorFormat::Text, _) => say_error(&error.to_string(), error.hint(path).as_deref()),
+        (ErrorFormat::Text, _) => {
+            say_error(&error.to_string(), error.hint(path).as_deref());
+            if let Some(hint) = first_run(error) {
+                say(&format!("  hint: {hint}\n"));
+            }
+        }
         (ErrorFormat::Json, _) => {
             let (first, others) = match error {
                 Error::Input(mistakes) => (mistakes.clone(), mistakes.others.clone()),
-                _ => (InputError::new(error.to_string()).with_hint(error.hint(path)), Vec::new()),
+                _ => {
+                    let hints: Vec<String> = error.hint(path).into_iter().chain(first_run(error)).collect();
+                    let hint = (!hints.is_empty()).then(|| hints.join("; "));
+                    (InputError::new(error.to_string()).with_hint(hint), Vec::new())
+                }
             };
             let other = |mistake: &InputError| json!({ "message": mistake.message, "field": mistake.field, "hint": mistake.hint });
             let body = json!({
@@ -51,6 +61,18 @@ pub fn print_error(error: &Error, path: Option<&str>, format: ErrorFormat) -> u8
         }
     }
     error.kind().exit_code()
+}
+
+/// What somebody can do who has set nothing up yet, and may not have an account.
+fn first_run(error: &Error) -> Option<String> {
+    if !matches!(error, Error::NoRegion | Error::Credentials { .. }) || !doctor::is_new_here() {
+        return None;
+    }
+    let missing = "`aaws doctor` shows what is missing";
+    Some(match sandbox::services().first() {
+        Some(service) => format!("without an account, try `aaws demo`, or an action of {service} with --sandbox; {missing}"),
+        None => missing.to_owned(),
+    })
 }
 
 /// One line for what is wrong and one for what to do: what a server or a name says begins no line of its own, and is no control character.

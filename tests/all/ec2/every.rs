@@ -428,8 +428,9 @@ fn agents_of_several_pages_are_all_heard() {
     let output = world.aaws_via(&server, "ec2 discover_no_ssm_instances --details").run().ok();
     let mut found = output.json().as_array().cloned().expect("a list");
     found.sort_by_key(|f| f["Status"].to_string());
+    let told = |row: &Value| json!({"InstanceId": row["InstanceId"], "Status": row["Status"], "LastPing": row["LastPing"]});
     assert_eq!(
-        found,
+        found.iter().map(told).collect::<Vec<_>>(),
         [
             json!({"InstanceId": b, "Status": "connection_lost", "LastPing": "2023-11-14T22:13:20Z"}),
             json!({"InstanceId": c, "Status": "never_registered", "LastPing": null}),

@@ -182,7 +182,10 @@ fn what_cannot_be_stopped_is_told_and_keeps_no_other_from_it() {
     world.ec2("TerminateInstances", &[("InstanceId.1", &gone)]);
     let server = world.proxy().start();
     let line = format!("stop_instances --instance_ids {plain} {protected} {grouped} {gone} i-0000000000000bad");
-    let plan = planned(&world, &server, &line, 3);
+    // The report has all of them; a dry run prints those that would be stopped.
+    let (output, plan) = reported(&world, &server, &format!("{line} --dry_run"));
+    assert_eq!(output.exits(3).json().as_array().map(Vec::len), Some(1));
+    assert_eq!(writes(&server), [""; 0]);
     let (output, said) = reported(&world, &server, &line);
     assert_eq!(output.exits(3).json(), json!([plain]));
     said.is_what_became_of(&plan);

@@ -38,7 +38,6 @@ pub mod proxy;
 #[cfg(feature = "s3")]
 pub mod stores;
 pub mod tls;
-#[cfg(feature = "s3")]
 pub mod tools;
 pub mod trap;
 pub mod xml;
