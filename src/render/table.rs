@@ -86,7 +86,8 @@ impl Rows {
         }
         for (at, column) in columns.iter().enumerate() {
             let values = || self.rows.iter().filter_map(|row| row.get(column)).filter(|value| !value.is_null());
-            if values().next().is_some()
+            if self.layout.is_some()
+                && values().next().is_some()
                 && values().all(Value::is_number)
                 && let Some(column) = table.column_mut(at)
             {
