@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result,
-    Reversible, When, async_trait,
+    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Noted, Outcome,
+    Result, Reversible, When, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{SecurityGroup, SecurityGroupRule};
@@ -202,45 +202,66 @@ impl Change for Revoke {
 
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let steps: Vec<(&str, &RuleStep)> = items.iter().filter_map(|item| Some((item.id.as_str(), item.step.as_ref()?))).collect();
-        cx.note_all(&steps).await?;
+        let notes = cx.note_all(&steps).await?;
+        let mut noted: HashMap<&str, Noted> = steps.iter().map(|(id, _)| *id).zip(notes).collect();
         let mut groups: BTreeMap<(&str, Way), Vec<&str>> = BTreeMap::new();
         for (id, step) in steps {
             groups.entry((step.rule.group.as_str(), step.rule.way)).or_default().push(id);
         }
         let revoked = join_all(groups.into_iter().map(|((group, way), ids)| self.revoke(cx, group, way, ids))).await;
-        let mut outcomes: HashMap<&str, Outcome> = revoked.into_iter().flatten().collect();
+        let mut outcomes = HashMap::new();
+        for Answer { id, outcome, may_be_revoked } in revoked.into_iter().flatten() {
+            // Who revokes it later does not want it back.
+            if !may_be_revoked {
+                noted.remove(id).into_iter().for_each(|noted| cx.forget(noted));
+            }
+            outcomes.insert(id, outcome);
+        }
         let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "it was not sent"));
         Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
 }
 
+/// What became of a rule.
+struct Answer<'a> {
+    id: &'a str,
+    outcome: Outcome,
+    /// Whether it was revoked, as far as anybody can know.
+    may_be_revoked: bool,
+}
+
 impl Revoke {
     /// Revokes rules of one group and direction. EC2 refuses all of a request for one rule in it that is gone: the others are sent again without it, and
     /// where EC2 does not say which one it was, it is found by halves.
-    async fn revoke<'a>(&self, cx: &Context, group: &str, way: Way, ids: Vec<&'a str>) -> Vec<(&'a str, Outcome)> {
-        let mut outcomes = Vec::with_capacity(ids.len());
+    async fn revoke<'a>(&self, cx: &Context, group: &str, way: Way, ids: Vec<&'a str>) -> Vec<Answer<'a>> {
+        let mut answers = Vec::with_capacity(ids.len());
         let mut parts = vec![ids];
         while let Some(mut part) = parts.pop() {
-            let sent = self.send(group, way, &part).await;
-            let Err(error) = sent else {
-                outcomes.extend(part.into_iter().map(|id| (id, Outcome::done(()))));
+            let Err(error) = self.send(group, way, &part).await else {
+                answers.extend(part.into_iter().map(|id| Answer { id, outcome: Outcome::done(()), may_be_revoked: true }));
                 continue;
             };
-            let is_about_one = matches!(error.code(), Some(NO_RULE_ID | NO_RULE)) && part.len() > 1;
-            if !is_about_one || cx.cancellation().is_cancelled() {
-                outcomes.extend(part.into_iter().map(|id| (id, refused(&error))));
+            if part.len() == 1 || !matches!(error.code(), Some(NO_RULE_ID | NO_RULE)) {
+                answers.extend(part.into_iter().map(|id| refused(id, &error)));
                 continue;
             }
             let (named, rest): (Vec<&str>, Vec<&str>) = part.iter().copied().partition(|id| is_named(&error, id));
-            if let [gone] = named[..] {
-                outcomes.push((gone, refused(&error)));
-                parts.push(rest);
+            let again = if let [gone] = named[..] {
+                answers.push(refused(gone, &error));
+                vec![rest]
             } else {
                 let half = part.split_off(part.len() / 2);
-                parts.extend([part, half]);
+                vec![part, half]
+            };
+            if cx.cancellation().is_cancelled() {
+                // One of them is gone, and it is not found out any more which: that says nothing of the others.
+                let stopped = || Outcome::skipped_as(Code::NotStarted, "the run was stopped before it was sent again without what is gone");
+                answers.extend(again.into_iter().flatten().map(|id| Answer { id, outcome: stopped(), may_be_revoked: true }));
+            } else {
+                parts.extend(again);
             }
         }
-        outcomes
+        answers
     }
 
     async fn send(&self, group: &str, way: Way, ids: &[&str]) -> Result<()> {
@@ -264,9 +285,11 @@ impl Revoke {
 
 /// What becomes of a rule for which a request was refused. It was there a moment ago: when it is gone, most likely EC2 revoked it, its answer was lost, and
 /// the SDK asked again.
-fn refused(error: &Error) -> Outcome {
+fn refused<'a>(id: &'a str, error: &Error) -> Answer<'a> {
     match error.code() {
-        Some(NO_RULE_ID | NO_RULE | NO_GROUP) => Outcome::Unchanged("it does not exist any more".into()),
-        _ => Outcome::Failed(Failure::from(error)),
+        Some(NO_RULE_ID | NO_RULE | NO_GROUP) => {
+            Answer { id, outcome: Outcome::Unchanged("it does not exist any more".into()), may_be_revoked: true }
+        }
+        _ => Answer { id, outcome: Outcome::Failed(Failure::from(error)), may_be_revoked: error.is_ambiguous() },
     }
 }

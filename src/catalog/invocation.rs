@@ -94,7 +94,11 @@ pub fn command_line(manifest: &Manifest, example: &Example) -> String {
 
 /// For a POSIX shell.
 fn quote(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    quoted(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+}
+
+/// A word for a POSIX shell.
+pub fn quoted(text: String) -> String {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c));
     if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -62,6 +62,8 @@ async fn answer(connection: &Connection, session: Session, entry: &'static Entry
                 }
             }
         }
+        // A list that is all in memory.
+        Ok(Reply::Value(Value::Array(rows))) => rows.iter().for_each(|row| answer.count(row)),
         Ok(_) => answer.error = Some(Error::Failed(format!("`{}` gives no list", entry.meta.path))),
         Err(error) => answer.error = Some(error),
     }

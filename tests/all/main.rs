@@ -43,6 +43,8 @@ mod iam_revoke;
 #[cfg(feature = "s3")]
 mod journal;
 mod man;
+#[cfg(feature = "ec2")]
+mod overview;
 #[cfg(all(feature = "backup", feature = "cloudtrail", feature = "ec2", feature = "iam", feature = "s3", feature = "site"))]
 mod packages;
 #[cfg(feature = "s3")]

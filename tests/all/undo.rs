@@ -415,6 +415,20 @@ fn a_rule_is_put_back_though_nobody_heard_that_it_was_revoked() {
 }
 
 #[test]
+fn a_rule_that_was_not_revoked_after_all_and_was_by_somebody_else_later_does_not_come_back() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let group = world.group("a");
+    let before = world.rules(&group);
+    let rule = world.rule(&group, "22", "0.0.0.0/0");
+    let server = world.proxy().refuse("RevokeSecurityGroupIngress", 403, "UnauthorizedOperation").start();
+    desk.aaws(&revoke(std::slice::from_ref(&rule))).endpoint(&server.url).run().exits(3);
+    world.ec2("RevokeSecurityGroupIngress", &[("GroupId", &group), ("SecurityGroupRuleId.1", &rule)]);
+    assert_eq!(desk.aaws("undo").run().ok().json(), json!([]));
+    assert_eq!(world.rules(&group), before, "what nobody wants open is not opened");
+}
+
+#[test]
 fn a_rule_is_put_back_without_its_tags_rather_than_not_at_all() {
     let desk = Desk::new();
     let world = &desk.world;

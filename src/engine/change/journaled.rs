@@ -46,9 +46,11 @@ impl Context {
         self.retract(&noted.0, Fate::Dropped);
     }
 
-    /// The same of the steps of several items, all of which are sent in one request; or of what one answer says that it made of them.
-    pub async fn note_all<S: Step>(&self, steps: &[(&str, &S)]) -> Result<()> {
-        self.write_down(steps, false).await.map(drop)
+    /// The same of the steps of several items, all of which are sent in one request; or of what one answer says that it made of them. Each is noted by
+    /// itself, in their order; a run that keeps no journal notes none.
+    pub async fn note_all<S: Step>(&self, steps: &[(&str, &S)]) -> Result<Vec<Noted>> {
+        let noted = self.write_down(steps, false).await?;
+        Ok(noted.into_iter().map(|step| Noted(vec![step])).collect())
     }
 
     /// Notes what was made of an item as soon as its id is known: an item that is left half way loses it again before it is begun anew.

@@ -16,7 +16,8 @@ use super::run::listen;
 use super::settings::Settings;
 use super::terminal::{self, Terminal};
 use super::{did_you_mean, flags};
-use crate::catalog::invocation::command_line;
+use crate::aws::session::SessionOptions;
+use crate::catalog::invocation::{command_line, quoted};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
 use crate::engine::entry::Entry;
@@ -60,7 +61,8 @@ pub fn run(matches: &ArgMatches, settings: &Settings, error_format: ErrorFormat)
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::io("start", e))?;
     let answers = runtime.block_on(look(common, &entries))?;
     let (common, answers) = answers;
-    let rows: Vec<Value> = answers.iter().map(row).collect();
+    let there = flags_to(&common.session);
+    let rows: Vec<Value> = answers.iter().map(|answer| row(answer, &there)).collect();
     #[cfg(feature = "site")]
     if let Some(file) = matches.get_one::<PathBuf>("html") {
         site::overview(file, &rows)?;
@@ -110,11 +112,26 @@ async fn look(common: Common, entries: &[&'static Entry]) -> Result<(Common, Vec
     }
 }
 
+/// The flags that lead to where was looked: what is typed later must not look, or mend, in another account or region.
+fn flags_to(session: &SessionOptions) -> String {
+    let given = [
+        ("region", session.region.as_ref().map(ToString::to_string)),
+        ("profile", session.profile.clone()),
+        ("mfa_serial", session.mfa_serial.clone()),
+        ("external_id", session.external_id.clone()),
+        ("session_name", session.session_name.as_ref().map(ToString::to_string)),
+        ("endpoint_url", session.endpoint_url.clone()),
+        ("account", session.account.as_ref().map(ToString::to_string)),
+    ];
+    let roles = session.role_arns.iter().map(|role| ("role_arn", Some(role.to_string())));
+    given.into_iter().chain(roles).filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(value?)))).collect()
+}
+
 /// What is shown of a check: commands only where there is something to show.
-fn row(answer: &Answer) -> Value {
+fn row(answer: &Answer, there: &str) -> Value {
     let example = Example { title: answer.check.title, input: answer.check.input, output: "", given: &[] };
-    let show = (answer.count > 0).then(|| command_line(&Manifest::of(answer.entry), &example));
-    let mend = show.as_ref().zip(answer.check.mend).map(|(show, mend)| format!("{show} | aaws {mend}"));
+    let show = (answer.count > 0).then(|| format!("{}{there}", command_line(&Manifest::of(answer.entry), &example)));
+    let mend = show.as_ref().zip(answer.check.mend).map(|(show, mend)| format!("{show} | aaws {mend}{there}"));
     let problem = match (&answer.error, answer.failed) {
         (Some(error), _) => Some(error.to_string()),
         (None, 0) => None,

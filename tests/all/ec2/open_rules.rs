@@ -1,5 +1,7 @@
 //! Rules of security groups that admit everyone: finding them, and revoking rules of any kind.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::ec2::World;
@@ -197,6 +199,29 @@ fn a_rule_that_an_answer_does_not_name_is_found_by_halves() {
     let lines = report(&folder);
     assert_eq!(statuses(&lines, &ids), [("done", ""), ("done", ""), ("unchanged", ""), ("done", "")]);
     assert_eq!(server.count("RevokeSecurityGroupIngress"), 5);
+}
+
+/// EC2 refuses all of a request for one rule that is gone: of the others nothing is known but that they were there.
+#[test]
+fn rules_that_were_not_sent_again_before_the_run_was_stopped_are_not_said_to_be_gone() {
+    let world = World::new();
+    let group = world.group("a");
+    let rules = [world.rule(&group, "22", "0.0.0.0/0"), world.rule(&group, "80", "0.0.0.0/0")];
+    let server = world
+        .proxy()
+        .delay("RevokeSecurityGroupIngress", Duration::from_secs(1))
+        .refuse("RevokeSecurityGroupIngress", 400, "InvalidPermission.NotFound")
+        .start();
+    let folder = directory();
+    let ids: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let line = format!("{} --report report.jsonl", revoke(&ids));
+    let running = world.aaws_via(&server, line).within(folder.path()).start();
+    server.wait_for("RevokeSecurityGroupIngress", 1);
+    running.signal("INT");
+    let output = running.wait().exits(130);
+    assert_eq!(sorted(&output.json()), sorted(&json!(rules)), "they are still there");
+    assert_eq!(statuses(&report(&folder), &ids), [("skipped", "NotStarted"), ("skipped", "NotStarted")]);
+    assert_eq!(server.count("RevokeSecurityGroupIngress"), 1);
 }
 
 #[test]
