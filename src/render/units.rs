@@ -24,10 +24,10 @@ pub(super) fn readable(value: &Value, unit: Option<Unit>) -> Option<String> {
 
 /// So many of a unit, in the largest of which there is one at least: to a tenth below ten of it, unless it is whole.
 fn size(number: u64, of: usize) -> String {
-    let larger = BINARY.iter().enumerate().skip(of).map(|(at, name)| (1_u64 << (10 * (at - of)), name));
-    let (factor, name) = larger.filter(|(factor, _)| *factor <= number).last().unwrap_or((1, &BINARY[of]));
+    let mut larger = BINARY.iter().enumerate().skip(of).map(|(at, name)| (1_u64 << (10 * (at - of)), name));
+    let (factor, name) = larger.rfind(|(factor, _)| *factor <= number).unwrap_or((1, &BINARY[of]));
     let whole = number / factor;
-    if whole < 10 && number % factor != 0 {
+    if whole < 10 && !number.is_multiple_of(factor) {
         return format!("{:.1} {name}", number as f64 / factor as f64);
     }
     format!("{} {name}", (number + factor / 2) / factor)

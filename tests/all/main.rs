@@ -42,13 +42,13 @@ mod iam_paths;
 mod iam_revoke;
 #[cfg(feature = "s3")]
 mod journal;
+#[cfg(feature = "s3")]
+mod listings;
 mod man;
 #[cfg(feature = "ec2")]
 mod overview;
 #[cfg(all(feature = "backup", feature = "cloudtrail", feature = "ec2", feature = "iam", feature = "s3", feature = "site"))]
 mod packages;
-#[cfg(feature = "s3")]
-mod listings;
 #[cfg(feature = "s3")]
 mod pipes;
 #[cfg(any(feature = "ec2", feature = "iam", feature = "s3"))]

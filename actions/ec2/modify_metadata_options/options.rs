@@ -267,6 +267,6 @@ mod tests {
         let told: Vec<String> = parts.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["http_tokens required, http_put_response_hop_limit 2", "http_endpoint disabled"]);
         let alone = Options { endpoint: Some(DISABLED.into()), ..Options::default() };
-        assert_eq!(alone.parts(), [alone.clone()]);
+        assert_eq!(alone.parts(), std::slice::from_ref(&alone));
     }
 }

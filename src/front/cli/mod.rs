@@ -2,8 +2,8 @@
 
 mod apply;
 mod common;
-mod config;
 mod completions;
+mod config;
 mod demo;
 mod docs;
 mod doctor;
