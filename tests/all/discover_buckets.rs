@@ -1,6 +1,6 @@
 //! `s3/discover_buckets` on an S3 that answers in pages.
 
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -263,9 +263,20 @@ fn a_bucket_of_which_it_is_not_known_is_not_listed_as_public() {
 
 #[test]
 fn buckets_are_printed_in_the_order_of_the_list_whoever_answers_first() {
-    let server = account_of(BUCKETS, |bucket, operation| {
+    // The first bucket says nothing before the last one has.
+    let last = Arc::new((Mutex::new(false), Condvar::new()));
+    let server = account_of(BUCKETS, move |bucket, operation| {
+        let (answered, changed) = &*last;
+        if bucket == "test-a" {
+            *answered.lock().expect("the lock") = true;
+            changed.notify_all();
+        }
         if bucket == "dev-a" {
-            thread::sleep(Duration::from_millis(300));
+            let answered = answered.lock().expect("the lock");
+            let (answered, _) = changed.wait_timeout_while(answered, Duration::from_secs(10), |answered| !*answered).expect("the lock");
+            if !*answered {
+                return Response::error(403, "TheLastBucketWasNotAskedMeanwhile");
+            }
         }
         closed(operation)
     });
