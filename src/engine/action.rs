@@ -26,8 +26,8 @@ pub trait Action: DeserializeOwned + JsonSchema + Send + 'static {
     const REVERSIBLE: Reversible = Reversible::No("");
     /// Whether a run of it keeps a journal unasked, where something in it can be undone. Bulk work does not: each of its items would pay for that.
     const KEEPS_JOURNAL: bool = true;
-    /// The members by which a row of a listing is known again in a later run, whatever else of it has changed; none: the whole row. Rows that are
-    /// plain names are known by them.
+    /// The members by which a row of a listing is known again in a later run, whatever else of it has changed; none: the whole row. Each row has one of
+    /// them at least as a text. Rows that are plain names are known by them.
     const IDENTITY: &'static [&'static str] = &[];
     /// What `aaws overview` asks by it, for one that only looks.
     const OVERVIEW: &'static [Check] = &[];
@@ -111,6 +111,14 @@ impl Reply {
     /// Nothing but an error.
     pub fn failed(error: Error) -> Self {
         Reply::Items(stream::once(ready(Err(error))).boxed())
+    }
+
+    /// A list row by row, also one that is a whole already.
+    pub fn by_rows(self) -> Self {
+        match self {
+            Reply::Value(Value::Array(rows)) => Reply::Items(stream::iter(rows.into_iter().map(Ok)).boxed()),
+            other => other,
+        }
     }
 
     /// The whole output in memory. After an error the rest is still read, so that changes in flight are settled; the first error is kept.

@@ -148,8 +148,8 @@ impl Execution {
         let Request { entry, input, mut options, target, journal, plan, again, cancellation: _ } = request;
         // A plan is of what a dry run shows.
         options.dry_run |= matches!(plan, PlanMode::Write(_));
-        if !entry.is_listing() && (options.fail_on_findings || options.baseline.is_some()) {
-            let field = if options.fail_on_findings { "fail_on_findings" } else { "baseline" };
+        let judged = judged_by(&options);
+        if let Some(field) = judged.filter(|_| !entry.is_listing()) {
             return Err(Error::field(field, format!("`{field}`: `{}` lists nothing", entry.meta.path)));
         }
         if !entry.meta.effect.changes() && !matches!(plan, PlanMode::None) {
@@ -190,7 +190,15 @@ impl Execution {
         // What is being changed is brought to its end; looking may end at any moment.
         let reply = if self.changes { work.await } else { cancellable(&cancellation, work).await };
         let reply = close_plan(reply?, of_rows);
-        Ok(if self.changes { reply } else { self.findings.watch(reply) })
+        if self.changes {
+            return Ok(reply);
+        }
+        match (reply.by_rows(), judged) {
+            (Reply::Items(rows), _) => Ok(self.findings.watch(Reply::Items(rows))),
+            (reply, None) => Ok(reply),
+            // Nothing was looked for: who takes that for nothing found is deceived.
+            (_, Some(field)) => Err(Error::Failed(format!("`{field}`: with this input `{}` gives no list", entry.meta.path))),
+        }
     }
 
     /// What it prints. Work happens as it is read; all of it has to be read before [`Execution::finish`].
@@ -236,7 +244,11 @@ impl Execution {
         if let Err(e) = ended {
             tracing::error!("{e}");
         }
-        let found = self.findings.found();
+        let mut found = self.findings.found();
+        if !complete || !counts.is_success() {
+            // What was not looked at is not gone.
+            found.gone = None;
+        }
         let has_findings = run.options.fail_on_findings && found.new > 0;
         Summary { counts, calls: run.network.calls(), throttled, found, has_findings, error }
     }
@@ -252,11 +264,17 @@ fn read_input(entry: &Entry, input: PendingInput, run: &Run, is_new: bool) -> Re
     entry.parse(input, run.begun)
 }
 
-async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {
+/// The work, or at the cancellation the error that it ends with.
+pub(crate) async fn cancellable<T>(cancellation: &Cancellation, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         done = work => done,
         () = cancellation.cancelled() => Err(cancellation.error().unwrap_or(Error::Interrupted)),
     }
+}
+
+/// By which input what is listed is judged.
+fn judged_by(options: &RunOptions) -> Option<&'static str> {
+    if options.fail_on_findings { Some("fail_on_findings") } else { options.baseline.as_ref().map(|_| "baseline") }
 }
 
 fn open_report(path: &Path) -> Result<Report> {

@@ -1,6 +1,7 @@
 //! The rows of a listing as a pipeline judges them: how many there are, and which of them an earlier run had found already.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::engine::action::Reply;
 use crate::input::{Elements, Naming, Source, Spool};
-use crate::model::error::Result;
+use crate::model::error::{Error, Result};
 
 /// The input that names the file of an earlier run.
 const BASELINE: &str = "baseline";
@@ -54,8 +55,20 @@ impl Found {
 struct Judge {
     identity: &'static [&'static str],
     /// What the baseline holds, and whether it came again.
-    baseline: Option<BTreeMap<String, bool>>,
+    baseline: Option<BTreeMap<Name, bool>>,
     found: Found,
+}
+
+/// What a row is known by: a text for each member of its identity that has one, with the place of the member. One that is known by one text alone has
+/// the place 0, whatever member it is of: a row that is a name alone is the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Vec<(usize, String)>);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<&str> = self.0.iter().map(|(_, text)| text.as_str()).collect();
+        f.write_str(&texts.join(" "))
+    }
 }
 
 impl Findings {
@@ -63,9 +76,14 @@ impl Findings {
     pub fn open(identity: &'static [&'static str], baseline: Option<&Path>) -> Result<Self> {
         let mut judge = Judge { identity, ..Judge::default() };
         if let Some(file) = baseline {
-            let mut spool = Spool::new(BASELINE).with_naming(Naming::whole());
+            let mut spool = Spool::new(BASELINE).with_naming(Naming::whole(identity));
             spool.fill(&Source::File(file.to_owned()), Elements::Text)?;
-            judge.baseline = Some(spool.into_values()?.iter().map(|row| (judge.name(row), false)).collect());
+            let rows = spool.into_values()?;
+            let is_row = |row: &Value| row.is_string() || row.is_object();
+            if let Some(at) = rows.iter().position(|row| !identity.is_empty() && !is_row(row)) {
+                return Err(Error::field(BASELINE, format!("`{BASELINE}`: item {} is no row of a listing", at + 1)));
+            }
+            judge.baseline = Some(rows.iter().map(|row| (judge.name(row), false)).collect());
         }
         Ok(Findings(Arc::new(Mutex::new(judge))))
     }
@@ -108,14 +126,16 @@ impl Findings {
 impl Judge {
     /// What a row is known by: the members of its identity, or all of it. One that is a name alone is the same as one that has the name among its
     /// details.
-    fn name(&self, row: &Value) -> String {
-        let parts: Vec<&Value> = match row {
-            Value::Object(_) => self.identity.iter().filter_map(|name| row.get(*name)).filter(|part| !part.is_null()).collect(),
-            _ => Vec::new(),
-        };
-        let parts = if parts.is_empty() { vec![row] } else { parts };
-        let text = |part: &&Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
-        parts.iter().map(text).collect::<Vec<_>>().join(" ")
+    fn name(&self, row: &Value) -> Name {
+        let text = |part: &Value| part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+        let members = self.identity.iter().enumerate().filter_map(|(at, name)| Some((at, row.get(*name)?)));
+        let mut parts: Vec<(usize, String)> = members.filter(|(_, part)| !part.is_null()).map(|(at, part)| (at, text(part))).collect();
+        match parts.as_mut_slice() {
+            [] => parts.push((0, text(row))),
+            [(at, _)] => *at = 0,
+            _ => {}
+        }
+        Name(parts)
     }
 
     fn is_new(&mut self, row: &Value) -> bool {
@@ -131,7 +151,8 @@ impl Judge {
     }
 
     fn end(&mut self) {
-        let gone = |baseline: &BTreeMap<String, bool>| baseline.iter().filter(|(_, came)| !**came).map(|(name, _)| name.clone()).collect();
+        let gone =
+            |baseline: &BTreeMap<Name, bool>| baseline.iter().filter(|(_, came)| !**came).map(|(name, _)| name.to_string()).collect();
         self.found.gone = self.baseline.as_ref().map(gone);
     }
 }

@@ -29,9 +29,9 @@ impl Naming {
         Naming { members, whole: checks::holds_text(list) && checks::holds_objects(list) }
     }
 
-    /// For a list that holds objects as they are, whatever their members.
-    pub fn whole() -> Self {
-        Naming { members: Vec::new(), whole: true }
+    /// For a list that holds objects as they are: those that have one of these members, or where none is named, whatever they have.
+    pub fn whole(members: &[&str]) -> Self {
+        Naming { members: members.iter().map(|name| (*name).to_owned()).collect(), whole: true }
     }
 
     /// What the list holds for an object: its name, or where the action knows more of it than that, the object. The error goes on after the object's

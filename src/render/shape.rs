@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use futures::future::ready;
 use futures::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 
@@ -101,12 +102,24 @@ impl Shape {
             let words = list.iter().flat_map(|given| given.split(',')).map(str::trim);
             words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
         };
-        let columns = words(&wanted.columns).iter().map(|given| column("columns", given)).collect::<Result<_>>()?;
+        let named = |flag: &str, list: &[String]| match words(list) {
+            // A variable of a script that is empty, say: all columns are not what was asked for.
+            words if words.is_empty() && !list.is_empty() => Err(Error::field(flag, format!("`{flag}` is empty: name a column"))),
+            words => Ok(words),
+        };
+        let mut columns: Vec<String> = Vec::new();
+        for given in named("columns", &wanted.columns)? {
+            let name = column("columns", &given)?;
+            // A row has a member once.
+            if !columns.contains(&name) {
+                columns.push(name);
+            }
+        }
         let key = |given: &String| {
             let (name, descending) = given.strip_prefix('-').map_or((given.as_str(), false), |name| (name, true));
             Ok(SortKey { column: column("sort_by", name)?, descending })
         };
-        let sort_by = words(&wanted.sort_by).iter().map(key).collect::<Result<_>>()?;
+        let sort_by = named("sort_by", &wanted.sort_by)?.iter().map(key).collect::<Result<_>>()?;
         Ok(Shape { columns, sort_by, limit: wanted.limit })
     }
 
@@ -115,12 +128,18 @@ impl Shape {
         !self.columns.is_empty()
     }
 
-    /// The rows as they are to be shown. Only to be sorted all of them are held in memory. An error that a listing ends with stays its end.
+    /// The rows as they are to be shown. Only to be sorted all of them are held in memory. An error that a listing ends with stays its end: the first of
+    /// all that came by then are not the first of all.
     pub fn apply(self, reply: Reply) -> Reply {
         let Reply::Items(rows) = reply else { return reply };
         let Shape { columns, sort_by, limit } = self;
         let rows = if sort_by.is_empty() {
-            rows
+            match limit {
+                // It is looked all the same, whether there is anything and whether that can be told.
+                Some(0) => rows.take(1).filter(|row| ready(row.is_err())).boxed(),
+                Some(limit) => rows.take(limit).boxed(),
+                None => rows,
+            }
         } else {
             stream::once(async move {
                 let collected = Reply::Items(rows).collect().await;
@@ -129,14 +148,11 @@ impl Shape {
                     other => vec![other],
                 };
                 rows.sort_by(|one, other| compare(&sort_by, one, other));
+                rows.truncate(limit.unwrap_or(usize::MAX));
                 stream::iter(rows.into_iter().map(Ok).chain(collected.error.map(Err)))
             })
             .flatten()
             .boxed()
-        };
-        let rows = match limit {
-            Some(limit) => rows.take(limit).boxed(),
-            None => rows,
         };
         if columns.is_empty() {
             return Reply::Items(rows);

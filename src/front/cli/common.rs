@@ -169,10 +169,14 @@ pub fn listing_flags() -> Vec<Arg> {
         )
         .action(ArgAction::Append)
         .conflicts_with("query"),
-        value("sort_by", "NAMES", "Sort the rows by these members, with commas between them; -NAME is from the greatest to the least")
-            .action(ArgAction::Append)
-            .allow_hyphen_values(true)
-            .conflicts_with("query"),
+        value(
+            "sort_by",
+            "NAMES",
+            "Sort the rows by these members, with commas between them, -NAME from the greatest to the least; implies --details too",
+        )
+        .action(ArgAction::Append)
+        .allow_hyphen_values(true)
+        .conflicts_with("query"),
         value("limit", "N", "Print N rows at most").conflicts_with("query"),
         switch("fail_on_findings", "Exit with 6 when anything is found"),
         value(

@@ -49,15 +49,17 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
         Err(e) => return fail(&e),
     };
     let matches = matches.clone();
-    // Who looks at a table, or speaks of columns, wants to see more than names.
-    let looks = common.wanted.needs_details() || (common.format == Some(Format::Table) && io::stdout().is_terminal());
-    let details = looks && entry.is_listing();
+    // Who looks at a table, or speaks of columns, wants to see more than names. What a query is of does not depend on who looks.
+    let columns = common.wanted.needs_details().then_some(if common.wanted.columns.is_empty() { "sort_by" } else { "columns" });
+    let looks = common.format == Some(Format::Table) && common.query.is_none() && io::stdout().is_terminal();
+    let details = (columns.is_some() || looks) && entry.is_listing();
     let input: PendingInput = Box::new(move || {
         let mut input = flags::Reader::new(&matches).read(&manifest.params)?;
-        if details {
-            with_details(&manifest, &mut input);
+        let are_there = !details || with_details(&manifest, &mut input);
+        match columns.filter(|_| !are_there) {
+            Some(flag) => Err(Error::field(flag, format!("`{flag}` needs rows with `{DETAILS}`, which do not go with this input"))),
+            None => Ok(input),
         }
-        Ok(input)
     });
     perform(Job { entry, input, journal, plan, again: None }, common, error_format)
 }
@@ -65,8 +67,9 @@ pub fn action(entry: &'static Entry, matches: &ArgMatches, settings: Result<Sett
 /// The input that rows with details are asked for by.
 const DETAILS: &str = "details";
 
-/// Asks for details where nothing is said of them, and nothing is that does not go with them.
-fn with_details(manifest: &Manifest, input: &mut Input) {
+/// Asks for details where nothing is said of them, and nothing is that does not go with them. Whether rows have them then, as they always have where
+/// there is nothing to ask.
+fn with_details(manifest: &Manifest, input: &mut Input) -> bool {
     let is_there = manifest.params.iter().any(|param| param.name == DETAILS && param.kind == ParamKind::Bool);
     let mut asked = input.value.clone();
     if is_there && !asked.contains_key(DETAILS) {
@@ -75,6 +78,7 @@ fn with_details(manifest: &Manifest, input: &mut Input) {
             input.value = asked;
         }
     }
+    !is_there || input.value.get(DETAILS) == Some(&Value::Bool(true))
 }
 
 /// Runs it to its end, and gives the exit code.
