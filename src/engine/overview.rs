@@ -11,7 +11,7 @@ use crate::aws::session::Session;
 use crate::engine::action::Reply;
 use crate::engine::context::Context;
 use crate::engine::entry::Entry;
-use crate::engine::execute::Connection;
+use crate::engine::execute::{Connection, cancellable};
 use crate::engine::run::Run;
 use crate::input::Input;
 use crate::model::error::{Error, Result};
@@ -46,27 +46,24 @@ pub async fn overview(connection: &Connection, entries: &[&'static Entry]) -> Re
     let checks = || entries.iter().flat_map(|entry| entry.overview.iter().map(|check| (*entry, check)));
     let Some((first, _)) = checks().next() else { return Ok(Vec::new()) };
     // One session for all: who has to type the digits of a device does it once.
-    let session = connection.session(first.meta).await?;
+    let session = cancellable(connection.cancellation(), connection.session(first.meta)).await?;
     Ok(join_all(checks().map(|(entry, check)| answer(connection, session.clone(), entry, check))).await)
 }
 
 async fn answer(connection: &Connection, session: Session, entry: &'static Entry, check: &'static Check) -> Answer {
     let run = Arc::new(connection.part());
     let mut answer = Answer { check, entry, count: 0, since: None, failed: 0, error: None };
-    match rows(Arc::clone(&run), session, entry, check).await {
-        Ok(Reply::Items(mut rows)) => {
-            while let Some(row) = rows.next().await {
-                match row {
-                    Ok(row) => answer.count(&row),
-                    Err(error) => drop(answer.error.get_or_insert(error)),
-                }
-            }
+    let counted = async {
+        let Reply::Items(mut rows) = rows(Arc::clone(&run), session, entry, check).await?.by_rows() else {
+            return Err(Error::Failed(format!("`{}` gives no list", entry.meta.path)));
+        };
+        while let Some(row) = rows.next().await {
+            answer.count(&row?);
         }
-        // A list that is all in memory.
-        Ok(Reply::Value(Value::Array(rows))) => rows.iter().for_each(|row| answer.count(row)),
-        Ok(_) => answer.error = Some(Error::Failed(format!("`{}` gives no list", entry.meta.path))),
-        Err(error) => answer.error = Some(error),
-    }
+        Ok(())
+    };
+    // Nothing is changed: looking may end at any moment.
+    answer.error = cancellable(&run.cancellation, counted).await.err();
     answer.failed = run.tally.counts().items.values().sum();
     answer.error = answer.error.or_else(|| run.cancellation.error());
     answer

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::model::error::{Error, Result};
+use crate::render::printable;
 
 const STYLE: &str = include_str!("theme/general.css");
 
@@ -35,7 +36,8 @@ fn page(rows: &[Value], now: Timestamp) -> String {
     for row in rows {
         let text = |member: &str| escaped(row[member].as_str().unwrap_or_default());
         let bar = match (count(row), row["problem"].as_str()) {
-            (_, Some(problem)) => format!("<span class=\"problem\">not known: {}</span>", escaped(problem)),
+            // What a service says may hold marks that turn the text beside it round.
+            (_, Some(problem)) => format!("<span class=\"problem\">not known: {}</span>", escaped(&printable(problem))),
             (0, None) => "<span>none</span>".to_owned(),
             // The bar is for the eye: the number beside it is what is read.
             (n, None) => format!("<div style=\"width: {:.1}%\" aria-hidden=\"true\"></div>", n as f64 * 100.0 / most as f64),
