@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::aaws::Aaws;
+use crate::support::fake_s3::{listing, scripted};
+use crate::support::http::{Response, Server};
 use crate::support::key_space::{KeySpace, Ways, names};
 use crate::support::{aaws, directory};
 
@@ -150,4 +152,108 @@ fn a_baseline_that_cannot_be_read_lists_nothing() {
     let known = file(&sandbox, "[\"gone.txt\"]");
     let run = list(&sandbox, &format!("--limit 1 --baseline {known}")).run().ok();
     assert!(!run.stderr.contains("gone"), "{run}");
+}
+
+#[test]
+fn a_column_is_shown_once_and_none_is_not_all_of_them() {
+    let sandbox = three();
+    let rows = list(&sandbox, "--columns key,Size,KEY --limit 1").run().ok().json();
+    assert_eq!(rows.to_string(), r#"[{"Key":"a.txt","Size":10}]"#);
+    for flag in ["columns", "sort_by"] {
+        for nothing in ["", ",", " "] {
+            let run = list(&sandbox, "").arg(format!("--{flag}={nothing}")).run().exits(2).silent();
+            run.logs(&format!("`{flag}` is empty"));
+        }
+    }
+}
+
+#[test]
+fn columns_of_rows_that_have_none_are_refused() {
+    let sandbox = three();
+    for (flags, said) in [
+        ("--details=false --columns size", "`columns` needs"),
+        ("--details=false --sort_by size", "`sort_by` needs"),
+        ("--summary --columns size", "`columns` needs"),
+        ("--name_only --sort_by -size --limit 1", "`sort_by` needs"),
+    ] {
+        list(&sandbox, flags).run().exits(2).silent().logs(said);
+    }
+}
+
+#[test]
+fn a_limit_hides_no_finding_and_no_error() {
+    let sandbox = three();
+    assert_eq!(list(&sandbox, "--limit 0 --fail_on_findings").run().exits(6).json(), json!([]));
+    assert_eq!(list(&sandbox, "--limit 0 --fail_on_findings --prefix none/").run().ok().json(), json!([]));
+    let denied = scripted([("ListObjectsV2", vec![Response::error(403, "AccessDenied")])]);
+    aaws("s3 discover_objects --bucket b --limit 0").endpoint(&denied.url).run().exits(1).silent().logs("AccessDenied");
+    // The greatest of what came before the error may not be the greatest.
+    let page = listing(&[("a", "2024-01-01T00:00:00.000Z")], Some("t"));
+    let half = scripted([("ListObjectsV2", vec![page, Response::error(403, "AccessDenied")])]);
+    let line = "s3 discover_objects --bucket b --concurrency 1 --sort_by -size --limit 1";
+    aaws(line).endpoint(&half.url).run().exits(1).logs("AccessDenied");
+}
+
+#[test]
+fn what_gives_no_list_has_not_found_nothing() {
+    let sandbox = three();
+    let known = file(&sandbox, "[\"a.txt\"]");
+    for flags in ["--fail_on_findings".to_owned(), format!("--baseline {known}")] {
+        let run = list(&sandbox, &format!("--summary {flags}")).run().exits(1).silent();
+        run.logs("gives no list");
+    }
+}
+
+#[test]
+fn what_another_action_found_is_no_baseline() {
+    let sandbox = three();
+    let sizes = list(&sandbox, "--columns size").run().ok().stdout;
+    let csv = list(&sandbox, "--details --output csv").run().ok().stdout;
+    let table = list(&sandbox, "--details --output table").run().ok().stdout;
+    for other in ["[{\"VolumeId\": \"vol-1\"}]", "[\"a.txt\", 1]", "[[\"a.txt\"]]", sizes.as_str(), csv.as_str(), table.as_str()] {
+        let other = file(&sandbox, other);
+        list(&sandbox, &format!("--baseline {other} --fail_on_findings")).run().exits(2).silent().logs("`baseline`");
+    }
+}
+
+#[test]
+fn a_version_is_not_known_by_the_name_of_another_object() {
+    let version = |key: &str, id: &str| {
+        format!(
+            "<Version><Key>{key}</Key><VersionId>{id}</VersionId><IsLatest>true</IsLatest>\
+             <LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>e</ETag><Size>1</Size></Version>"
+        )
+    };
+    let page = format!(
+        "<ListVersionsResult><Name>b</Name><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>{}</ListVersionsResult>",
+        version("a%20b", "v")
+    );
+    let server = scripted([("ListObjectVersions", vec![Response::xml(200, page)])]);
+    let folder = directory();
+    let known = file(&folder, "{\"Key\": \"a\", \"VersionId\": \"b v\"}\n");
+    let line = format!("s3 discover_objects --bucket b --versions --details --baseline {known} --fail_on_findings");
+    let rows = aaws(line).endpoint(&server.url).run().exits(6).logs("1 new, 0 known, 1 gone").json();
+    assert_eq!(rows[0]["Key"], "a b");
+}
+
+#[test]
+fn a_listing_that_is_stopped_says_nothing_of_what_is_gone() {
+    let server = Server::start(|_, n, _| {
+        if n > 1 {
+            std::thread::sleep(Duration::from_secs(5));
+        }
+        listing(&[("a", "2024-01-01T00:00:00.000Z")], (n == 1).then_some("t"))
+    });
+    let folder = directory();
+    let known = file(&folder, "[\"gone.txt\"]");
+    let line = format!("s3 discover_objects --bucket b --concurrency 1 --timeout 1s --baseline {known}");
+    let run = aaws(line).endpoint(&server.url).run().exits(1);
+    assert!(run.stderr.contains("timed out") && !run.stderr.contains("gone"), "{run}");
+}
+
+#[test]
+fn what_a_query_is_of_does_not_depend_on_who_looks() {
+    let sandbox = three();
+    let shown = list(&sandbox, "--output table --query [0]").on_terminal("").stdout;
+    assert!(shown.contains("a.txt") && !shown.contains("Size"), "{shown}");
 }

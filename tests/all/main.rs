@@ -45,7 +45,7 @@ mod journal;
 #[cfg(feature = "s3")]
 mod listings;
 mod man;
-#[cfg(feature = "ec2")]
+#[cfg(all(feature = "ec2", feature = "iam", feature = "site"))]
 mod overview;
 #[cfg(all(feature = "backup", feature = "cloudtrail", feature = "ec2", feature = "iam", feature = "s3", feature = "site"))]
 mod packages;
@@ -58,6 +58,7 @@ mod registry;
 #[cfg(feature = "s3")]
 mod resume;
 mod rooms;
+mod round_trip;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(feature = "s3")]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::ec2::World;
+use crate::support::{Account, directory};
 
 /// What is said of a check.
 fn check<'a>(rows: &'a Value, title: &str) -> &'a Value {
@@ -38,4 +39,138 @@ fn what_an_action_finds_as_a_whole_is_counted_too() {
     let server = world.proxy().refuse("DescribeLaunchTemplateVersions", 403, "UnauthorizedOperation").start();
     let rows = world.aaws_via(&server, "overview ec2").run().exits(3).json();
     assert!(check(&rows, title)["problem"].as_str().is_some_and(|why| why.contains("could not be looked at")), "{rows}");
+}
+
+/// What is asked of users.
+const NO_MFA: &str = "Users who sign in to the console without MFA";
+
+#[test]
+fn a_terminal_shows_a_table_and_commands_that_can_be_copied() {
+    let world = World::new();
+    world.volume(&[]);
+    let shown = world.aaws("overview ec2").on_terminal_with(&["--columns", "80"], "").stdout;
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert!(lines.iter().any(|line| line.starts_with(" check") && line.contains("count")), "{shown}");
+    let title = "Volumes that are attached to nothing";
+    assert!(lines.iter().any(|line| line.contains(title) && line.contains(" 1 ")), "{shown}");
+    let shows = "aaws ec2 discover_volumes --detached --details";
+    assert!(lines.iter().any(|line| line.trim() == shows), "{shown}");
+    let mends = format!("{shows} | aaws ec2 delete_volumes --volume_ids - --snapshot");
+    assert!(lines.iter().any(|line| line.trim() == mends), "{shown}");
+}
+
+#[test]
+fn nothing_to_look_after_is_a_list_of_noughts() {
+    let account = Account::fresh();
+    let rows = account.aaws("overview iam --fail_on_findings").run().ok().json();
+    let said = check(&rows, NO_MFA);
+    assert_eq!(said, &json!({"check": NO_MFA, "count": 0, "since": null, "show": null, "mend": null, "problem": null}));
+    for output in ["jsonl", "text", "csv", "table", "yaml"] {
+        let shown = account.aaws(format!("overview iam --output {output}")).run().ok().stdout;
+        assert!(shown.contains(NO_MFA), "{shown}");
+    }
+}
+
+#[test]
+fn what_an_overview_finds_can_be_a_failure() {
+    let account = Account::fresh();
+    let server = account.give(&["user:alice/console"]);
+    let aaws = |line: &str| account.aaws(line).endpoint(&server.url);
+    assert_eq!(check(&aaws("overview iam").run().ok().json(), NO_MFA)["count"], 1);
+    let rows = aaws("overview iam --fail_on_findings").run().exits(6).json();
+    let mend = check(&rows, NO_MFA)["mend"].as_str().expect("something mends it").to_owned();
+    account.shell(format!("{mend} --dry_run")).endpoint(&server.url).run().ok();
+}
+
+#[test]
+fn a_check_that_is_denied_is_named_and_the_others_are_made() {
+    let world = World::new();
+    world.volume(&[]);
+    let server = world.proxy().refuse("DescribeAddresses", 403, "UnauthorizedOperation").start();
+    let run = world.aaws_via(&server, "overview ec2 --fail_on_findings").run().exits(3).logs("UnauthorizedOperation");
+    let rows = run.json();
+    let denied = check(&rows, "Elastic IP addresses that are associated with nothing");
+    assert!(denied["problem"].as_str().is_some_and(|why| why.contains("UnauthorizedOperation")), "{denied}");
+    let made = check(&rows, "Volumes that are attached to nothing");
+    assert_eq!((&made["count"], &made["problem"]), (&json!(1), &json!(null)), "{made}");
+}
+
+#[test]
+fn a_page_of_it_needs_no_network() {
+    let world = World::new();
+    world.volume(&[]);
+    let folder = directory();
+    let page = folder.path().join("overview.html");
+    let rows = world.aaws("overview ec2 --html").arg(&page).run().json();
+    let text = std::fs::read_to_string(&page).expect("the page");
+    for row in rows.as_array().into_iter().flatten() {
+        let title = row["check"].as_str().unwrap_or_default();
+        assert!(text.contains(&format!("<td>{title}</td>")), "{title} is not in {text}");
+    }
+    assert!(text.contains("delete_volumes --volume_ids - --snapshot --dry_run"), "{text}");
+    assert!(!text.contains("<script") && !text.contains("src=") && !text.contains("url("), "{text}");
+}
+
+#[test]
+fn what_is_wrong_with_an_overview_is_told_before_anything_is_sent() {
+    let world = World::new();
+    let server = world.proxy().start();
+    for (flags, said) in [
+        ("nope", "there are: ec2"),
+        ("EC2", "did you mean `ec2`"),
+        ("general", "nothing to ask of a service `general`"),
+        ("ec2 --html /no/such/folder/page.html", "its folder is not there"),
+        ("ec2 --html /tmp", "it is a folder"),
+        ("ec2 --query [[", "`query` is not JMESPath"),
+        ("ec2 --concurrency 0", "`concurrency`"),
+        ("ec2 --limit 1", "there is no flag `--limit`"),
+    ] {
+        world.aaws_via(&server, format!("overview {flags}")).run().exits(2).silent().logs(said);
+    }
+    world.aaws_via(&server, "overview").arg_bytes(b"\xff").run().exits(2).silent();
+    assert_eq!(server.operations(), [""; 0]);
+}
+
+/// A device that a session of one's own is asked for with.
+const MFA: &str = "--mfa_serial arn:aws:iam::123456789012:mfa/me";
+
+#[test]
+fn the_digits_of_a_device_are_asked_for_once() {
+    let shown = crate::support::aaws(format!("overview iam {MFA}")).on_terminal("123456").stdout;
+    assert_eq!(shown.matches("Digits of the MFA device").count(), 1, "{shown}");
+}
+
+#[test]
+fn who_does_not_want_to_answer_is_not_kept() {
+    let line = format!("overview iam {MFA}");
+    let run = crate::support::aaws(line).on_terminal_with(&["--signal", "INT", "Digits"], "").exits(130);
+    assert!(run.stdout.contains("interrupted"), "{run}");
+}
+
+#[test]
+fn what_was_looked_at_is_shown_when_the_time_is_over() {
+    let world = World::new();
+    world.volume(&[]);
+    let slow = std::time::Duration::from_secs(8);
+    let server = world.proxy().delay("DescribeAddresses", slow).start();
+    let rows = world.aaws_via(&server, "overview ec2 --timeout 5s").run().exits(1).logs("timed out").json();
+    assert_eq!(check(&rows, "Volumes that are attached to nothing")["count"], 1, "{rows}");
+    let late = check(&rows, "Elastic IP addresses that are associated with nothing");
+    assert!(late["problem"].as_str().is_some_and(|why| why.contains("timed out")), "{late}");
+}
+
+#[test]
+fn what_an_action_finds_as_a_whole_is_selected_and_judged_as_any_list() {
+    let world = World::new();
+    let group = world.group("unused");
+    let line = "ec2 discover_unused_security_groups";
+    assert_eq!(world.aaws(format!("{line} --fail_on_findings")).run().exits(6).json(), json!([group]));
+    assert_eq!(world.aaws(format!("{line} --limit 0")).run().ok().json(), json!([]));
+    let rows = world.aaws(format!("{line} --columns group_id")).run().ok().json();
+    assert_eq!(rows, json!([{"GroupId": group}]));
+    let folder = directory();
+    let known = folder.path().join("known.json");
+    std::fs::write(&known, json!([group]).to_string()).expect("written");
+    let run = world.aaws(format!("{line} --fail_on_findings --baseline")).arg(&known).run().ok().logs("0 new, 1 known, 0 gone");
+    assert_eq!(run.json(), json!([]));
 }
