@@ -154,7 +154,7 @@ impl Switch {
     /// Starts or stops one; `told` is what is worth knowing of it then.
     pub async fn apply(&self, cx: &Context, id: &str, instance: &Instance, told: Option<String>) -> Result<Outcome<String>> {
         if self.is_going_already(instance) {
-            return Ok(match self.awaited(cx, id).await {
+            return Ok(match self.awaited(cx, instance).await {
                 Ok(()) => Outcome::Unchanged(format!("it was {} already", self.way.going_on())),
                 Err(e) => Outcome::Failed(self.not_awaited(cx, &e)),
             });
@@ -185,7 +185,7 @@ impl Switch {
         if !self.wait {
             return Ok(Outcome::Done(id.to_owned(), told));
         }
-        let Err(e) = self.awaited(cx, id).await else { return Ok(Outcome::Done(id.to_owned(), told)) };
+        let Err(e) = self.awaited(cx, instance).await else { return Ok(Outcome::Done(id.to_owned(), told)) };
         let failure = self.not_awaited(cx, &e);
         // It did not come about: who starts or stops it later does not want that undone.
         if failure.code == Code::NotComplete.as_str() {
@@ -194,8 +194,9 @@ impl Switch {
         Ok(Outcome::Failed(failure))
     }
 
-    async fn awaited(&self, cx: &Context, id: &str) -> Result<()> {
-        wait::instance_of(cx, &self.looks, id, self.way.end(), OnCancel::Stop).await
+    /// Waits until an instance, which was seen before it was told, is at the end.
+    async fn awaited(&self, cx: &Context, before: &Instance) -> Result<()> {
+        wait::instance_told(cx, &self.looks, before, self.way.end(), OnCancel::Stop).await
     }
 
     /// Whether it is on its way although EC2 answered with an error: the answer may have been lost.

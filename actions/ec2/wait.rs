@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use aaws::{Backoff, OnCancel, Policy, poll_until};
 use aaws::{Code, Context, Error, Failure, Result};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, Volume, VolumeAttachmentState, VolumeState,
+    Image, ImageState, Instance, InstanceStateName, Snapshot, SnapshotState, StateReason, Volume, VolumeAttachmentState, VolumeState,
 };
 
 use super::coalesce::Describer;
@@ -214,7 +214,7 @@ pub async fn volume_attached(cx: &Context, ec2: &Client, id: &str, instance: &st
 
 /// Waits until an instance is in the state that is wanted.
 pub async fn instance_is(cx: &Context, ec2: &Client, id: &str, wanted: InstanceStateName, on_cancel: OnCancel) -> Result<()> {
-    for_one::<Instance>(cx, ec2, id, on_cancel, judge_instance(id, wanted)).await
+    for_one::<Instance>(cx, ec2, id, on_cancel, judge_instance(id, wanted, None)).await
 }
 
 /// The same, with looks that are shared.
@@ -225,12 +225,29 @@ pub async fn instance_of(
     wanted: InstanceStateName,
     on_cancel: OnCancel,
 ) -> Result<()> {
-    for_one_of(cx, looks, id, on_cancel, judge_instance(id, wanted)).await
+    for_one_of(cx, looks, id, on_cancel, judge_instance(id, wanted, None)).await
 }
 
-/// What the looks at an instance say, one after another.
-fn judge_instance(id: &str, wanted: InstanceStateName) -> impl Fn(Option<&Instance>) -> PollState + Send + Sync {
+/// The same of an instance that was seen before it was told: a reason that it had then, of an earlier start say, is none of what comes now.
+pub async fn instance_told(
+    cx: &Context,
+    looks: &Describer<Instance>,
+    before: &Instance,
+    wanted: InstanceStateName,
+    on_cancel: OnCancel,
+) -> Result<()> {
+    let id = before.id();
+    for_one_of(cx, looks, id, on_cancel, judge_instance(id, wanted, before.state_reason())).await
+}
+
+/// What the looks at an instance say, one after another; `before` is why it was in its state when it was not told anything yet.
+fn judge_instance(
+    id: &str,
+    wanted: InstanceStateName,
+    before: Option<&StateReason>,
+) -> impl Fn(Option<&Instance>) -> PollState + Send + Sync {
     let misses = Misses::default();
+    let was_stopping = AtomicBool::new(false);
     move |instance: Option<&Instance>| {
         let state = instance.and_then(|i| i.state()).and_then(|s| s.name());
         match state {
@@ -249,11 +266,20 @@ fn judge_instance(id: &str, wanted: InstanceStateName) -> impl Fn(Option<&Instan
                     let why = reason.and_then(|r| r.message()).filter(|m| !m.is_empty()).unwrap_or("EC2 gave no reason");
                     format!("the instance `{id}` did not start and is {state}: {why}")
                 };
-                // A reason may be that of an earlier start, but not for long.
-                let is_new = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
-                misses.missed(if is_new { FEW } else { UNSEEN }, told)
+                // A reason may be that of an earlier start, but not for long; one that was there before may be so for as long as anything else.
+                let says_why = reason.and_then(|r| r.code()).is_some_and(|c| !c.is_empty() && !c.starts_with("Client.UserInitiated"));
+                misses.missed(if says_why && reason != before { FEW } else { UNSEEN }, told)
+            }
+            // A look that is behind may show it so once more; one that stays so was started by somebody else, and nothing stops it any more.
+            Some(state @ (InstanceStateName::Pending | InstanceStateName::Running))
+                if wanted == InstanceStateName::Stopped && was_stopping.load(Ordering::Relaxed) =>
+            {
+                misses.missed(UNSEEN, || format!("the instance `{id}` was stopping, and is {state} again"))
             }
             Some(state) => {
+                if *state == InstanceStateName::Stopping {
+                    was_stopping.store(true, Ordering::Relaxed);
+                }
                 misses.seen();
                 PollState::Pending(state.as_str().to_owned())
             }

@@ -171,6 +171,51 @@ fn a_start_that_ec2_takes_back_fails_with_its_reason() {
     assert!(said.why(&id).contains("There is no capacity for it"), "{:?}", said.0);
 }
 
+/// An answer in which the instances that run are shown as stopped, because there was no capacity for them.
+fn without_capacity(xml: &str) -> String {
+    let mut shown = String::new();
+    for (n, part) in xml.split("<stateReason>").enumerate() {
+        let rest = if n == 0 { part } else { part.split_once("</stateReason>").map_or(part, |(_, rest)| rest) };
+        if n > 0 {
+            shown.push_str(
+                "<stateReason><code>Server.InsufficientInstanceCapacity</code><message>There is no capacity</message></stateReason>",
+            );
+        }
+        shown.push_str(rest);
+    }
+    shown.replace("<name>running</name>", "<name>stopped</name>")
+}
+
+/// What is shown is behind: the reason is that of the start before.
+#[test]
+fn a_start_is_not_taken_for_failed_by_the_reason_of_an_earlier_one() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let id = stopped(world);
+    let server = world.proxy().rewrite("DescribeInstances", |n, xml| if n <= 6 { without_capacity(&xml) } else { xml }).start();
+    assert_eq!(desk.aaws(&format!("ec2 start_instances --instance_ids {id}")).endpoint(&server.url).run().ok().json(), json!([id]));
+    desk.aaws("undo").run().ok();
+    is(world, &id, "stopped");
+}
+
+#[test]
+fn an_instance_that_somebody_starts_while_it_stops_is_not_waited_for_without_end() {
+    let world = World::new();
+    let id = world.instance(&[]).id;
+    let server = world
+        .proxy()
+        .rewrite("DescribeInstances", |n, xml| match n {
+            1 => xml,
+            2..=4 => xml.replace("<name>stopped</name>", "<name>stopping</name>"),
+            _ => xml.replace("<name>stopped</name>", "<name>running</name>"),
+        })
+        .start();
+    let (output, said) = reported(&world, &server, &format!("stop_instances --instance_ids {id}"));
+    assert_eq!(output.exits(3).json(), json!([]));
+    assert_eq!(said.code(&id), "NotComplete");
+    assert!(said.why(&id).contains("running again"), "{:?}", said.0);
+}
+
 // --- What cannot be stopped, and what a plan says ---
 
 #[test]
