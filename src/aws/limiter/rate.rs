@@ -48,6 +48,10 @@ const MEASURED_BY: f64 = 4.0;
 const MEASURED_OVER: f64 = 2.0;
 const MEASURED_ANEW: f64 = 30.0;
 
+/// After so many seconds in which fewer tokens were accepted than [`MEASURED_BY`], the bucket is slow, and the first measurement waits no longer:
+/// while no peak is known the rate doubles with each request of so slow a bucket, and every other one would be throttled.
+const SLOW_AFTER: f64 = 1.0;
+
 /// Seconds' worth of tokens that a learnt bucket holds beyond one request: evens out the milliseconds of timers.
 const SLACK: f64 = 0.02;
 
@@ -75,7 +79,7 @@ pub(super) struct Rate {
     limiting: bool,
     /// Counts the decreases: what was sent before the last of them does not decrease again.
     epoch: u64,
-    decreased: Option<Instant>,
+    decreased: Option<Mark>,
     throttled: Option<Instant>,
     /// The rate that the service is thought to allow.
     peak: Option<f64>,
@@ -201,7 +205,7 @@ impl Rate {
     pub fn throttled_items(&mut self, now: Instant, weight: u32) {
         self.accepted = (self.accepted - f64::from(weight)).max(0.0);
         self.throttled = Some(now);
-        if self.decreased.is_none_or(|at| (now - at).as_secs_f64() >= self.round_trip) {
+        if self.decreased.is_none_or(|last| (now - last.at).as_secs_f64() >= self.round_trip) {
             self.decrease(now);
         }
     }
@@ -209,7 +213,7 @@ impl Rate {
     fn decrease(&mut self, now: Instant) {
         self.refill(now);
         self.epoch += 1;
-        self.decreased = Some(now);
+        let last = self.decreased.replace(self.mark(now));
         let full = self.tokens >= self.unit && !self.limiting;
         self.tokens = self.tokens.min(0.0);
         if self.known.is_some() && self.pace.is_some() && full {
@@ -233,10 +237,19 @@ impl Rate {
         if let Some(anchor) = self.anchor {
             let requests = ((self.accepted - anchor.accepted) / self.unit).max(0.0);
             let seconds = (now - anchor.at).as_secs_f64().max(0.001);
-            let measured = requests >= MEASURED_BY && (self.peak.is_some() || seconds >= MEASURED_OVER * self.round_trip);
+            let long = self.peak.is_some() || seconds >= MEASURED_OVER * self.round_trip;
+            // Throttles in a row say nothing of the kind: something has to be accepted between this one and the last.
+            let by_turns = last.is_some_and(|last| self.accepted > last.accepted);
+            let slow = self.peak.is_none() && seconds >= SLOW_AFTER && self.accepted - anchor.accepted < MEASURED_BY && by_turns;
+            let measured = (slow || requests >= MEASURED_BY) && long;
             if measured {
-                // Halfway: a bucket that holds little loses tokens whenever requests come unevenly, so that less is accepted than is allowed.
-                after = f64::midpoint(after, after.min(requests / seconds * self.unit));
+                after = if slow {
+                    // An empty bucket that would have had one more for this request.
+                    after.min((requests + 1.0) / seconds * self.unit)
+                } else {
+                    // Halfway: a bucket that holds little loses tokens whenever requests come unevenly, so that less is accepted than is allowed.
+                    f64::midpoint(after, after.min(requests / seconds * self.unit))
+                };
                 self.peak = Some(after);
             } else {
                 // No more than so many is likely, when so few were accepted (the upper bound of a Poisson rate).

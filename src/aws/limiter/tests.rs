@@ -27,6 +27,8 @@ struct Case {
     random: f64,
     /// These requests, counted from the first, are throttled whatever the bucket holds.
     turned_away: (u32, u32),
+    /// So is every request of so many, which no client can help: they do not count as throttled.
+    every: u32,
     /// When and to what the service's rate changes.
     changed: Option<(f64, f64)>,
     round_trip: f64,
@@ -45,6 +47,7 @@ const CASE: Case = Case {
     spent: 0.0,
     random: 0.0,
     turned_away: (0, 0),
+    every: 0,
     changed: None,
     round_trip: 0.05,
     concurrency: 16,
@@ -57,6 +60,8 @@ const CASE: Case = Case {
 struct Outcome {
     /// When each request was answered, how many tokens it was accepted for, and how many throttled.
     answers: Vec<(f64, f64, f64)>,
+    /// How many were turned away that no client can help.
+    imposed: u32,
     /// How long it all took.
     seconds: f64,
     /// The time that the service's bucket allows, as a share of that.
@@ -67,6 +72,12 @@ impl Outcome {
     fn between(&self, from: f64, to: f64) -> (f64, f64) {
         let within = self.answers.iter().filter(|(at, ..)| (from..to).contains(at));
         within.fold((0.0, 0.0), |(accepted, throttled), (_, a, t)| (accepted + a, throttled + t))
+    }
+
+    /// The share throttled once the first throttle is a second ago: the client knows the limit by then.
+    fn steady_share(&self) -> f64 {
+        let first = self.answers.iter().find(|(_, _, throttled)| *throttled > 0.0).map_or(0.0, |(at, ..)| *at);
+        self.share(first + 1.0)
     }
 
     /// The share throttled, from this second on.
@@ -99,18 +110,21 @@ struct Server {
 }
 
 impl Server {
-    /// How many of the tokens asked for are granted.
-    fn ask(&mut self, case: &Case, weight: f64) -> f64 {
+    /// How many of the tokens asked for are granted; none when the request is turned away whatever the bucket holds, and does not count.
+    fn ask(&mut self, case: &Case, weight: f64) -> Option<f64> {
         let now = Instant::now();
         let rate = case.changed.filter(|(at, _)| (now - self.start).as_secs_f64() >= *at).map_or(case.rate, |(_, rate)| rate);
         self.tokens = (self.tokens + (now - self.refilled).as_secs_f64() * rate).min(case.burst);
         self.refilled = now;
         self.seen += 1;
+        if case.every > 0 && self.seen.is_multiple_of(case.every) {
+            return None;
+        }
         if (case.turned_away.0..case.turned_away.1).contains(&(self.seen - 1)) {
-            return 0.0;
+            return Some(0.0);
         }
         if case.random > 0.0 && self.random.f64() < case.random {
-            return 0.0;
+            return Some(0.0);
         }
         let granted = if case.by_item {
             self.tokens.floor().clamp(0.0, weight)
@@ -120,7 +134,7 @@ impl Server {
             0.0
         };
         self.tokens -= granted;
-        granted
+        Some(granted)
     }
 }
 
@@ -147,7 +161,8 @@ async fn simulate(case: Case) -> Outcome {
                     let permit = limiter.acquire(&key, weight).await;
                     let mut half = || Duration::from_secs_f64(case.round_trip * (0.4 + 0.2 * random.f64()));
                     sleep(half()).await;
-                    let granted = server.borrow_mut().ask(&case, f64::from(weight)) as u32;
+                    let counted = server.borrow_mut().ask(&case, f64::from(weight));
+                    let granted = counted.unwrap_or(0.0) as u32;
                     sleep(half()).await;
                     let answer = if granted == 0 && !case.by_item { Answer::Throttled } else { Answer::Accepted };
                     limiter.answered(&key, permit, answer);
@@ -158,7 +173,11 @@ async fn simulate(case: Case) -> Outcome {
                     if throttled > 0 {
                         left.borrow_mut().push(throttled);
                     }
-                    outcome.borrow_mut().answers.push((start.elapsed().as_secs_f64(), f64::from(granted), f64::from(throttled)));
+                    let mut outcome = outcome.borrow_mut();
+                    match counted {
+                        Some(_) => outcome.answers.push((start.elapsed().as_secs_f64(), f64::from(granted), f64::from(throttled))),
+                        None => outcome.imposed += 1,
+                    }
                 }
             })
         })
@@ -218,6 +237,40 @@ fn an_unknown_rate_is_learnt() {
     let slow = run(Case { name: "IAM, 10/s unknown, 64 in flight", burst: 20.0, rate: 10.0, requests: 1000, concurrency: 64, ..CASE });
     assert!(slow.optimum >= 0.95, "{}", slow.optimum);
     assert!(slow.share(0.0) <= 0.12, "{}", slow.share(0.0));
+}
+
+#[test]
+fn a_slow_unknown_rate_is_learnt_by_few_requests() {
+    // Pages one after another, and a third of the requests turned away however slowly they come.
+    let case = Case { burst: 2.0, rate: 2.0, requests: 12, concurrency: 1, every: 3, ..CASE };
+    for milliseconds in (20..=60).step_by(4).chain([22, 25, 50, 100]) {
+        let round_trip = f64::from(milliseconds) / 1000.0;
+        let outcome = run(Case { name: format!("2/s unknown, a third beside, {round_trip} s").leak(), round_trip, ..case });
+        assert!(outcome.steady_share() <= 0.2, "{round_trip} s: {}", outcome.steady_share());
+        let optimum = (f64::from(case.requests + outcome.imposed) - case.burst) / case.rate;
+        assert!(outcome.seconds <= 1.3 * optimum + 2.0, "{round_trip} s: {} s, at best {optimum}", outcome.seconds);
+    }
+    // Nor does it take a third: a minute's worth of requests, a few at a time.
+    for (rate, most) in [(1.0, 0.2), (2.0, 0.15), (3.0, 0.15)] {
+        let name = format!("{rate}/s unknown, four at a time").leak();
+        let long = run(Case { name, burst: 2.0, rate, requests: 60, concurrency: 4, ..CASE });
+        assert!(long.steady_share() <= most, "{rate}/s: {}", long.steady_share());
+        assert!(long.optimum >= 0.9, "{rate}/s: {}", long.optimum);
+    }
+}
+
+#[test]
+fn throttles_in_a_row_are_not_taken_for_a_slow_service() {
+    // They last longer than a second, with few requests before them.
+    for concurrency in [1, 4, 16] {
+        let full = f64::from(concurrency) / 0.2;
+        let requests = (25.0 * full) as u32 + 200;
+        let concurrency = concurrency as usize;
+        let name = format!("20 throttles after 5 requests, {concurrency} in flight").leak();
+        let outcome = run(Case { name, turned_away: (5, 25), round_trip: 0.2, requests, concurrency, ..CASE });
+        println!("    back after {:.2} s", outcome.recovery(0.8 * full));
+        assert!(outcome.recovery(0.8 * full) <= 6.0, "{concurrency} in flight: {}", outcome.recovery(0.8 * full));
+    }
 }
 
 #[test]
