@@ -4,6 +4,7 @@
 pub mod backoff;
 mod credentials;
 pub mod doctor;
+pub mod endpoint;
 pub mod error;
 pub mod guard;
 pub mod limiter;

@@ -31,6 +31,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::aws::endpoint::is_loopback;
 use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
 use crate::model::cancellation::Cancellation;
 use crate::model::error::{Error, Result, is_throttling};
@@ -419,13 +420,6 @@ fn check_certificates(bundle: &[u8]) -> Result<(), String> {
     if roots.is_empty() { Err("holds no certificate in PEM form".into()) } else { Ok(()) }
 }
 
-/// Whether an address is this machine's own.
-fn is_loopback(uri: &str) -> bool {
-    let authority = uri.split_once("://").map_or(uri, |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:")
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -538,15 +532,5 @@ mod tests {
         assert_eq!(answer.ok().and_then(|answer| answer.body().bytes().map(<[u8]>::len)), Some(LARGEST_ANSWER));
         let (answer, _) = exchanged(Cancellation::default(), slow(|| frames(65, 1 << 20)), SdkBody::empty()).await;
         assert!(answer.is_err_and(|e| e.is_user() && format!("{e:?}").contains("larger than 64 MiB")));
-    }
-
-    #[test]
-    fn the_loopback_is_known_by_its_names() {
-        for own in ["http://127.0.0.1:80/x", "http://localhost:9000", "http://[::1]:80/", "http://localhost?x"] {
-            assert!(is_loopback(own), "{own}");
-        }
-        for other in ["https://s3.amazonaws.com/127.0.0.1", "http://localhost.example.com/", "http://10.0.0.1/"] {
-            assert!(!is_loopback(other), "{other}");
-        }
     }
 }

@@ -24,6 +24,7 @@ use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::OnceCell;
 
 use crate::aws::credentials::{AssumeRole, CachedCredentials, SessionToken};
+use crate::aws::endpoint;
 use crate::aws::error::chain;
 use crate::aws::guard::{Guard, ThrottlingClassifier};
 use crate::aws::network::Network;
@@ -122,6 +123,8 @@ struct Inner {
     region: Option<Region>,
     region_source: &'static str,
     credentials_source: String,
+    /// Where the files of a sandbox are.
+    sandbox: Option<PathBuf>,
     /// What STS said; asked for once.
     account: OnceCell<Option<AccountId>>,
     /// For what the session calls itself; none for a local one.
@@ -133,7 +136,8 @@ impl Session {
     pub fn local() -> Self {
         let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
         let credentials_source = String::new();
-        Session(Arc::new(Inner { config, region: None, region_source: "", credentials_source, account: OnceCell::new(), guard: None }))
+        let (account, sandbox) = (OnceCell::new(), None);
+        Session(Arc::new(Inner { config, region: None, region_source: "", credentials_source, sandbox, account, guard: None }))
     }
 
     /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
@@ -203,8 +207,8 @@ impl Session {
             };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        let guard = Some(guard);
-        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, account, guard }));
+        let (guard, sandbox) = (Some(guard), None);
+        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, sandbox, account, guard }));
         session.check_account(options.account.as_ref()).await?;
         Ok(session)
     }
@@ -215,7 +219,7 @@ impl Session {
             return Err(Error::input(format!("the sandbox has {served} only: `{service}` runs against AWS, or another --endpoint_url")));
         };
         let at = dir.display().to_string();
-        let address = (sandbox.serve)(dir).await.map_err(|e| Error::io(format!("open the sandbox in `{at}`"), e))?;
+        let address = (sandbox.serve)(dir.clone()).await.map_err(|e| Error::io(format!("open the sandbox in `{at}`"), e))?;
         let (key, secret) = sandbox.keys;
         let region = match &options.region {
             Some(region) => region.clone(),
@@ -239,6 +243,7 @@ impl Session {
             region: Some(region),
             region_source: "the sandbox",
             credentials_source,
+            sandbox: Some(dir),
             account,
             guard: None,
         })))
@@ -318,11 +323,26 @@ impl Session {
 
     /// Whether requests of a service go elsewhere than to AWS: `--endpoint_url`, AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, the profile.
     pub fn custom_endpoint(&self, service: &str) -> bool {
-        let of_service = || {
-            let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
-            self.0.config.service_config()?.load_config(key)
-        };
-        self.0.config.endpoint_url().is_some() || of_service().is_some()
+        self.0.config.endpoint_url().is_some() || self.endpoint_of(service).is_some()
+    }
+
+    /// The endpoint that is set for a service alone.
+    fn endpoint_of(&self, service: &str) -> Option<String> {
+        let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+        self.0.config.service_config()?.load_config(key)
+    }
+
+    /// Where requests of a service go, as plans and journals have it ([`endpoint`]): nothing secret is in it.
+    pub(crate) fn destination(&self, service: &str) -> String {
+        if let Some(dir) = &self.0.sandbox {
+            return endpoint::of_sandbox(dir);
+        }
+        let config = &self.0.config;
+        // `--endpoint_url` beats that of a service; the environment and the profile do not.
+        let is_given = config.get_origin("endpoint_url").is_client_config();
+        let of_service = if is_given { None } else { self.endpoint_of(service) };
+        let url = of_service.or_else(|| config.endpoint_url().map(str::to_owned));
+        url.map_or_else(|| endpoint::AWS.to_owned(), |url| endpoint::without_secrets(&url))
     }
 }
 

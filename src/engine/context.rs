@@ -192,6 +192,11 @@ impl Context {
         Target { account: self.0.session.known_account().cloned(), region: self.0.session.region().cloned() }
     }
 
+    /// Where requests go, as plans and journals have it.
+    pub(crate) fn destination(&self) -> String {
+        self.0.session.destination(self.0.meta.service())
+    }
+
     /// Says something of the run that what comes later has to know, undoing say.
     pub fn mark(&self, what: &'static str) {
         self.0.run.marks.lock().unwrap_or_else(PoisonError::into_inner).insert(what);

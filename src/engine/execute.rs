@@ -175,7 +175,7 @@ impl Execution {
         };
         let session = cancellable(&cancellation, open_session(entry.meta, &target, &run)).await?;
         self.run = Some(Arc::clone(&run));
-        cancellable(&cancellation, run.plan.meet(entry.meta.path, &session, target.sandbox.is_some(), run.now)).await?;
+        cancellable(&cancellation, run.plan.meet(entry.meta, &session, run.now)).await?;
         self.watches.push(tokio::spawn(watch_rate(Arc::clone(&run))));
         let meta = again.as_ref().map_or(entry.meta, |again| again.meta(entry));
         let cx = Context::new(meta, session, run);

@@ -8,6 +8,7 @@ use futures::future::ready;
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
 
+use crate::aws::endpoint;
 use crate::engine::action::Reply;
 use crate::engine::change::Change;
 use crate::engine::context::Context;
@@ -22,6 +23,9 @@ use crate::model::outcome::{Failure, Outcome, Skip, Status};
 
 /// The most items that are undone one after another, where their order matters.
 const IN_ORDER: usize = 10_000;
+
+/// What is said of an item that was begun and never heard of again.
+const UNKNOWN: &str = "what became of it is not known, and nothing is noted that would undo it: look at it";
 
 /// How many items that cannot be undone are named beforehand.
 const NAMED: usize = 20;
@@ -88,11 +92,15 @@ impl Again {
     }
 }
 
-/// Refuses to go on in another account or region than the earlier run was in.
+/// Refuses to go on in another account or region than the earlier run was in, or where requests go elsewhere.
 async fn is_there(past: &Past, cx: &Context) -> Result<()> {
     let Some(target) = &past.target else { return Ok(()) };
+    let (id, here) = (&past.header.id, cx.destination());
+    if let Some(there) = past.endpoint.as_deref().filter(|there| !endpoint::is_same(there, &here, target.account.is_some())) {
+        let (there, here) = (endpoint::in_words(there), endpoint::in_words(&here));
+        return Err(Error::Refused(format!("the run {id} was on {there}, and this would be on {here}")));
+    }
     let account = cx.account().await;
-    let id = &past.header.id;
     let told = |account: Option<&str>| account.map_or_else(|| "an account that is not known".to_owned(), |id| format!("the account {id}"));
     if account != target.account.as_ref() {
         let (there, here) = (told(target.account.as_ref().map(|a| a.as_str())), told(account.map(|a| a.as_str())));
@@ -224,11 +232,10 @@ fn irreversible(item: &PastItem) -> Option<Undone> {
     if !item.was_done() || undone || !item.to_undo().is_empty() {
         return None;
     }
-    let why = match &item.result {
-        Some(_) => "it cannot be undone",
-        None => "what became of it is not known, and it cannot be undone",
-    };
-    let found = Some(Outcome::skipped_as(Code::Irreversible, why));
+    let found = Some(match &item.result {
+        Some(_) => Outcome::skipped_as(Code::Irreversible, "it cannot be undone"),
+        None => Outcome::skipped_as(Code::Unknown, UNKNOWN),
+    });
     Some(Undone { item: item.item.clone(), steps: Vec::new(), so_already: Vec::new(), found })
 }
 
@@ -246,8 +253,14 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
             }
             return Ok(Reply::Items(stream::empty().boxed()));
         }
+        let is_unknown = |undone: &&Undone| matches!(&undone.found, Some(Outcome::Skipped(skip)) if skip.code == Some(Code::Unknown));
+        let unknown = lost.iter().filter(is_unknown).count();
+        let look = match unknown {
+            0 => String::new(),
+            many => format!("; what became of {many} of its items is not known, because it was killed: look at them (`aaws log {id}`)"),
+        };
         return Err(Error::Refused(format!(
-            "nothing of the run {id} can be undone: `{}` noted no step that has a way back",
+            "nothing of the run {id} can be undone: `{}` noted no step that has a way back{look}",
             entry.meta.path
         )));
     }
@@ -282,7 +295,7 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
             // What cannot be undone never will be; all else that is left may be undone later.
             match record.status {
                 Status::Done | Status::Unchanged | Status::Planned => true,
-                Status::Skipped => record.is(Code::Irreversible),
+                Status::Skipped => record.is(Code::Irreversible) || record.is(Code::Unknown),
                 Status::Failed => false,
             }
         });

@@ -25,7 +25,7 @@ impl Context {
         if !journal.is_placed() {
             // Undoing has to be in the same account.
             self.account().await;
-            journal.place(&self.target())?;
+            journal.place(&self.target(), &self.destination())?;
         }
         Ok(Some(journal))
     }

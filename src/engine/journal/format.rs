@@ -44,6 +44,9 @@ pub enum Line {
     Target {
         /// What is known of it.
         target: Target,
+        /// Where its requests go: `aws`, scheme and host of another endpoint, or `sandbox` and its folder. Programs that did not check it did not say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
     },
     /// Another process goes on with the run.
     Resumed {
@@ -258,6 +261,12 @@ mod tests {
             assert!(written.starts_with(&format!("{{\"seq\":{seq},\"kind\":")), "{written}");
             assert_eq!(decode(&written, seq), Ok(line));
         }
+    }
+
+    #[test]
+    fn a_line_of_a_program_that_did_not_say_the_endpoint_is_read() {
+        let old = serde_json::from_str(r#"{"kind":"target","target":{"region":"eu-west-1"}}"#);
+        assert!(matches!(old, Ok(Line::Target { endpoint: None, .. })), "{old:?}");
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub trait Journal: Send + Sync + 'static {
         true
     }
 
-    /// Where the run goes on. Said once, before anything is sent.
-    fn place(&self, _target: &Target) -> Result<()> {
+    /// Where the run goes on, and where its requests go. Said once, before anything is sent.
+    fn place(&self, _target: &Target, _endpoint: &str) -> Result<()> {
         Ok(())
     }
 

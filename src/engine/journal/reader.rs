@@ -24,6 +24,8 @@ pub struct Past {
     pub has_input: bool,
     /// Where it went on; none when it was ended before it sent anything.
     pub target: Option<Target>,
+    /// Where its requests went, as `aws::endpoint` has it; none in the journals of programs that did not say it.
+    pub endpoint: Option<String>,
     /// The items that were begun, in the order in which they were.
     pub items: Vec<PastItem>,
     /// The run that undid it.
@@ -179,6 +181,7 @@ impl Reading {
             header,
             has_input: false,
             target: None,
+            endpoint: None,
             items: Vec::new(),
             undone: None,
             end: None,
@@ -205,7 +208,7 @@ impl Reading {
             // What is read into an input is not kept here.
             Line::Run(_) | Line::Todo { .. } => {}
             Line::Ready => self.past.has_input = true,
-            Line::Target { target } => self.past.target = Some(target),
+            Line::Target { target, endpoint } => (self.past.target, self.past.endpoint) = (Some(target), endpoint),
             Line::Resumed { .. } => (self.past.end, self.past.resumed) = (None, true),
             // It is begun again: what came of it before is not what comes of it now.
             Line::Intent { items, .. } => items.into_iter().for_each(|item| self.item(item).1.result = None),

@@ -231,12 +231,12 @@ impl Journal for Writer {
         self.state().placed
     }
 
-    fn place(&self, target: &Target) -> Result<()> {
+    fn place(&self, target: &Target, endpoint: &str) -> Result<()> {
         // Of two that come together one says it.
         if std::mem::replace(&mut self.state().placed, true) {
             return Ok(());
         }
-        self.append([Line::Target { target: target.clone() }]).map(drop)
+        self.append([Line::Target { target: target.clone(), endpoint: Some(endpoint.to_owned()) }]).map(drop)
     }
 
     async fn intend(&self, items: Vec<String>) -> Result<()> {
@@ -329,7 +329,7 @@ mod tests {
         let writer = Writer::create(store.clone(), header(&new_id(Timestamp::now()))).expect("a journal");
         let mut input = Input::from_json(r#"{"bucket": "b", "objects": ["a", "b"]}"#).expect("an input");
         writer.take_input(&mut input, &json!({})).expect("it is written");
-        writer.place(&Target::default()).expect("it is written");
+        writer.place(&Target::default(), "sandbox /there").expect("it is written");
         writer.intend(vec!["a".into()]).await.expect("it is written");
         writer.settle(vec![became("a", Status::Done)]).expect("it is written");
         writer.intend(vec!["b".into()]).await.expect("it is written");
@@ -348,6 +348,7 @@ mod tests {
         let input = past.input().expect("the input");
         assert_eq!(Value::from(input.value), json!({"bucket": "b", "objects": ["a", "b"]}));
         assert!(!past.is_complete() && past.end.is_none() && past.target.is_some());
+        assert_eq!(past.endpoint.as_deref(), Some("sandbox /there"));
         assert_eq!(past.counts(), BTreeMap::from([(Status::Done, 1)]));
         let [a, b] = past.items.as_slice() else { panic!("{:?}", past.items) };
         assert_eq!((a.item.as_str(), a.was_done(), a.to_undo().len()), ("a", true, 0));
@@ -378,7 +379,7 @@ mod tests {
             let store = Store::at(folder.path().to_owned());
             let writer = Writer::create(store, header).expect("a journal");
             writer.take_input(&mut Input::default(), &json!({})).expect("it is kept");
-            writer.place(&Target::default()).expect("it is written");
+            writer.place(&Target::default(), "sandbox /there").expect("it is written");
             Past::read(&writer.path).expect("a journal").check_resumable()
         };
         let header = || header(&new_id(Timestamp::now()));
@@ -403,7 +404,7 @@ mod tests {
         let writer = Writer::create(store, header(&new_id(Timestamp::now()))).expect("a journal");
         writer.take_input(&mut Input::from_json(r#"{"bucket": "b"}"#).expect("an input"), &json!({})).expect("it is kept");
         assert!(fs::read(&writer.path).expect("the journal").is_empty(), "nothing was begun yet");
-        writer.place(&Target::default()).expect("it is written");
+        writer.place(&Target::default(), "sandbox /there").expect("it is written");
         assert!(Past::read(&writer.path).expect("a journal").check_resumable().is_ok());
     }
 

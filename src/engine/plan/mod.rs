@@ -18,9 +18,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::aws::endpoint;
 use crate::aws::session::Session;
 use crate::input::{Age, Input};
 use crate::model::error::{Error, Result};
+use crate::model::meta::Meta;
 use crate::model::outcome::Record;
 use crate::model::target::{AccountId, Region};
 
@@ -77,7 +79,7 @@ pub struct Header {
     pub expires: Timestamp,
 }
 
-/// An account and a region. Where there is no STS to name an account, the endpoint stands for it.
+/// An account and a region, and where requests for them go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanTarget {
     /// The account's twelve digits.
@@ -86,7 +88,7 @@ pub struct PlanTarget {
     /// The region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<Region>,
-    /// `sandbox`, or scheme and host of the endpoint.
+    /// `aws`, scheme and host of another endpoint, or `sandbox` and its folder. Earlier programs said it only where no account was known, and no folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
@@ -147,15 +149,16 @@ impl RunPlan {
     }
 
     /// The run knows where it is: a plan that is written begins, one that is applied must be of this place.
-    pub async fn meet(&self, action: &str, session: &Session, sandbox: bool, now: Timestamp) -> Result<()> {
+    pub async fn meet(&self, meta: &Meta, session: &Session, now: Timestamp) -> Result<()> {
+        let action = meta.path;
         match self {
             RunPlan::None => Ok(()),
             RunPlan::Writing(plan) => {
                 plan.open()?;
-                plan.begin(action, PlanTarget::of(session, sandbox).await, now)
+                plan.begin(action, PlanTarget::of(session, meta.service()).await, now)
             }
             RunPlan::Applying(planned) if planned.header().action == action => {
-                planned.check_target(&PlanTarget::of(session, sandbox).await)
+                planned.check_target(&PlanTarget::of(session, meta.service()).await)
             }
             RunPlan::Applying(planned) => Err(Error::Refused(format!("the plan is of `{}`, not of `{action}`", planned.header().action))),
         }
@@ -175,31 +178,24 @@ impl RunPlan {
 }
 
 impl PlanTarget {
-    async fn of(session: &Session, sandbox: bool) -> Self {
+    async fn of(session: &Session, service: &str) -> Self {
         let account = session.account().await.cloned();
-        let endpoint = match (&account, session.endpoint()) {
-            (None, _) if sandbox => Some("sandbox".to_owned()),
-            (None, Some(url)) => Some(host_of(url)),
-            _ => None,
-        };
-        PlanTarget { account, region: session.region().cloned(), endpoint }
+        PlanTarget { account, region: session.region().cloned(), endpoint: Some(session.destination(service)) }
+    }
+
+    /// Where requests go, as far as it is said: what knew of no account and no endpoint was on AWS.
+    fn destination(&self) -> Option<&str> {
+        self.endpoint.as_deref().or(self.account.is_none().then_some(endpoint::AWS))
     }
 
     /// For people.
     fn place(&self) -> String {
         match (&self.account, &self.endpoint) {
             (Some(account), _) => format!("the account {account}"),
-            (None, Some(endpoint)) => format!("`{endpoint}`"),
-            (None, None) => "an account that is not known".to_owned(),
+            (None, Some(there)) if there != endpoint::AWS => endpoint::in_words(there),
+            (None, _) => "an account that is not known".to_owned(),
         }
     }
-}
-
-/// Scheme and host of an address, whose other parts may be secret.
-fn host_of(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    format!("{scheme}://{}", host.rsplit('@').next().unwrap_or_default())
 }
 
 /// Lower-case hexadecimal digits.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::{End, FORMAT, Header, ItemLine, PlanTarget, applied, hex};
+use crate::aws::endpoint;
 use crate::input::{Age, Input, Rebuilt};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::{Record, Status};
@@ -186,6 +187,12 @@ impl Planned {
         rebuilt.finish()
     }
 
+    /// The same plan, made elsewhere.
+    #[cfg(test)]
+    pub(super) fn move_to(&mut self, target: PlanTarget) {
+        self.header.targets = vec![target];
+    }
+
     /// Whether the run is where the plan was made.
     pub fn check_target(&self, here: &PlanTarget) -> Result<()> {
         let [there] = self.header.targets.as_slice() else {
@@ -195,7 +202,13 @@ impl Planned {
             let name = |target: &PlanTarget| target.region.as_ref().map_or("no region", Region::as_str).to_owned();
             return Err(Error::Refused(format!("the plan is of {}, and this run of {}", name(there), name(here))));
         }
-        if there.account != here.account || there.endpoint != here.endpoint {
+        if let (Some(was), Some(is)) = (there.destination(), here.destination())
+            && !endpoint::is_same(was, is, there.account.is_some())
+        {
+            let (was, is) = (endpoint::in_words(was), endpoint::in_words(is));
+            return Err(Error::Refused(format!("the plan was made on {was}, and this run is on {is}")));
+        }
+        if there.account != here.account {
             return Err(Error::Refused(format!("the plan is of {}, and the credentials are of {}", there.place(), here.place())));
         }
         Ok(())

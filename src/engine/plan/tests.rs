@@ -124,8 +124,41 @@ fn a_plan_holds_for_a_while_and_in_one_place() {
     assert!(of(Some("123456789012"), "eu-west-1", None).is_ok());
     assert!(of(Some("123456789012"), "us-east-1", None).is_err_and(|e| e.to_string().contains("us-east-1")));
     assert!(of(Some("210987654321"), "eu-west-1", None).is_err_and(|e| e.to_string().contains("210987654321")));
-    assert!(of(None, "eu-west-1", Some("sandbox")).is_err());
-    assert_eq!(host_of("http://user:word@host:4566/a?b"), "http://host:4566");
+    assert!(of(None, "eu-west-1", Some("sandbox /a")).is_err());
+}
+
+#[test]
+fn a_plan_is_of_where_its_requests_went() {
+    let folder = folder();
+    let file = write(folder.path());
+    let planned = |there: PlanTarget| {
+        let mut planned = Planned::open(&file, PlanRules::default()).expect("a plan");
+        planned.move_to(there);
+        planned
+    };
+    let of = |account: Option<&str>, endpoint: Option<&str>| PlanTarget {
+        account: account.and_then(|account| account.parse().ok()),
+        region: "eu-west-1".parse().ok(),
+        endpoint: endpoint.map(str::to_owned),
+    };
+    let account = Some("123456789012");
+    for (there, here, refused) in [
+        (of(account, Some("aws")), of(account, Some("aws")), None),
+        (of(account, Some("http://127.0.0.1:4566")), of(account, Some("http://127.0.0.1:4567")), None),
+        (of(account, Some("http://127.0.0.1:4566")), of(account, Some("aws")), Some("this run is on AWS itself")),
+        (of(None, Some("sandbox /a")), of(None, Some("sandbox /b")), Some("made on the sandbox in `/a`")),
+        (of(None, Some("sandbox /a")), of(account, Some("aws")), Some("made on the sandbox in `/a`")),
+        // As earlier programs wrote it.
+        (of(account, None), of(account, Some("http://127.0.0.1:4566")), None),
+        (of(None, Some("sandbox")), of(None, Some("sandbox /a")), None),
+        (of(None, None), of(None, Some("http://127.0.0.1:9000")), Some("made on AWS itself")),
+    ] {
+        let said = planned(there).check_target(&here).err().map(|e| e.to_string());
+        match refused {
+            None => assert_eq!(said, None, "{here:?}"),
+            Some(says) => assert!(said.as_ref().is_some_and(|said| said.contains(says)), "{said:?}: {says}"),
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::aws::endpoint::authority;
+pub use crate::aws::endpoint::without_secrets;
 use crate::engine::run::Concurrency;
 use crate::model::error::{Error, InputError, Result};
 
@@ -33,19 +35,6 @@ pub fn endpoint(url: String) -> Result<String> {
         Some(rest) if authority(rest).contains('@') => wrong("an address without a user and a password before its host"),
         Some(_) => Ok(url),
     }
-}
-
-/// Scheme and host of an address: what stands before or behind the host may be secret.
-pub fn without_secrets(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let host = authority(rest.rsplit('@').next().unwrap_or_default());
-    let is_scheme = !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_scheme { format!("{scheme}://{host}") } else { host.to_owned() }
-}
-
-/// What stands before the path of an address.
-fn authority(rest: &str) -> &str {
-    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ fn only_volumes_that_are_still_as_they_were_planned_are_deleted() {
     assert_eq!(writes(&server), [""; 0], "a plan is a dry run");
     let lines = plan(&folder);
     assert_eq!(lines[0]["action"], "ec2/delete_volumes");
-    assert_eq!(lines[0]["targets"], json!([{"account": world.account.id, "region": "us-east-1"}]));
+    assert_eq!(lines[0]["targets"], json!([{"account": world.account.id, "region": "us-east-1", "endpoint": server.url}]));
     assert_eq!(lines[0]["input"], json!({"volume_ids": []}));
     assert_eq!((&lines[1]["item"], &lines[1]["state"]["size"]), (&json!(same), &json!(8)));
     assert_eq!((&lines[5]["status"], lines[5].get("state")), (&json!("skipped"), None));

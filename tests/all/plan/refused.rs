@@ -92,7 +92,9 @@ fn a_plan_of_another_account_or_region_is_refused() {
     other.logs(&stranger.id).logs("123456789012");
     planned.run("apply plan.jsonl --region eu-west-1").exits(4).silent().logs("eu-west-1");
     let sandbox = directory();
-    planned.prepared("apply plan.jsonl").sandbox(sandbox.path()).run().exits(4).silent().logs("sandbox");
+    planned.prepared("apply plan.jsonl").sandbox(sandbox.path()).run().exits(4).silent().logs("this run is on the sandbox in");
+    // The account has the same number elsewhere.
+    planned.prepared("apply plan.jsonl").endpoint("https://s3.example.com").run().exits(4).silent();
     assert!(planned.is_untouched());
 }
 
