@@ -29,6 +29,12 @@ impl Counting {
                 keys.iter().for_each(|key| *deleted.entry(key.clone()).or_default() += 1);
                 delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
             }
+            // It tells accounts, and so may be behind another port the next time.
+            "GetCallerIdentity" => {
+                let account = "<Arn>arn:aws:iam::123456789012:user/tester</Arn><UserId>AIDATESTER</UserId><Account>123456789012</Account>";
+                let result = format!("<GetCallerIdentityResult>{account}</GetCallerIdentityResult>");
+                Response::xml(200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
+            }
             _ => Response::error(501, "NotImplemented"),
         });
         Counting { server, deleted }
@@ -139,6 +145,29 @@ fn a_journal_that_ends_in_half_a_line_is_gone_on_with() {
     fs::write(&file, text).expect("half a line");
     by(&state, &bucket.server, &format!("resume {id}")).run().ok();
     assert_eq!(bucket.times(), vec![1; 5000]);
+}
+
+#[test]
+fn a_run_on_one_endpoint_is_not_finished_on_another() {
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 2, Moment::Before);
+    let sent = bucket.server.count("DeleteObjects");
+    for command in ["resume", "undo"] {
+        let elsewhere = by(&state, &bucket.server, &format!("{command} {id}")).endpoint("https://s3.example.invalid");
+        elsewhere.run().exits(4).silent().logs("and this would be on `https://s3.example.invalid`");
+        let sandbox = directory();
+        let elsewhere = aaws(format!("{command} {id}")).env("XDG_STATE_HOME", state.path()).sandbox(sandbox.path());
+        elsewhere.run().exits(4).silent().logs("and this would be on the sandbox in");
+    }
+    assert_eq!(bucket.server.count("DeleteObjects"), sent);
+}
+
+#[test]
+fn of_a_run_that_was_killed_it_is_said_what_nobody_knows() {
+    let (state, bucket) = (directory(), Counting::new());
+    let id = killed(&state, &bucket, 2, Moment::Before);
+    let undone = by(&state, &bucket.server, &format!("undo {id}")).run().exits(4).silent();
+    undone.logs("nothing of the run").logs("is not known, because it was killed");
 }
 
 #[test]

@@ -614,6 +614,36 @@ fn a_swap_whose_copy_was_moved_since_is_left_alone() {
 }
 
 #[test]
+fn what_a_killed_run_never_heard_of_is_unknown_and_all_else_is_undone() {
+    let desk = Desk::new();
+    let (one, other) = (desk.world.volume(&[]), desk.world.volume(&[]));
+    desk.aaws(&format!("ec2 modify_tags --resource_ids {one} {other} --tags Env=test --create")).run().ok();
+    // As if it had been killed when the step of the first was noted, and not that of the second.
+    let id = desk.log()[0]["id"].as_str().expect("an id").to_owned();
+    let file = desk.state.path().join(format!("aaws/journal/{id}.jsonl"));
+    let text = fs::read_to_string(&file).expect("the journal");
+    let first_step = text.lines().position(|line| line.contains("\"kind\":\"step\"")).expect("a step");
+    fs::write(&file, text.lines().take(first_step + 1).map(|line| format!("{line}\n")).collect::<String>()).expect("it is cut");
+
+    let undone = desk.aaws("undo").run().exits(3).logs("cannot be undone");
+    assert_eq!(outcomes(&undone), [outcome(&other, "skipped", "Unknown"), outcome(&one, "done", "")]);
+    assert!(undone.stdout.contains("what became of it is not known"), "{undone}");
+    assert!(desk.world.tags(&one).is_empty() && desk.world.tags(&other).len() == 1);
+    // Nobody will ever know more of it: the run does not stand in the way of the next one.
+    desk.aaws("undo").run().exits(2).logs("no run that could be undone");
+}
+
+#[test]
+fn a_run_on_one_endpoint_is_not_undone_on_another() {
+    let desk = Desk::new();
+    let volume = desk.world.volume(&[]);
+    desk.aaws(&format!("ec2 modify_tags --resource_ids {volume} --tags Env=test --create")).run().ok();
+    let elsewhere = desk.aaws("undo").endpoint("https://ec2.example.invalid").run().exits(4).silent();
+    elsewhere.logs("and this would be on `https://ec2.example.invalid`");
+    assert_eq!(desk.world.tags(&volume).len(), 1);
+}
+
+#[test]
 fn a_run_of_another_account_is_not_undone() {
     let (desk, stranger) = (Desk::new(), World::new());
     let volume = desk.world.volume(&[]);

@@ -94,7 +94,7 @@ fn a_plan_of_another_account_or_region_is_refused() {
     let sandbox = directory();
     planned.prepared("apply plan.jsonl").sandbox(sandbox.path()).run().exits(4).silent().logs("this run is on the sandbox in");
     // The account has the same number elsewhere.
-    planned.prepared("apply plan.jsonl").endpoint("https://s3.example.com").run().exits(4).silent();
+    planned.prepared("apply plan.jsonl").endpoint("https://s3.example.invalid").run().exits(4).silent();
     assert!(planned.is_untouched());
 }
 
