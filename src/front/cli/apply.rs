@@ -30,8 +30,8 @@ pub fn command() -> Command {
             "Do what a plan says that an action wrote with --plan.\n\n\
              The action selects its items again. Changed are those that the plan would change and that are still as it saw them; one that is not is \
              skipped, with the difference, and what the plan does not know is left alone. --dry_run shows what has changed since.\n\n\
-             Refused is a plan that was altered, that has expired or was applied before, and one of another account or region: it is applied in the \
-             region that it was made in.",
+             Refused is a plan that was altered, that has expired or was applied before, and one of another account, region or \
+             endpoint: it is applied in the region that it was made in.",
         )
         .arg(Arg::new("file").value_name("PLAN").required(true).value_parser(clap::value_parser!(PathBuf)).help("What --plan wrote"))
         .arg(

@@ -25,7 +25,7 @@ pub fn command() -> Command {
         .long_about(
             "Finish a run that was killed or interrupted, with the input that it was begun with.\n\n\
              What is done is not done again; an item that was left half way is undone first and done again, or goes on. A run that came to its end has nothing \
-             left to do. It runs in the region that the run was in, and refuses credentials of another account (exit code 4). Secrets are in no journal: give \
+             left to do. It runs in the region that the run was in, and refuses credentials of another account, and another endpoint or sandbox (exit code 4). Secrets are in no journal: give \
              them with --input, or where they are asked for.",
         )
         .max_term_width(120)

@@ -23,7 +23,7 @@ pub fn command() -> Command {
         .long_about(
             "Undo what a run did, from its last step to its first.\n\n\
              Each item is looked at first: what somebody changed since is left alone (`skipped`, code `Changed`), and what has no way back is named beforehand. \
-             It runs in the region that the run was in, and refuses credentials of another account (exit code 4). What becomes of each item is printed; exit \
+             It runs in the region that the run was in, and refuses credentials of another account, and another endpoint or sandbox (exit code 4). What becomes of each item is printed; exit \
              code 3 says that not all is as it was before the run, 4 that nothing of it can be undone. An undo is a run itself, and has a journal.",
         )
         .max_term_width(120)
