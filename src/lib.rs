@@ -14,9 +14,12 @@ pub mod catalog;
 pub mod docs;
 mod engine;
 mod front;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod input;
 mod model;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod mutations;
 mod render;
 #[cfg(feature = "site")]

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 /// What the mutations of every run are made with.
+#[cfg(test)]
 const SEED: u64 = 0x5eed;
 
 /// The longest piece that is taken away, moved or put in another's place.
@@ -47,7 +48,13 @@ const PIECES: &[&[u8]] = &[
     &[b'['; 300],
 ];
 
+/// One mutation of a text, the same each time for one seed.
+pub fn one(text: &[u8], seed: u64) -> Vec<u8> {
+    mutate(&mut Rng::with_seed(seed), &[text])
+}
+
 /// Shows so many mutations of these texts to a check. One that makes it panic is printed.
+#[cfg(test)]
 pub fn each(corpus: &[&[u8]], many: usize, mut check: impl FnMut(&[u8])) {
     let mut random = Rng::with_seed(SEED);
     for _ in 0..many {
@@ -57,8 +64,10 @@ pub fn each(corpus: &[&[u8]], many: usize, mut check: impl FnMut(&[u8])) {
     }
 }
 
+#[cfg(test)]
 struct PrintedOnPanic<'a>(&'a [u8]);
 
+#[cfg(test)]
 impl Drop for PrintedOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -31,6 +31,9 @@ pub mod discover_trust_policies;
 pub mod discover_unused_access_keys;
 pub mod discover_unused_roles;
 mod escalations;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzz;
 mod keys;
 mod lift;
 mod lockout;

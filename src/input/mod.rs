@@ -24,6 +24,8 @@ pub use moment::{Age, Moment};
 pub use naming::Naming;
 pub use path::{LocalPath, PathOrText};
 pub use secret::Secret;
+#[cfg(any(test, fuzzing))]
+pub use source::fuzz;
 pub use source::{CSV_HEADER, Elements, Source, line_is_exact};
 pub use spool::Spool;
 

@@ -2,6 +2,9 @@
 //!
 //! What is read goes to a [`Spool`] item by item, so that all of it is checked before anything is sent, in memory that does not grow.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::cell::Cell;
 use std::fmt;
 use std::fs::File;
@@ -471,33 +474,5 @@ mod tests {
         assert_eq!(Source::parse("@a.txt"), Some(Source::File("a.txt".into())));
         assert_eq!(Source::parse("@@a"), None);
         assert_eq!(Source::parse("a@b"), None);
-    }
-
-    #[test]
-    fn no_list_makes_it_panic() {
-        let corpus: [&[u8]; 9] = [
-            br#"["a","b c",{"Key":"k","Size":1}]"#,
-            b"{\n  \"Key\": \"a\"\n}\n{\n  \"Key\": \"b\"\n}\n",
-            b"{\"Key\":\"a\",\"ETag\":\"\\\"e\\\"\"}\n\"b\\nc\"\n",
-            b"a\r\n b \n\n[1] report.pdf\n\"half\n",
-            b"- a\n- \"b c\"\n- Key: k\n  Size: 1\n- |\n  c\n",
-            b"---\n- &x a\n- *x\n",
-            b"a b\0c\nd\0",
-            b"value\na\n",
-            b"\xef\xbb\xbf[\"a\"]\n[\"b\"]",
-        ];
-        crate::mutations::each(&corpus, 4000, |text| {
-            for elements in [Elements::Text, Elements::Json] {
-                let mut spool = Spool::new("objects").with_naming(Naming::of("objects", &Value::Null));
-                match spool.read_from(text, elements) {
-                    Ok(()) => {
-                        let many = spool.len();
-                        assert_eq!(spool.into_values().expect("a fresh spool reads back").len() as u64, many);
-                    }
-                    Err(Problem::Theirs(what)) => assert!(!what.trim().is_empty()),
-                    Err(Problem::Ours(e)) => panic!("{e}"),
-                }
-            }
-        });
     }
 }

@@ -5,6 +5,8 @@
 //! process left half written is borne (`reader`). Where journals are kept, what they are called, and when they go is `store`'s.
 
 mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod reader;
 mod remainder;
 mod store;

@@ -5,6 +5,8 @@
 //! Knows of files and lines only: what they say of an item is compared in [`crate::engine::change`].
 
 mod applied;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod read;
 mod write;
 

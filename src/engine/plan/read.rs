@@ -68,7 +68,7 @@ impl fmt::Debug for Planned {
 }
 
 /// Why a file is no plan that can be applied.
-enum Flaw {
+pub(super) enum Flaw {
     Io(io::Error),
     /// Something of it is not as it was written.
     Altered(String),
@@ -98,7 +98,7 @@ impl Planned {
         if applied::is_applied(&planned.digest) { Err(applied::again()) } else { Ok(planned) }
     }
 
-    fn read(file: File) -> Result<Self, Flaw> {
+    pub(super) fn read(file: impl Read) -> Result<Self, Flaw> {
         let mut lines = BufReader::with_capacity(1 << 16, file);
         let mut copy = io::BufWriter::new(tempfile::tempfile()?);
         let (mut header, mut items, mut digest, mut at) = (None, HashMap::new(), Sha256::new(), 0);
@@ -316,6 +316,7 @@ fn item_of(line: &[u8]) -> Result<Option<Record>, Flaw> {
     if value.get("item").is_none() && value.get("input").is_some() {
         return Ok(None);
     }
-    let line: ItemLine = serde_json::from_value(value).map_err(wrong)?;
+    // As it is read again when it is asked for: a member that stands twice is none that is written.
+    let line: ItemLine = serde_json::from_slice(line).map_err(wrong)?;
     Ok(Some(line.record))
 }

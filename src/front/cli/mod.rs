@@ -8,6 +8,8 @@ mod demo;
 mod docs;
 mod doctor;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod help;
 mod journals;
 mod log;

@@ -6,6 +6,9 @@
 //! The file of the folder came with it, and whoever wrote it is not the user: it cannot choose whose credentials are used, where requests go, or what is
 //! written where, and it cannot agree to anything. No file can do the last.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -471,25 +474,5 @@ mod tests {
         {
             assert!(matches!(of(name, wrong), Some(Err(_))), "{name}: {wrong}");
         }
-    }
-
-    #[test]
-    fn no_file_makes_it_panic_and_each_mistake_has_its_line() {
-        let corpus: [&[u8]; 3] = [
-            b"# guards\nmax_items = 1_0\nmax_percent = 0x20\nrequire_yes = true\n\nprotect_tag = [\n  \"Env=prod\", 'x',\n]\ntimeout = '10m'\n",
-            b"region = \"eu-west-1\"\nrole_arn = [\"arn:aws:iam::123456789012:role/r\"]\naccount = \"\"\"123456789012\"\"\"\nprofile = \"p\"\n",
-            b"[s3]\nregion = \"x\"\n[[a.b]]\nc = { d = 1979-05-27T07:32:00Z, e = [1.5, inf, nan] }\n",
-        ];
-        crate::mutations::each(&corpus, 3000, |text| {
-            let text = String::from_utf8_lossy(text);
-            let lines = text.matches('\n').count() + 1;
-            for place in [Place::User, Place::Any] {
-                let (_, mistakes) = file(place, &text);
-                for mistake in mistakes {
-                    let line = mistake.strip_prefix("f:").and_then(|rest| rest.split(':').next()?.parse::<usize>().ok());
-                    assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{mistake}");
-                }
-            }
-        });
     }
 }
