@@ -1,7 +1,7 @@
 //! What a bucket holds, page by page, with names as they are: the one place where S3's listings of objects and versions are read.
 //!
 //! - `answer`: where the SDK's reader is replaced by our own, or kept from answers that are torn;
-//! - `reader`: our own, of the XML of ListObjectsV2;
+//! - `reader`: our own, of the XML of ListObjectsV2 and ListObjectVersions;
 //! - here: what others use, and the requests.
 
 mod answer;
@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use aaws::{Error, Next, Page, Result, pages};
 use aws_sdk_s3::primitives::DateTime;
-use aws_sdk_s3::types::{DeleteMarkerEntry, EncodingType, ObjectVersion};
+use aws_sdk_s3::types::EncodingType;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::bucket::{Bucket, Decoder, explain};
+use super::bucket::{Bucket, explain};
 pub use answer::OnlyWhole;
 use answer::ReadListing;
-use reader::Listed;
+use reader::{Listed, Of};
 
 /// The version that an object has where versions are not kept (S3 user guide, versioning).
 pub const NULL_VERSION: &str = "null";
@@ -27,7 +27,7 @@ pub const NULL_VERSION: &str = "null";
 /// The storage class that is meant where none is said (S3 API reference, `x-amz-storage-class`).
 const STANDARD: &str = "STANDARD";
 
-/// What is read of each object beside its key. All else is left where it is: reading takes time, and what is read is held.
+/// What is read of each object, or version, beside its key. All else is left where it is: reading takes time, and what is read is held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fields {
     /// [`Found::size`]
@@ -119,32 +119,6 @@ impl Found {
     fn folder(prefix: String) -> Self {
         Found { key: prefix, kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
     }
-
-    fn of_version(version: &ObjectVersion, decode: Decoder) -> Self {
-        Found {
-            key: decode.text(version.key().unwrap_or_default()),
-            kind: Kind::Version(version_of(version.version_id(), version.is_latest())),
-            size: Some(bytes(version.size())),
-            modified: version.last_modified().copied(),
-            etag: nonempty(version.e_tag()),
-            class: nonempty(version.storage_class().map(|class| class.as_str())),
-        }
-    }
-
-    fn of_delete_marker(marker: &DeleteMarkerEntry, decode: Decoder) -> Self {
-        Found {
-            key: decode.text(marker.key().unwrap_or_default()),
-            kind: Kind::DeleteMarker(version_of(marker.version_id(), marker.is_latest())),
-            size: None,
-            modified: marker.last_modified().copied(),
-            etag: None,
-            class: None,
-        }
-    }
-}
-
-fn bytes(size: Option<i64>) -> u64 {
-    size.and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
 }
 
 fn nonempty(text: Option<&str>) -> Option<String> {
@@ -188,15 +162,11 @@ pub fn folders(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<
     pages(wanted.words("objects", &bucket), move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
 }
 
-/// Every version and delete marker of the keys that begin with `prefix` and come behind `start_after`; by key, and of each key the newest first.
-pub fn versions(bucket: Bucket, prefix: Option<String>, start_after: Option<String>) -> BoxStream<'static, Result<Vec<Found>>> {
-    let wanted = Arc::new(Wanted { prefix, start_after, delimiter: None, fields: Fields::ALL });
-    pages(wanted.words("versions", &bucket), move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed()
-}
-
 /// The versions and delete markers of one key. Other keys that begin with it come behind it in the listing, so that the first of them ends it.
 pub async fn entries(bucket: &Bucket, key: &str) -> Result<Vec<Found>> {
-    let mut pages = versions(bucket.clone(), Some(key.to_owned()), None);
+    let wanted = Arc::new(Wanted { prefix: Some(key.to_owned()), start_after: None, delimiter: None, fields: Fields::ALL });
+    let (what, bucket) = (wanted.words("versions", bucket), bucket.clone());
+    let mut pages = pages(what, move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed();
     let mut entries = Vec::new();
     while let Some(page) = pages.try_next().await? {
         let others = page.iter().any(|found| found.key != key);
@@ -215,7 +185,7 @@ async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<Found, K
 
 /// One page of objects, and of folders where a delimiter is asked for.
 pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
-    let reading = ReadListing::new(wanted.fields);
+    let reading = ReadListing::new(Of::Objects, wanted.fields);
     let answer = bucket.send(|s3| {
         let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
         let request = request.set_prefix(wanted.prefix.clone()).set_start_after(wanted.start_after.clone());
@@ -224,9 +194,7 @@ pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<Str
         request.customize().interceptor(reading.clone()).send()
     });
     explain(answer.await, || format!("list the objects of the bucket `{}`", bucket.name))?;
-    let Some(Listed { mut items, has_folders, truncated, token }) = reading.take() else {
-        return Err(Error::Failed(format!("a page of the bucket `{}` was not read: this is a mistake of this program", bucket.name)));
-    };
+    let Listed { mut items, has_folders, truncated, token, .. } = taken(&reading, &bucket)?;
     items.retain(|found| wanted.has(found));
     // S3 lists them apart, each in order.
     if has_folders {
@@ -235,30 +203,45 @@ pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<Str
     Ok(Page { items, next: Next::truncated(truncated, token) })
 }
 
-/// Key and version id, where a page begins: both, or the rest of a key's versions would be left out.
-type Marker = (String, Option<String>);
+fn taken(reading: &ReadListing, bucket: &Bucket) -> Result<Listed> {
+    let unread = || Error::Failed(format!("a page of the bucket `{}` was not read: this is a mistake of this program", bucket.name));
+    reading.take().ok_or_else(unread)
+}
 
-async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marker>) -> Result<Page<Found, Marker>> {
+/// Key and version id, where a page begins: both, or the rest of a key's versions would be left out.
+pub type Marker = (String, Option<String>);
+
+/// One page of versions and delete markers; by key, and of each key the newest first. It begins behind a key with all that comes of it, or at a marker.
+pub async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marker>) -> Result<Page<Found, Marker>> {
     let (key, version) = marker.map_or_else(|| (wanted.start_after.clone(), None), |(key, version)| (Some(key), version));
+    // Where a store lists versions and delete markers apart, their dates put them together.
+    let reading = ReadListing::new(Of::Versions, wanted.fields.and(Fields { modified: true, ..Fields::default() }));
     let answer = bucket.send(|s3| {
         let request = s3.list_object_versions().bucket(&bucket.name).encoding_type(EncodingType::Url);
         let request = request.set_prefix(wanted.prefix.clone()).set_key_marker(key.clone()).set_version_id_marker(version.clone());
         let request = request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone());
-        request.customize().interceptor(OnlyWhole).send()
+        request.customize().interceptor(reading.clone()).send()
     });
-    let answer = explain(answer.await, || format!("list {}", wanted.words("versions", &bucket)))?;
-    let decode = Decoder::of(answer.encoding_type());
-    let versions = answer.versions().iter().map(|version| Found::of_version(version, decode));
-    let markers = answer.delete_markers().iter().map(|marker| Found::of_delete_marker(marker, decode));
-    let mut items: Vec<Found> = versions.chain(markers).filter(|found| wanted.has(found)).collect();
-    // S3 lists them together, newest first; the SDK tells them apart, and loses that.
-    if !answer.delete_markers().is_empty() {
-        let latest = |found: &Found| found.version().is_some_and(|version| version.latest);
-        items.sort_by(|a, b| {
-            let by_age = || latest(b).cmp(&latest(a)).then_with(|| b.modified.cmp(&a.modified));
-            a.key.cmp(&b.key).then_with(by_age)
-        });
+    explain(answer.await, || format!("list {}", wanted.words("versions", &bucket)))?;
+    let Listed { mut items, truncated, marker, .. } = taken(&reading, &bucket)?;
+    items.retain(|found| wanted.has(found));
+    put_together(&mut items);
+    Ok(Page { items, next: Next::truncated(truncated, marker) })
+}
+
+/// S3 lists versions and delete markers together, by key and newest first, and that order is kept: dates do not tell it, as several may be of one second,
+/// and an upload in parts has that of its beginning. Some stores list all versions first, each kind in order. What is in no order stays so, to be noticed.
+fn put_together(items: &mut [Found]) {
+    let markers = items.partition_point(|found| !found.is_delete_marker());
+    let is_by_key = |items: &[Found]| items.is_sorted_by(|a, b| a.key <= b.key);
+    let are_apart = items.is_sorted_by_key(Found::is_delete_marker) && markers < items.len();
+    let (versions, delete_markers) = items.split_at(markers);
+    if !are_apart || !is_by_key(versions) || !is_by_key(delete_markers) {
+        return;
     }
-    let marker = answer.next_key_marker().map(|key| (decode.text(key), nonempty(answer.next_version_id_marker())));
-    Ok(Page { items, next: Next::truncated(answer.is_truncated(), marker) })
+    let latest = |found: &Found| found.version().is_some_and(|version| version.latest);
+    items.sort_by(|a, b| {
+        let by_age = || latest(b).cmp(&latest(a)).then_with(|| b.modified.cmp(&a.modified));
+        a.key.cmp(&b.key).then_with(by_age)
+    });
 }

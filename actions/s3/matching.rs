@@ -8,7 +8,7 @@ use aaws::{Context, Error, Outcome, Result};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::bucket::Bucket;
-use super::listing::{self, Fields};
+use super::listing::Fields;
 use super::lookups::Target;
 use super::selection::Selection;
 use super::size;
@@ -35,13 +35,12 @@ impl Matching {
             Some(prefix) => format!("under `{}` from the bucket `{}`", prefix.escape_debug(), bucket.name),
             None => format!("from the whole bucket `{}`", bucket.name),
         };
+        // The question says how many bytes they have, and a plan is of these very objects; a version never becomes another one.
+        let fields = selection.fields().and(Fields { size: true, etag: cx.foresees() && !of_versions, ..Fields::default() });
+        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields };
         let pages = match of_versions {
-            true => listing::versions(bucket.clone(), under, None),
-            false => {
-                // The question says how many bytes they have, and a plan is of these very objects.
-                let fields = selection.fields().and(Fields { size: true, etag: cx.foresees(), ..Fields::default() });
-                walk::objects(cx, Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields }).boxed()
-            }
+            true => walk::versions(cx, walk).boxed(),
+            false => walk::objects(cx, walk).boxed(),
         };
         let found = pages.map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten();
         let passed_over = Arc::<AtomicU64>::default();

@@ -16,22 +16,20 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 
 use super::Fields;
-use super::reader::{self, Listed, Unreadable};
+use super::reader::{self, Listed, Of, Unreadable};
 
-/// What is left for the SDK of a listing that was read.
-const EMPTY: &str = "<ListBucketResult/>";
-
-/// Reads the answer to one ListObjectsV2. Cheap to clone; its clones share what was read.
+/// Reads the answer to one ListObjectsV2, or ListObjectVersions. Cheap to clone; its clones share what was read.
 #[derive(Debug, Clone)]
 pub struct ReadListing {
+    of: Of,
     fields: Fields,
     listed: Arc<Mutex<Option<Listed>>>,
 }
 
 impl ReadListing {
-    /// Of each object its key, and these.
-    pub fn new(fields: Fields) -> Self {
-        ReadListing { fields, listed: Arc::default() }
+    /// Of each object, or version, its key, and these.
+    pub fn new(of: Of, fields: Fields) -> Self {
+        ReadListing { of, fields, listed: Arc::default() }
     }
 
     /// What was read, once the request has succeeded.
@@ -57,10 +55,11 @@ impl Intercept for ReadListing {
             return Ok(());
         }
         let Some(body) = answer.body().bytes() else { return Ok(()) };
-        match reader::read(body, self.fields) {
+        match reader::read(body, self.of, self.fields) {
             Ok(Some(listed)) => {
                 *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
-                *answer.body_mut() = SdkBody::from(EMPTY);
+                // What is left for the SDK is an empty one.
+                *answer.body_mut() = SdkBody::from(format!("<{}/>", self.of.root()));
             }
             Ok(None) => {}
             Err(Unreadable::Torn) => *answer.body_mut() = torn(),

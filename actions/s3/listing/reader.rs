@@ -1,4 +1,4 @@
-//! Reads the XML of an answer to ListObjectsV2, event by event, and keeps what is asked for.
+//! Reads the XML of an answer to ListObjectsV2 or ListObjectVersions, event by event, and keeps what is asked for.
 //!
 //! Strict where a listing could come out short: the document has to be whole, to the last byte of its root's end tag. Tolerant of what it does not need:
 //! elements that it does not know, in any order, with namespaces, comments and CDATA.
@@ -13,19 +13,40 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::super::bucket::Decoder;
-use super::{Fields, Found, Kind};
+use super::{Fields, Found, Kind, Marker, version_of};
 
-/// What a page of ListObjectsV2 holds.
+/// Of what a listing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// ListObjectsV2.
+    Objects,
+    /// ListObjectVersions.
+    Versions,
+}
+
+impl Of {
+    /// The element that the answer is.
+    pub const fn root(self) -> &'static str {
+        match self {
+            Of::Objects => "ListBucketResult",
+            Of::Versions => "ListVersionsResult",
+        }
+    }
+}
+
+/// What a page of a listing holds.
 #[derive(Debug, Default)]
 pub struct Listed {
-    /// Objects and folders, with their names decoded, in the order of the answer.
+    /// Objects and folders, or versions and delete markers, with their names decoded, in the order of the answer.
     pub items: Vec<Found>,
     /// Whether there are folders among them.
     pub has_folders: bool,
     /// Whether there is more behind them.
     pub truncated: Option<bool>,
-    /// Where that begins.
+    /// Where that begins, of objects.
     pub token: Option<String>,
+    /// The same of versions.
+    pub marker: Option<Marker>,
 }
 
 /// Why an answer is no listing.
@@ -40,18 +61,21 @@ pub enum Unreadable {
 }
 
 /// Reads an answer; none is an error, which is in an answer of success, too, at times (S3 API reference, error responses).
-pub fn read(body: &[u8], fields: Fields) -> Result<Option<Listed>, Unreadable> {
+pub fn read(body: &[u8], of: Of, fields: Fields) -> Result<Option<Listed>, Unreadable> {
     let mut answer = Answer::new(body, fields);
     let root = answer.root()?;
     match root.local_name().into_inner() {
-        b"ListBucketResult" => {}
+        name if name == of.root().as_bytes() => {}
         b"Error" => return Ok(None),
         other => {
             let name = String::from_utf8_lossy(other);
-            return Err(Unreadable::Invalid(format!("it is `{}` and not `ListBucketResult`", name.escape_debug())));
+            return Err(Unreadable::Invalid(format!("it is `{}` and not `{}`", name.escape_debug(), of.root())));
         }
     }
-    let listed = answer.listing()?;
+    let listed = match of {
+        Of::Objects => answer.objects()?,
+        Of::Versions => answer.versions()?,
+    };
     answer.end()?;
     Ok(Some(listed))
 }
@@ -171,7 +195,7 @@ impl<'a> Answer<'a> {
         Ok((!text.is_empty()).then(|| text.into_owned()))
     }
 
-    fn listing(&mut self) -> Result<Listed, Unreadable> {
+    fn objects(&mut self) -> Result<Listed, Unreadable> {
         let mut listed = Listed::default();
         let mut encoding = None;
         while let Some(start) = self.child()? {
@@ -188,14 +212,49 @@ impl<'a> Answer<'a> {
             }
         }
         // How names are written may be said behind them.
-        let decode = Decoder::of(encoding.as_ref());
-        for found in &mut listed.items {
-            if !decode.is_text(&found.key) {
-                return Err(Unreadable::Invalid(format!("the key `{}` is no text", found.key)));
-            }
-            found.key = decode.owned(std::mem::take(&mut found.key));
-        }
+        decode(listed.items.iter_mut().map(|found| &mut found.key), encoding.as_ref())?;
         Ok(listed)
+    }
+
+    fn versions(&mut self) -> Result<Listed, Unreadable> {
+        let mut listed = Listed::default();
+        let (mut encoding, mut key, mut version) = (None, None, None);
+        while let Some(start) = self.child()? {
+            match start.local_name().into_inner() {
+                b"Version" => listed.items.push(self.version(false)?),
+                b"DeleteMarker" => listed.items.push(self.version(true)?),
+                b"EncodingType" => encoding = Some(EncodingType::from(&*self.text()?)),
+                b"IsTruncated" => listed.truncated = Some(self.truth()?),
+                b"NextKeyMarker" => key = self.nonempty()?,
+                b"NextVersionIdMarker" => version = self.nonempty()?,
+                _ => self.skip()?,
+            }
+        }
+        decode(listed.items.iter_mut().map(|found| &mut found.key).chain(&mut key), encoding.as_ref())?;
+        listed.marker = key.map(|key| (key, version));
+        Ok(listed)
+    }
+
+    /// A version, or a delete marker: of that there is nothing but a date.
+    fn version(&mut self, is_marker: bool) -> Result<Found, Unreadable> {
+        let (mut key, mut id, mut latest) = (None, None, None);
+        let mut found = Found { key: String::new(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
+        while let Some(start) = self.child()? {
+            match start.local_name().into_inner() {
+                b"Key" => key = Some(self.text()?.into_owned()),
+                b"VersionId" => id = Some(self.text()?),
+                b"IsLatest" => latest = Some(self.truth()?),
+                b"LastModified" if self.fields.modified => found.modified = Some(self.date()?),
+                b"Size" if self.fields.size && !is_marker => found.size = Some(self.number()?),
+                b"ETag" if self.fields.etag && !is_marker => found.etag = self.nonempty()?,
+                b"StorageClass" if self.fields.class && !is_marker => found.class = self.nonempty()?,
+                _ => self.skip()?,
+            }
+        }
+        let version = version_of(id.as_deref(), latest);
+        found.kind = if is_marker { Kind::DeleteMarker(version) } else { Kind::Version(version) };
+        found.key = key.ok_or_else(|| Unreadable::Invalid("there is a version without a key".into()))?;
+        Ok(found)
     }
 
     fn object(&mut self) -> Result<Found, Unreadable> {
@@ -239,6 +298,18 @@ impl<'a> Answer<'a> {
         let text = self.text()?;
         DateTime::from_str(&text, DateTimeFormat::DateTimeWithOffset).map_err(|_| strange("no date", &text))
     }
+}
+
+/// Decodes names that are written in such a way.
+fn decode<'k>(names: impl Iterator<Item = &'k mut String>, encoding: Option<&EncodingType>) -> Result<(), Unreadable> {
+    let decode = Decoder::of(encoding);
+    for name in names {
+        if !decode.is_text(name) {
+            return Err(Unreadable::Invalid(format!("the key `{name}` is no text")));
+        }
+        *name = decode.owned(std::mem::take(name));
+    }
+    Ok(())
 }
 
 fn strange(what: &str, text: &str) -> Unreadable {

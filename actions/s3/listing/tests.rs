@@ -12,7 +12,8 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use fastrand::Rng;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::reader::{Unreadable, is_whole, read};
+use super::super::bucket::Decoder;
+use super::reader::{Of, Unreadable, is_whole, read};
 use super::*;
 
 /// Answers each request with the next of these, and then with the last again.
@@ -47,8 +48,16 @@ impl Answers {
 
     /// As our reader reads them.
     async fn listed(&self, fields: Fields) -> Result<Option<Listed>> {
-        let reading = ReadListing::new(fields);
+        let reading = ReadListing::new(Of::Objects, fields);
         let request = self.client().list_objects_v2().bucket("b").customize().interceptor(reading.clone());
+        explain(request.send().await, || "list them")?;
+        Ok(reading.take())
+    }
+
+    /// The same of versions, with all that is said of them.
+    async fn versions(&self) -> Result<Option<Listed>> {
+        let reading = ReadListing::new(Of::Versions, Fields::ALL);
+        let request = self.client().list_object_versions().bucket("b").customize().interceptor(reading.clone());
         explain(request.send().await, || "list them")?;
         Ok(reading.take())
     }
@@ -155,7 +164,7 @@ fn only_what_is_asked_for_is_read() {
     let object = "<Contents><Key>a</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified><ETag>\"e\"</ETag><Size>7</Size>\
                   <StorageClass>GLACIER</StorageClass></Contents>";
     let answer = format!("<ListBucketResult>{object}</ListBucketResult>");
-    let found = |fields| read(answer.as_bytes(), fields).expect("it is read").expect("a listing").items.remove(0);
+    let found = |fields| read(answer.as_bytes(), Of::Objects, fields).expect("it is read").expect("a listing").items.remove(0);
     let key = Found { key: "a".into(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
     assert_eq!(found(Fields::default()), key);
     assert_eq!(found(Fields { size: true, ..Fields::default() }), Found { size: Some(7), ..key.clone() });
@@ -164,15 +173,15 @@ fn only_what_is_asked_for_is_read() {
     assert_eq!(found(Fields::ALL), all);
     // What is not read is not looked at.
     let odd = answer.replace("<Size>7</Size>", "<Size>seven</Size>");
-    assert!(read(odd.as_bytes(), Fields { etag: true, ..Fields::default() }).is_ok());
-    assert!(matches!(read(odd.as_bytes(), Fields::ALL), Err(Unreadable::Invalid(what)) if what.contains("`seven`")));
+    assert!(read(odd.as_bytes(), Of::Objects, Fields { etag: true, ..Fields::default() }).is_ok());
+    assert!(matches!(read(odd.as_bytes(), Of::Objects, Fields::ALL), Err(Unreadable::Invalid(what)) if what.contains("`seven`")));
 }
 
 #[test]
 fn text_is_read_as_xml_has_it() {
     let keys = |contents: &str| {
         let answer = format!("\u{feff}<s3:ListBucketResult xmlns:s3=\"x\">{contents}</s3:ListBucketResult>\n<!-- end -->\n");
-        let listed = read(answer.as_bytes(), Fields::default()).map(|listed| listed.expect("a listing").items);
+        let listed = read(answer.as_bytes(), Of::Objects, Fields::default()).map(|listed| listed.expect("a listing").items);
         listed.map(|items| items.into_iter().map(|found| found.key).collect::<Vec<_>>())
     };
     let key = |text: &str| keys(&format!("<Contents><Key>{text}</Key></Contents>")).map(|keys| keys.join("|"));
@@ -194,9 +203,9 @@ fn text_is_read_as_xml_has_it() {
         assert!(matches!(keys(wrong), Err(Unreadable::Invalid(_))), "{wrong}: {:?}", keys(wrong));
     }
     let not_utf8 = b"<ListBucketResult><Contents><Key>\xff</Key></Contents></ListBucketResult>";
-    assert!(matches!(read(not_utf8, Fields::default()), Err(Unreadable::Invalid(what)) if what.contains("UTF-8")));
+    assert!(matches!(read(not_utf8, Of::Objects, Fields::default()), Err(Unreadable::Invalid(what)) if what.contains("UTF-8")));
     for wrong in ["not found", "<html></html>", "<ListBucketResult/><ListBucketResult/>", "<ListBucketResult/>more"] {
-        assert!(matches!(read(wrong.as_bytes(), Fields::default()), Err(Unreadable::Invalid(_))), "{wrong}");
+        assert!(matches!(read(wrong.as_bytes(), Of::Objects, Fields::default()), Err(Unreadable::Invalid(_))), "{wrong}");
     }
 }
 
@@ -208,12 +217,12 @@ const SMALL: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResu
 
 #[test]
 fn an_answer_that_is_torn_anywhere_is_no_shorter_one() {
-    assert_eq!(read(SMALL.as_bytes(), Fields::ALL).expect("it is whole").expect("a listing").items.len(), 2);
+    assert_eq!(read(SMALL.as_bytes(), Of::Objects, Fields::ALL).expect("it is whole").expect("a listing").items.len(), 2);
     assert!(is_whole(SMALL.as_bytes()));
     for end in 0..SMALL.len() {
         let torn = SMALL.as_bytes().get(..end).expect("a part of it");
         for fields in [Fields::default(), Fields::ALL] {
-            assert_eq!(read(torn, fields).err(), Some(Unreadable::Torn), "{}", String::from_utf8_lossy(torn));
+            assert_eq!(read(torn, Of::Objects, fields).err(), Some(Unreadable::Torn), "{}", String::from_utf8_lossy(torn));
         }
         assert!(!is_whole(torn), "{}", String::from_utf8_lossy(torn));
     }
@@ -237,8 +246,119 @@ async fn versions_that_are_torn_are_no_shorter_list() {
     let whole = "<ListVersionsResult><IsTruncated>false</IsTruncated><Version><Key>a</Key></Version></ListVersionsResult>";
     let torn = whole.split_once("<Version>").map_or("", |(head, _)| head);
     let answers = Answers::new([(200, torn), (200, whole)]);
-    let listed = answers.client().list_object_versions().bucket("b").customize().interceptor(OnlyWhole).send().await;
-    assert_eq!((listed.expect("the second is whole").versions().len(), answers.asked()), (1, 2));
+    let listed = answers.versions().await.expect("the second is whole").expect("a listing");
+    assert_eq!((listed.items.len(), answers.asked()), (1, 2));
+    // Uploads are read by the SDK, where it is sure that they are whole.
+    let whole = "<ListMultipartUploadsResult><Upload><Key>a</Key><UploadId>u</UploadId></Upload></ListMultipartUploadsResult>";
+    let torn = whole.split_once("<Upload>").map_or("", |(head, _)| head);
+    let answers = Answers::new([(200, torn), (200, whole)]);
+    let listed = answers.client().list_multipart_uploads().bucket("b").customize().interceptor(OnlyWhole).send().await;
+    assert_eq!((listed.expect("the second is whole").uploads().len(), answers.asked()), (1, 2));
+}
+
+/// An answer of any versions and delete markers.
+fn any_versions(rng: &mut Rng) -> String {
+    let encoded = rng.bool();
+    let key = |rng: &mut Rng| {
+        let key = rng.choice(["a", "a b", "a+b", "é/日本", "k&k", "100%", "🦀"]).unwrap_or("x");
+        if encoded { utf8_percent_encode(key, NON_ALPHANUMERIC).to_string().replace("%20", "+") } else { escape(key) }
+    };
+    let mut parts = Vec::new();
+    if encoded {
+        parts.push("<EncodingType>url</EncodingType>".to_owned());
+    }
+    match rng.u8(..4) {
+        0 => parts.push("<IsTruncated>false</IsTruncated>".to_owned()),
+        1 => parts.push(format!("<IsTruncated>true</IsTruncated><NextKeyMarker>{}</NextKeyMarker>", key(rng))),
+        2 => parts.push(format!("<NextKeyMarker>{}</NextKeyMarker><NextVersionIdMarker>id+%2B</NextVersionIdMarker>", key(rng))),
+        _ => {}
+    }
+    parts.push("<Name>b</Name><Prefix/><KeyMarker/><VersionIdMarker/><MaxKeys>1000</MaxKeys>".to_owned());
+    for number in 0..rng.usize(..20) {
+        let mut fields = vec![
+            format!("<Key>{}</Key>", key(rng)),
+            format!("<VersionId>{}</VersionId>", if rng.bool() { "null".to_owned() } else { format!("v+%{number}") }),
+            format!("<IsLatest>{}</IsLatest>", rng.bool()),
+            format!("<LastModified>2024-{:02}-01T00:00:00.000Z</LastModified>", rng.u8(1..=12)),
+            "<Owner><ID>me</ID><DisplayName>Key</DisplayName></Owner>".to_owned(),
+        ];
+        let kind = if rng.bool() { "Version" } else { "DeleteMarker" };
+        if kind == "Version" {
+            fields.push(format!("<ETag>&quot;{:x}&quot;</ETag><Size>{}</Size>", rng.u64(..), rng.u64(..1 << 42)));
+            fields.push("<StorageClass>STANDARD</StorageClass><ChecksumType>FULL_OBJECT</ChecksumType>".to_owned());
+        }
+        rng.shuffle(&mut fields);
+        parts.push(format!("<{kind}>{}</{kind}>", fields.concat()));
+    }
+    if rng.bool() {
+        rng.shuffle(&mut parts);
+    }
+    format!("<ListVersionsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{}</ListVersionsResult>", parts.concat())
+}
+
+#[tokio::test]
+async fn whatever_a_listing_says_of_versions_is_what_the_sdk_reads() {
+    let mut rng = Rng::with_seed(12);
+    for round in 0..200 {
+        let answer = any_versions(&mut rng);
+        let answers = Answers::new([(200, answer.as_str())]);
+        let theirs = answers.client().list_object_versions().bucket("b").send().await.expect("the SDK reads it");
+        let ours = answers.versions().await.expect("we read it").expect("a listing");
+        let decode = Decoder::of(theirs.encoding_type());
+        let versions = theirs.versions().iter().map(|version| Found {
+            key: decode.text(version.key().unwrap_or_default()),
+            kind: Kind::Version(version_of(version.version_id(), version.is_latest())),
+            size: version.size().and_then(|size| u64::try_from(size).ok()),
+            modified: version.last_modified().copied(),
+            etag: nonempty(version.e_tag()),
+            class: nonempty(version.storage_class().map(|class| class.as_str())),
+        });
+        let markers = theirs.delete_markers().iter().map(|marker| Found {
+            key: decode.text(marker.key().unwrap_or_default()),
+            kind: Kind::DeleteMarker(version_of(marker.version_id(), marker.is_latest())),
+            size: None,
+            modified: marker.last_modified().copied(),
+            etag: None,
+            class: None,
+        });
+        let (mut found, apart) = (ours.items, versions.chain(markers).collect::<Vec<Found>>());
+        // The SDK tells them apart. The sort is stable.
+        found.sort_by_key(Found::is_delete_marker);
+        assert_eq!(found, apart, "round {round}: {answer}");
+        let marker = theirs.next_key_marker().map(|key| (decode.text(key), nonempty(theirs.next_version_id_marker())));
+        assert_eq!((ours.truncated, ours.marker), (theirs.is_truncated(), marker), "round {round}: {answer}");
+    }
+}
+
+#[test]
+fn versions_keep_the_order_of_the_listing_and_are_put_together_where_they_are_apart() {
+    let found = |key: &str, id: &str, latest: bool, is_marker: bool, day: i64| {
+        let version = VersionOf { id: id.to_owned(), latest };
+        let kind = if is_marker { Kind::DeleteMarker(version) } else { Kind::Version(version) };
+        Found { key: key.to_owned(), kind, size: None, modified: Some(DateTime::from_secs(day)), etag: None, class: None }
+    };
+    let ordered = |mut items: Vec<Found>| {
+        put_together(&mut items);
+        items.iter().filter_map(|found| Some(format!("{} {}", found.key, found.version()?.id))).collect::<Vec<_>>()
+    };
+    // All of one second, but for an upload in parts, which is as old as its beginning.
+    let as_s3 = vec![
+        found("a", "4", true, false, 5),
+        found("a", "3", false, true, 5),
+        found("a", "2", false, false, 1),
+        found("a", "1", false, false, 5),
+        found("b", "1", true, true, 5),
+    ];
+    assert_eq!(ordered(as_s3), ["a 4", "a 3", "a 2", "a 1", "b 1"]);
+    let apart = vec![
+        found("a", "1", false, false, 1),
+        found("b", "1", true, false, 1),
+        found("a", "2", true, true, 2),
+        found("b", "0", false, true, 0),
+    ];
+    assert_eq!(ordered(apart), ["a 2", "a 1", "b 1", "b 0"]);
+    let in_no_order = vec![found("b", "1", true, false, 1), found("a", "1", false, false, 1), found("a", "2", true, true, 2)];
+    assert_eq!(ordered(in_no_order), ["b 1", "a 1", "a 2"], "which has to be noticed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Runs a plan: each page is asked for and read on a task of its own.
 
 use std::future::Future;
+use std::hash::Hash;
 
 use aaws::{Error, Page, Result};
 use futures::stream::{self, Stream};
@@ -10,11 +11,12 @@ use super::Keyed;
 use super::plan::{Ask, Plan};
 
 /// The objects of a list, page by page. `read` asks for one; what is on its way is dropped with the stream.
-pub fn drive<T, R, F>(plan: Plan<T>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
+pub fn drive<T, K, R, F>(plan: Plan<T, K>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
 where
     T: Keyed + Send + 'static,
-    R: Fn(Ask) -> F + Send,
-    F: Future<Output = Result<Page<T, String>>> + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    R: Fn(Ask<K>) -> F + Send,
+    F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
     let driver = Driver { plan, read, tasks: JoinSet::new() };
     stream::try_unfold(driver, |mut driver| async move {
@@ -23,19 +25,20 @@ where
     })
 }
 
-struct Driver<T, R> {
-    plan: Plan<T>,
+struct Driver<T, K, R> {
+    plan: Plan<T, K>,
     read: R,
-    tasks: JoinSet<Answer<T>>,
+    tasks: JoinSet<Answer<T, K>>,
 }
 
-type Answer<T> = (u64, Result<Page<T, String>>);
+type Answer<T, K> = (u64, Result<Page<T, K>>);
 
-impl<T, R, F> Driver<T, R>
+impl<T, K, R, F> Driver<T, K, R>
 where
     T: Keyed + Send + 'static,
-    R: Fn(Ask) -> F,
-    F: Future<Output = Result<Page<T, String>>> + Send + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    R: Fn(Ask<K>) -> F,
+    F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
     async fn step(&mut self) -> Result<Option<Vec<T>>> {
         loop {
@@ -67,7 +70,7 @@ where
         Ok(())
     }
 
-    fn settle(&mut self, answer: Result<Answer<T>, JoinError>) -> Result<()> {
+    fn settle(&mut self, answer: Result<Answer<T, K>, JoinError>) -> Result<()> {
         let (id, page) = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
         match page {
             Ok(page) => self.plan.answer(id, page),

@@ -7,20 +7,25 @@ use super::space::{Alphabet, Space};
 /// their names have room for a thousand times as many.
 const VOID: f64 = 1e6;
 
+/// Whether a key may come next behind another: the same one, too, where a key may come several times.
+pub fn follows(key: &str, before: &str, repeats: bool) -> bool {
+    key > before || (repeats && key == before)
+}
+
 /// Where the next page of a gap begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Position {
+pub enum Position<K> {
     /// Behind `start_after`.
     Start,
     /// Where the page before it ended.
-    Token(String),
+    Token(K),
     /// The store says that there is more, and not where.
     Unknown,
 }
 
 /// Keys behind `low`, up to `high` and with it.
 #[derive(Debug)]
-pub struct Gap {
+pub struct Gap<K> {
     /// The last key that is known; none at the beginning of the list.
     pub low: Option<String>,
     /// The cut that it ends at; none at the end of the list.
@@ -30,7 +35,7 @@ pub struct Gap {
     /// What its first request started behind.
     pub start_after: Option<String>,
     /// Where its next page begins.
-    pub position: Position,
+    pub position: Position<K>,
     /// The request for its next page, when it is on its way.
     pub busy: Option<u64>,
     /// What `low` was when that was sent.
@@ -48,7 +53,7 @@ pub struct Gap {
     walked: i64,
 }
 
-impl Gap {
+impl<K> Gap<K> {
     /// Everything.
     pub fn first(start_after: Option<String>) -> Self {
         Gap {
@@ -73,9 +78,18 @@ impl Gap {
         Gap { low: Some(cut.clone()), high, ..Gap::first(Some(cut)) }
     }
 
-    /// Nothing is left.
-    pub fn is_empty(&self) -> bool {
-        matches!((&self.low, &self.high), (Some(low), Some(high)) if low >= high)
+    /// Nothing is left. Where a key may come several times, more of it may follow the last page.
+    pub fn is_empty(&self, repeats: bool) -> bool {
+        let (Some(low), Some(high)) = (&self.low, &self.high) else { return false };
+        low > high || (low == high && !repeats)
+    }
+
+    /// Drops what is before this gap. What a cut is itself, with all that comes of it, is of the gap before.
+    pub fn drop_known<T: Keyed>(&self, items: &mut Vec<T>, repeats: bool) {
+        if let Some(low) = &self.low {
+            let start = items.partition_point(|item| !follows(item.key(), low, repeats && self.answered));
+            items.drain(..start);
+        }
     }
 
     /// Cuts off what is behind its end, and says whether there was any. What the next gap does not begin before is of this one: `first_behind` is the first
@@ -118,7 +132,7 @@ impl Gap {
     }
 
     /// Takes over what was seen in the gap before it.
-    pub fn inherit(&mut self, before: Gap) {
+    pub fn inherit(&mut self, before: Gap<K>) {
         if self.answered {
             let walked = before.walked;
             let samples = before.samples.into_iter().map(|(key, at)| (key, at - walked));
@@ -143,10 +157,10 @@ impl Gap {
         self.samples = kept;
     }
 
-    /// The nearest sample that has so many keys behind it, or the farthest, and how many it has.
+    /// The nearest sample that has so many keys behind it, or the farthest, and how many it has. From `low` itself it is no way.
     pub fn window(&self, keys: f64) -> Option<(&str, u64)> {
         let windows = self.samples.iter().rev().map(|(key, at)| (key.as_str(), (self.walked - at).max(0).unsigned_abs()));
-        let windows: Vec<(&str, u64)> = windows.filter(|(_, seen)| *seen > 0).collect();
+        let windows: Vec<(&str, u64)> = windows.filter(|(key, seen)| *seen > 0 && self.low.as_deref() != Some(*key)).collect();
         windows.iter().find(|(_, seen)| *seen as f64 >= keys).or(windows.last()).copied()
     }
 

@@ -1,4 +1,4 @@
-//! Listing a bucket wider than one chain of tokens: the space of keys is cut, and each part walked by itself.
+//! Listing a bucket wider than one chain of tokens: the space of keys is cut, and each part walked by itself. Objects, and versions.
 //!
 //! - `space`: keys as numbers, and which text lies so far ahead;
 //! - `gap`, `plan`: what is known, what is not, and which page is asked for next. No network, no time: a machine that is told of answers;
@@ -16,14 +16,14 @@ use aaws::{Context, Result};
 use futures::stream::Stream;
 
 use super::bucket::Bucket;
-use super::listing::{Fields, Found, Wanted, read_objects};
+use super::listing::{Fields, Found, Marker, Wanted, read_objects, read_versions};
 use drive::drive;
 use plan::{Ask, Plan, Shape};
 
 /// The most requests of one list at once, whatever `--concurrency` allows.
 const WIDEST: usize = 64;
 
-/// The most keys that ListObjectsV2 gives at once (S3 API reference, ListObjectsV2).
+/// The most that S3 lists at once (S3 API reference, ListObjectsV2 and ListObjectVersions): keys, or versions and delete markers together.
 const PAGE: usize = 1000;
 
 /// What to list.
@@ -36,8 +36,28 @@ pub struct Walk {
     pub start_after: Option<String>,
     /// In which order they are wanted.
     pub order: Order,
-    /// What is read of each object beside its key.
+    /// What is read of each object, or version, beside its key.
     pub fields: Fields,
+}
+
+impl Walk {
+    fn shape(&self, cx: &Context, what: &str, repeats: bool) -> Shape {
+        Shape {
+            what: format!("the {what} of the bucket `{}`", self.bucket.name),
+            prefix: self.prefix.clone().unwrap_or_default(),
+            start_after: self.start_after.clone(),
+            order: self.order,
+            strict: cx.custom_endpoint("s3"),
+            // Directory buckets list in no order, and start nowhere but at a token (S3 API reference, ListObjectsV2).
+            width: if self.bucket.is_directory() { 1 } else { cx.concurrency().min(WIDEST) },
+            page: PAGE,
+            repeats,
+        }
+    }
+
+    fn wanted(&self, start_after: Option<String>) -> Arc<Wanted> {
+        Arc::new(Wanted { prefix: self.prefix.clone(), start_after, delimiter: None, fields: self.fields })
+    }
 }
 
 /// The order of a list.
@@ -65,20 +85,16 @@ impl Keyed for Found {
 /// The objects of a bucket, a page or less at a time, as wide as `--concurrency` allows. Requests are sent while it is read, and end with it. A
 /// listing that cannot be read to its end is an error, never short.
 pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
-    let Walk { bucket, prefix, start_after, order, fields } = walk;
-    let shape = Shape {
-        what: format!("the objects of the bucket `{}`", bucket.name),
-        prefix: prefix.clone().unwrap_or_default(),
-        start_after,
-        order,
-        strict: cx.custom_endpoint("s3"),
-        // Directory buckets list in no order, and start nowhere but at a token (S3 API reference, ListObjectsV2).
-        width: if bucket.is_directory() { 1 } else { cx.concurrency().min(WIDEST) },
-        page: PAGE,
-    };
-    drive(Plan::new(shape), move |ask: Ask| {
-        let wanted = Wanted { prefix: prefix.clone(), start_after: ask.start_after, delimiter: None, fields };
-        read_objects(bucket.clone(), Arc::new(wanted), ask.token)
+    drive(Plan::new(walk.shape(cx, "objects", false)), move |ask: Ask| {
+        read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
+    })
+}
+
+/// Every version and delete marker of a bucket, in the same way: by key, and of each key the newest first. A cut is a key, and all that comes of it lies
+/// before the cut; so what comes of one key is read one page after another, by key and version id.
+pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
+    drive(Plan::new(walk.shape(cx, "versions", true)), move |ask: Ask<Marker>| {
+        read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
     })
 }
 

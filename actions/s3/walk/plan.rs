@@ -5,11 +5,11 @@
 //! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, whatever the keys.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 
 use aaws::{Error, Next, Page, Result};
 
-use super::gap::{Gap, Position};
+use super::gap::{Gap, Position, follows};
 use super::space::Space;
 use super::{Keyed, Order};
 
@@ -39,24 +39,26 @@ pub struct Shape {
     pub width: usize,
     /// The most keys of a page.
     pub page: usize,
+    /// Whether a key may come several times, one behind another, and on several pages: its versions.
+    pub repeats: bool,
 }
 
 /// A page to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask {
+pub struct Ask<K = String> {
     /// Which it is.
     pub id: u64,
     /// Only keys behind this one.
     pub start_after: Option<String>,
     /// Where the page before it ended; it says where to go on, whatever `start_after` is.
-    pub token: Option<String>,
+    pub token: Option<K>,
 }
 
-enum Piece<T> {
+enum Piece<T, K> {
     /// Objects that wait for those before them.
     Items(Vec<T>),
     /// Keys that are not known yet.
-    Gap(Box<Gap>),
+    Gap(Box<Gap<K>>),
 }
 
 /// Whether the store starts where it is told to.
@@ -69,17 +71,17 @@ enum Trust {
     Lost,
 }
 
-/// What there is, what is asked for, and what comes next.
-pub struct Plan<T> {
+/// What there is, what is asked for, and what comes next. `K` is what says where a page begins.
+pub struct Plan<T, K = String> {
     shape: Shape,
     space: Space,
-    pieces: Vec<Piece<T>>,
+    pieces: Vec<Piece<T, K>>,
     ready: VecDeque<Vec<T>>,
     trust: Trust,
     /// The first key behind each cut, once it is known; none where nothing is.
     firsts: HashMap<String, Option<String>>,
     /// Pages that go on behind the end of their gap, before it is known what begins there.
-    waiting: Vec<(u64, Page<T, String>)>,
+    waiting: Vec<(u64, Page<T, K>)>,
     /// From where a first cut is measured.
     base: Option<String>,
     /// Hashes of the tokens asked for: one that comes again leads nowhere.
@@ -96,7 +98,7 @@ pub struct Plan<T> {
     held: usize,
 }
 
-impl<T: Keyed> Plan<T> {
+impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Begins with one gap that holds everything.
     pub fn new(shape: Shape) -> Self {
         let all = Gap::first(shape.start_after.clone());
@@ -129,7 +131,7 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// A page to ask for now, if one should be. When nothing is in flight and nothing is to be taken, there is one until the list is whole.
-    pub fn request(&mut self) -> Result<Option<Ask>> {
+    pub fn request(&mut self) -> Result<Option<Ask<K>>> {
         while self.in_flight < self.shape.width.max(1) {
             let survey = self.survey();
             if let Some(at) = survey.idle {
@@ -161,7 +163,7 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Takes a page in.
-    pub fn answer(&mut self, id: u64, page: Page<T, String>) -> Result<()> {
+    pub fn answer(&mut self, id: u64, page: Page<T, K>) -> Result<()> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.answered += 1;
         if matches!(&self.trust, Trust::Open(Some((probe, _))) if *probe == id) && !self.judge(&page) {
@@ -200,7 +202,7 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
-    fn meets(&self, at: usize, page: &Page<T, String>) -> Result<()> {
+    fn meets(&self, at: usize, page: &Page<T, K>) -> Result<()> {
         let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
         let Some(high) = &gap.high else { return Ok(()) };
         let next = if gap.exclusive { Some(high) } else { self.firsts.get(high).and_then(Option::as_ref) };
@@ -212,7 +214,7 @@ impl<T: Keyed> Plan<T> {
 
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins. S3 has nothing in between; a store
     /// that orders some keys in another way may, and then they are of this page.
-    fn waits(&self, at: usize, page: &Page<T, String>) -> bool {
+    fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
         let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
             return false;
         };
@@ -260,9 +262,9 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
-    fn judge(&mut self, page: &Page<T, String>) -> bool {
+    fn judge(&mut self, page: &Page<T, K>) -> bool {
         let Trust::Open(Some((_, cut))) = &self.trust else { return true };
-        let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && is_sorted(&page.items);
+        let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && self.is_sorted(&page.items);
         if obeyed {
             self.trust = Trust::Proven;
         } else {
@@ -284,12 +286,16 @@ impl<T: Keyed> Plan<T> {
     /// Whether a page goes on, in the order of keys' bytes, from where it was asked.
     fn in_order(&self, at: usize, items: &[T]) -> bool {
         let from = self.gap(at).and_then(|gap| gap.asked_from.as_deref());
-        let goes_on = items.first().is_none_or(|first| from.is_none_or(|from| first.key() > from));
+        let goes_on = items.first().is_none_or(|first| from.is_none_or(|from| follows(first.key(), from, self.shape.repeats)));
         let holds = |item: Option<&T>| item.is_none_or(|item| self.space.holds(item.key()));
-        goes_on && holds(items.first()) && holds(items.last()) && is_sorted(items)
+        goes_on && holds(items.first()) && holds(items.last()) && self.is_sorted(items)
     }
 
-    fn learn(&mut self, page: &Page<T, String>) {
+    fn is_sorted(&self, items: &[T]) -> bool {
+        items.is_sorted_by(|a, b| follows(b.key(), a.key(), self.shape.repeats))
+    }
+
+    fn learn(&mut self, page: &Page<T, K>) {
         let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return };
         if self.base.is_none() {
             self.base = Some(first.key().to_owned());
@@ -302,13 +308,13 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Puts a page into the gap that it was asked for.
-    fn fill(&mut self, mut at: usize, page: Page<T, String>) {
+    fn fill(&mut self, mut at: usize, page: Page<T, K>) {
         let Page { mut items, next } = page;
         let ends = next == Next::End;
         if ends || items.last().is_some_and(|last| self.reaches_end(at, last.key())) {
             self.rejoin(at);
         }
-        let ordered = !matches!(self.trust, Trust::Lost);
+        let (ordered, repeats) = (!matches!(self.trust, Trust::Lost), self.shape.repeats);
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
         let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
         let Some(gap) = self.gap_mut(at) else { return };
@@ -317,10 +323,7 @@ impl<T: Keyed> Plan<T> {
         let mut past = false;
         if ordered {
             past = gap.cut_off(&mut items, first_behind, is_last);
-            if let Some(low) = &gap.low {
-                let start = items.partition_point(|item| item.key() <= low.as_str());
-                items.drain(..start);
-            }
+            gap.drop_known(&mut items, repeats);
         }
         if let (Some(first), Some(last)) = (items.first(), items.last()) {
             gap.grow(first.key(), last.key(), items.len());
@@ -329,7 +332,7 @@ impl<T: Keyed> Plan<T> {
             Next::At(token) => Position::Token(token),
             Next::Unknown | Next::End => Position::Unknown,
         };
-        let walked = ends || past || gap.is_empty();
+        let walked = ends || past || gap.is_empty(repeats);
         if !items.is_empty() {
             self.keys += items.len();
             self.held += items.len();
@@ -349,7 +352,7 @@ impl<T: Keyed> Plan<T> {
     }
 
     /// Notes with which key the keys behind a cut begin.
-    fn note_first(&mut self, at: usize, page: &Page<T, String>) {
+    fn note_first(&mut self, at: usize, page: &Page<T, K>) {
         let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
         let first = page.items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
         if first.is_some() || page.next == Next::End {
@@ -415,7 +418,7 @@ impl<T: Keyed> Plan<T> {
         }
     }
 
-    fn ask(&mut self, at: usize) -> Result<Ask> {
+    fn ask(&mut self, at: usize) -> Result<Ask<K>> {
         let id = self.ids;
         let open = matches!(self.trust, Trust::Open(None));
         let what = self.shape.what.clone();
@@ -440,21 +443,17 @@ impl<T: Keyed> Plan<T> {
         Ok(Ask { id, start_after: gap.start_after.clone(), token })
     }
 
-    fn gap(&self, at: usize) -> Option<&Gap> {
+    fn gap(&self, at: usize) -> Option<&Gap<K>> {
         match self.pieces.get(at)? {
             Piece::Gap(gap) => Some(gap),
             Piece::Items(_) => None,
         }
     }
 
-    fn gap_mut(&mut self, at: usize) -> Option<&mut Gap> {
+    fn gap_mut(&mut self, at: usize) -> Option<&mut Gap<K>> {
         match self.pieces.get_mut(at)? {
             Piece::Gap(gap) => Some(gap),
             Piece::Items(_) => None,
         }
     }
-}
-
-fn is_sorted<T: Keyed>(items: &[T]) -> bool {
-    items.is_sorted_by(|a, b| a.key() < b.key())
 }

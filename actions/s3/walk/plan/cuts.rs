@@ -1,5 +1,7 @@
 //! Where a gap is cut, and when: by how dense the keys are, how much is held, and how many requests were lost.
 
+use std::hash::Hash;
+
 use super::super::space::Alphabet;
 use super::super::{Keyed, Order};
 use super::{LEAD, Piece, Plan, Trust};
@@ -29,7 +31,7 @@ pub(super) struct Survey {
     ahead: f64,
 }
 
-impl<T: Keyed> Plan<T> {
+impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Guesses how many pages are left in a gap.
     pub(super) fn measure(&mut self, at: usize) {
         let Some(Piece::Gap(gap)) = self.pieces.get_mut(at) else { return };
