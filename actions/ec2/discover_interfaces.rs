@@ -37,22 +37,22 @@ pub struct InterfaceDetails {
     pub name: Option<String>,
     /// `available` when it is attached to nothing, `in-use`, or a state between them.
     pub status: Option<String>,
-    /// What it is of: `interface`, `efa`, `lambda`, `natGateway`, `vpc_endpoint` and so on.
-    pub interface_type: Option<String>,
+    /// The instance that it is attached to.
+    pub instance_id: Option<String>,
     /// What it is for, as whoever made it says.
     pub description: Option<String>,
     /// Its first private IPv4 address.
     pub private_ip_address: Option<String>,
     /// The public IPv4 address that is associated with it; the first where it has several.
     pub public_ip: Option<String>,
+    /// What it is of: `interface`, `efa`, `lambda`, `natGateway`, `vpc_endpoint` and so on.
+    pub interface_type: Option<String>,
     /// The VPC that it is in.
     pub vpc_id: Option<String>,
     /// The subnet that it is in.
     pub subnet_id: Option<String>,
     /// The Availability Zone that it is in.
     pub availability_zone: Option<String>,
-    /// The instance that it is attached to.
-    pub instance_id: Option<String>,
     /// `attached`, `attaching` or `detaching`.
     pub attachment_status: Option<String>,
     /// Who made it: an account, a user's id, or a service.
@@ -80,7 +80,7 @@ impl Action for DiscoverInterfaces {
             Example {
                 title: "Show the interfaces that are kept for failover",
                 input: r#"{"tags": ["Role=failover"], "details": true}"#,
-                output: r#"[{"NetworkInterfaceId": "eni-0123456789abcdef0", "Name": "standby", "Status": "available", "InterfaceType": "interface", "Description": null, "PrivateIpAddress": "172.31.16.20", "PublicIp": null, "VpcId": "vpc-0123456789abcdef0", "SubnetId": "subnet-0123456789abcdef0", "AvailabilityZone": "us-east-1a", "InstanceId": null, "AttachmentStatus": null, "RequesterId": "AIDA0123456789EXAMPLE", "RequesterManaged": false, "Groups": ["sg-0123456789abcdef0"]}]"#,
+                output: r#"[{"NetworkInterfaceId": "eni-0123456789abcdef0", "Name": "standby", "Status": "available", "InstanceId": null, "Description": null, "PrivateIpAddress": "172.31.16.20", "PublicIp": null, "InterfaceType": "interface", "VpcId": "vpc-0123456789abcdef0", "SubnetId": "subnet-0123456789abcdef0", "AvailabilityZone": "us-east-1a", "AttachmentStatus": null, "RequesterId": "AIDA0123456789EXAMPLE", "RequesterManaged": false, "Groups": ["sg-0123456789abcdef0"]}]"#,
                 given: &["interface eni-0123456789abcdef0 Name=standby Role=failover", "interface eni-0fedcba9876543210"],
             },
         ],

@@ -130,8 +130,8 @@ fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// Those of the columns that have values and fit beside each other, from the left; and the names of those with values that do not. The first is always
-/// there.
+/// Those of the columns that have values and fit beside each other, the first ones first; and the names of those with values that do not. The first is
+/// always there. Behind one that is too wide a narrower one may still fit.
 fn fitting(columns: Vec<String>, widths: &[u16], has_values: impl Fn(&str) -> bool, room: Option<u16>) -> (Vec<String>, Vec<String>) {
     let (mut kept, mut left, mut taken) = (Vec::new(), Vec::new(), 0_u32);
     for (at, column) in columns.into_iter().enumerate() {
@@ -140,7 +140,7 @@ fn fitting(columns: Vec<String>, widths: &[u16], has_values: impl Fn(&str) -> bo
         }
         // A blank on each side.
         let width = u32::from(widths.get(at).copied().unwrap_or_default()) + 2;
-        if kept.is_empty() || (left.is_empty() && room.is_none_or(|room| taken + width <= u32::from(room))) {
+        if kept.is_empty() || room.is_none_or(|room| taken + width <= u32::from(room)) {
             taken += width;
             kept.push(column);
         } else {
@@ -180,5 +180,23 @@ pub(super) fn cell(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_with_values_take_the_room_that_there_is() {
+        let fitted = |room: Option<u16>| {
+            let columns = ["Id", "Empty", "Long", "Short"].map(str::to_owned).to_vec();
+            fitting(columns, &[10, 5, 30, 5], |column| column != "Empty", room)
+        };
+        assert_eq!(fitted(None), (vec!["Id".into(), "Long".into(), "Short".into()], Vec::new()));
+        assert_eq!(fitted(Some(51)), (vec!["Id".into(), "Long".into(), "Short".into()], Vec::new()));
+        // What comes behind a column that is too wide is not lost with it.
+        assert_eq!(fitted(Some(40)), (vec!["Id".into(), "Short".into()], vec!["Long".into()]));
+        assert_eq!(fitted(Some(5)), (vec!["Id".into()], vec!["Long".into(), "Short".into()]));
     }
 }

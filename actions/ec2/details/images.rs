@@ -18,20 +18,20 @@ pub struct ImageDetails {
     pub state: Option<String>,
     /// Whether it is shared with everyone.
     pub public: Option<bool>,
-    /// When it was made. RFC 3339 in UTC.
-    pub creation_date: Option<String>,
     /// Whole days since it was made.
     #[schemars(extend("x-unit" = "days"))]
     pub age_days: Option<i64>,
-    /// When it was used last to launch an instance, RFC 3339 in UTC, a day behind. Null when it never was, or EC2 does not tell.
-    pub last_launched_time: Option<String>,
-    /// From when on it is deprecated, RFC 3339 in UTC.
-    pub deprecation_time: Option<String>,
     /// Size of all volumes that it makes of its snapshots, in GiB.
     #[schemars(extend("x-unit" = "GiB"))]
     pub volume_size: Option<i64>,
     /// Whether all its snapshots are encrypted; null when it has none.
     pub encrypted: Option<bool>,
+    /// When it was used last to launch an instance, RFC 3339 in UTC, a day behind. Null when it never was, or EC2 does not tell.
+    pub last_launched_time: Option<String>,
+    /// When it was made. RFC 3339 in UTC.
+    pub creation_date: Option<String>,
+    /// From when on it is deprecated, RFC 3339 in UTC.
+    pub deprecation_time: Option<String>,
     /// Account that it belongs to.
     pub owner_id: Option<String>,
     /// Its architecture: `x86_64`, `arm64`.

@@ -18,17 +18,17 @@ pub struct InstanceDetails {
     pub state: Option<String>,
     /// Its type: `t3.micro`.
     pub instance_type: Option<String>,
-    /// Its operating system, as it is billed: `Linux/UNIX`, `Windows`.
-    pub platform_details: Option<String>,
+    /// Whole days since then.
+    #[schemars(extend("x-unit" = "days"))]
+    pub age_days: Option<i64>,
     /// First private IPv4 address.
     pub private_ip_address: Option<String>,
     /// Public IPv4 address of its first interface.
     pub public_ip_address: Option<String>,
     /// When it was launched, or started last. RFC 3339 in UTC.
     pub launch_time: Option<String>,
-    /// Whole days since then.
-    #[schemars(extend("x-unit" = "days"))]
-    pub age_days: Option<i64>,
+    /// Its operating system, as it is billed: `Linux/UNIX`, `Windows`.
+    pub platform_details: Option<String>,
     /// Image that it was launched from.
     pub image_id: Option<String>,
     /// VPC that it is in.

@@ -18,26 +18,26 @@ pub struct SnapshotDetails {
     /// Size of the volume that it was taken of, in GiB. What it is billed for is less.
     #[schemars(extend("x-unit" = "GiB"))]
     pub volume_size: Option<i32>,
-    /// Size of all blocks that it holds, in bytes, also those that it shares with earlier snapshots; null where EC2 does not tell.
-    #[schemars(extend("x-unit" = "bytes"))]
-    pub full_snapshot_size_in_bytes: Option<i64>,
-    /// Volume that it was taken of, which may be gone; of a copy one that AWS makes up.
-    pub volume_id: Option<String>,
-    /// When it was begun. RFC 3339 in UTC.
-    pub start_time: Option<String>,
     /// Whole days since it was begun.
     #[schemars(extend("x-unit" = "days"))]
     pub age_days: Option<i64>,
     /// Whether it is encrypted.
     pub encrypted: Option<bool>,
+    /// Volume that it was taken of, which may be gone; of a copy one that AWS makes up.
+    pub volume_id: Option<String>,
+    /// When it was begun. RFC 3339 in UTC.
+    pub start_time: Option<String>,
+    /// What it was described as.
+    pub description: Option<String>,
+    /// Size of all blocks that it holds, in bytes, also those that it shares with earlier snapshots; null where EC2 does not tell.
+    #[schemars(extend("x-unit" = "bytes"))]
+    pub full_snapshot_size_in_bytes: Option<i64>,
     /// ARN of the KMS key that it is encrypted with.
     pub kms_key_id: Option<String>,
     /// Where it is kept: `standard` or `archive`.
     pub storage_tier: Option<String>,
     /// How much of it is done: `100%`.
     pub progress: Option<String>,
-    /// What it was described as.
-    pub description: Option<String>,
     /// Its tags, each as `Key=Value`, in the order of their keys.
     pub tags: Vec<String>,
 }

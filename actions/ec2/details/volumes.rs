@@ -20,22 +20,22 @@ pub struct VolumeDetails {
     pub size: Option<i32>,
     /// Its type: `gp3`.
     pub volume_type: Option<String>,
-    /// I/O operations a second that it is made for; null for types that have none of their own.
-    pub iops: Option<i32>,
-    /// Throughput that it is made for, in MiB a second; null for types that have none of their own.
-    #[schemars(extend("x-unit" = "MiB/s"))]
-    pub throughput: Option<i32>,
-    /// What it is attached to, each as `i-0123456789abcdef0:/dev/sdf`.
-    pub attachments: Vec<String>,
-    /// When it was attached to what it is attached to now, RFC 3339 in UTC; the last time of several. EC2 keeps no time of what it was attached to before.
-    pub attach_time: Option<String>,
-    /// When it was made. RFC 3339 in UTC.
-    pub create_time: Option<String>,
     /// Whole days since it was made.
     #[schemars(extend("x-unit" = "days"))]
     pub age_days: Option<i64>,
     /// Whether it is encrypted.
     pub encrypted: Option<bool>,
+    /// What it is attached to, each as `i-0123456789abcdef0:/dev/sdf`.
+    pub attachments: Vec<String>,
+    /// I/O operations a second that it is made for; null for types that have none of their own.
+    pub iops: Option<i32>,
+    /// Throughput that it is made for, in MiB a second; null for types that have none of their own.
+    #[schemars(extend("x-unit" = "MiB/s"))]
+    pub throughput: Option<i32>,
+    /// When it was made. RFC 3339 in UTC.
+    pub create_time: Option<String>,
+    /// When it was attached to what it is attached to now, RFC 3339 in UTC; the last time of several. EC2 keeps no time of what it was attached to before.
+    pub attach_time: Option<String>,
     /// ARN of the KMS key that it is encrypted with.
     pub kms_key_id: Option<String>,
     /// Snapshot that it was made from.
