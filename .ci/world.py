@@ -47,8 +47,10 @@ def mended(moto):
     def answer(environ, begin):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        action = urllib.parse.parse_qs(body.decode("utf-8", "replace")).get("Action", [""])[0]
-        if action in NOTHING:
+        asked = urllib.parse.parse_qs(body.decode("utf-8", "replace"))
+        action = asked.get("Action", [""])[0]
+        # moto passes over who may restore a snapshot: none of these is shared.
+        if action in NOTHING or "RestorableBy.1" in asked:
             begin("200 OK", [("Content-Type", "text/xml")])
             return [f'<{action}Response xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>0</requestId></{action}Response>'.encode()]
         answered = moto(environ, begin)
