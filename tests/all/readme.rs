@@ -28,6 +28,53 @@ fn the_tour_is_what_the_demo_prints() {
     assert_eq!(block("demo").trim(), demo.stdout.trim(), "the README's tour: paste what `aaws demo` prints");
 }
 
+/// The images that the README shows or links to.
+fn images() -> Vec<String> {
+    let readme = readme();
+    let links = readme.split("](docs/images/").skip(1).filter_map(|rest| rest.split_once(')'));
+    links.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn the_images_are_there_and_ask_for_nothing_from_elsewhere() {
+    let images = images();
+    assert!(images.iter().any(|name| name == "tour.svg"), "{images:?}");
+    for name in images {
+        let image = fs::read(Path::new(ROOT).join("docs/images").join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        if name.ends_with(".svg") {
+            let image = String::from_utf8(image).expect("SVG is UTF-8");
+            for word in ["url(", "href", "src=", "@import", "@font-face", "<script", "<foreignObject"] {
+                assert!(!image.contains(word), "{name} has `{word}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_recording_is_of_the_tour() {
+    let image = fs::read_to_string(Path::new(ROOT).join("docs/images/tour.svg")).expect("the recording");
+    // The text alone, as if lines that are broken for the terminal were not.
+    let plain = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+    let shown: String = image.split('<').skip(1).filter_map(|tag| tag.split_once('>')).map(|(_, text)| text).collect();
+    let shown = plain(&shown.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"));
+    for command in block("demo").lines().filter(|line| line.starts_with("$ ")) {
+        assert!(shown.contains(&plain(command)), "not in the recording, make it again with .ci/record tour: {command}");
+    }
+    assert!(image.contains("prefers-reduced-motion") && image.contains("prefers-color-scheme"));
+}
+
+#[cfg(all(unix, feature = "s3"))]
+#[test]
+fn the_readme_can_be_followed_line_by_line() {
+    let followed = Command::new("python3")
+        .arg(Path::new(ROOT).join(".ci/record"))
+        .args(["--check", "--binary", env!("CARGO_BIN_EXE_aaws")])
+        .output()
+        .expect("the tests need python3");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(followed.status.success(), "{}{}", text(&followed.stdout), text(&followed.stderr));
+}
+
 /// Builds the README's crate, with these features of `aaws`.
 fn example_crate(features: &str) -> PathBuf {
     let wanted = format!("default-features = false, features = [{features:?}]").replace("[\"\"]", "[]");
