@@ -29,12 +29,7 @@ impl Counting {
                 keys.iter().for_each(|key| *deleted.entry(key.clone()).or_default() += 1);
                 delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
             }
-            // It tells accounts, and so may be behind another port the next time.
-            "GetCallerIdentity" => {
-                let account = "<Arn>arn:aws:iam::123456789012:user/tester</Arn><UserId>AIDATESTER</UserId><Account>123456789012</Account>";
-                let result = format!("<GetCallerIdentityResult>{account}</GetCallerIdentityResult>");
-                Response::xml(200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
-            }
+            "GetCallerIdentity" => identity(),
             _ => Response::error(501, "NotImplemented"),
         });
         Counting { server, deleted }
@@ -48,6 +43,13 @@ impl Counting {
     fn times(&self) -> Vec<usize> {
         self.deleted.lock().unwrap().values().copied().collect()
     }
+}
+
+/// A server that tells accounts may be behind another port the next time.
+fn identity() -> Response {
+    let account = "<Arn>arn:aws:iam::123456789012:user/tester</Arn><UserId>AIDATESTER</UserId><Account>123456789012</Account>";
+    let result = format!("<GetCallerIdentityResult>{account}</GetCallerIdentityResult>");
+    Response::xml(200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
 }
 
 fn by(state: &TempDir, server: &Server, line: &str) -> Aaws {
@@ -127,6 +129,7 @@ fn the_rest_of_a_run_can_be_seen_before_it_is_done() {
     let id = killed(&state, &bucket, 5, Moment::Before);
     let server = Server::start(|operation, _, _| match operation {
         "HeadBucket" => Response::xml(200, ""),
+        "GetCallerIdentity" => identity(),
         _ => Response::error(501, "NotImplemented"),
     });
     let planned = by(&state, &server, &format!("resume {id} --dry_run")).run().ok().json();

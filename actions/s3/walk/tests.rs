@@ -89,8 +89,16 @@ impl Store {
 
     /// Lists it. How long an answer takes is chance, the same for the same seed.
     async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64) -> Result<Vec<String>> {
-        let shape =
-            Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, strict: true, repeats: false, width, page: self.page };
+        let shape = Shape {
+            what: "the keys".into(),
+            prefix: String::new(),
+            start_after: None,
+            order,
+            strict: true,
+            repeats: false,
+            width,
+            page: self.page,
+        };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
         let pages = drive(Plan::new(shape), move |ask| {
             let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
@@ -227,8 +235,16 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
         let mut rng = Rng::with_seed(seed);
         let (count, page) = (rng.usize(..400), rng.usize(3..=10));
         let store = Store::new(names(&mut rng, count), page, Ways::True);
-        let shape =
-            Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order: Order::Keys, strict: true, repeats: false, width: 8, page };
+        let shape = Shape {
+            what: "the keys".into(),
+            prefix: String::new(),
+            start_after: None,
+            order: Order::Keys,
+            strict: true,
+            repeats: false,
+            width: 8,
+            page,
+        };
         let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
         let pages = drive(Plan::new(shape), move |ask| {
             let store = Arc::clone(&asked);
@@ -302,7 +318,16 @@ async fn a_store_with_an_order_of_its_own_is_listed_whole_or_not_at_all() {
 
 /// How many rounds of requests a list takes when all that are asked for at once are answered together.
 fn rounds(store: &Store, order: Order, width: usize) -> usize {
-    let shape = Shape { what: "the keys".into(), prefix: String::new(), start_after: None, order, strict: true, repeats: false, width, page: store.page };
+    let shape = Shape {
+        what: "the keys".into(),
+        prefix: String::new(),
+        start_after: None,
+        order,
+        strict: true,
+        repeats: false,
+        width,
+        page: store.page,
+    };
     let mut plan: Plan<String> = Plan::new(shape);
     let (mut rounds, mut keys) = (0, 0);
     while !plan.is_done() {
