@@ -430,6 +430,8 @@ fn a_volume_in_use_is_skipped_with_a_reason_and_printed() {
     assert_eq!(of("vol-0000000000000bad").map(|(status, _)| status), Some("failed"));
     assert_eq!(of(&free).map(|(status, _)| status), Some("done"));
     assert_eq!(world.volume_state(&free), None);
+    // Being skipped is reason enough: here nothing fails.
+    world.aaws(format!("ec2 delete_volumes --volume_ids {used}")).run().exits(3);
 }
 
 #[test]
