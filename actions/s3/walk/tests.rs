@@ -379,6 +379,25 @@ fn a_long_list_is_walked_wide_whatever_its_folders() {
     }
 }
 
+#[test]
+fn however_long_a_list_is_no_more_than_a_quarter_of_its_requests_is_lost() {
+    // Between the folders is nothing, far and wide, and the last page is hardly ever full: whatever may be lost is.
+    for count in (4_000..8_000).step_by(61) {
+        let keys = (0..count).map(|n| match n % 20 {
+            0 => format!("archive/{n:08}"),
+            1 => format!("tmp/{n:08}"),
+            _ => format!("images/original/{n:09}.jpg"),
+        });
+        let store = Store::new(keys, 200, Ways::True);
+        for order in [Order::Keys, Order::Any] {
+            let before = store.requests();
+            rounds(&store, order, 16);
+            let (requests, pages) = (store.requests() - before, store.pages());
+            assert!(requests * 4 <= pages * 5, "{count} keys, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}
+
 /// A version or a delete marker. In the order of a listing: by key, and of each key the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {
