@@ -33,7 +33,7 @@ pub enum Ways {
 }
 
 /// A version or a delete marker of a key.
-pub struct Version {
+struct Version {
     /// The place of the key among the others.
     at: usize,
     id: String,
