@@ -87,7 +87,12 @@ impl Spool {
             return Err(Error::field(&self.field, message));
         }
         self.len += 1;
-        if self.held.len() < TOGETHER { Ok(()) } else { self.write_held().map_err(|e| Error::io("keep the list in a temporary file", e)) }
+        if self.held.len() < TOGETHER { Ok(()) } else { self.keep() }
+    }
+
+    /// Sees to it that all lines are in the file: where it cannot be written, that is no fault of the list.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        self.write_held().map_err(|e| Error::io("keep the list in a temporary file", e))
     }
 
     fn write_held(&mut self) -> io::Result<()> {
