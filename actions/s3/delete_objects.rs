@@ -1,11 +1,13 @@
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use aaws::{
     AccountId, Action, Call, Context, Effect, Error, Example, FailedItems, Glob, Grant, Items, Meta, Moment, Result, Reversible, Rule,
     When, async_trait,
 };
-use futures::future::{self, FutureExt};
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::future::{self, BoxFuture, FutureExt};
+use futures::stream::{self, BoxStream, Fuse, FuturesOrdered, Stream, StreamExt, TryStreamExt};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -354,20 +356,60 @@ impl DeleteObjects {
     }
 }
 
-/// Each looked up, many at once. How many they are stays known (which `try_buffered` loses).
+/// Each looked up, many at once, but for what `passes`.
 fn looked_up<F>(
     targets: BoxStream<'static, Result<Target>>,
     cx: &Context,
+    passes: fn(&Target) -> bool,
     look: impl Fn(Target) -> F + Send + 'static,
 ) -> BoxStream<'static, Result<Target>>
 where
     F: Future<Output = Result<Target>> + Send + 'static,
 {
-    let look = move |target: Result<Target>| match target {
-        Ok(target) => look(target).left_future(),
-        Err(e) => future::ready(Err(e)).right_future(),
-    };
-    targets.map(look).buffered(cx.concurrency()).boxed()
+    let look = Box::new(move |target: Target| look(target).boxed());
+    LookedUp { targets: targets.fuse(), passes, look, looking: FuturesOrdered::new(), width: cx.concurrency() }.boxed()
+}
+
+/// Targets in order, of which some are looked up and the others pass by: of millions of keys, a future for each would be much of the work. How many they
+/// are stays known.
+struct LookedUp {
+    targets: Fuse<BoxStream<'static, Result<Target>>>,
+    passes: fn(&Target) -> bool,
+    look: Box<dyn Fn(Target) -> BoxFuture<'static, Result<Target>> + Send>,
+    /// With what passes behind the first that is looked up.
+    looking: FuturesOrdered<BoxFuture<'static, Result<Target>>>,
+    width: usize,
+}
+
+impl Stream for LookedUp {
+    type Item = Result<Target>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Target>>> {
+        while self.looking.len() < self.width {
+            let Poll::Ready(Some(target)) = self.targets.poll_next_unpin(cx) else { break };
+            let known = match target {
+                Ok(target) if !(self.passes)(&target) => {
+                    let look = (self.look)(target);
+                    self.looking.push_back(look);
+                    continue;
+                }
+                known => known,
+            };
+            if self.looking.is_empty() {
+                return Poll::Ready(Some(known));
+            }
+            self.looking.push_back(future::ready(known).boxed());
+        }
+        match self.looking.poll_next_unpin(cx) {
+            Poll::Ready(None) if !self.targets.is_done() => Poll::Pending,
+            next => next,
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let ((least, most), looking) = (self.targets.size_hint(), self.looking.len());
+        (least.saturating_add(looking), most.and_then(|most| most.checked_add(looking)))
+    }
 }
 
 /// The objects that were given, and how they are meant.
@@ -398,18 +440,15 @@ impl Given {
     /// As they stand, but for what has to be looked at first.
     fn meant(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
         let lookups = lookups.clone();
-        // A plain key is as it stands, and there may be millions.
-        let look = move |target: Target| match target.version.is_none() && target.etag.is_none() {
-            true => future::ready(Ok(target)).left_future(),
-            false => lookups.clone().meant(target).right_future(),
-        };
-        looked_up(self.targets(), cx, look)
+        // A plain key is as it stands.
+        let is_plain = |target: &Target| target.version.is_none() && target.etag.is_none();
+        looked_up(self.targets(), cx, is_plain, move |target| lookups.clone().meant(target))
     }
 
     /// Each with whether it is there, and still the same.
     fn checked(self, cx: &Context, lookups: &Lookups) -> BoxStream<'static, Result<Target>> {
         let lookups = lookups.clone();
-        looked_up(self.targets(), cx, move |target| lookups.clone().object(target))
+        looked_up(self.targets(), cx, |_| false, move |target| lookups.clone().object(target))
     }
 
     /// The versions of each that are selected.
@@ -430,5 +469,52 @@ impl Slips {
         let Some(why) = slip(key).filter(|_| self.0 < SLIPS_SHOWN) else { return };
         self.0 += 1;
         tracing::warn!("the key `{key}` is taken as it stands; {why}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_looked_up_and_what_passes_keep_their_order_and_their_number() {
+        let mut rng = fastrand::Rng::with_seed(12);
+        for _ in 0..50 {
+            let count = rng.usize(..60);
+            let given: Vec<(String, bool)> = (0..count).map(|n| (format!("k{n}"), rng.u8(..3) == 0)).collect();
+            let target = |(key, is_plain): &(String, bool)| Target::of(key.clone(), (!is_plain).then(|| "v".to_owned()));
+            let targets: Vec<Result<Target>> = given.iter().map(target).map(Ok).collect();
+            let (at_once, waits) = (Arc::new(AtomicUsize::new(0)), std::sync::Mutex::new(rng.fork()));
+            let look = {
+                let at_once = Arc::clone(&at_once);
+                move |target: Target| {
+                    let (at_once, waits) = (Arc::clone(&at_once), waits.lock().expect("the lock").usize(..5));
+                    async move {
+                        assert!(at_once.fetch_add(1, Ordering::Relaxed) < 4, "more than four at once");
+                        for _ in 0..waits {
+                            tokio::task::yield_now().await;
+                        }
+                        at_once.fetch_sub(1, Ordering::Relaxed);
+                        Ok::<_, Error>(Target { kind: Some("looked up"), ..target })
+                    }
+                    .boxed()
+                }
+            };
+            let mut targets = LookedUp {
+                targets: stream::iter(targets).boxed().fuse(),
+                passes: |target| target.version.is_none(),
+                look: Box::new(look),
+                looking: FuturesOrdered::new(),
+                width: 4,
+            };
+            for (place, (key, is_plain)) in given.iter().enumerate() {
+                assert_eq!(targets.size_hint(), (count - place, Some(count - place)));
+                let target = targets.try_next().await.expect("no error").expect("another one");
+                assert_eq!((&target.key, target.kind.is_none()), (key, *is_plain));
+            }
+            assert!(targets.try_next().await.expect("no error").is_none());
+        }
     }
 }

@@ -10,6 +10,7 @@ use aws_sdk_s3::types::{Delete, DeletedObject, ObjectIdentifier};
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::bucket::{Bucket, Place, explain};
 use super::lookups::{Lookups, Target, changed};
@@ -163,6 +164,10 @@ impl Deletion {
 
     /// An answer says of a key what became of it, and not of which mention of it: what is there twice goes in requests one after another.
     async fn delete_distinct(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
+        // What was listed is in order, and there once.
+        if targets.is_sorted_by(|a, b| (a.key.as_str(), a.version.as_deref()) < (b.key.as_str(), b.version.as_deref())) {
+            return self.delete_batch(cx, targets).await;
+        }
         let mut mentions: HashMap<(&str, Option<&str>), usize> = HashMap::new();
         let mut rounds: Vec<Vec<usize>> = Vec::new();
         for (place, target) in targets.iter().enumerate() {
@@ -260,12 +265,16 @@ impl Deletion {
         let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
         let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).build());
         let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
-        let answer = self.bucket.send(|s3| {
-            let request = s3.delete_objects().bucket(&self.bucket.name).delete(delete.clone());
-            let request = request.set_bypass_governance_retention(self.bypass.then_some(true)).set_mfa(self.mfa.clone());
-            request.set_request_payer(self.bucket.payer.clone()).set_expected_bucket_owner(self.bucket.owner.clone()).send()
+        let (bucket, bypass, mfa) = (self.bucket.clone(), self.bypass, self.mfa.clone());
+        let answer = aside(async move {
+            let answer = bucket.send(|s3| {
+                let request = s3.delete_objects().bucket(&bucket.name).delete(delete.clone());
+                let request = request.set_bypass_governance_retention(bypass.then_some(true)).set_mfa(mfa.clone());
+                request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+            });
+            answer.await
         });
-        let answer = match answer.await {
+        let answer = match answer.await? {
             // S3 may answer 200 and say in the body that the whole request failed: then each key did, and may be tried again.
             Err(SdkError::ResponseError(e)) if let Some(failure) = e.raw().body().bytes().and_then(root_error) => {
                 if is_throttling(&failure.code) {
@@ -275,6 +284,14 @@ impl Deletion {
             }
             answer => explain(answer, attempted)?,
         };
+        // Mostly each is answered in its place.
+        let in_place = |(target, deleted): (&Target, &DeletedObject)| {
+            deleted.key() == Some(target.key.as_str()) && deleted.version_id() == target.version.as_deref()
+        };
+        let answered = answer.deleted();
+        if answer.errors().is_empty() && answered.len() == targets.len() && targets.iter().zip(answered).all(in_place) {
+            return Ok(targets.iter().zip(answered).map(|(target, deleted)| self.answered(target, deleted)).collect());
+        }
         // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all. Where no version was asked for, a store
         // may name one all the same (Garage: the one that is gone), so that only the key tells which target it is.
         let versions: HashSet<(&str, &str)> = targets.iter().filter_map(|t| Some((t.key.as_str(), t.version.as_deref()?))).collect();
@@ -298,10 +315,7 @@ impl Deletion {
             let key = target.key.as_str();
             let exact = answers.get(&(key, target.version.as_deref()));
             match exact.or_else(|| answers.get(&(key, None))) {
-                Some(Answer::Deleted(deleted)) => {
-                    let marker = deleted.delete_marker_version_id().filter(|_| deleted.version_id().is_none());
-                    self.deleted(deleted.delete_marker(), marker, target.version.as_deref())
-                }
+                Some(Answer::Deleted(deleted)) => self.answered(target, deleted),
                 Some(Answer::Failed(failure)) => self.failed(target, failure.clone()),
                 None => unanswered(),
             }
@@ -345,6 +359,12 @@ impl Deletion {
         }
     }
 
+    /// What S3 says that it did with one item of a batch.
+    fn answered(&self, target: &Target, deleted: &DeletedObject) -> Told {
+        let marker = deleted.delete_marker_version_id().filter(|_| deleted.version_id().is_none());
+        self.deleted(deleted.delete_marker(), marker, target.version.as_deref())
+    }
+
     /// What S3 did when it deleted.
     fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> Told {
         let marked = marker == Some(true);
@@ -365,6 +385,16 @@ impl Deletion {
         let added = marker_version.filter(|_| version.is_none()).map(str::to_owned);
         Outcome::Done(added, note)
     }
+}
+
+/// Does something on a task of its own, which ends with whoever waits for it. A thousand keys are written, signed and read in a request: where all batches
+/// are polled, they would take turns at that.
+async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(work);
+    let done = tasks.join_next().await.transpose();
+    let done = done.map_err(|e| Error::Failed(format!("the request broke off: {e}")))?;
+    done.ok_or_else(|| Error::Failed("the request was not sent: this is a mistake of this program".into()))
 }
 
 /// An answer that leaves a key out does not say that it was deleted.

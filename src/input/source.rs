@@ -96,7 +96,8 @@ impl Spool {
     /// Adds all that a source holds.
     pub fn fill(&mut self, source: &Source, elements: Elements) -> Result<()> {
         let reader = source.open(self.field())?;
-        self.read_from(reader, elements).map_err(|problem| match problem {
+        let read = self.read_from(reader, elements).and_then(|()| self.keep().map_err(Problem::Ours));
+        read.map_err(|problem| match problem {
             Problem::Ours(e) => e,
             Problem::Theirs(what) => Error::field(self.field(), format!("`{}`: {source}: {what}", self.field())),
         })

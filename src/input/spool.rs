@@ -14,6 +14,9 @@ use crate::model::error::{Error, Result};
 /// Below this many bytes a list stays in memory.
 const IN_MEMORY: usize = 1 << 20;
 
+/// So many bytes are written to the file at once.
+const TOGETHER: usize = 64 << 10;
+
 /// The most bytes of a list that holds secrets: they are written to no file, and memory has an end. IAM has 5,000 users by default.
 const LONGEST_SECRET: u64 = 64 << 20;
 
@@ -21,6 +24,8 @@ const LONGEST_SECRET: u64 = 64 << 20;
 pub struct Spool {
     field: String,
     file: SpooledTempFile,
+    /// Whole lines that are not in the file yet.
+    held: Vec<u8>,
     len: u64,
     bytes: u64,
     /// It holds secrets: it stays in memory, and no message repeats what it holds.
@@ -42,7 +47,7 @@ impl Spool {
     pub fn new(field: impl Into<String>) -> Self {
         let naming = Naming::default();
         let file = SpooledTempFile::new(IN_MEMORY);
-        Spool { field: field.into(), file, len: 0, bytes: 0, secret: false, naming, element: Value::Null }
+        Spool { field: field.into(), file, held: Vec::new(), len: 0, bytes: 0, secret: false, naming, element: Value::Null }
     }
 
     /// An empty list for a field whose elements hold secrets.
@@ -72,24 +77,41 @@ impl Spool {
 
     /// Adds one item.
     pub fn push(&mut self, value: &Value) -> Result<()> {
-        let mut line = value.to_string();
-        line.push('\n');
-        self.bytes += line.len() as u64;
+        let before = self.held.len();
+        serde_json::to_writer(&mut self.held, value).map_err(|e| Error::io("keep the list in a temporary file", e.into()))?;
+        self.held.push(b'\n');
+        self.bytes += (self.held.len() - before) as u64;
         if self.secret && self.bytes > LONGEST_SECRET {
             let message =
                 format!("`{}` holds secrets, and so is kept in memory only: it may have {} MiB", self.field, LONGEST_SECRET >> 20);
             return Err(Error::field(&self.field, message));
         }
-        self.file.write_all(line.as_bytes()).map_err(|e| Error::io("keep the list in a temporary file", e))?;
         self.len += 1;
+        if self.held.len() < TOGETHER { Ok(()) } else { self.keep() }
+    }
+
+    /// Sees to it that all lines are in the file: where it cannot be written, that is no fault of the list.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        self.write_held().map_err(|e| Error::io("keep the list in a temporary file", e))
+    }
+
+    fn write_held(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.held)?;
+        self.held.clear();
         Ok(())
+    }
+
+    /// To the first line, with all lines in the file.
+    fn rewind(&mut self) -> io::Result<()> {
+        self.write_held()?;
+        self.file.seek(SeekFrom::Start(0)).map(drop)
     }
 
     /// The same items once more, in the same order.
     pub(super) fn copy(&mut self) -> Result<Self> {
         let kept = |e| Error::io("keep the list in a temporary file", e);
         let mut copy = if self.secret { Spool::of_secrets(self.field.as_str()) } else { Spool::new(self.field.as_str()) };
-        self.file.seek(SeekFrom::Start(0)).map_err(kept)?;
+        self.rewind().map_err(kept)?;
         io::copy(&mut self.file, &mut copy.file).map_err(kept)?;
         (copy.len, copy.bytes) = (self.len, self.bytes);
         Ok(copy)
@@ -103,30 +125,34 @@ impl Spool {
 
     /// Whether every item is a `T`, and none is empty where it must not be; the message names the first that is not so.
     pub(super) fn check<T: DeserializeOwned>(&mut self) -> Result<(), String> {
-        self.file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
+        self.rewind().map_err(|e| e.to_string())?;
         let secret = self.secret;
-        for (index, line) in BufReader::new(&mut self.file).lines().enumerate() {
-            let line = line.map_err(|e| e.to_string())?;
-            let number = index + 1;
-            if let Some(path) = empty_part(&self.element, &line) {
+        let (mut lines, mut read, mut number) = (BufReader::with_capacity(TOGETHER, &mut self.file), String::new(), 0_u64);
+        loop {
+            read.clear();
+            if lines.read_line(&mut read).map_err(|e| e.to_string())? == 0 {
+                return Ok(());
+            }
+            let line = read.trim_end_matches('\n');
+            number += 1;
+            if let Some(path) = empty_part(&self.element, line) {
                 return Err(if path.is_empty() { format!("item {number} is empty") } else { format!("item {number}: `{path}` is empty") });
             }
-            serde_json::from_str::<T>(&line).map_err(|e| {
+            serde_json::from_str::<T>(line).map_err(|e| {
                 // The position is one of our own lines: of no use to who wrote the list.
                 let text = e.to_string();
                 let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(m, _)| m);
-                match serde_json::from_str(&line) {
+                match serde_json::from_str(line) {
                     Ok(value) if secret => format!("item {number}: {}", explain::quiet(message, &value)),
                     _ => format!("item {number}: {message}"),
                 }
             })?;
         }
-        Ok(())
     }
 
     /// Shows the items as they are, from the first, and leaves them where they are.
     pub(super) fn look(&mut self, mut show: impl FnMut(Value) -> Result<()>) -> Result<()> {
-        self.file.seek(SeekFrom::Start(0)).map_err(broken_spool)?;
+        self.rewind().map_err(broken_spool)?;
         for line in BufReader::new(&mut self.file).lines() {
             show(line.and_then(|line| serde_json::from_str(&line).map_err(io::Error::from)).map_err(broken_spool)?)?;
         }
@@ -135,8 +161,9 @@ impl Spool {
 
     /// The items again, from the first.
     pub(super) fn read<T: DeserializeOwned>(mut self) -> SpoolItems<T> {
-        let rewound = self.file.seek(SeekFrom::Start(0));
-        SpoolItems { lines: BufReader::new(self.file), left: self.len, failed: rewound.err(), of: std::marker::PhantomData }
+        let rewound = self.rewind();
+        let lines = BufReader::with_capacity(TOGETHER, self.file);
+        SpoolItems { lines, line: String::new(), left: self.len, failed: rewound.err(), of: std::marker::PhantomData }
     }
 
     /// All of it in memory, for lists that are short by nature.
@@ -162,6 +189,8 @@ fn empty_part(element: &Value, line: &str) -> Option<String> {
 /// Iterator over a spool's items; its size hint is exact.
 pub(super) struct SpoolItems<T> {
     lines: BufReader<SpooledTempFile>,
+    /// The last one that was read.
+    line: String,
     left: u64,
     failed: Option<io::Error>,
     of: std::marker::PhantomData<fn() -> T>,
@@ -176,8 +205,8 @@ impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
             return Some(Err(broken_spool(e)));
         }
         self.left = self.left.checked_sub(1)?;
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).and_then(|_| serde_json::from_str(&line).map_err(io::Error::from));
+        self.line.clear();
+        let read = self.lines.read_line(&mut self.line).and_then(|_| serde_json::from_str(&self.line).map_err(io::Error::from));
         Some(read.map_err(broken_spool))
     }
 

@@ -1,8 +1,9 @@
 //! Who is asked before something is taken away, where the question is seen, and that nothing is sent before it is answered.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -133,6 +134,37 @@ fn consent_that_was_given_beforehand_is_logged() {
     assert!(shown.stdout.contains("AAWS_YES") && !shown.stdout.contains("[y/N]"), "{shown}");
     // What is no yes is none.
     delete_first(&bucket, &proxy, "").env("AAWS_YES", "0").on_terminal("n").exits(4);
+}
+
+#[test]
+fn the_account_for_that_line_is_asked_beside_the_work() {
+    // STS answers once something was deleted, and not before.
+    let deleted = AtomicBool::new(false);
+    let server = Server::start(move |operation, _, request| match operation {
+        "DeleteObjects" => {
+            deleted.store(true, Ordering::Relaxed);
+            let keys = keys_of(&request);
+            delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
+        }
+        "GetCallerIdentity" => {
+            let asked = Instant::now();
+            while !deleted.load(Ordering::Relaxed) {
+                if asked.elapsed() > Duration::from_secs(3) {
+                    return Response::error(403, "AccessDenied");
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            let account = "<Arn>arn:aws:iam::123456789012:user/tester</Arn><UserId>AIDATESTER</UserId><Account>123456789012</Account>";
+            let result = format!("<GetCallerIdentityResult>{account}</GetCallerIdentityResult>");
+            Response::xml(200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
+        }
+        _ => Response::error(501, "NotImplemented"),
+    });
+    let home = directory();
+    fs::write(home.path().join("keys.txt"), (0..1_500).map(|n| VastBucket::key(n) + "\n").collect::<String>()).expect("a list");
+    let run = aaws("s3 delete_objects --bucket b --objects @keys.txt --yes").endpoint(&server.url).within(home.path()).run();
+    run.ok().logs("because of --yes").logs("account 123456789012");
+    assert_eq!((server.count("DeleteObjects"), server.count("GetCallerIdentity")), (2, 1));
 }
 
 // --- The progress line ---

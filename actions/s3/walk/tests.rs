@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::drive::drive;
 use super::plan::{Ask, LEAD, Plan, Shape};
-use super::{Keyed, Order};
+use super::{Keyed, Marker, Order};
 
 impl Keyed for String {
     fn key(&self) -> &str {
@@ -375,6 +375,231 @@ fn a_long_list_is_walked_wide_whatever_its_folders() {
             assert!(rounds <= 80, "{shape}, {order:?}: {rounds} rounds for {pages} pages");
             let requests = store.requests() - before;
             assert!(requests * 4 <= pages * 5, "{shape}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}
+
+#[test]
+fn however_long_a_list_is_no_more_than_a_quarter_of_its_requests_is_lost() {
+    // Between the folders is nothing, far and wide, and the last page is hardly ever full: whatever may be lost is.
+    for count in (4_000..8_000).step_by(61) {
+        let keys = (0..count).map(|n| match n % 20 {
+            0 => format!("archive/{n:08}"),
+            1 => format!("tmp/{n:08}"),
+            _ => format!("images/original/{n:09}.jpg"),
+        });
+        let store = Store::new(keys, 200, Ways::True);
+        for order in [Order::Keys, Order::Any] {
+            let before = store.requests();
+            rounds(&store, order, 16);
+            let (requests, pages) = (store.requests() - before, store.pages());
+            assert!(requests * 4 <= pages * 5, "{count} keys, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}
+
+/// A version or a delete marker. In the order of a listing: by key, and of each key the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Version {
+    key: String,
+    /// How many of the same key are newer.
+    newer: usize,
+    /// Opaque, and in no order; `null` is what was written without versions.
+    id: String,
+    is_marker: bool,
+}
+
+impl Keyed for Version {
+    fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+/// Versions, paged as S3 does: a page may end within a key, and says with key and version id where the next one begins. A key without a version id is where
+/// all that comes of this key has ended.
+struct Versioned {
+    versions: Vec<Version>,
+    page: usize,
+    requests: AtomicUsize,
+}
+
+impl Versioned {
+    /// Of any keys, each with none to five versions and delete markers, and some with more than a page.
+    fn new(rng: &mut Rng, page: usize) -> Arc<Self> {
+        let count = rng.usize(..200);
+        let keys: BTreeSet<String> = names(rng, count).into_iter().collect();
+        let mut versions = Vec::new();
+        for key in keys {
+            let most = if rng.u8(..25) == 0 { page * 4 } else { 5 };
+            for newer in 0..rng.usize(..=most) {
+                let id = if newer == 3 { "null".to_owned() } else { format!("{:04x}.{newer}", rng.u16(..)) };
+                versions.push(Version { key: key.clone(), newer, id, is_marker: rng.bool() });
+            }
+        }
+        Arc::new(Versioned { versions, page, requests: AtomicUsize::new(0) })
+    }
+
+    fn answer(&self, ask: &Ask<Marker>) -> Page<Version, Marker> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let behind = |key: &str| self.versions.partition_point(|version| version.key.as_str() <= key);
+        let start = match (&ask.token, &ask.start_after) {
+            (Some((key, Some(id))), _) => {
+                let place = self.versions.iter().position(|version| version.key == *key && version.id == *id);
+                place.expect("a marker of this store") + 1
+            }
+            (Some((key, None)), _) | (None, Some(key)) => behind(key),
+            (None, None) => 0,
+        };
+        let end = self.versions.len().min(start + self.page);
+        let items = self.versions.get(start..end).unwrap_or_default().to_vec();
+        let next = match items.last() {
+            Some(last) if end < self.versions.len() => Next::At((last.key.clone(), Some(last.id.clone()))),
+            _ => Next::End,
+        };
+        Page { items, next }
+    }
+
+    fn pages(&self) -> usize {
+        self.versions.len().div_ceil(self.page).max(1)
+    }
+
+    /// How many pages end within a key.
+    fn torn(&self) -> usize {
+        let pairs = self.versions.iter().zip(self.versions.iter().skip(1)).enumerate();
+        pairs.filter(|(at, (last, next))| (at + 1) % self.page == 0 && last.key == next.key).count()
+    }
+
+    /// Lists them: what was given, how that ended, and how many requests it took. When things go wrong and how long an answer takes is chance, the same for
+    /// the same seed.
+    async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64, goes_wrong: bool) -> (Vec<Version>, Result<()>, usize) {
+        let shape = Shape {
+            what: "the versions".into(),
+            prefix: String::new(),
+            start_after: None,
+            order,
+            strict: true,
+            repeats: true,
+            width,
+            page: self.page,
+        };
+        let before = self.requests.load(Ordering::Relaxed);
+        let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
+        let pages = drive(Plan::new(shape), move |ask: Ask<Marker>| {
+            let store = Arc::clone(&store);
+            let (fault, waits) = {
+                let mut chance = chance.lock().expect("the lock");
+                (chance.u8(..100), chance.usize(..6))
+            };
+            async move {
+                for _ in 0..waits {
+                    tokio::task::yield_now().await;
+                }
+                let Page { items, next } = store.answer(&ask);
+                match (fault, ask.token) {
+                    (0, _) if goes_wrong => Err(Error::Failed("the answer broke off".into())),
+                    // The marker that it was asked for comes again.
+                    (1, Some(marker)) if goes_wrong => Ok(Page { items, next: Next::At(marker) }),
+                    (2, _) if goes_wrong && next != Next::End => Ok(Page { items, next: Next::Unknown }),
+                    _ => Ok(Page { items, next }),
+                }
+            }
+        });
+        let (mut pages, mut given) = (Box::pin(pages), Vec::new());
+        let ended = loop {
+            match pages.try_next().await {
+                Ok(Some(versions)) => given.extend(versions),
+                Ok(None) => break Ok(()),
+                Err(e) => break Err(e),
+            }
+        };
+        (given, ended, self.requests.load(Ordering::Relaxed) - before)
+    }
+}
+
+#[tokio::test]
+async fn a_wide_list_of_versions_is_that_of_one_chain() {
+    let mut rng = Rng::with_seed(21);
+    let (mut wide, mut torn) = (0, 0);
+    for round in 0..400 {
+        let page = rng.usize(3..=10);
+        let store = Versioned::new(&mut rng, page);
+        let pages = store.pages();
+        torn += store.torn();
+        let (chain, ended, requests) = store.list(Order::Keys, 1, round, false).await;
+        ended.expect("a list");
+        assert_eq!((&chain, requests), (&store.versions, pages), "round {round}, one after another");
+
+        let width = rng.usize(2..=40);
+        for order in [Order::Keys, Order::Any] {
+            let (mut given, ended, requests) = store.list(order, width, round, false).await;
+            ended.expect("a list");
+            if order == Order::Any {
+                given.sort();
+            }
+            assert_eq!(given, chain, "round {round}, {order:?}");
+            wide += usize::from(requests > pages);
+            match pages {
+                1 => assert_eq!(requests, 1, "round {round}, {order:?}"),
+                2 => assert!(requests <= 3, "round {round}, {order:?}: {requests} requests"),
+                _ => assert!(requests <= pages + (pages / 4).max(5), "round {round}, {order:?}: {requests} requests for {pages} pages"),
+            }
+        }
+    }
+    assert!(wide > 200, "only {wide} lists were cut at all");
+    assert!(torn > 1000, "only {torn} pages ended within a key");
+}
+
+#[tokio::test]
+async fn while_answers_go_wrong_a_list_of_versions_is_whole_or_an_error() {
+    let (mut whole, mut failed) = (0, 0);
+    for seed in 0..200 {
+        let mut rng = Rng::with_seed(seed);
+        let page = rng.usize(3..=10);
+        let store = Versioned::new(&mut rng, page);
+        for order in [Order::Keys, Order::Any] {
+            let (mut given, ended, _) = store.list(order, 8, seed, true).await;
+            if order == Order::Any {
+                given.sort();
+                assert!(given.is_sorted_by(|a, b| a < b), "seed {seed}: a version came twice");
+            }
+            match ended {
+                Ok(()) => {
+                    assert_eq!(given, store.versions, "seed {seed}, {order:?}");
+                    whole += 1;
+                }
+                Err(e) => {
+                    let is_part = match order {
+                        Order::Keys => store.versions.starts_with(&given),
+                        Order::Any => given.iter().all(|version| store.versions.binary_search(version).is_ok()),
+                    };
+                    assert!(is_part, "seed {seed}, {order:?}: after {e} it is no part of the list");
+                    failed += 1;
+                }
+            }
+        }
+    }
+    assert!(whole > 20 && failed > 20, "{whole} were whole, and {failed} failed");
+}
+
+#[tokio::test]
+async fn a_key_with_many_pages_of_versions_is_read_to_its_end_from_within() {
+    // Whatever is cut here is a key, and most of it is one: cuts land before, at and behind it.
+    for many in [0, 4, 9] {
+        let versions = (0..10).flat_map(|n| {
+            let count = if n == many { 200 } else { 7 };
+            (0..count).map(move |newer| Version {
+                key: format!("k{n}"),
+                newer,
+                id: format!("{:02x}.{newer}", newer * 97 % 256),
+                is_marker: newer == 0,
+            })
+        });
+        let store = Arc::new(Versioned { versions: versions.collect(), page: 3, requests: AtomicUsize::new(0) });
+        for seed in 0..20 {
+            let (given, ended, requests) = store.list(Order::Keys, 16, seed, false).await;
+            ended.expect("a list");
+            assert_eq!(given, store.versions, "{many}, seed {seed}");
+            assert!(requests * 4 <= store.pages() * 5, "{many}, seed {seed}: {requests} requests for {} pages", store.pages());
         }
     }
 }

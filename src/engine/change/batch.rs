@@ -63,7 +63,13 @@ pub(super) fn batches<C: Change>(
     halt: Halt,
 ) -> impl Stream<Item = Work<C::Item>> + Send {
     let batcher = Batcher { cx, change, halt, items: items.fuse().boxed(), next: None };
-    futures::stream::unfold(batcher, |mut batcher| async move { batcher.work().await.map(|work| (work, batcher)) })
+    futures::stream::unfold((batcher, false), |(mut batcher, begun)| async move {
+        // Where items are at hand, the batches before this one are sent first: else none was before all that may be under way are gathered.
+        if begun && batcher.change.batch() > 1 {
+            tokio::task::yield_now().await;
+        }
+        batcher.work().await.map(|work| (work, (batcher, true)))
+    })
 }
 
 impl<C: Change> Batcher<C> {

@@ -1,6 +1,9 @@
 //! Whether somebody has to agree before items are changed, and who is asked.
 
+use std::future::ready;
+
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::task::JoinSet;
 
 use super::{Change, name, planned};
 use crate::engine::context::Context;
@@ -23,10 +26,16 @@ impl Context {
             Consent::NotNeeded if self.guards().require_yes => self.confirmed(items, change).await,
             Consent::NotNeeded => Ok(items),
             Consent::Given(by) => {
-                let place = self.place().await;
-                let account = place.account.as_deref().unwrap_or("not known");
-                tracing::info!("not asked, because of {by}: {} (account {account}, region {})", change.summary(), place.region);
-                Ok(items)
+                let (cx, summary) = (self.clone(), change.summary());
+                // Which account it is takes a request, that the first item need not wait for.
+                let mut tasks = JoinSet::new();
+                tasks.spawn(async move {
+                    let place = cx.place().await;
+                    let account = place.account.as_deref().unwrap_or("not known");
+                    tracing::info!("not asked, because of {by}: {summary} (account {account}, region {})", place.region);
+                });
+                let said = stream::once(async move { tasks.join_next().await }).filter_map(|_| ready(None::<Result<C::Item>>));
+                Ok(items.chain(said).boxed())
             }
             Consent::Impossible(why) => Err(Error::Refused(format!("{why}: --yes agrees to {}", change.summary()))),
         }

@@ -55,8 +55,8 @@ impl Recorded {
     }
 
     /// Whether no item of this identity came before. Items have to be asked about in their order.
-    pub fn is_first(&self, item: &str) -> bool {
-        !self.kept || self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(item.to_owned())
+    pub fn is_first(&self, item: impl FnOnce() -> String) -> bool {
+        !self.kept || self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(item())
     }
 
     fn of(&self, item: &str) -> watch::Receiver<Option<bool>> {

@@ -75,7 +75,7 @@ impl<C: Change> Batch<C> {
         let mut ready = Vec::new();
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
-            let first = self.recorded.is_first(&self.change.id(&pending.item));
+            let first = self.recorded.is_first(|| self.change.id(&pending.item));
             let outcome = match planned::verdict(&self.cx, &*self.change, &pending.item) {
                 Verdict::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
                 Verdict::Ends(outcome) => {

@@ -1,8 +1,12 @@
 //! `delete_objects` on buckets that keep versions.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::fake_s3::{self, VersionedBucket, keys_of};
+use crate::support::http::Request;
+use crate::support::key_space::{KeySpace, Ways, names};
 use crate::support::{Bucket, Response, Server, aaws, directory, report};
 
 #[test]
@@ -93,6 +97,30 @@ fn more_versions_than_a_request_holds_are_split() {
     let sizes: Vec<usize> = bucket.server.requests("DeleteObjects").iter().map(|request| keys_of(request).len()).collect();
     assert!(sizes.iter().all(|&size| size <= 1000), "at most 1,000 versions a request: {sizes:?}");
     assert_eq!(sizes.iter().sum::<usize>(), 2350);
+}
+
+#[test]
+fn whatever_versions_a_large_bucket_has_each_is_deleted_once() {
+    // More than a page of one key, and none of some.
+    let count = |at: usize| if at == 1000 { 1200 } else { at % 5 };
+    let store = KeySpace::versioned(names("dates", 4000), count, Ways::S3, Duration::ZERO);
+    let run = aaws("s3 delete_objects --bucket b --matching --whole_bucket --all_versions").endpoint(&store.server.url);
+    assert_eq!(run.run().ok().json(), json!([]));
+    assert_eq!(store.take_deleted(), store.things());
+    let is_cut = |request: &Request| request.query("key-marker").is_some() && request.query("version-id-marker").is_none();
+    assert!(store.server.requests("ListObjectVersions").iter().any(is_cut), "it is listed from several places");
+    assert_eq!(store.server.count("DeleteObjects"), store.things().div_ceil(1000), "requests are full");
+
+    let directory = directory();
+    let line = "s3 delete_objects --bucket b --matching --under logs/2024/01/ --noncurrent --report report.jsonl";
+    aaws(line).endpoint(&store.server.url).within(directory.path()).run().ok();
+    let deleted: Vec<String> = report(&directory).iter().map(|line| line["item"].as_str().expect("an item").to_owned()).collect();
+    let mut newest = String::new();
+    let mut expected = store.versions();
+    expected.retain(|(key, _)| key.starts_with("logs/2024/01/") && std::mem::replace(&mut newest, key.clone()) == *key);
+    assert!(!expected.is_empty());
+    assert_eq!(store.take_deleted(), expected.len());
+    assert_eq!(deleted, expected.iter().map(|(key, id)| format!("{key}?versionId={id}")).collect::<Vec<_>>());
 }
 
 #[test]

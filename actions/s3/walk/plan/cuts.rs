@@ -153,7 +153,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     }
 }
 
-/// How many requests may be lost on so many pages.
+/// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
 fn affordable(pages: f64) -> f64 {
-    (1.0 + pages / 5.0).max(pages / 4.0)
+    (1.0 + pages / 5.0).max(pages / 4.0).floor()
 }
