@@ -76,7 +76,7 @@ pub fn answer(request: &Request, most: usize, figures: impl Fn(&Figure) -> Found
         points.sort_by(|one, other| other.0.total_cmp(&one.0));
         let (first, behind) = (at, at + points.len());
         at = behind;
-        let (page, rest) = (from.max(first)..(from + most).min(behind), behind > from + most);
+        let (page, rest) = (from.max(first)..(from + most).min(behind), !points.is_empty() && behind > from + most);
         if page.is_empty() && !(points.is_empty() && from == 0) {
             continue;
         }
