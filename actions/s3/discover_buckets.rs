@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::Bucket;
 use super::bucket_settings::{self, BucketSettings};
+use super::bucket_size::{self, BucketSize};
 use super::names::Prefix;
 
 /// The most buckets on one page. S3 would take 10,000; a page of these is a hundred kilobytes.
@@ -40,9 +41,13 @@ pub struct DiscoverBuckets {
     /// The same, and whether it is public, how it is encrypted and whether it keeps versions. Each bucket is asked, up to five times.
     #[serde(default)]
     pub settings: bool,
+    /// The same as with `details`, and how large it is and how many objects are in it, on the newest day that CloudWatch knows of. CloudWatch is asked for
+    /// 15 figures of each bucket, and bills each.
+    #[serde(default)]
+    pub size: bool,
 }
 
-/// What S3 says of a bucket.
+/// What S3 and CloudWatch say of a bucket.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "PascalCase")]
 pub struct BucketDetails {
@@ -55,6 +60,9 @@ pub struct BucketDetails {
     /// What it says itself.
     #[serde(flatten)]
     pub settings: Option<BucketSettings>,
+    /// What CloudWatch says of it.
+    #[serde(flatten)]
+    pub size: Option<BucketSize>,
 }
 
 #[async_trait]
@@ -69,6 +77,7 @@ impl Action for DiscoverBuckets {
             bucket_settings::ACL,
             bucket_settings::ENCRYPTION,
             bucket_settings::VERSIONING,
+            bucket_size::METRICS,
         ],
         rules: &[],
         examples: &[
@@ -90,10 +99,18 @@ impl Action for DiscoverBuckets {
                 output: r#"[{"Name": "example-bucket", "BucketRegion": "us-east-1", "CreationDate": "2024-01-31T08:00:00Z", "IsPublic": false, "PublicAccessBlocked": true, "SSEAlgorithm": "AES256", "KMSMasterKeyID": null, "Versioning": "Unversioned", "MFADelete": "Disabled"}]"#,
                 given: &[],
             },
+            Example {
+                title: "See how large `example-bucket` is",
+                input: r#"{"name": "example-bucket", "size": true}"#,
+                output: r#"[{"Name": "example-bucket", "BucketRegion": "us-east-1", "CreationDate": "2024-01-31T08:00:00Z", "BucketSizeBytes": 52428800, "NumberOfObjects": 1200, "MeasuredOn": "2024-01-31T00:00:00Z"}]"#,
+                given: &[],
+            },
         ],
         notes: &[
             "Directory buckets (S3 Express One Zone) are not listed: S3 has a call of its own for them.",
-            "How large a bucket is S3 does not say: that is in S3 Storage Lens and CloudWatch.",
+            "How large a bucket is S3 tells CloudWatch once a day, up to two days late: there is nothing of a new bucket yet, and nothing of an empty one. Versions \
+             that are not current and the parts of incomplete uploads are counted; what S3 bills beyond that for archived and small objects is not.",
+            "Where CloudWatch may not be asked, or does not say all, the figures are null; the run says so, once for each region, and exits with 3.",
             "What a bucket may not be asked is null, it is not listed as public, and the run says so and exits with 3.",
             "The public access block of the account is not looked at, nor are access points and the access lists of single objects: the first may keep out whom a \
              bucket lets in, the others may let in whom it does not.",
@@ -123,12 +140,19 @@ impl Action for DiscoverBuckets {
             }
         });
         // As many buckets are asked at once as the run has room for, and printed in the order in which they are listed.
+        let (is_detailed, is_measured) = (self.details || self.settings || self.size, self.size);
         let (asked, context) = (Arc::new(self), cx.clone());
         let rows = buckets.map(move |bucket| {
             let (asked, cx) = (Arc::clone(&asked), context.clone());
             async move { asked.row(&cx, bucket?).await }
         });
-        Ok(Listing::of(cx, rows.buffered(cx.concurrency()).try_filter_map(|row| ready(Ok(row)))))
+        let rows = rows.buffered(cx.concurrency()).try_filter_map(|row| ready(Ok(row)));
+        let rows = if is_measured {
+            bucket_size::added(cx, rows, |row| (row.name.as_str(), row.bucket_region.as_deref()), |row, size| row.size = Some(size))
+        } else {
+            rows.boxed()
+        };
+        Ok(Listing::of(cx, rows.map_ok(move |row| Row::of(is_detailed, row.name.clone(), || row))))
     }
 }
 
@@ -136,7 +160,7 @@ aaws::register!(DiscoverBuckets);
 
 impl DiscoverBuckets {
     /// None for a bucket that is not asked for: stores that are not S3 may not know how to select.
-    async fn row(&self, cx: &Context, bucket: Listed) -> Result<Option<Row<BucketDetails>>> {
+    async fn row(&self, cx: &Context, bucket: Listed) -> Result<Option<BucketDetails>> {
         let Some(name) = bucket.name else { return Ok(None) };
         let elsewhere = |region: &Region| bucket.bucket_region.as_deref().is_some_and(|there| there != region.as_str());
         let is_wanted = self.prefix.as_ref().is_none_or(|prefix| name.starts_with(prefix.as_str()))
@@ -153,11 +177,12 @@ impl DiscoverBuckets {
         if self.public && settings.as_ref().and_then(|settings| settings.is_public) != Some(true) {
             return Ok(None);
         }
-        Ok(Some(Row::of(self.details || self.settings, name.clone(), || BucketDetails {
+        Ok(Some(BucketDetails {
             name,
             bucket_region: bucket.bucket_region,
             creation_date: bucket.creation_date.and_then(|date| date.fmt(DateTimeFormat::DateTime).ok()),
             settings: settings.filter(|_| self.settings),
-        })))
+            size: None,
+        }))
     }
 }

@@ -9,6 +9,7 @@
 mod body;
 mod bucket;
 mod bucket_settings;
+mod bucket_size;
 pub mod create_objects;
 pub mod delete_incomplete_uploads;
 pub mod delete_objects;
@@ -32,6 +33,7 @@ mod uploads;
 mod walk;
 
 pub use bucket_settings::BucketSettings;
+pub use bucket_size::BucketSize;
 pub use create_objects::CreateObjects;
 pub use delete_incomplete_uploads::DeleteIncompleteUploads;
 pub use delete_objects::DeleteObjects;

@@ -383,6 +383,13 @@ fn error_code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
     if let Some(kind) = answer.headers().get("x-amzn-errortype") {
         return Some(bare(kind));
     }
+    // A service that spoke the query protocol once says its codes of then beside those of today: `Throttling;Sender`.
+    if let Some(code) = answer.headers().get("x-amzn-query-error").and_then(|both| both.split(';').next()) {
+        return Some(code.to_owned());
+    }
+    if answer.headers().get("smithy-protocol") == Some("rpc-v2-cbor") {
+        return cbor_text(body, "__type").map(bare);
+    }
     let text = std::str::from_utf8(body).ok()?;
     if let Some((_, rest)) = text.split_once("<Code>") {
         return rest.split_once("</Code>").map(|(code, _)| code.trim().to_owned());
@@ -390,6 +397,18 @@ fn error_code(answer: &HttpResponse, body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_str(text).ok()?;
     let kind = json.get("__type").or_else(|| json.get("code"))?.as_str()?;
     Some(bare(kind))
+}
+
+/// The text behind a name in a map of CBOR, that of errors: short, flat, and each text in one piece (RFC 8949, major type 3).
+fn cbor_text<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
+    let at = body.windows(name.len()).position(|part| part == name.as_bytes())?;
+    let (length, text) = match body.get(at + name.len()..)? {
+        [head @ 0x60..=0x77, rest @ ..] => (usize::from(head & 0x1f), rest),
+        [0x78, length, rest @ ..] => (usize::from(*length), rest),
+        [0x79, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        _ => return None,
+    };
+    std::str::from_utf8(text.get(..length)?).ok()
 }
 
 /// A code without its namespace, and without the address that may follow (`aws.x#FooException:http://…`; Smithy, AWS JSON protocols, operation errors).
@@ -446,6 +465,13 @@ mod tests {
         let mut named = HttpResponse::new(400.try_into().unwrap_or_else(|e| panic!("{e}")), SdkBody::empty());
         named.headers_mut().insert("x-amzn-errortype", "com.amazonaws.x#TooManyRequestsException:http://internal.amazon.com/");
         assert_eq!(error_code(&named, b"").as_deref(), Some("TooManyRequestsException"));
+        let mut binary = HttpResponse::new(400.try_into().unwrap_or_else(|e| panic!("{e}")), SdkBody::empty());
+        binary.headers_mut().insert("smithy-protocol", "rpc-v2-cbor");
+        assert_eq!(error_code(&binary, b"\xbf\x66__type\x78\x1daws.x#ThrottlingException:u:1\xff").as_deref(), Some("ThrottlingException"));
+        assert_eq!(error_code(&binary, b"\xa1\x66__type\x6aThrottling").as_deref(), Some("Throttling"));
+        assert_eq!(error_code(&binary, b"\xa1\x66__type\x78\xffThrottling"), None);
+        binary.headers_mut().insert("x-amzn-query-error", "RequestLimitExceeded;Sender");
+        assert_eq!(error_code(&binary, b"\xa0").as_deref(), Some("RequestLimitExceeded"));
     }
 
     // --- Limits of time and size, on tokio's paused clock ---

@@ -20,6 +20,8 @@ pub struct Param {
     pub description: String,
     /// Whether a flag's value of it, or of a list each of its values, may name a local file: a [`crate::PathOrText`] or [`crate::LocalPath`].
     pub is_path: bool,
+    /// Whether it, or each of a list, is a [`crate::Region`].
+    pub is_region: bool,
     /// Of a list of strings: the members by which an object stands for an element.
     pub naming: Naming,
 }
@@ -122,15 +124,18 @@ pub fn params(schema: &Value) -> Vec<Param> {
         required: required.contains(&name.as_str()),
         default: schema.get("default").filter(|d| !d.is_null()).cloned(),
         description: one_line(text(schema, "description")),
-        is_path: is_path(schema) || schema.get("items").is_some_and(is_path),
+        is_path: is(schema, "x-aaws-path"),
+        is_region: is(schema, "x-aaws-region"),
         naming: Naming::of(name, schema),
         name: name.clone(),
     };
     properties.into_iter().flatten().map(param).collect()
 }
 
-fn is_path(schema: &Value) -> bool {
-    schema.get("x-aaws-path") == Some(&Value::Bool(true))
+/// Whether a schema, or that of the elements of a list, has this mark.
+fn is(schema: &Value, mark: &str) -> bool {
+    let marked = |schema: &Value| schema.get(mark) == Some(&Value::Bool(true));
+    marked(schema) || schema.get("items").is_some_and(marked)
 }
 
 /// Whether an input that need not be whole has known names and fitting values. All that is wrong is told.

@@ -21,7 +21,7 @@ crate::text_type! {
     /// A region: `eu-west-1`. It becomes part of host names and ARNs, so it is a label of lower-case letters, digits and dashes, or it is refused. The
     /// default is empty, and is no region.
     #[derive(Default)]
-    pub struct Region { "type": "string", "pattern": "^[a-z0-9-]{1,63}$" } |text| {
+    pub struct Region { "type": "string", "pattern": "^[a-z0-9-]{1,63}$", "x-aaws-region": true } |text| {
         let label = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         let fits = (1..=LONGEST_LABEL).contains(&text.len()) && text.bytes().all(label);
         expect(fits, text, "a region: lower-case letters, digits and dashes, as in eu-west-1")
@@ -55,6 +55,56 @@ crate::text_type! {
 fn expect(fits: bool, text: &str, what: &str) -> Result<(), String> {
     if fits { Ok(()) } else { Err(format!("`{}` is not {what}", text.escape_debug())) }
 }
+
+/// AWS's regions, of all partitions (the SDK's partition data, version 1.1, which it does not give out). They are offered; a newer one is taken all the same.
+pub(crate) const REGIONS: &[&str] = &[
+    "af-south-1",
+    "ap-east-1",
+    "ap-east-2",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-4",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "ca-central-1",
+    "ca-west-1",
+    "cn-north-1",
+    "cn-northwest-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-isoe-west-1",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eusc-de-east-1",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "mx-central-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-iso-east-1",
+    "us-iso-west-1",
+    "us-isob-east-1",
+    "us-isob-west-1",
+    "us-isof-east-1",
+    "us-isof-south-1",
+    "us-west-1",
+    "us-west-2",
+];
 
 fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
@@ -102,6 +152,11 @@ mod tests {
         {
             assert!(wrong.parse::<RoleArn>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_regions_that_are_offered_are_regions_in_their_order() {
+        assert!(REGIONS.is_sorted() && REGIONS.iter().all(|region| region.parse::<Region>().is_ok()));
     }
 
     #[test]

@@ -11,13 +11,25 @@ const REQUIRED: &str = "AAWS_SHELL_TESTS";
 const TYPED: &str = "aaws() { printf 'typed:'; printf ' <%s>' \"$@\"; printf '\\n'; }\n";
 
 /// Lines with Tab in them, and what they become. Other shells than bash put `=` behind a flag, or complete no word in kebab-case.
-const LINES: [(&str, &str); 5] = [
+const LINES: [(&str, &str); 11] = [
     ("aaws doct\t", "<doctor>"),
     ("aaws s3 delete_ob\t", "<s3> <delete_objects>"),
     ("aaws s3 delete-objects --bucke\tb", "<s3> <delete-objects> <--bucket"),
     ("aaws s3 create_objects --body_as fi\t", "<s3> <create_objects> <--body_as> <file>"),
     ("aaws describe s3 create_ob\t", "<describe> <s3> <create_objects>"),
+    ("aaws s3 discover_buckets --profile pro\t", "<s3> <discover_buckets> <--profile> <production>"),
+    ("aaws s3 discover-buckets --profile my\t", "<s3> <discover-buckets> <--profile> <my profile>"),
+    ("aaws doctor --profile sand\t", "<doctor> <--profile> <sandbox-user>"),
+    ("aaws s3 discover_buckets --region eu-no\t", "<s3> <discover_buckets> <--region> <eu-north-1>"),
+    ("aaws s3 discover_buckets --bucket_region me-s\t", "<s3> <discover_buckets> <--bucket_region> <me-south-1>"),
+    // What is no profile, though it has a section.
+    ("aaws doctor --profile corp\t", "<doctor> <--profile> <corp>"),
 ];
+
+/// The files of profiles: the one is where a variable says, the other where it is unless one does.
+const CONFIG: &str =
+    "[default]\nregion = eu-west-1\n\n[profile production]\n [ profile \"my profile\" ] # a comment\n[sso-session corporate]\n";
+const CREDENTIALS: &str = "[default]\naws_access_key_id = AKIATEST\n[sandbox-user]\n";
 
 /// The same for bash alone.
 const LINES_OF_BASH: [(&str, &str); 4] = [
@@ -37,7 +49,11 @@ fn becomes(program: &str, file: &str, text: &str, command: &str, lines: &[(&str,
     let path = folder.path().join(file);
     fs::create_dir_all(path.parent().expect("a folder")).and_then(|()| fs::write(&path, text)).expect("a file that the shell reads");
     let run = shell(format!("exec {command}")).stranger().endpoint("http://127.0.0.1:1").within(folder.path());
-    let run = run.env("XDG_CONFIG_HOME", folder.path()).env("ZDOTDIR", folder.path());
+    let run = run.env("XDG_CONFIG_HOME", folder.path()).env("ZDOTDIR", folder.path()).env("HOME", folder.path());
+    let (config, aws) = (folder.path().join("config"), folder.path().join(".aws"));
+    fs::write(&config, CONFIG).and_then(|()| fs::create_dir(&aws)).expect("profiles");
+    fs::write(aws.join("credentials"), CREDENTIALS).expect("more of them");
+    let run = run.env("AWS_CONFIG_FILE", config).without("AWS_SHARED_CREDENTIALS_FILE");
     let typed: Vec<&str> = lines.iter().map(|(line, _)| *line).collect();
     let seen = run.on_terminal(&format!("{}\nexit", typed.join("\n"))).ok().stdout;
     let typed: Vec<_> = seen.lines().filter_map(|line| line.split_once("typed: ").map(|(_, words)| words.trim_end())).collect();
@@ -48,7 +64,7 @@ fn becomes(program: &str, file: &str, text: &str, command: &str, lines: &[(&str,
 }
 
 #[test]
-fn bash_completes_services_actions_flags_and_choices_with_tab() {
+fn bash_completes_services_actions_flags_choices_profiles_and_regions_with_tab() {
     let rc =
         format!("eval \"$(aaws completions bash)\"\nPS1='$ '\nbind 'set bell-style none'\nbind 'set enable-bracketed-paste off'\n{TYPED}");
     let lines: Vec<_> = LINES.into_iter().chain(LINES_OF_BASH).collect();
@@ -56,14 +72,14 @@ fn bash_completes_services_actions_flags_and_choices_with_tab() {
 }
 
 #[test]
-fn zsh_completes_services_actions_flags_and_choices_with_tab() {
+fn zsh_completes_services_actions_flags_choices_profiles_and_regions_with_tab() {
     let rc =
         format!("autoload -Uz compinit; compinit -u -D\neval \"$(aaws completions zsh)\"\nPS1='$ '\nunset zle_bracketed_paste\n{TYPED}");
     becomes("zsh", ".zshrc", &rc, "zsh -d -i", &LINES);
 }
 
 #[test]
-fn fish_completes_services_actions_flags_and_choices_with_tab() {
+fn fish_completes_services_actions_flags_choices_profiles_and_regions_with_tab() {
     let typed = "function aaws; printf 'typed:'; printf ' <%s>' $argv; printf '\\n'; end\n";
     let config = format!("aaws completions fish | source\nfunction fish_prompt; echo '$ '; end\nfunction fish_greeting; end\n{typed}");
     becomes("fish", "fish/config.fish", &config, "fish -i", &LINES);

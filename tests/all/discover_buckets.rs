@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::fake_cloudwatch::{self, Figure, Found, POINTS, QUERIES};
 use crate::support::http::Request;
+use crate::support::proxy::Proxy;
 use crate::support::{Response, Server, aaws, directory, report};
 
 /// An account with these buckets and their regions, that selects by prefix and region as S3 does. Only in the region asked for is that taken. It may have
@@ -316,4 +318,164 @@ fn the_policy_names_the_buckets_that_are_asked() {
         {"Effect": "Allow", "Action": ["s3:ListAllMyBuckets"], "Resource": ["*"]},
     ]);
     assert_eq!(policy["Statement"], expected);
+}
+
+// --- What CloudWatch says of a bucket ---
+
+/// An account with these buckets, in front of it a CloudWatch in each region: `answers(n, request)`.
+fn measured(buckets: &[(&str, &str)], answers: impl Fn(usize, &Request) -> Response + Send + Sync + 'static) -> Server {
+    let account = account(buckets);
+    Proxy::to(&account.url).rule("GetMetricData", move |n, request| Some(answers(n, request))).start()
+}
+
+/// What S3 tells CloudWatch of some buckets, each in its own region: in one some of it was archived lately, and the last day of another is not whole yet.
+fn figures(figure: &Figure) -> Found {
+    Ok(match (figure.region, figure.bucket, figure.storage) {
+        ("eu-west-1", "dev-b", "AllStorageTypes") => vec![(2, 9.0), (1, 7.0)],
+        ("eu-west-1", "dev-b", "StandardStorage") => vec![(2, 900.0), (1, 200.0)],
+        ("eu-west-1", "dev-b", "GlacierStorage") => vec![(1, 500.0)],
+        ("eu-west-1", "dev-b", "DeepArchiveStagingStorage") => vec![(1, 11.0)],
+        ("eu-west-1", "dev-b", "GlacierObjectOverhead") => vec![(1, 32_768.0)],
+        ("eu-west-1", "prod-a", "AllStorageTypes") => vec![(3, 3.0), (2, 4.0)],
+        ("eu-west-1", "prod-a", "StandardStorage") => vec![(3, 30.0), (2, 40.0), (1, 50.0)],
+        // What is this old says nothing of today.
+        ("us-east-1", "test-a", _) => vec![(9, 1.0)],
+        _ => Vec::new(),
+    })
+}
+
+/// The rows that are printed of the buckets of [`figures`].
+fn rows() -> Value {
+    let row = |name: &str, region: &str, size: Value, objects: Value, day: Value| {
+        json!({
+            "Name": name, "BucketRegion": region, "CreationDate": "2024-01-31T08:00:00Z", "BucketSizeBytes": size, "NumberOfObjects": objects,
+            "MeasuredOn": day,
+        })
+    };
+    let unknown = |name: &str, region: &str| row(name, region, Value::Null, Value::Null, Value::Null);
+    json!([
+        unknown("dev-a", "us-east-1"),
+        row("dev-b", "eu-west-1", json!(711), json!(7), json!(fake_cloudwatch::day(1))),
+        unknown("dev-c", "eu-west-1"),
+        row("prod-a", "eu-west-1", json!(40), json!(4), json!(fake_cloudwatch::day(2))),
+        unknown("test-a", "us-east-1"),
+    ])
+}
+
+#[test]
+fn discover_buckets_prints_how_large_each_bucket_is() {
+    let server = measured(BUCKETS, |_, request| fake_cloudwatch::answer(request, POINTS, figures));
+    assert_eq!(aaws("s3 discover_buckets --size").endpoint(&server.url).run().ok().json(), rows());
+    let asked = server.requests("GetMetricData");
+    let mut asked: Vec<_> =
+        asked.iter().map(|request| (request.signed_region().unwrap_or_default(), fake_cloudwatch::asked(request))).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [("eu-west-1", 45), ("us-east-1", 30)], "one request in each region, for 15 figures of each bucket");
+    // A person reads it in the units of people.
+    let table = aaws("s3 discover_buckets --size --name dev-b --output table").endpoint(&server.url).run().ok();
+    assert!(table.stdout.contains("711 B"), "{table}");
+    // No other is asked, nor is any unless it is to.
+    assert_eq!(server.count("GetMetricData"), 3);
+    aaws("s3 discover_buckets --details").endpoint(&server.url).run().ok();
+    aaws("s3 discover_buckets --size --name nothing").endpoint(&server.url).run().ok();
+    assert_eq!(server.count("GetMetricData"), 3);
+}
+
+#[test]
+fn figures_that_come_in_pages_are_read_whole() {
+    // The figures of one kind are torn apart, too.
+    for most in [1, 2, 3, 5] {
+        let server = measured(BUCKETS, move |_, request| fake_cloudwatch::answer(request, most, figures));
+        assert_eq!(aaws("s3 discover_buckets --size").endpoint(&server.url).run().ok().json(), rows(), "{most} on a page");
+        assert!(server.count("GetMetricData") > 2, "there were more pages than regions");
+    }
+}
+
+#[test]
+fn many_buckets_are_asked_for_together_and_printed_in_their_order() {
+    let names: Vec<String> = (0..700).map(|n| format!("bucket-{n:03}")).collect();
+    let buckets: Vec<_> = names.iter().enumerate().map(|(n, name)| (name.as_str(), ["eu-west-1", "us-east-1"][n % 2])).collect();
+    let number = |name: &str| name.trim_start_matches("bucket-").parse::<f64>().unwrap_or_default();
+    let server = measured(&buckets, move |_, request| {
+        fake_cloudwatch::answer(request, POINTS, |figure| {
+            let is_there = ["AllStorageTypes", "StandardIAStorage"].contains(&figure.storage);
+            Ok(if is_there { vec![(1, number(figure.bucket))] } else { Vec::new() })
+        })
+    });
+    let printed = aaws("s3 discover_buckets --size").endpoint(&server.url).run().ok().json();
+    let printed: Vec<_> =
+        printed.as_array().expect("rows").iter().map(|row| (row["Name"].clone(), row["BucketSizeBytes"].clone())).collect();
+    let expected: Vec<_> = names.iter().enumerate().map(|(n, name)| (json!(name), json!(n))).collect();
+    assert_eq!(printed, expected);
+    let asked: Vec<_> = server.requests("GetMetricData").iter().map(fake_cloudwatch::asked).collect();
+    assert!(asked.iter().all(|asked| *asked <= QUERIES) && asked.len() <= 26, "{asked:?}");
+    assert_eq!(asked.iter().sum::<usize>(), 700 * 15);
+}
+
+#[test]
+fn buckets_are_printed_where_cloudwatch_may_not_be_asked() {
+    let names: Vec<String> = (0..80).map(|n| format!("bucket-{n:02}")).collect();
+    let mut buckets: Vec<_> = names.iter().map(|name| (name.as_str(), "eu-west-1")).collect();
+    buckets.extend([("prod-a", "eu-central-1"), ("prod-b", "eu-central-1")]);
+    let server = measured(&buckets, |_, request| match request.signed_region() {
+        Some("eu-west-1") => fake_cloudwatch::error(403, "AccessDenied"),
+        _ => fake_cloudwatch::answer(request, POINTS, |_| Ok(vec![(1, 1.0)])),
+    });
+    let home = directory();
+    let run = aaws("s3 discover_buckets --size --report report.jsonl").within(home.path()).endpoint(&server.url).run().exits(3);
+    let printed = run.json();
+    let sizes: Vec<_> = printed.as_array().expect("rows").iter().map(|row| row["BucketSizeBytes"].clone()).collect();
+    assert_eq!(sizes.len(), 82);
+    assert!(sizes[..80].iter().all(Value::is_null), "{sizes:?}");
+    assert_eq!(sizes[80..], [json!(14), json!(14)], "another region is asked all the same");
+    let lines = report(&home);
+    let failed: Vec<_> = lines.iter().map(|line| (line["item"].clone(), line["status"].clone(), line["code"].clone())).collect();
+    assert_eq!(failed, [(json!("eu-west-1"), json!("failed"), json!("AccessDenied"))], "it is said once");
+    run.logs("cannot read how large its buckets are: AccessDenied by the test");
+}
+
+#[test]
+fn cloudwatch_is_waited_for_however_often_it_throttles() {
+    // More often than an error that passes is tried again.
+    let server = measured(BUCKETS, |n, request| match n {
+        1..=9 => fake_cloudwatch::error(400, "Throttling"),
+        _ => fake_cloudwatch::answer(request, POINTS, figures),
+    });
+    assert_eq!(aaws("s3 discover_buckets --size").endpoint(&server.url).run().ok().json(), rows());
+    assert_eq!(server.count("GetMetricData"), 11);
+}
+
+#[test]
+fn a_size_of_which_a_part_is_missing_is_none() {
+    // CloudWatch fails to read one kind of storage of the first, and does not answer for one of the second.
+    let server = measured(BUCKETS, |_, request| {
+        fake_cloudwatch::answer(request, POINTS, |figure| match (figure.bucket, figure.storage) {
+            ("dev-a", "GlacierStorage") => Err("InternalError"),
+            ("dev-b", "OneZoneIAStorage") => Err(""),
+            _ => Ok(vec![(1, 1.0)]),
+        })
+    });
+    let home = directory();
+    let run =
+        aaws("s3 discover_buckets --size --prefix dev- --report report.jsonl").within(home.path()).endpoint(&server.url).run().exits(3);
+    let sizes: Vec<_> = run.json().as_array().expect("rows").iter().map(|row| row["BucketSizeBytes"].clone()).collect();
+    assert_eq!(sizes, [Value::Null, Value::Null, json!(14)]);
+    let mut failed: Vec<_> = report(&home).iter().map(|line| format!("{} {}", line["item"], line["code"])).collect();
+    failed.sort_unstable();
+    assert_eq!(failed, [r#""dev-a" "InternalError""#, r#""dev-b" "PartialData""#]);
+}
+
+#[test]
+fn credentials_that_cloudwatch_turns_down_end_the_list() {
+    let server = measured(BUCKETS, |_, _| fake_cloudwatch::error(403, "ExpiredToken"));
+    aaws("s3 discover_buckets --size").endpoint(&server.url).run().exits(5).logs("ExpiredToken");
+}
+
+#[test]
+fn cloudwatch_is_in_the_policy_of_who_asks_it() {
+    let policy = |flags: &str| aaws(format!("permissions s3 discover_buckets {flags}")).run().ok().json()["Statement"].clone();
+    let list = json!({"Effect": "Allow", "Action": ["s3:ListAllMyBuckets"], "Resource": ["*"]});
+    assert_eq!(policy("--details"), json!([list]));
+    let both = json!({"Effect": "Allow", "Action": ["cloudwatch:GetMetricData", "s3:ListAllMyBuckets"], "Resource": ["*"]});
+    assert_eq!(policy("--size"), json!([both]));
 }

@@ -102,7 +102,7 @@ fn no_service_is_left_out() {
 mod s3 {
     use super::*;
     use crate::support::proxy::Proxy;
-    use crate::support::{Bucket, directory, moto};
+    use crate::support::{Bucket, directory, fake_cloudwatch, moto};
 
     #[test]
     fn examples_of_s3_run_on_a_new_sandbox() {
@@ -121,6 +121,14 @@ mod s3 {
         let s3 = Proxy::to(moto::endpoint())
             .rewrite("ListBuckets", move |_, text| text.replace(name, &format!("{name}<BucketRegion>us-east-1</BucketRegion>")))
             .rewrite("GetBucketVersioning", |_, text| text.replace("GetBucketVersioningResponse", "VersioningConfiguration"))
+            // Moto's CloudWatch does not speak as the SDK does.
+            .rule("GetMetricData", |_, request| {
+                Some(fake_cloudwatch::answer(request, fake_cloudwatch::POINTS, |figure| match figure.storage {
+                    "AllStorageTypes" => Ok(vec![(1, 1200.0)]),
+                    "StandardStorage" => Ok(vec![(1, 52_428_800.0)]),
+                    _ => Ok(Vec::new()),
+                }))
+            })
             .start();
         run_all("s3", |example, run| {
             // What one leaves behind must not help the next.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValue};
 
+use super::completions;
 use super::flags::text;
 use super::settings::{PROTECT_TAG, Settings};
 use super::values::{concurrency, endpoint, parsed, whole};
@@ -91,8 +92,9 @@ pub fn local_flags() -> Vec<Arg> {
 /// All of them.
 pub fn flags() -> Vec<Arg> {
     let mut flags = vec![
-        value("region", "REGION", "Region; else AWS_REGION, AWS_DEFAULT_REGION, the profile"),
-        value("profile", "NAME", "Profile of the AWS configuration files; its credentials are used even if the environment holds others"),
+        value("region", "REGION", "Region; else AWS_REGION, AWS_DEFAULT_REGION, the profile").value_hint(completions::REGION),
+        value("profile", "NAME", "Profile of the AWS configuration files; its credentials are used even if the environment holds others")
+            .value_hint(completions::PROFILE),
         value("role_arn", "ARN", "Role to assume; repeat to go from role to role").action(ArgAction::Append),
         value("mfa_serial", "SERIAL", "MFA device for the first role, or for a session of your own"),
         value("mfa_token", "DIGITS", "Digits that the MFA device shows; asked for on a terminal"),

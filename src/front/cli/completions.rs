@@ -1,14 +1,32 @@
-//! `aaws completions`: a script for a shell. clap writes it; kebab-case, which clap knows as aliases that nobody sees, is put into it here.
+//! `aaws completions`: a script for a shell. clap writes it; kebab-case, which clap knows as aliases that nobody sees, is put into it here, and so are
+//! profiles and regions.
 
 use std::io::{self, Write};
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, ValueHint};
 use clap_complete::Shell;
 
 use super::help;
 use crate::catalog::registry;
 use crate::model::error::{Error, Result};
+use crate::model::target::REGIONS;
+
+/// What a flag has that takes a region, or a profile: clap has no hints of these, and nobody here takes what it has them for.
+pub const REGION: ValueHint = ValueHint::Hostname;
+pub const PROFILE: ValueHint = ValueHint::Username;
+
+/// What clap writes as the only choice of such a flag, and what is put in its place.
+const SOME_REGION: &str = "AAWS_REGIONS";
+const SOME_PROFILE: &str = "AAWS_PROFILES";
+
+/// The sections of the two files that are profiles (SDKs and tools reference guide, shared config and credentials files), for sed: in the one each says that
+/// it is one, in the other all are. A name with spaces in it has quotes.
+const SECTIONS: [&str; 2] = [
+    r"-e 's/^[[:space:]]*\[[[:space:]]*profile[[:space:]][[:space:]]*\([^]]*[^][:space:]]\)[[:space:]]*\].*$/\1/p' -e 's/^[[:space:]]*\[[[:space:]]*default[[:space:]]*\].*$/default/p'",
+    r"-e 's/^[[:space:]]*\[[[:space:]]*\([^]]*[^][:space:]]\)[[:space:]]*\].*$/\1/p'",
+];
+const UNQUOTED: &str = r#"-e 's/^"\(.*\)"$/\1/'"#;
 
 pub fn command() -> Command {
     let shell = Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).help("The shell that reads it");
@@ -25,15 +43,49 @@ pub fn run(matches: &ArgMatches) -> Result<u8> {
 }
 
 fn script(shell: Shell) -> String {
+    let mut tree = match shell {
+        Shell::Bash | Shell::Zsh | Shell::Fish => marked(tree()),
+        _ => tree(),
+    };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut tree(), "aaws", &mut script);
+    clap_complete::generate(shell, &mut tree, "aaws", &mut script);
     let script = String::from_utf8_lossy(&script);
     match shell {
         Shell::Bash => bash(&script),
-        Shell::Zsh => script.replace("case $line[1] in", "case ${line[1]//-/_} in"),
+        Shell::Zsh => zsh(&script),
         Shell::Fish => fish(&script),
         _ => script.into_owned(),
     }
+}
+
+/// The tree with marks where regions and profiles go.
+fn marked(command: Command) -> Command {
+    let mark = |arg: Arg| match arg.get_value_hint() {
+        REGION => arg.value_parser(PossibleValuesParser::new([SOME_REGION])),
+        PROFILE => arg.value_parser(PossibleValuesParser::new([SOME_PROFILE])),
+        _ => arg,
+    };
+    command.mut_args(mark).mut_subcommands(marked)
+}
+
+/// Functions for bash and zsh that print the regions and the profiles, one on a line.
+fn functions() -> String {
+    let [config, credentials] = SECTIONS;
+    let regions = REGIONS.join(" ");
+    format!(
+        r#"__aaws_regions() {{
+    printf '%s\n' {regions}
+}}
+
+__aaws_profiles() {{
+    {{
+        command sed -n {config} "${{AWS_CONFIG_FILE:-$HOME/.aws/config}}"
+        command sed -n {credentials} "${{AWS_SHARED_CREDENTIALS_FILE:-$HOME/.aws/credentials}}"
+    }} 2>/dev/null | command sed {UNQUOTED} | command sort -u
+}}
+
+"#
+    )
 }
 
 /// The tree of commands as it is completed: what a command takes as words of its own is a tree here, too.
@@ -67,7 +119,29 @@ fn of_words(name: &'static str, command: &Command) -> Command {
 fn bash(script: &str) -> String {
     let known = script.replacen("case \"${cmd},${i}\" in", "case \"${cmd},${i//-/_}\" in", 1).replacen("\",$1\")", "\",${1//-/_}\")", 1);
     let last = "    prev=\"$3\"\n    if [[ \"${COMP_CWORD}\" -lt 6 && \"${cur}\" != -* && \"${prev}\" != -* ]]; then\n        cur=\"${cur//-/_}\"\n    fi\n";
-    known.replacen("    prev=\"$3\"\n", last, 1)
+    let known = known.replacen("    prev=\"$3\"\n", last, 1);
+    let these = r#"__aaws_those_of() {
+    local value
+    COMPREPLY=()
+    while IFS= read -r value; do
+        [[ "${value}" == "$2"* ]] && COMPREPLY+=("$(printf '%q' "${value}")")
+    done < <("$1")
+}
+
+"#;
+    let choice = |mark: &str| format!("COMPREPLY=($(compgen -W \"{mark}\" -- \"${{cur}}\"))");
+    let known = known.replace(&choice(SOME_REGION), "__aaws_those_of __aaws_regions \"${cur}\"");
+    functions() + these + &known.replace(&choice(SOME_PROFILE), "__aaws_those_of __aaws_profiles \"${cur}\"")
+}
+
+fn zsh(script: &str) -> String {
+    let known = script.replace("case $line[1] in", "case ${line[1]//-/_} in");
+    let known = known.replace(&format!(":({SOME_REGION})"), ":_aaws_regions").replace(&format!(":({SOME_PROFILE})"), ":_aaws_profiles");
+    let head = "autoload -U is-at-least\n\n";
+    let offered = |name: &str| {
+        format!("_aaws_{name}() {{\n    local -a values\n    values=(${{(f)\"$(__aaws_{name})\"}})\n    compadd \"$@\" -a values\n}}\n\n")
+    };
+    known.replacen(head, &format!("{head}{}{}{}", functions(), offered("regions"), offered("profiles")), 1)
 }
 
 /// Fish asks whether one of these words was seen.
@@ -86,7 +160,29 @@ fn fish(script: &str) -> String {
         }
         text.push_str(rest);
     }
-    text
+    let choice = |mark: &str| format!("\"{mark}\\t''\"");
+    let text = text.replace(&choice(SOME_REGION), "\"(__aaws_regions)\"").replace(&choice(SOME_PROFILE), "\"(__aaws_profiles)\"");
+    let [config, credentials] = SECTIONS;
+    let regions = REGIONS.join(" ");
+    let functions = format!(
+        r#"function __aaws_regions
+    printf '%s\n' {regions}
+end
+
+function __aaws_profiles
+    set -l config ~/.aws/config
+    set -l credentials ~/.aws/credentials
+    test -n "$AWS_CONFIG_FILE"; and set config $AWS_CONFIG_FILE
+    test -n "$AWS_SHARED_CREDENTIALS_FILE"; and set credentials $AWS_SHARED_CREDENTIALS_FILE
+    begin
+        command sed -n {config} $config
+        command sed -n {credentials} $credentials
+    end 2>/dev/null | command sed {UNQUOTED} | command sort -u
+end
+
+"#
+    );
+    functions + &text
 }
 
 #[cfg(test)]
@@ -101,9 +197,18 @@ mod tests {
             let script = script(shell);
             assert!(marks.iter().all(|mark| script.contains(mark)), "clap_complete writes another script for {shell} now");
         }
-        assert_eq!(
-            fish("if __fish_seen_subcommand_from a_b; and not __fish_seen_subcommand_from c d_e\"\n"),
-            "if __fish_seen_subcommand_from a_b a-b; and not __fish_seen_subcommand_from c d_e d-e\"\n"
-        );
+        let seen = fish("if __fish_seen_subcommand_from a_b; and not __fish_seen_subcommand_from c d_e\"\n");
+        assert!(seen.ends_with("if __fish_seen_subcommand_from a_b a-b; and not __fish_seen_subcommand_from c d_e d-e\"\n"), "{seen}");
+    }
+
+    #[test]
+    fn regions_and_profiles_stand_in_the_place_of_their_marks() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
+            let script = script(shell);
+            assert!(
+                !script.contains(SOME_REGION) && !script.contains(SOME_PROFILE),
+                "clap_complete writes choices for {shell} in another way now"
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value};
 
+use super::completions;
 use crate::catalog::invocation::{shout, value_name};
 use crate::catalog::schema::{Choice, Param, ParamKind, singular};
 use crate::input::{self, Input, Naming, PathOrText, Source, Spool};
@@ -43,6 +44,7 @@ fn of_param(param: &Param) -> Vec<Arg> {
         with_kebab(arg, id).help(help(param))
     };
     let flag = base(name).value_name(value_name(param));
+    let flag = if param.is_region { flag.value_hint(completions::REGION) } else { flag };
     // A negative number or age is better told that it is none than taken for a flag.
     match &param.kind {
         ParamKind::Bool => vec![flag.num_args(0..=1).require_equals(true).default_missing_value("true")],

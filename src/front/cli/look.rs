@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::common::{self, Common};
 use super::settings::Settings;
-use super::{find, flags, help};
+use super::{completions, find, flags, help};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
 use crate::catalog::registry;
@@ -132,7 +132,11 @@ fn inputs_command(entries: &[&'static Entry]) -> (Vec<Param>, Command) {
         .args(flags::of_params(&params))
         .arg(flags::input_flag());
     let own = [
-        Arg::new("region").long("region").value_name("REGION").help("Region of the ARNs; it tells the partition too"),
+        Arg::new("region")
+            .long("region")
+            .value_name("REGION")
+            .value_hint(completions::REGION)
+            .help("Region of the ARNs; it tells the partition too"),
         Arg::new("account").long("account").value_name("ID").help("Account of the ARNs"),
         Arg::new("all").long("all").action(clap::ArgAction::SetTrue).help("Also what is needed only under conditions"),
     ];

@@ -19,12 +19,13 @@ const PER_CONNECTION: [&str; 5] = ["connection", "content-length", "expect", "tr
 const CUT_OFF: &str = "x-cut-off";
 
 /// The API operations that change nothing; every other one counts as a write.
-const READS: [&str; 12] = [
+const READS: [&str; 13] = [
     "GetBucketAcl",
     "GetBucketEncryption",
     "GetBucketPolicyStatus",
     "GetBucketVersioning",
     "GetCallerIdentity",
+    "GetMetricData",
     "GetPublicAccessBlock",
     "HeadBucket",
     "HeadObject",
@@ -87,6 +88,9 @@ impl Request {
             if let Some(action) = form.split('&').find_map(|pair| pair.strip_prefix("Action=")) {
                 return action.to_owned();
             }
+        }
+        if self.header("smithy-protocol").is_some() {
+            return self.target.rsplit('/').next().unwrap_or(&self.target).to_owned();
         }
         self.rest_operation().unwrap_or_else(|| self.s3_operation()).to_owned()
     }

@@ -18,6 +18,8 @@ pub mod aaws;
 pub mod account;
 #[cfg(all(feature = "s3", feature = "site"))]
 pub mod browser;
+#[cfg(feature = "s3")]
+pub mod cbor;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 #[cfg(feature = "backup")]
@@ -25,6 +27,8 @@ pub mod fake_backup;
 pub mod fake_bucket;
 #[cfg(feature = "cloudtrail")]
 pub mod fake_cloudtrail;
+#[cfg(feature = "s3")]
+pub mod fake_cloudwatch;
 #[cfg(feature = "iam")]
 pub mod fake_iam;
 pub mod fake_s3;
