@@ -240,15 +240,42 @@ fn an_address_that_was_associated_since_it_was_looked_at_stays() {
     assert_eq!(world.addresses(), [taken]);
 }
 
+/// The address behind an allocation id.
+fn ip(world: &World, id: &str) -> String {
+    let details = world.aaws(format!("ec2 discover_addresses --details --allocation_ids {id}")).run().ok().json();
+    details[0]["PublicIp"].as_str().expect("an address").to_owned()
+}
+
 #[test]
 fn an_address_whose_release_was_not_answered_is_released_all_the_same() {
     let world = World::new();
     let address = world.address();
+    let ip = ip(&world, &address);
     let server = world.proxy().losing("ReleaseAddress").start();
     let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
     assert_eq!(output.ok().json(), json!([]));
-    assert_eq!(said.status(&address), "unchanged", "{:?}", said.0);
-    assert_eq!((world.addresses().len(), server.count("ReleaseAddress")), (0, 2));
+    assert_eq!(said.status(&address), "done", "{:?}", said.0);
+    assert_eq!(said.why(&address).matches(&ip).count(), 1, "{:?}", said.0);
+    assert_eq!((said.0.len(), world.addresses().len(), server.count("ReleaseAddress")), (1, 0, 1));
+}
+
+#[test]
+fn an_address_is_told_where_no_answer_says_whether_it_was_released() {
+    // It is there still, and is asked to be released again and again.
+    let world = World::new();
+    let address = world.address();
+    let told = ip(&world, &address);
+    let server = world.proxy().refuse("ReleaseAddress", 500, "InternalError").start();
+    let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
+    assert_eq!(output.exits(3).json(), json!([address]));
+    assert_eq!((said.code(&address), server.count("ReleaseAddress")), ("InternalError", 3));
+    assert_eq!(said.why(&address).matches(&told).count(), 1, "{:?}", said.0);
+
+    // It cannot be looked at again.
+    let server = world.proxy().losing("ReleaseAddress").fail("DescribeAddresses", 2, 403, "UnauthorizedOperation").start();
+    let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
+    assert_eq!(output.exits(3).json(), json!([address]));
+    assert_eq!((said.0.len(), said.why(&address).matches(&told).count()), (1, 1), "{:?}", said.0);
 }
 
 // --- discover_interfaces ---
