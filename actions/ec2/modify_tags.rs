@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Reversible, Rule, When, async_trait, paged,
+    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Noted,
+    Outcome, Page, Result, Reversible, Rule, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
@@ -369,7 +369,10 @@ impl Change for Modify {
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let steps: Vec<TagStep> = items.iter().map(|item| item.step(self.desired)).collect();
         let noted: Vec<(&str, &TagStep)> = items.iter().zip(&steps).map(|(item, step)| (item.id.as_str(), step)).collect();
-        cx.note_all(&noted).await?;
+        let notes = cx.note_all(&noted).await?;
+        let notes: Vec<(&str, Noted)> = items.iter().map(|item| item.id.as_str()).zip(notes).collect();
+        // Those whose tags were changed, as far as anybody can know.
+        let mut may_be_changed: HashSet<&str> = HashSet::new();
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
         let mut refusals_left = MOST_REFUSED;
@@ -382,11 +385,15 @@ impl Change for Modify {
             }
             let error = match self.send(&group).await {
                 Ok(()) => {
+                    may_be_changed.extend(group.iter().map(|item| item.id.as_str()));
                     outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.desired, "was"))))));
                     continue;
                 }
                 Err(e) => e,
             };
+            if error.is_ambiguous() {
+                may_be_changed.extend(group.iter().map(|item| item.id.as_str()));
+            }
             let failed = self.refused(&error);
             if error.is_fatal() {
                 left = Some(failed.clone());
@@ -402,6 +409,8 @@ impl Change for Modify {
             outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
             groups.extend(again);
         }
+        // Who sets these tags later does not want them taken away.
+        notes.into_iter().filter(|(id, _)| !may_be_changed.contains(id)).for_each(|(_, noted)| cx.forget(noted));
         let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "it was not sent"));
         Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
