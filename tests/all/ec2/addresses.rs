@@ -306,6 +306,7 @@ fn interfaces_are_told_by_their_tags_and_by_what_they_are_attached_to() {
         (&json!("in-use"), &json!(machine.id), &json!("attached"))
     );
     let standby = &details[1];
+    assert_eq!(standby["OwnerId"], world.account.id.as_str(), "{standby}");
     for member in ["PrivateIpAddress", "PublicIp", "VpcId", "SubnetId", "RequesterId"] {
         assert!(standby[member].is_string(), "{member}: {standby}");
     }
@@ -390,6 +391,31 @@ fn interfaces_that_services_made_for_themselves_stay() {
     assert_eq!(said.statuses(), ["done", "skipped", "skipped"]);
     assert!(said.why(&requested).contains("AWS Lambda VPC ENI") && said.why(&operated).contains("eks.amazonaws.com"), "{:?}", said.0);
     assert_eq!(world.interfaces(), sorted([&requested, &operated]));
+}
+
+#[test]
+fn interfaces_of_accounts_that_share_a_vpc_are_told_and_stay() {
+    let world = World::new();
+    let (foreign, own) = (world.interface(&[]), world.interface(&[]));
+    let (id, account) = (foreign.clone(), world.account.id.clone());
+    let server = world
+        .proxy()
+        .rewrite("DescribeNetworkInterfaces", move |_, answer| {
+            let (mine, theirs) = (format!("<ownerId>{account}<"), "<ownerId>111122223333<");
+            changed(&answer, "networkInterfaceId", &id, |item| item.replacen(&mine, theirs, 1))
+        })
+        .start();
+    let line = format!("ec2 discover_interfaces --details --network_interface_ids {foreign} {own}");
+    let shown = world.aaws_via(&server, line).run().ok().json();
+    assert_eq!((&shown[0]["OwnerId"], &shown[1]["OwnerId"]), (&json!("111122223333"), &json!(world.account.id)), "{shown}");
+
+    let line = format!("delete_interfaces --network_interface_ids {foreign} {own}");
+    let plan = planned(&world, &server, &line, 3);
+    let (output, said) = reported(&world, &server, &line);
+    said.is_what_became_of(&plan);
+    assert_eq!(output.exits(3).json(), json!([foreign]));
+    assert!(said.status(&foreign) == "skipped" && said.why(&foreign).contains("111122223333"), "{:?}", said.0);
+    assert_eq!(world.interfaces(), [foreign]);
 }
 
 #[test]
