@@ -260,7 +260,10 @@ fn a_long_table_is_printed_while_it_is_listed() {
 #[test]
 fn rows_behind_the_first_thousand_fit_into_the_columns_of_those() {
     let (server, _) = many_volumes(1700, 4);
-    let shown = aaws("ec2 discover_volumes --output table").endpoint(&server.url).on_terminal_with(&["--columns", "100"], "").stdout;
+    let shown = aaws("ec2 discover_volumes --output table")
+        .endpoint(&server.url)
+        .on_terminal_with(&["--columns", "100", "--stderr", "/dev/null"], "")
+        .stdout;
     let lines: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let of =
         |n: usize| lines.iter().find(|line| line.contains(&format!("vol-{n:08x}"))).copied().unwrap_or_else(|| panic!("no {n}: {shown}"));
