@@ -279,7 +279,7 @@ impl ChangeOne for Modify {
             if done.is_empty() && !error.is_ambiguous() {
                 cx.forget(noted);
             }
-            return Ok(Outcome::Failed(Failure::from(&error).after(done)));
+            return Ok(Outcome::Failed(Failure::from(&*error).after(done)));
         }
         Ok(match options::awaited(cx, &self.looks, id, &step.now, OnCancel::Stop).await {
             Ok(()) => Outcome::done(id.to_owned()),

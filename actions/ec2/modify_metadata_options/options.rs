@@ -128,12 +128,12 @@ pub fn is_pending(instance: &Instance) -> bool {
 pub struct Halfway {
     /// What was changed before, in words.
     pub done: Vec<String>,
-    pub error: Error,
+    pub error: Box<Error>,
 }
 
 impl From<Halfway> for Error {
     fn from(halfway: Halfway) -> Self {
-        halfway.error
+        *halfway.error
     }
 }
 
@@ -151,7 +151,7 @@ pub async fn change(
         if !done.is_empty()
             && let Err(error) = awaited(cx, looks, id, &Options { endpoint: None, ..wanted.clone() }, on_cancel).await
         {
-            return Err(Halfway { done, error });
+            return Err(Halfway { done, error: Box::new(error) });
         }
         let request = ec2
             .modify_instance_metadata_options()
@@ -163,7 +163,7 @@ pub async fn change(
         let sent = request.send().await.context(|| format!("change the metadata options of the instance `{id}` to {part}"));
         match sent {
             Ok(_) => done.push(format!("its metadata options became {part}")),
-            Err(error) => return Err(Halfway { done, error }),
+            Err(error) => return Err(Halfway { done, error: Box::new(error) }),
         }
     }
     Ok(())
