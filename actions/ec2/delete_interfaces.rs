@@ -1,5 +1,5 @@
 use aaws::{
-    Action, Call, ChangeOne, Context, Effect, ErrorContext, Example, Grant, Items, LeftItems, Meta, Outcome, Result, Reversible,
+    AccountId, Action, Call, ChangeOne, Context, Effect, ErrorContext, Example, Grant, Items, LeftItems, Meta, Outcome, Result, Reversible,
     async_trait,
 };
 use aws_sdk_ec2::Client;
@@ -16,7 +16,7 @@ use super::{ids, states, tags};
 /// Delete detached network interfaces.
 ///
 /// Only interfaces that are `available` are deleted: those that are attached are skipped with a reason, and never detached; so are those that a service
-/// made for itself. The ids of the interfaces that are still there, because they failed or were skipped, are printed in the order given; the log and the
+/// made for itself, and those of other accounts that share a VPC with this one. The ids of the interfaces that are still there, because they failed or were skipped, are printed in the order given; the log and the
 /// report say why.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +72,9 @@ impl Action for DeleteInterfaces {
         let ids = ids::checked("network_interface_ids", "eni-", self.network_interface_ids).await?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<NetworkInterface>(cx, &ec2, ids.into()).await?;
-        let delete = DeleteAvailable { ec2, ignore_not_found: self.ignore_not_found };
+        let is_there = lookup.iter().any(|interface| interface.result.found().is_some());
+        let account = if is_there { cx.account().await.cloned() } else { None };
+        let delete = DeleteAvailable { ec2, account, ignore_not_found: self.ignore_not_found };
         Ok(cx.change_each(stream::iter(lookup.into_iter().map(Ok)), delete).await?.left())
     }
 }
@@ -81,6 +83,8 @@ aaws::register!(DeleteInterfaces);
 
 struct DeleteAvailable {
     ec2: Client,
+    /// Whose interfaces can be deleted; where nobody says which account this is, EC2 does.
+    account: Option<AccountId>,
     ignore_not_found: bool,
 }
 
@@ -113,6 +117,13 @@ impl ChangeOne for DeleteAvailable {
 
     fn precheck(&self, lookup: &Lookup<NetworkInterface>) -> Option<Outcome> {
         let Some(interface) = lookup.result.found() else { return lookup.result.unknown(self.ignore_not_found) };
+        if let (Some(owner), Some(account)) = (told(interface.owner_id()), &self.account)
+            && owner != account.as_str()
+        {
+            // "VPC owners cannot modify or delete resources created by participants", nor these those of owners (VPC user guide, "Share your VPC subnets").
+            let why = format!("it is of the account {owner}, which shares a VPC with this one, and can be deleted by that account only");
+            return Some(Outcome::skipped(why));
+        }
         if let Some(service) = service(interface) {
             let what = told(interface.description()).map(|what| format!(" ({what})")).unwrap_or_default();
             return Some(Outcome::skipped(format!("it is managed by {service}{what}, which takes it away by itself")));

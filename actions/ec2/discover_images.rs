@@ -201,6 +201,8 @@ impl DiscoverImages {
                 out.send(row).await?;
             }
         }
+        // What uses images is looked at behind their listing: an image that is made meanwhile, with what uses it, is not listed, and none is taken for unused
+        // by a look that is older than itself. What begins to use one behind that look is seen by `delete_images`, which looks again.
         if self.unused || self.in_use {
             candidates = self.by_use(cx, &ec2, candidates).await?;
         }

@@ -55,6 +55,8 @@ pub struct InterfaceDetails {
     pub availability_zone: Option<String>,
     /// `attached`, `attaching` or `detaching`.
     pub attachment_status: Option<String>,
+    /// The account that it is of: in a VPC that accounts share, those of the others are listed too.
+    pub owner_id: Option<String>,
     /// Who made it: an account, a user's id, or a service.
     pub requester_id: Option<String>,
     /// Whether a service made it, and takes it away.
@@ -80,13 +82,14 @@ impl Action for DiscoverInterfaces {
             Example {
                 title: "Show the interfaces that are kept for failover",
                 input: r#"{"tags": ["Role=failover"], "details": true}"#,
-                output: r#"[{"NetworkInterfaceId": "eni-0123456789abcdef0", "Name": "standby", "Status": "available", "InstanceId": null, "Description": null, "PrivateIpAddress": "172.31.16.20", "PublicIp": null, "InterfaceType": "interface", "VpcId": "vpc-0123456789abcdef0", "SubnetId": "subnet-0123456789abcdef0", "AvailabilityZone": "us-east-1a", "AttachmentStatus": null, "RequesterId": "AIDA0123456789EXAMPLE", "RequesterManaged": false, "Groups": ["sg-0123456789abcdef0"]}]"#,
+                output: r#"[{"NetworkInterfaceId": "eni-0123456789abcdef0", "Name": "standby", "Status": "available", "InstanceId": null, "Description": null, "PrivateIpAddress": "172.31.16.20", "PublicIp": null, "InterfaceType": "interface", "VpcId": "vpc-0123456789abcdef0", "SubnetId": "subnet-0123456789abcdef0", "AvailabilityZone": "us-east-1a", "AttachmentStatus": null, "OwnerId": "123456789012", "RequesterId": "AIDA0123456789EXAMPLE", "RequesterManaged": false, "Groups": ["sg-0123456789abcdef0"]}]"#,
                 given: &["interface eni-0123456789abcdef0 Name=standby Role=failover", "interface eni-0fedcba9876543210"],
             },
         ],
         notes: &[
             "Interfaces of services are listed too, even where the account hides them: `delete_interfaces` skips them. A function or a load balancer that was deleted may \
              leave them detached for an hour.",
+            "In a VPC that accounts share, EC2 also shows interfaces of the others: `OwnerId` says whose each is, and `delete_interfaces` skips them.",
             "What makes an interface and attaches it later, container networks say, has it detached for a moment: EC2 does not tell how old an interface is.",
         ],
     };
@@ -156,6 +159,7 @@ impl DiscoverInterfaces {
                 availability_zone: owned(interface.availability_zone()),
                 instance_id: attachment.and_then(|a| owned(a.instance_id())),
                 attachment_status: attachment.and_then(|a| a.status()).map(|status| status.as_str().to_owned()),
+                owner_id: owned(interface.owner_id()),
                 requester_id: owned(interface.requester_id()),
                 requester_managed: interface.requester_managed(),
                 groups: interface.groups().iter().filter_map(|g| owned(g.group_id())).collect(),

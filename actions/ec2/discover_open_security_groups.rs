@@ -45,8 +45,6 @@ pub struct DiscoverOpenSecurityGroups {
 pub struct OpenRule {
     /// Id of the rule.
     security_group_rule_id: String,
-    /// Name of its group.
-    group_name: Option<String>,
     /// `tcp`, `udp`, `icmp`, `icmpv6`, or the number of another protocol; `-1` is all traffic.
     ip_protocol: Option<String>,
     /// The first port, or the type of ICMP messages; -1 is all.
@@ -57,12 +55,15 @@ pub struct OpenRule {
     cidr_ipv4: Option<String>,
     /// The IPv6 addresses that are admitted.
     cidr_ipv6: Option<String>,
+    // Of a group there is room for the name or for the id in a table of 100 columns, behind what is open to whom.
+    /// Name of its group.
+    group_name: Option<String>,
+    /// Id of its group.
+    group_id: Option<String>,
     /// On how many network interfaces its group is; with 0 nothing is open by it yet.
     network_interfaces: u64,
     /// What the rule is for, as somebody described it.
     description: Option<String>,
-    /// Id of its group.
-    group_id: Option<String>,
     /// The VPC that the group is in.
     vpc_id: Option<String>,
 }
@@ -90,7 +91,7 @@ impl Action for DiscoverOpenSecurityGroups {
             Example {
                 title: "Tell of the rules of a group that admit everyone",
                 input: r#"{"security_group_ids": ["sg-0123456789abcdef0"], "protocols": ["tcp"], "details": true}"#,
-                output: r#"[{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "GroupName": "web-1", "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIpv4": "0.0.0.0/0", "CidrIpv6": null, "NetworkInterfaces": 0, "Description": null, "GroupId": "sg-0123456789abcdef0", "VpcId": "vpc-0123456789abcdef0"}]"#,
+                output: r#"[{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIpv4": "0.0.0.0/0", "CidrIpv6": null, "GroupName": "web-1", "GroupId": "sg-0123456789abcdef0", "NetworkInterfaces": 0, "Description": null, "VpcId": "vpc-0123456789abcdef0"}]"#,
                 given: &["group sg-0123456789abcdef0", "rule sgr-0123456789abcdef0 of sg-0123456789abcdef0"],
             },
         ],
@@ -107,7 +108,8 @@ impl Action for DiscoverOpenSecurityGroups {
         title: "Rules of security groups that admit everyone",
         input: r#"{"details": true}"#,
         since: None,
-        mend: Some("ec2 revoke_security_group_rules --security_group_rule_ids -"),
+        // What serves the web admits everyone on purpose, and so may a rule for all traffic or for a range of ports: somebody has to choose.
+        mend: None,
     }];
 
     type Output = Listing<Row<OpenRule>>;

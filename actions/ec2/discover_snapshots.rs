@@ -100,15 +100,6 @@ struct Kin {
     behind: HashSet<String>,
 }
 
-/// What has to be known before the listing, of all snapshots at once.
-#[derive(Default)]
-struct Known {
-    /// When `orphaned` asks for it.
-    kin: Option<Kin>,
-    /// The account's own that everyone may restore, when `public` asks for it and other ones are listed.
-    public: Option<HashSet<String>>,
-}
-
 #[async_trait]
 impl Action for DiscoverSnapshots {
     const META: Meta = Meta {
@@ -195,7 +186,12 @@ impl DiscoverSnapshots {
             return Ok(());
         }
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
-        let known = self.known(&ec2, ids.is_some() || volumes.is_some()).await?;
+        // The account's own that everyone may restore, where other ones are listed.
+        let of_everyone: Option<HashSet<String>> = if self.public && (ids.is_some() || volumes.is_some()) {
+            Some(public(&ec2, Vec::new()).map_ok(|snapshot| snapshot.id().to_owned()).try_collect().await?)
+        } else {
+            None
+        };
         let volumes: Option<Vec<String>> = match volumes {
             Some(volumes) => Some(volumes.stream().try_collect().await?),
             None => None,
@@ -212,18 +208,34 @@ impl DiscoverSnapshots {
         let (mut seen, mut candidates) = (HashSet::new(), Vec::new());
         while let Some(snapshot) = found.try_next().await? {
             let is_of_these = of.as_ref().is_none_or(|of| snapshot.volume_id().is_some_and(|volume| of.contains(volume)));
-            if !is_of_these || !self.matches(&snapshot, now) || !known.allows(&snapshot) {
+            let is_public = of_everyone.as_ref().is_none_or(|public| public.contains(snapshot.id()));
+            if !is_of_these || !is_public || !self.matches(&snapshot, now) {
                 continue;
             }
             if of.is_some() && !seen.insert(snapshot.id().to_owned()) {
                 continue;
             }
-            if self.shared {
+            if self.orphaned || self.shared {
                 candidates.push(snapshot);
             } else {
                 let row = self.row(&snapshot, now);
                 out.send(row).await?;
             }
+        }
+        // Volumes and images are listed behind the snapshots. The other way round, a volume that is made behind its listing, and a snapshot of it, would
+        // make an orphan of a snapshot whose volume is there, and so would a new image. This way each snapshot is older than the look at its kin: its volume
+        // is listed unless it is gone by then, and an image of it if it is there by then. A snapshot that is made meanwhile is not listed, which harms
+        // nothing; an image that is made behind all of this is seen by `delete_snapshots`, which looks again.
+        if self.orphaned && !candidates.is_empty() {
+            let kin = kin(&ec2).await?;
+            candidates.retain(|snapshot| kin.is_orphan(snapshot));
+        }
+        if !self.shared {
+            for snapshot in &candidates {
+                let row = self.row(snapshot, now);
+                out.send(row).await?;
+            }
+            return Ok(());
         }
         let asked: Vec<_> = candidates.into_iter().map(|snapshot| with_shares(ec2.clone(), snapshot)).collect();
         let mut asked = stream::iter(asked).buffered(cx.concurrency());
@@ -255,17 +267,6 @@ impl DiscoverSnapshots {
         }
     }
 
-    async fn known(&self, ec2: &Client, given: bool) -> Result<Known> {
-        let mut known = Known::default();
-        if self.orphaned {
-            known.kin = Some(kin(ec2).await?);
-        }
-        if self.public && given {
-            known.public = Some(public(ec2, Vec::new()).map_ok(|snapshot| snapshot.id().to_owned()).try_collect().await?);
-        }
-        Ok(known)
-    }
-
     fn filters(&self, now: Timestamp) -> Vec<Filter> {
         let mut filters: Vec<Filter> = selecting::encryption_filter(self.encrypted, self.unencrypted).into_iter().collect();
         if let Some(states) = &self.states {
@@ -288,13 +289,10 @@ impl DiscoverSnapshots {
     }
 }
 
-impl Known {
-    fn allows(&self, snapshot: &Snapshot) -> bool {
-        let is_orphan = |kin: &Kin| {
-            let has_volume = snapshot.volume_id().is_some_and(|volume| kin.volumes.contains(volume));
-            !has_volume && !kin.behind.contains(snapshot.id())
-        };
-        self.kin.as_ref().is_none_or(is_orphan) && self.public.as_ref().is_none_or(|public| public.contains(snapshot.id()))
+impl Kin {
+    fn is_orphan(&self, snapshot: &Snapshot) -> bool {
+        let has_volume = snapshot.volume_id().is_some_and(|volume| self.volumes.contains(volume));
+        !has_volume && !self.behind.contains(snapshot.id())
     }
 }
 

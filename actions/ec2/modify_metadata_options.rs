@@ -4,7 +4,7 @@ use aaws::{
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
-use futures::stream;
+use futures::stream::{self, StreamExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,12 +15,15 @@ use super::{ids, power, tags, wait};
 
 mod options;
 
-use options::{DISABLED, ENABLED, MetadataStep, OPTIONAL, Options, REQUIRED};
+use options::{DISABLED, ENABLED, Halfway, MetadataStep, OPTIONAL, Options, REQUIRED};
+
+/// How many instances are awaited at once: they share the looks.
+const AWAITED: usize = 1000;
 
 /// Require IMDSv2 of instances, or change their other instance metadata options.
 ///
 /// When no option is given, IMDSv2 is required (`http_tokens` as `required`); otherwise only what is given is changed. An instance that is so already is
-/// unchanged. Each change is awaited until the instance answers by it.
+/// unchanged. Each change is awaited until the instance answers by it, also one that was under way before.
 ///
 /// What still asks for metadata, or for the credentials of the instance's role, without a token is refused from then on. Before that the CloudWatch metric
 /// `MetadataNoToken` of an instance says how often it is asked so: it should be zero for some days.
@@ -134,8 +137,11 @@ impl Action for ModifyMetadataOptions {
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let lookup = lookup::look_up::<Instance>(cx, &ec2, ids.into()).await?;
         let items: Vec<Item> = lookup.into_iter().map(|lookup| Item::of(lookup, &wanted, self.ignore_not_found)).collect();
+        let looks = coalesce::describer(&ec2);
+        let awaited: Vec<_> = items.into_iter().map(|item| item.in_effect(cx, &looks, &wanted)).collect();
+        let items: Vec<Item> = stream::iter(awaited).buffered(AWAITED).collect().await;
         let disrupts = items.iter().filter_map(|item| item.step.as_ref()).any(MetadataStep::takes_away);
-        let modify = Modify { looks: coalesce::describer(&ec2), ec2, disrupts, wanted, ignore_not_found: self.ignore_not_found };
+        let modify = Modify { looks, ec2, disrupts, wanted, ignore_not_found: self.ignore_not_found };
         Ok(cx.change_each(stream::iter(items.into_iter().map(Ok)), modify).await?.done())
     }
 }
@@ -180,6 +186,25 @@ impl Item {
         };
         Item { lookup, step, precheck }
     }
+
+    /// Awaits that the instance answers by options that somebody set a moment ago, where nothing else is to be changed of it.
+    async fn in_effect(mut self, cx: &Context, looks: &Describer<Instance>, wanted: &Options) -> Self {
+        let is_pending = self.lookup.result.found().is_some_and(options::is_pending);
+        if !is_pending || !matches!(self.precheck, Some(Outcome::Unchanged(_))) {
+            return self;
+        }
+        if cx.dry_run() {
+            self.precheck = Some(Outcome::Unchanged(format!("its metadata options are so already, and not in effect yet: {wanted}")));
+        } else if let Err(e) = options::awaited(cx, looks, &self.lookup.id, wanted, OnCancel::Stop).await {
+            self.precheck = Some(not_awaited(&e, format!("its metadata options are so already, and are not seen in effect: {e}")));
+        }
+        self
+    }
+}
+
+/// What becomes of an instance that does not answer by its options.
+fn not_awaited(error: &Error, why: String) -> Outcome<String> {
+    Outcome::Failed(Failure { fatal: Failure::from(error).fatal, ..Failure::permanent(Code::NotAwaited, why) })
 }
 
 /// What has to be changed of an instance, or what becomes of it without that.
@@ -247,21 +272,18 @@ impl ChangeOne for Modify {
             return Ok(Outcome::not_found(self.ignore_not_found, lookup::none_of::<Instance>()));
         };
         let noted = cx.note(id, step).await?;
-        if let Err(e) = options::change(cx, &self.ec2, &self.looks, id, &step.now, OnCancel::Stop).await
-            && !self.is_made(&e, id, &step.now).await
+        if let Err(Halfway { done, error }) = options::change(cx, &self.ec2, &self.looks, id, &step.now, OnCancel::Stop).await
+            && !self.is_made(&error, id, &step.now).await
         {
-            // Whether one was changed whose answer was lost is found out when it is undone. One of two requests may have been carried out.
-            if !e.is_ambiguous() && step.now.parts().len() == 1 {
+            // Whether one was changed whose answer was lost is found out when it is undone.
+            if done.is_empty() && !error.is_ambiguous() {
                 cx.forget(noted);
             }
-            return Err(e);
+            return Ok(Outcome::Failed(Failure::from(&*error).after(done)));
         }
         Ok(match options::awaited(cx, &self.looks, id, &step.now, OnCancel::Stop).await {
             Ok(()) => Outcome::done(id.to_owned()),
-            Err(e) => {
-                let why = format!("the change to {} was accepted, and is not seen in effect: {e}", step.now);
-                Outcome::Failed(Failure { fatal: Failure::from(&e).fatal, ..Failure::permanent(Code::NotAwaited, why) })
-            }
+            Err(e) => not_awaited(&e, format!("the change to {} was accepted, and is not seen in effect: {e}", step.now)),
         })
     }
 }

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aaws::{
-    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Outcome,
-    Page, Result, Reversible, Rule, When, async_trait, paged,
+    Action, Call, Change, Code, Context, Effect, Error, ErrorContext, Example, FailedItems, Failure, Grant, Items, Meta, Next, Noted,
+    Outcome, Page, Result, Reversible, Rule, When, async_trait, paged,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Tag, TagDescription};
@@ -16,8 +16,11 @@ use super::coalesce::is_named;
 use super::tags::{self, Wanted};
 use super::{ids, lookup};
 
+mod flaws;
 mod step;
+mod there;
 
+use flaws::{flaw, has_place, misnamed, of_resource};
 use step::TagStep;
 
 /// How many resources one request names. EC2 takes 1,000, and advises fewer (EC2 API reference, CreateTags).
@@ -26,13 +29,8 @@ const BATCH: usize = 200;
 /// Tags of one page (EC2 API reference, DescribeTags).
 const PAGE: i32 = 1000;
 
-/// The longest key and value, in characters, and the most tags of a resource, AWS's own not counted (EC2 user guide, "Tag restrictions").
-const LONGEST_KEY: usize = 128;
-const LONGEST_VALUE: usize = 256;
+/// The most tags of a resource, AWS's own not counted (EC2 user guide, "Tag restrictions").
 const MOST_TAGS: usize = 50;
-
-/// What stands for the id of each resource.
-const PLACE: &str = "{resource_id}";
 
 /// How many resources of one batch are told apart when EC2 refuses them for other reasons than their ids, permissions say: when it has refused so
 /// many, one after the other, it will refuse the rest.
@@ -86,6 +84,9 @@ const RESOURCES: &[&str] = &[
 const KEY_PAIRS: &[&str] = &["arn:${Partition}:ec2:${Region}:${Account}:key-pair/*"];
 const OF_KEY_PAIRS: When = When::Rare("key pairs are among the resources");
 
+/// EC2 shows no tags of what does not exist: a dry run looks whether it does.
+const LOOKED_FOR: When = When::Rare("it is a dry run, and resources of this kind have no tags");
+
 #[async_trait]
 impl Action for ModifyTags {
     const META: Meta = Meta {
@@ -103,6 +104,13 @@ impl Action for ModifyTags {
                 &[Grant::new("ec2:DeleteTags", RESOURCES), Grant::new("ec2:DeleteTags", KEY_PAIRS).when(OF_KEY_PAIRS)],
             )
             .when(When::With(&["delete"])),
+            lookup::DESCRIBE_VOLUMES.when(LOOKED_FOR),
+            lookup::DESCRIBE_INSTANCES.when(LOOKED_FOR),
+            lookup::DESCRIBE_SNAPSHOTS.when(LOOKED_FOR),
+            lookup::DESCRIBE_IMAGES.when(LOOKED_FOR),
+            lookup::DESCRIBE_SECURITY_GROUPS.when(LOOKED_FOR),
+            lookup::DESCRIBE_NETWORK_INTERFACES.when(LOOKED_FOR),
+            lookup::DESCRIBE_ADDRESSES.when(LOOKED_FOR),
         ],
         rules: &[Rule::AtMostOne(&["create", "delete"]), Rule::AtLeastOne(&["create", "delete"])],
         examples: &[
@@ -129,7 +137,7 @@ impl Action for ModifyTags {
             "An empty list of `tags` is an error: EC2 takes a request to remove no tags as one to remove all.",
             "A resource has at most 50 tags; one that would get more fails, and the others do not.",
             "Keys that begin with `aws:`, in whatever case, are AWS's own: they can be neither set nor removed.",
-            "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, as one that has none of the tags, and a dry run of `create` plans it; then the run itself says that it does not exist.",
+            "EC2 shows no tags of a resource that does not exist. With `delete` it is unchanged, as one that has none of the tags. A dry run of `create` looks for instances, volumes, snapshots, images, security groups, network interfaces and addresses that have no tags; what else does not exist it plans, and the run itself says so.",
             "Key pairs are named by their ids (`key-…`), as `discover_tags` prints them.",
             "The permissions name the kinds of resources that `discover_tags` knows. Other kinds can be tagged as well, with permissions on their ARNs. ARNs of key pairs end in their names and not in their ids: `aaws permissions` adds them with `--all`.",
         ],
@@ -148,12 +156,18 @@ impl Action for ModifyTags {
         let ids = ids::checked_of_any_kind("resource_ids", self.resource_ids).await?;
         let ec2 = aaws::client!(cx, aws_sdk_ec2);
         let mut present = lookup::cancellable(cx, present(cx, &ec2, &ids)).await?;
+        let missing = if cx.dry_run() && desired == Desired::Create {
+            let untagged: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !present.contains_key(*id)).collect();
+            lookup::cancellable(cx, there::missing(&ec2, &untagged)).await?
+        } else {
+            HashSet::new()
+        };
         let tags: Arc<[Wanted]> = self.tags.into();
         let mut seen = HashSet::new();
         let item = |id: String| {
             let tags = if dynamic { tags.iter().map(|t| of_resource(t, &id)).collect() } else { Arc::clone(&tags) };
             let repeated = !seen.insert(id.clone());
-            Ok(Item { tags, has: present.remove(&id).unwrap_or_default(), repeated, id })
+            Ok(Item { tags, has: present.remove(&id).unwrap_or_default(), repeated, is_missing: missing.contains(&id), id })
         };
         let items: Vec<Result<Item>> = ids.into_iter().map(item).collect();
         Ok(cx.change(stream::iter(items), Modify { ec2, desired, dynamic, ignore_not_found: self.ignore_not_found }).await?.failed())
@@ -175,45 +189,6 @@ impl ModifyTags {
         };
         flaw.map_or(Ok(()), |flaw| Err(Error::field("tags", format!("`tags`: {flaw}"))))
     }
-}
-
-/// What keeps these tags from being set or removed.
-fn flaw(wanted: &[Wanted]) -> Option<String> {
-    misnamed(wanted).or_else(|| too_long(wanted))
-}
-
-fn misnamed(wanted: &[Wanted]) -> Option<String> {
-    let mut keys = HashSet::new();
-    wanted.iter().find_map(|tag| {
-        if tags::is_reserved(&tag.key) {
-            Some(format!("`{}` begins with `aws:`, and such keys are AWS's own", tag.key))
-        } else if !keys.insert(tag.key.as_str()) {
-            Some(format!("the key `{}` is there twice", tag.key))
-        } else {
-            None
-        }
-    })
-}
-
-fn too_long(wanted: &[Wanted]) -> Option<String> {
-    wanted.iter().find_map(|tag| {
-        if tag.key.chars().count() > LONGEST_KEY {
-            Some(format!("the key `{}` is longer than {LONGEST_KEY} characters", tag.key))
-        } else if tag.value.as_ref().is_some_and(|v| v.chars().count() > LONGEST_VALUE) {
-            Some(format!("the value of `{}` is longer than {LONGEST_VALUE} characters", tag.key))
-        } else {
-            None
-        }
-    })
-}
-
-fn has_place(tag: &Wanted) -> bool {
-    tag.key.contains(PLACE) || tag.value.as_ref().is_some_and(|v| v.contains(PLACE))
-}
-
-/// A tag with the resource's id in its places.
-fn of_resource(tag: &Wanted, id: &str) -> Wanted {
-    Wanted { key: tag.key.replace(PLACE, id), value: tag.value.as_ref().map(|v| v.replace(PLACE, id)) }
 }
 
 /// Tags by their keys.
@@ -257,6 +232,8 @@ struct Item {
     has: Tags,
     /// Whether the id was given before.
     repeated: bool,
+    /// Whether it stands for nothing, where that was looked at.
+    is_missing: bool,
 }
 
 impl Item {
@@ -344,6 +321,9 @@ impl Change for Modify {
         if item.repeated {
             return Some(Outcome::Unchanged("duplicate id".into()));
         }
+        if item.is_missing {
+            return Some(Outcome::not_found(self.ignore_not_found, "it does not exist in this account and region"));
+        }
         if self.dynamic
             && let Some(flaw) = flaw(&item.tags)
         {
@@ -369,7 +349,10 @@ impl Change for Modify {
     async fn apply(&self, cx: &Context, items: &[Item]) -> Result<Vec<Outcome>> {
         let steps: Vec<TagStep> = items.iter().map(|item| item.step(self.desired)).collect();
         let noted: Vec<(&str, &TagStep)> = items.iter().zip(&steps).map(|(item, step)| (item.id.as_str(), step)).collect();
-        cx.note_all(&noted).await?;
+        let notes = cx.note_all(&noted).await?;
+        let notes: Vec<(&str, Noted)> = items.iter().map(|item| item.id.as_str()).zip(notes).collect();
+        // Those whose tags were changed, as far as anybody can know.
+        let mut may_be_changed: HashSet<&str> = HashSet::new();
         let mut outcomes: HashMap<&str, Outcome> = HashMap::new();
         let mut groups: Vec<Vec<&Item>> = vec![items.iter().collect()];
         let mut refusals_left = MOST_REFUSED;
@@ -382,11 +365,15 @@ impl Change for Modify {
             }
             let error = match self.send(&group).await {
                 Ok(()) => {
+                    may_be_changed.extend(group.iter().map(|item| item.id.as_str()));
                     outcomes.extend(group.iter().map(|item| (item.id.as_str(), Outcome::Done((), Some(item.told(self.desired, "was"))))));
                     continue;
                 }
                 Err(e) => e,
             };
+            if error.is_ambiguous() {
+                may_be_changed.extend(group.iter().map(|item| item.id.as_str()));
+            }
             let failed = self.refused(&error);
             if error.is_fatal() {
                 left = Some(failed.clone());
@@ -402,6 +389,8 @@ impl Change for Modify {
             outcomes.extend(blamed.iter().map(|item| (item.id.as_str(), failed.clone())));
             groups.extend(again);
         }
+        // Who sets these tags later does not want them taken away.
+        notes.into_iter().filter(|(id, _)| !may_be_changed.contains(id)).for_each(|(_, noted)| cx.forget(noted));
         let unanswered = || Outcome::Failed(Failure::permanent(Code::NoAnswer, "it was not sent"));
         Ok(items.iter().map(|item| outcomes.remove(item.id.as_str()).unwrap_or_else(unanswered)).collect())
     }
@@ -483,7 +472,9 @@ mod tests {
 
     fn items(ids: &[&str]) -> Vec<Item> {
         let tags: Arc<[Wanted]> = vec![Wanted { key: "Env".into(), value: Some("prod".into()) }].into();
-        ids.iter().map(|id| Item { id: (*id).to_owned(), tags: Arc::clone(&tags), has: Tags::new(), repeated: false }).collect()
+        ids.iter()
+            .map(|id| Item { id: (*id).to_owned(), tags: Arc::clone(&tags), has: Tags::new(), repeated: false, is_missing: false })
+            .collect()
     }
 
     fn refused(code: &str, message: &str) -> Error {

@@ -1,6 +1,6 @@
 use aaws::{
-    Action, Call, ChangeOne, Context, Effect, ErrorContext, Example, Grant, Items, LeftItems, Meta, Outcome, Result, Reversible,
-    async_trait,
+    Action, Backoff, Call, ChangeOne, Context, Effect, ErrorContext, Example, Failure, Grant, Items, LeftItems, Meta, Outcome, Result,
+    Reversible, async_trait,
 };
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Address;
@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_ADDRESSES, Lookup};
 use super::network::{associated_with, ip, own_pool, told};
-use super::{ids, states, tags};
+use super::{ids, once, states, tags, wait};
+
+/// How often a request is sent before an error that may pass is an answer.
+const TRIES: u32 = 3;
 
 /// Release Elastic IP addresses.
 ///
@@ -121,15 +124,47 @@ impl ChangeOne for Release {
     }
 
     /// EC2 itself refuses an address that was associated since it was looked at.
-    async fn apply(&self, _: &Context, lookup: &Lookup<Address>) -> Result<Outcome> {
+    async fn apply(&self, cx: &Context, lookup: &Lookup<Address>) -> Result<Outcome> {
         let Some(address) = lookup.result.found() else { return Ok(Outcome::Unchanged("there is none".into())) };
+        let (id, ip) = (lookup.id.as_str(), ip(address));
         // Where an address is of another group than the region's own, of a Local Zone say, EC2 has to be told which.
         let group = told(address.network_border_group()).map(str::to_owned);
-        let request = self.ec2.release_address().allocation_id(&lookup.id).set_network_border_group(group);
-        match request.send().await.context(|| format!("release the address `{}`", lookup.id)) {
-            Ok(_) => Ok(Outcome::Done((), Some(format!("its address was {}", ip(address))))),
-            Err(e) if e.code() == Some("InvalidAllocationID.NotFound") => Ok(Outcome::Unchanged("it does not exist any more".into())),
-            Err(e) => Err(e),
+        let request = self.ec2.release_address().allocation_id(id).set_network_border_group(group);
+        let mut waits = Backoff::poll();
+        let (mut tried, mut was_unclear) = (1, false);
+        loop {
+            // Who asks again by himself learns that there is none, and not that it was he who released it.
+            let sent = request.clone().customize().config_override(once::config()).send().await;
+            let error = match sent.context(|| format!("release the address `{id}`")) {
+                Ok(_) => return Ok(released(ip)),
+                Err(e) if e.code() == Some("InvalidAllocationID.NotFound") && was_unclear => return Ok(released(ip)),
+                Err(e) if e.code() == Some("InvalidAllocationID.NotFound") => {
+                    return Ok(Outcome::Unchanged(format!("it does not exist any more; its address was {ip}")));
+                }
+                Err(e) => e,
+            };
+            if error.is_ambiguous() {
+                was_unclear = true;
+                match wait::poll_until_visible(|| lookup::one::<Address>(&self.ec2, id), Option::is_none).await {
+                    Ok(None) => return Ok(released(ip)),
+                    Ok(Some(_)) => {}
+                    Err(e) => {
+                        let note = format!("whether it was released all the same could not be looked at ({e}); its address was {ip}");
+                        return Ok(Outcome::Failed(Failure::from(&error).with_note(&note)));
+                    }
+                }
+            }
+            let passes = error.is_ambiguous() || error.code().is_some_and(aaws::is_transient);
+            if !passes || tried >= TRIES || !waits.wait(cx).await {
+                let note = if was_unclear { format!("its address, {ip}, is still there") } else { String::new() };
+                return Ok(Outcome::Failed(Failure::from(&error).with_note(&note)));
+            }
+            tried += 1;
         }
     }
+}
+
+/// Who wants it back has to know what it was.
+fn released(ip: &str) -> Outcome {
+    Outcome::Done((), Some(format!("its address was {ip}")))
 }

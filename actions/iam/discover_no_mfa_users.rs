@@ -70,7 +70,8 @@ impl Action for DiscoverNoMfaUsers {
         title: "Users who sign in to the console without MFA",
         input: "{}",
         since: None,
-        mend: Some("iam modify_users_console_access --users - --disable"),
+        // The users are to get MFA, which only they can: without their passwords, which do not come back, they were locked out instead.
+        mend: None,
     }];
 
     type Output = Listing<NoMfaUser>;

@@ -81,6 +81,8 @@ fn not_read(status: u16, error: &(dyn StdError + 'static)) -> String {
 /// An answer that says nothing in the words of its API: its status, and how it begins.
 fn unreadable(answer: &HttpResponse) -> String {
     let body: String = answer.body().bytes().map(|body| String::from_utf8_lossy(body).chars().take(SHOWN).collect()).unwrap_or_default();
+    // A page of HTML, say, in one line.
+    let body = body.split_whitespace().collect::<Vec<_>>().join(" ");
     format!("HTTP {} with a body that is not of this API: {body}", answer.status().as_u16())
 }
 
@@ -115,7 +117,7 @@ fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (
 /// An error and its causes in one line of reasons; a cause that only repeats the one before it is left out.
 pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut told: Vec<String> = Vec::new();
-    for cause in causes(error).map(|e| e.to_string()) {
+    for cause in causes(error).map(|e| one_line(&e.to_string())) {
         if !told.iter().any(|t| t.contains(&cause)) {
             told.push(cause);
         }
@@ -125,5 +127,40 @@ pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
 
 /// The last cause of the chain is the one that says something: the others say "dispatch failure".
 fn deepest(error: &(dyn StdError + 'static)) -> String {
-    causes(error).last().map(ToString::to_string).unwrap_or_default()
+    causes(error).last().map(|cause| one_line(&cause.to_string())).unwrap_or_default()
+}
+
+/// What the SDK says of each place where it looked for credentials and found none to look at.
+const NOT_ENABLED: &str = "the credential provider was not enabled";
+
+/// A text of several lines as one sentence: the places where credentials were looked for, what a program wrote to standard error.
+fn one_line(text: &str) -> String {
+    let mut line = String::new();
+    for part in text.lines().map(str::trim).filter(|part| !part.is_empty()) {
+        if !line.is_empty() {
+            line.push_str(if line.ends_with(':') { " " } else { "; " });
+        }
+        // "Profile: the credential provider was not enabled: profile `y` was not defined".
+        match part.split_once(": ").and_then(|(place, why)| Some((place, why.strip_prefix(NOT_ENABLED)?))) {
+            Some((place, "")) => line.push_str(&format!("{place}: not set up")),
+            Some((place, why)) => line.push_str(&format!("{place}{why}")),
+            None => line.push_str(part),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sdk_says_in_many_lines_is_one_sentence() {
+        let tried = "no credentials found in chain. Attempted:\n  Environment: the credential provider was not enabled: environment variable not set\n  \
+                     Profile: the credential provider was not enabled\n  Ec2InstanceMetadata: it is off";
+        let told = "no credentials found in chain. Attempted: Environment: environment variable not set; Profile: not set up; Ec2InstanceMetadata: it is off";
+        assert_eq!(one_line(tried), told);
+        assert_eq!(one_line("a\nb\r\n\n"), "a; b");
+        assert_eq!(one_line("dispatch failure: io error"), "dispatch failure: io error");
+    }
 }

@@ -124,7 +124,8 @@ pub struct Check {
     /// The member of a row that says since when it is so, RFC 3339; the earliest is shown. The input has to ask for rows that have it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<&'static str>,
-    /// What would mend all that is listed, as it stands behind the pipe: "ec2 delete_volumes --volume_ids -".
+    /// What would mend all that is listed, as it stands behind the pipe: "ec2 delete_volumes --volume_ids -". None where some of what is listed may well be
+    /// in use, or be meant so: whoever copies the command chooses nothing any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mend: Option<&'static str>,
 }

@@ -79,6 +79,30 @@ fn without_credentials_or_region_it_says_what_to_do_and_exits_with_5() {
 }
 
 #[test]
+fn whatever_is_wrong_is_told_in_one_line() {
+    let folder = directory();
+    let config = folder.path().join("config");
+    let profile = "[profile x]\nrole_arn = arn:aws:iam::123456789012:role/x\nsource_profile = y\n\
+                   [profile noisy]\ncredential_process = sh -c 'echo first >&2; echo second >&2; exit 1'\n";
+    fs::write(&config, profile).expect("profiles");
+    let run =
+        |line: &str| aaws(line).stranger().env("AWS_REGION", "us-east-1").env("AWS_CONFIG_FILE", &config).endpoint("http://127.0.0.1:1");
+    for (flags, said) in [
+        ("", "Environment: environment variable not set; Profile: "),
+        ("--profile x", "profile `y` was not defined"),
+        ("--profile noisy", "first; second"),
+    ] {
+        let (status, message) = check(&run(&format!("doctor {flags}")).run().exits(5), "credentials");
+        assert!(status == "failed" && message.contains(said) && !message.contains('\n'), "{flags}: {message:?}");
+        let shown = run(&format!("doctor {flags}")).on_terminal("").exits(5).stdout;
+        assert!(shown.contains(said) && !shown.contains("\\n"), "{shown}");
+    }
+    let page = |_: &str, _: usize, _: crate::support::http::Request| Response::xml(500, "<!doctype html>\n<html>\n<title>Not AWS</title>");
+    let (_, message) = check(&aaws("doctor").endpoint(&Server::start(page).url).run().exits(1), "sts");
+    assert!(message.contains("<!doctype html> <html> <title>Not AWS</title>"), "{message:?}");
+}
+
+#[test]
 fn a_region_that_is_none_is_told_with_where_it_was_found() {
     let run = Account::fresh().aaws("doctor").env("AWS_REGION", "Ireland (Dublin)").run().exits(5);
     says(&run, "region", "failed", "AWS_REGION");

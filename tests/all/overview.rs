@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::ec2::World;
-use crate::support::{Account, directory};
+use crate::support::fake_iam::{Iam, User};
+use crate::support::{Account, aaws, directory};
 
 /// What is said of a check.
 fn check<'a>(rows: &'a Value, title: &str) -> &'a Value {
@@ -78,8 +79,28 @@ fn what_an_overview_finds_can_be_a_failure() {
     let aaws = |line: &str| account.aaws(line).endpoint(&server.url);
     assert_eq!(check(&aaws("overview iam").run().ok().json(), NO_MFA)["count"], 1);
     let rows = aaws("overview iam --fail_on_findings").run().exits(6).json();
-    let mend = check(&rows, NO_MFA)["mend"].as_str().expect("something mends it").to_owned();
-    account.shell(format!("{mend} --dry_run")).endpoint(&server.url).run().ok();
+    assert_eq!(check(&rows, NO_MFA)["count"], 1);
+}
+
+#[test]
+fn no_command_is_shown_that_would_take_away_what_may_be_in_use() {
+    let world = World::new();
+    let web = world.group("web");
+    let public = world.rule(&web, "443", "0.0.0.0/0");
+    let rows = world.aaws("overview ec2").run().json();
+    let said = check(&rows, "Rules of security groups that admit everyone");
+    assert_eq!((&said["count"], &said["mend"]), (&json!(1), &json!(null)), "{public}: {said}");
+    assert!(said["show"].as_str().is_some_and(|show| show.contains("discover_open_security_groups")), "{said}");
+
+    // It is old, and used every day; another is as old, and used by nobody.
+    let users = [User::new("ann", 400).key("AKIA1", 300, 0).key("AKIA2", 300, None), User::new("bob", 400).password(300).signed_in(0)];
+    let server = Iam::of(users).start();
+    let rows = aaws("overview iam").endpoint(&server.url).run().json();
+    let said = |title: &str| (check(&rows, title)["count"].clone(), check(&rows, title)["mend"].as_str().map(str::to_owned));
+    assert_eq!(said("Active access keys older than 90 days"), (json!(2), None));
+    assert_eq!(said(NO_MFA), (json!(1), None));
+    let (count, mend) = said("Active access keys not used for 90 days");
+    assert!(count == json!(1) && mend.is_some_and(|mend| mend.ends_with("| aaws iam modify_access_keys --keys - --disable")), "{rows}");
 }
 
 #[test]

@@ -232,6 +232,32 @@ fn tags_are_as_they_were_but_for_those_that_somebody_changed_since() {
 }
 
 #[test]
+fn tags_that_ec2_refused_and_somebody_else_set_later_stay() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let volume = world.volume(&[]);
+    let line = format!("ec2 modify_tags --resource_ids {volume} --tags Env=prod --create");
+    let server = world.proxy().refuse("CreateTags", 403, "UnauthorizedOperation").start();
+    desk.aaws(&line).endpoint(&server.url).run().exits(3);
+    world.tag(&volume, "Env", "prod");
+    assert_eq!(desk.aaws("undo").run().ok().json(), json!([]));
+    assert_eq!(world.tags(&volume), [("Env".to_owned(), "prod".to_owned())], "what the run did not set is not taken away");
+}
+
+#[test]
+fn tags_that_were_set_though_no_answer_says_so_are_taken_away() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let volume = world.volume(&[]);
+    let line = format!("ec2 modify_tags --resource_ids {volume} --tags Env=prod --create");
+    let server = world.proxy().losing_every("CreateTags").start();
+    desk.aaws(&line).endpoint(&server.url).run().exits(3);
+    assert_eq!(world.tags(&volume).len(), 1, "it was carried out");
+    assert_eq!(outcomes(&desk.aaws("undo").run().ok()), [outcome(&volume, "done", "")]);
+    assert!(world.tags(&volume).is_empty(), "{:?}", world.tags(&volume));
+}
+
+#[test]
 fn a_run_of_which_nothing_is_left_to_be_undone_does_not_stand_in_the_way() {
     let desk = Desk::new();
     let (first, second) = (desk.world.volume(&[]), desk.world.volume(&[]));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aaws::{Context, ErrorContext, OnCancel, Outcome, Result, Step, async_trait, left_alone};
+use aaws::{Context, Error, ErrorContext, OnCancel, Outcome, Result, Step, async_trait, left_alone};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     HttpTokensState, Instance, InstanceMetadataEndpointState, InstanceMetadataOptionsState, InstanceMetadataTagsState,
@@ -75,6 +75,17 @@ impl Options {
         }
     }
 
+    /// Whether each option that is said here is as one of the two has it: where a change takes several requests, some may have been carried out.
+    fn is_between(&self, one: &Options, other: &Options) -> bool {
+        fn either<T: PartialEq>(said: Option<&T>, one: Option<&T>, other: Option<&T>) -> bool {
+            said == one || said == other
+        }
+        either(self.tokens.as_ref(), one.tokens.as_ref(), other.tokens.as_ref())
+            && either(self.hop_limit.as_ref(), one.hop_limit.as_ref(), other.hop_limit.as_ref())
+            && either(self.endpoint.as_ref(), one.endpoint.as_ref(), other.endpoint.as_ref())
+            && either(self.tags.as_ref(), one.tags.as_ref(), other.tags.as_ref())
+    }
+
     /// Of what is here, that which `others` speak of.
     fn as_in(&self, others: &Options) -> Options {
         Options {
@@ -106,6 +117,26 @@ impl fmt::Display for Options {
     }
 }
 
+/// Whether an instance answers by what it shows, or is still to.
+pub fn is_pending(instance: &Instance) -> bool {
+    let state = instance.metadata_options().and_then(|shown| shown.state());
+    matches!(state, Some(InstanceMetadataOptionsState::Pending))
+}
+
+/// A change that came to its end early.
+#[derive(Debug)]
+pub struct Halfway {
+    /// What was changed before, in words.
+    pub done: Vec<String>,
+    pub error: Box<Error>,
+}
+
+impl From<Halfway> for Error {
+    fn from(halfway: Halfway) -> Self {
+        *halfway.error
+    }
+}
+
 /// Changes the options of an instance.
 pub async fn change(
     cx: &Context,
@@ -114,12 +145,14 @@ pub async fn change(
     id: &str,
     wanted: &Options,
     on_cancel: OnCancel,
-) -> Result<()> {
-    for (number, part) in wanted.parts().into_iter().enumerate() {
-        if number > 0 {
-            awaited(cx, looks, id, &Options { endpoint: None, ..wanted.clone() }, on_cancel).await?;
+) -> Result<(), Halfway> {
+    let mut done = Vec::new();
+    for part in wanted.parts() {
+        if !done.is_empty()
+            && let Err(error) = awaited(cx, looks, id, &Options { endpoint: None, ..wanted.clone() }, on_cancel).await
+        {
+            return Err(Halfway { done, error: Box::new(error) });
         }
-        let told = part.to_string();
         let request = ec2
             .modify_instance_metadata_options()
             .instance_id(id)
@@ -127,7 +160,11 @@ pub async fn change(
             .set_http_put_response_hop_limit(part.hop_limit)
             .set_http_endpoint(part.endpoint.as_deref().map(InstanceMetadataEndpointState::from))
             .set_instance_metadata_tags(part.tags.as_deref().map(InstanceMetadataTagsState::from));
-        request.send().await.context(|| format!("change the metadata options of the instance `{id}` to {told}"))?;
+        let sent = request.send().await.context(|| format!("change the metadata options of the instance `{id}` to {part}"));
+        match sent {
+            Ok(_) => done.push(format!("its metadata options became {part}")),
+            Err(error) => return Err(Halfway { done, error: Box::new(error) }),
+        }
     }
     Ok(())
 }
@@ -206,7 +243,7 @@ impl Step for MetadataStep {
         let is = Options::of(&instance).as_in(&self.now);
         Ok(if is == self.was {
             Some(Outcome::Unchanged(format!("its metadata options are {is} as before")))
-        } else if is == self.now {
+        } else if is.is_between(&self.was, &self.now) {
             None
         } else {
             Some(left_alone(format!("its metadata options were changed since: they are {is}, and the run made them {}", self.now)))
@@ -258,6 +295,13 @@ mod tests {
         assert!(!looser.takes_away() && looser.undoing_disrupts());
         assert!(of(options(OPTIONAL, 2, ENABLED), options(OPTIONAL, 1, ENABLED)).takes_away());
         assert!(of(options(OPTIONAL, 2, ENABLED), options(OPTIONAL, 2, DISABLED)).takes_away());
+    }
+
+    #[test]
+    fn options_of_which_some_were_changed_lie_between_what_was_and_what_was_to_become() {
+        let (was, now) = (options(OPTIONAL, 2, ENABLED), options(REQUIRED, 2, DISABLED));
+        assert!(options(REQUIRED, 2, ENABLED).is_between(&was, &now) && was.is_between(&was, &now) && now.is_between(&was, &now));
+        assert!(!options(REQUIRED, 3, ENABLED).is_between(&was, &now), "somebody changed it since");
     }
 
     #[test]

@@ -240,15 +240,42 @@ fn an_address_that_was_associated_since_it_was_looked_at_stays() {
     assert_eq!(world.addresses(), [taken]);
 }
 
+/// The address behind an allocation id.
+fn ip(world: &World, id: &str) -> String {
+    let details = world.aaws(format!("ec2 discover_addresses --details --allocation_ids {id}")).run().ok().json();
+    details[0]["PublicIp"].as_str().expect("an address").to_owned()
+}
+
 #[test]
 fn an_address_whose_release_was_not_answered_is_released_all_the_same() {
     let world = World::new();
     let address = world.address();
+    let ip = ip(&world, &address);
     let server = world.proxy().losing("ReleaseAddress").start();
     let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
     assert_eq!(output.ok().json(), json!([]));
-    assert_eq!(said.status(&address), "unchanged", "{:?}", said.0);
-    assert_eq!((world.addresses().len(), server.count("ReleaseAddress")), (0, 2));
+    assert_eq!(said.status(&address), "done", "{:?}", said.0);
+    assert_eq!(said.why(&address).matches(&ip).count(), 1, "{:?}", said.0);
+    assert_eq!((said.0.len(), world.addresses().len(), server.count("ReleaseAddress")), (1, 0, 1));
+}
+
+#[test]
+fn an_address_is_told_where_no_answer_says_whether_it_was_released() {
+    // It is there still, and is asked to be released again and again.
+    let world = World::new();
+    let address = world.address();
+    let told = ip(&world, &address);
+    let server = world.proxy().refuse("ReleaseAddress", 500, "InternalError").start();
+    let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
+    assert_eq!(output.exits(3).json(), json!([address]));
+    assert_eq!((said.code(&address), server.count("ReleaseAddress")), ("InternalError", 3));
+    assert_eq!(said.why(&address).matches(&told).count(), 1, "{:?}", said.0);
+
+    // It cannot be looked at again.
+    let server = world.proxy().losing("ReleaseAddress").fail("DescribeAddresses", 2, 403, "UnauthorizedOperation").start();
+    let (output, said) = reported(&world, &server, &format!("release_addresses --allocation_ids {address}"));
+    assert_eq!(output.exits(3).json(), json!([address]));
+    assert_eq!((said.0.len(), said.why(&address).matches(&told).count()), (1, 1), "{:?}", said.0);
 }
 
 // --- discover_interfaces ---
@@ -279,6 +306,7 @@ fn interfaces_are_told_by_their_tags_and_by_what_they_are_attached_to() {
         (&json!("in-use"), &json!(machine.id), &json!("attached"))
     );
     let standby = &details[1];
+    assert_eq!(standby["OwnerId"], world.account.id.as_str(), "{standby}");
     for member in ["PrivateIpAddress", "PublicIp", "VpcId", "SubnetId", "RequesterId"] {
         assert!(standby[member].is_string(), "{member}: {standby}");
     }
@@ -363,6 +391,31 @@ fn interfaces_that_services_made_for_themselves_stay() {
     assert_eq!(said.statuses(), ["done", "skipped", "skipped"]);
     assert!(said.why(&requested).contains("AWS Lambda VPC ENI") && said.why(&operated).contains("eks.amazonaws.com"), "{:?}", said.0);
     assert_eq!(world.interfaces(), sorted([&requested, &operated]));
+}
+
+#[test]
+fn interfaces_of_accounts_that_share_a_vpc_are_told_and_stay() {
+    let world = World::new();
+    let (foreign, own) = (world.interface(&[]), world.interface(&[]));
+    let (id, account) = (foreign.clone(), world.account.id.clone());
+    let server = world
+        .proxy()
+        .rewrite("DescribeNetworkInterfaces", move |_, answer| {
+            let (mine, theirs) = (format!("<ownerId>{account}<"), "<ownerId>111122223333<");
+            changed(&answer, "networkInterfaceId", &id, |item| item.replacen(&mine, theirs, 1))
+        })
+        .start();
+    let line = format!("ec2 discover_interfaces --details --network_interface_ids {foreign} {own}");
+    let shown = world.aaws_via(&server, line).run().ok().json();
+    assert_eq!((&shown[0]["OwnerId"], &shown[1]["OwnerId"]), (&json!("111122223333"), &json!(world.account.id)), "{shown}");
+
+    let line = format!("delete_interfaces --network_interface_ids {foreign} {own}");
+    let plan = planned(&world, &server, &line, 3);
+    let (output, said) = reported(&world, &server, &line);
+    said.is_what_became_of(&plan);
+    assert_eq!(output.exits(3).json(), json!([foreign]));
+    assert!(said.status(&foreign) == "skipped" && said.why(&foreign).contains("111122223333"), "{:?}", said.0);
+    assert_eq!(world.interfaces(), [foreign]);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What listings tell of a thing with `details`, and what becomes of that where it goes on to: an action that deletes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::ec2::{World, writes};
-use crate::support::{directory, outcomes, report};
+use crate::support::{Response, Server, aaws, directory, outcomes, report};
 
 /// A listing, the member that names a thing, and the lists that read it.
 const LISTINGS: [(&str, &str, &str); 6] = [
@@ -213,4 +217,61 @@ fn instances_images_and_snapshots_that_are_not_what_they_were_stay() {
     assert_eq!(run.json(), json!([snapshot]));
     assert_eq!(world.instance_state(&machine.id).as_deref(), Some("stopped"));
     assert_eq!(world.images(), [image]);
+}
+
+/// A listing of so many volumes, 500 a page; none behind the first `free` pages is told before it is released. Those behind the first thousand have long names.
+fn many_volumes(count: usize, free: usize) -> (Server, Arc<AtomicBool>) {
+    let released = Arc::new(AtomicBool::new(false));
+    let release = Arc::clone(&released);
+    let server = Server::start(move |operation, page, _| {
+        if operation != "DescribeVolumes" {
+            return Response::error(501, "NotImplemented");
+        }
+        for _ in 0..3000 {
+            if page <= free || release.load(Ordering::SeqCst) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let item = |n: usize| {
+            let name = if n < 1000 { "data" } else { "a name that is longer than those before" };
+            let tag = format!("<tagSet><item><key>Name</key><value>{name}</value></item></tagSet>");
+            format!("<item><volumeId>vol-{n:08x}</volumeId><size>8</size><status>available</status>{tag}</item>")
+        };
+        let (from, to) = ((page - 1) * 500, count.min(page * 500));
+        let items: String = (from..to).map(item).collect();
+        let next = if to < count { format!("<nextToken>{to}</nextToken>") } else { String::new() };
+        Response::xml(200, format!("<DescribeVolumesResponse><volumeSet>{items}</volumeSet>{next}</DescribeVolumesResponse>"))
+    });
+    (server, released)
+}
+
+#[test]
+fn a_long_table_is_printed_while_it_is_listed() {
+    let (server, release) = many_volumes(1700, 3);
+    let run = aaws("ec2 discover_volumes --output table").endpoint(&server.url).start();
+    // By the first thousand it is laid out, and they are not held until the last one is known.
+    run.has_printed("vol-", 1000);
+    release.store(true, Ordering::SeqCst);
+    let shown = run.wait().ok().stdout;
+    assert_eq!((shown.lines().count(), shown.lines().nth(1700)), (1701, Some(" vol-000006a3")));
+}
+
+#[test]
+fn rows_behind_the_first_thousand_fit_into_the_columns_of_those() {
+    let (server, _) = many_volumes(1700, 4);
+    let shown = aaws("ec2 discover_volumes --output table")
+        .endpoint(&server.url)
+        .on_terminal_with(&["--columns", "100", "--stderr", "/dev/null"], "")
+        .stdout;
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let of =
+        |n: usize| lines.iter().find(|line| line.contains(&format!("vol-{n:08x}"))).copied().unwrap_or_else(|| panic!("no {n}: {shown}"));
+    let size = of(0).find("8 GiB").expect("a size");
+    assert!(of(0).contains("data") && of(1600).contains("a n…"), "{} and {}", of(0), of(1600));
+    assert_eq!(of(1600).find("8 GiB").map(|_| of(1600).chars().take_while(|c| *c != '8').count()), Some(size), "{}", of(1600));
+    assert!(
+        lines.iter().all(|line| line.chars().count() <= 100) && lines.last().is_some_and(|line| line.starts_with("1700 rows")),
+        "{shown}"
+    );
 }

@@ -1,6 +1,10 @@
 //! Security groups: deleting them, in the order of their rules and without a scratch on those that stay; and finding those that nothing
 //! uses, in whatever odd way.
 
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::ec2::{World, writes};
@@ -422,6 +426,23 @@ fn interfaces_and_associations_use_a_group() {
          <vpcId>vpc-2</vpcId></item></securityGroupVpcAssociationSet></DescribeSecurityGroupVpcAssociationsResponse>"
     );
     let server = world.proxy().rule("DescribeSecurityGroupVpcAssociations", move |_, _| Some(Response::xml(200, answer.clone()))).start();
+    assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
+}
+
+#[test]
+fn a_group_that_is_made_while_uses_are_looked_for_is_not_taken_for_unused() {
+    let world = Arc::new(World::new());
+    let spare = world.group("spare");
+    let making = Arc::clone(&world);
+    // Whatever is looked at beside the groups is answered by then.
+    let rule = move |n: usize, _: &mut Request| {
+        if n == 1 {
+            thread::sleep(Duration::from_secs(1));
+            making.instance(&[("SecurityGroupId.1", &making.group("new"))]);
+        }
+        None::<Response>
+    };
+    let server = world.proxy().rule("DescribeSecurityGroups", rule).start();
     assert_eq!(world.aaws_via(&server, DISCOVER).run().ok().json(), json!([spare]));
 }
 

@@ -54,6 +54,34 @@ fn statuses<'a>(lines: &'a [Value], ids: &[&str]) -> Vec<(&'a str, &'a str)> {
 
 // --- Finding ---
 
+/// The columns of the table that a terminal of 100 columns shows, and what it names below.
+fn columns_shown(world: &World) -> (Vec<String>, String) {
+    let shown = world.aaws(format!("{DISCOVER} --output table")).on_terminal_with(&["--columns", "100"], "").stdout;
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= 100 || line.contains("no room for")), "{shown}");
+    let header = lines.iter().find(|line| line.starts_with(" SecurityGroupRuleId")).unwrap_or_else(|| panic!("no header: {shown}"));
+    let below = lines.last().copied().unwrap_or_default();
+    (header.split_whitespace().map(str::to_owned).collect(), below.to_owned())
+}
+
+#[test]
+fn a_table_shows_first_what_is_open_to_whom() {
+    let world = World::new();
+    let group = world.group("a-name-of-thirty-characters-ab");
+    world.rule(&group, "22", "128.0.0.0/1");
+    world.rule(&group, "65535", "0.0.0.0/0");
+    let open = ["SecurityGroupRuleId", "IpProtocol", "FromPort", "ToPort", "CidrIpv4"];
+    let (columns, _) = columns_shown(&world);
+    assert_eq!(columns[..5], open);
+    // Where there are sources of both kinds, the group is told by its id.
+    admit_all(&world, &group, "2000::/3");
+    admit_ping(&world, &group);
+    let (columns, below) = columns_shown(&world);
+    assert_eq!(columns[..5], open);
+    assert_eq!(columns[5..], ["CidrIpv6", "GroupId"]);
+    assert!(below.contains("no room for GroupName"), "{below}");
+}
+
 #[test]
 fn inbound_rules_from_everywhere_are_found_by_their_ports_protocols_and_groups() {
     let world = World::new();

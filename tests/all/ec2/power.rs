@@ -477,6 +477,44 @@ fn an_endpoint_is_switched_off_behind_all_other_changes() {
 }
 
 #[test]
+fn an_endpoint_that_stays_on_leaves_a_change_that_is_told_and_undone() {
+    let desk = Desk::new();
+    let world = &desk.world;
+    let id = world.instance(&[]).id;
+    let before = metadata(world, &id);
+    let server = world.proxy().refuse_with("ModifyInstanceMetadataOptions", "HttpEndpoint=disabled", 403, "UnauthorizedOperation").start();
+    let line = format!("ec2 modify_metadata_options --instance_ids {id} --http_tokens required --http_endpoint disabled");
+    let folder = directory();
+    let run = desk.aaws(&format!("{line} --report report.jsonl")).endpoint(&server.url).within(folder.path()).run();
+    assert_eq!(run.exits(3).json(), json!([]));
+    let said = Said(report(&folder));
+    assert_eq!(said.code(&id), "UnauthorizedOperation");
+    assert!(said.why(&id).contains("done before that: its metadata options became http_tokens required"), "{:?}", said.0);
+    assert_eq!(metadata(world, &id)[..3], ["required", "1", "enabled"]);
+
+    let undone: Value = desk.aaws("undo").run().ok().json();
+    assert_eq!(outcomes(&undone), [(id.as_str(), "done")]);
+    assert_eq!(metadata(world, &id), before);
+}
+
+#[test]
+fn options_that_are_so_already_are_awaited_too() {
+    let world = World::new();
+    let id = world.instance(&[]).id;
+    set(&world, &id, "HttpTokens", "required");
+    let pending = |n: usize, xml: String| if n <= 3 { xml.replace("<state>applied</state>", "<state>pending</state>") } else { xml };
+    let server = world.proxy().rewrite("DescribeInstances", pending).start();
+    let (output, said) = reported(&world, &server, &format!("modify_metadata_options --instance_ids {id}"));
+    assert_eq!((output.ok().json(), said.status(&id)), (json!([]), "unchanged"));
+    assert_eq!((server.count("DescribeInstances"), writes(&server)), (4, vec![]));
+    // A dry run waits for nothing, and says so.
+    let server = world.proxy().rewrite("DescribeInstances", pending).start();
+    let plan = planned(&world, &server, &format!("modify_metadata_options --instance_ids {id}"), 0);
+    assert!(plan.status(&id) == "unchanged" && plan.why(&id).contains("not in effect yet"), "{:?}", plan.0);
+    assert_eq!(server.count("DescribeInstances"), 1);
+}
+
+#[test]
 fn the_plan_names_instances_whose_containers_would_get_no_token() {
     let world = World::new();
     let (near, far) = (world.instance(&[]).id, world.instance(&[]).id);

@@ -1,11 +1,14 @@
 //! Selecting with one vocabulary: the flags of the listings select what a filter over their details would.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
 use super::deleting::references;
 use crate::support::ec2::World;
+use crate::support::http::Request;
 use crate::support::{Response, Server, directory, report, xml};
 
 /// A flag, and whether a row with details is meant by it.
@@ -337,6 +340,29 @@ fn an_orphan_has_neither_its_volume_nor_an_image() {
     world.ec2("DeregisterImage", &[("ImageId", &image)]);
     let now: BTreeSet<String> = found("").into_iter().collect();
     assert!(now.contains(&of_gone) && !now.contains(&of_kept), "{now:?}");
+}
+
+#[test]
+fn a_snapshot_of_a_volume_that_is_made_meanwhile_is_no_orphan() {
+    let world = Arc::new(World::new());
+    let gone = world.volume(&[]);
+    let orphan = world.snapshot(&gone);
+    world.ec2("DeleteVolume", &[("VolumeId", &gone)]);
+    // Whatever is listed second, a volume and a snapshot of it are made before.
+    let (listings, made) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let meanwhile = |world: &Arc<World>| {
+        let (world, listings, made) = (Arc::clone(world), Arc::clone(&listings), Arc::clone(&made));
+        move |_: usize, _: &mut Request| {
+            if listings.fetch_add(1, Ordering::SeqCst) == 1 {
+                world.snapshot(&world.volume(&[]));
+                made.fetch_add(1, Ordering::SeqCst);
+            }
+            None::<Response>
+        }
+    };
+    let server = world.proxy().rule("DescribeSnapshots", meanwhile(&world)).rule("DescribeVolumes", meanwhile(&world)).start();
+    let run = world.aaws_via(&server, "ec2 discover_snapshots --orphaned").run().ok();
+    assert_eq!((ids(&run.json()), made.load(Ordering::SeqCst)), (vec![orphan], 1), "{:?}", server.operations());
 }
 
 #[test]

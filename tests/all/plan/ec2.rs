@@ -131,6 +131,36 @@ fn only_tags_that_are_changed_are_compared() {
 }
 
 #[test]
+fn what_is_to_be_tagged_and_is_gone_is_planned_no_more() {
+    let world = World::new();
+    let (same, gone) = (world.volume(&[]), world.volume(&[]));
+    let (snapshot, address, interface) = (world.snapshot(&same), world.address(), world.interface(&[]));
+    let folder = directory();
+    let server = world.proxy().start();
+    let run = |line: String| world.aaws_via(&server, line).within(folder.path()).run();
+    let ids = format!("{same} {gone} {snapshot} {address} {interface}");
+    let plan = run(format!("ec2 modify_tags --resource_ids {ids} --tags Env=prod --create --plan plan.jsonl")).ok().json();
+    assert_eq!(plan.as_array().map(Vec::len), Some(5), "{plan}");
+
+    world.ec2("DeleteVolume", &[("VolumeId", &gone)]);
+    world.ec2("DeleteSnapshot", &[("SnapshotId", &snapshot)]);
+    world.ec2("ReleaseAddress", &[("AllocationId", &address)]);
+    world.ec2("DeleteNetworkInterface", &[("NetworkInterfaceId", &interface)]);
+    let shown = run("apply plan.jsonl --dry_run".into()).exits(3).json();
+    let told: Vec<_> = shown.as_array().expect("records").iter().map(|row| (&row["item"], &row["status"], &row["code"])).collect();
+    let (planned, failed, missing, none) = (json!("planned"), json!("failed"), json!("NotFound"), json!(null));
+    let ids = [&same, &gone, &snapshot, &address, &interface].map(|id| json!(id));
+    let expected = ids.iter().enumerate().map(|(at, id)| if at == 0 { (id, &planned, &none) } else { (id, &failed, &missing) });
+    assert_eq!(told, expected.collect::<Vec<_>>());
+    assert_eq!(writes(&server), [""; 0]);
+
+    // Who may not look is told by EC2, when it is tagged.
+    let server = world.proxy().refuse("DescribeVolumes", 403, "UnauthorizedOperation").start();
+    let line = format!("ec2 modify_tags --resource_ids {gone} --tags Env=prod --create --dry_run");
+    assert_eq!(world.aaws_via(&server, line).run().ok().json()[0]["status"], "planned");
+}
+
+#[test]
 fn what_is_so_already_needs_no_change_and_what_does_not_exist_any_more_fails() {
     let world = World::new();
     let (same, made, gone) = (world.volume(&[]), world.volume(&[]), world.volume(&[]));
