@@ -4,6 +4,7 @@
 
 #[cfg(feature = "ec2")]
 mod ec2;
+mod faults;
 mod table;
 
 use std::collections::BTreeSet;
@@ -33,4 +34,10 @@ fn no_action_of_ec2_is_left_out() {
 #[test]
 fn a_plan_of_ec2_touches_what_is_still_as_planned_and_nothing_else() {
     table::every(ec2::CASES);
+}
+
+#[cfg(feature = "ec2")]
+#[test]
+fn whatever_fails_of_ec2_what_is_told_is_true() {
+    faults::every(ec2::CASES);
 }
