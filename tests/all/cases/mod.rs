@@ -2,9 +2,15 @@
 //!
 //! A new action needs a case, or a reason why there is none.
 
+#[cfg(feature = "backup")]
+mod backup;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod faults;
+#[cfg(feature = "iam")]
+mod iam;
+#[cfg(feature = "s3")]
+mod s3;
 mod table;
 
 use std::collections::BTreeSet;
@@ -40,4 +46,58 @@ fn a_plan_of_ec2_touches_what_is_still_as_planned_and_nothing_else() {
 #[test]
 fn whatever_fails_of_ec2_what_is_told_is_true() {
     faults::every(ec2::CASES);
+}
+
+#[cfg(feature = "iam")]
+#[test]
+fn no_action_of_iam_is_left_out() {
+    none_is_left_out("iam", iam::CASES, iam::APART);
+}
+
+#[cfg(feature = "iam")]
+#[test]
+fn a_plan_of_iam_touches_what_is_still_as_planned_and_nothing_else() {
+    table::every(iam::CASES);
+}
+
+#[cfg(feature = "iam")]
+#[test]
+fn whatever_fails_of_iam_what_is_told_is_true() {
+    faults::every(iam::CASES);
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn no_action_of_s3_is_left_out() {
+    none_is_left_out("s3", s3::CASES, s3::APART);
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_plan_of_s3_touches_what_is_still_as_planned_and_nothing_else() {
+    table::every(s3::CASES);
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn whatever_fails_of_s3_what_is_told_is_true() {
+    faults::every(s3::CASES);
+}
+
+#[cfg(feature = "backup")]
+#[test]
+fn no_action_of_backup_is_left_out() {
+    none_is_left_out("backup", backup::CASES, backup::APART);
+}
+
+#[cfg(feature = "backup")]
+#[test]
+fn a_plan_of_backup_touches_what_is_still_as_planned_and_nothing_else() {
+    table::every(backup::CASES);
+}
+
+#[cfg(feature = "backup")]
+#[test]
+fn whatever_fails_of_backup_what_is_told_is_true() {
+    faults::every(backup::CASES);
 }
