@@ -31,8 +31,8 @@ pub const CASES: &[Case<Bucket>] = &[
         // Keys that have an object of somebody else's, which it replaces.
         make: objects,
         line: |bucket, ids| {
-            let objects: String = ids.iter().map(|key| format!(" --object {key} mine")).collect();
-            format!("s3 create_objects --bucket {bucket} --body_as text{objects}")
+            let objects: Vec<String> = ids.iter().map(|key| format!(r#"{{"Key":"{key}","Body":"mine"}}"#)).collect();
+            format!(r#"s3 create_objects --input {{"bucket":"{bucket}","objects":[{}]}}"#, objects.join(","))
         },
         is_done: |bucket, id| has(bucket, id) && bucket.get(id).text() == "mine",
         together: true,
