@@ -2,7 +2,7 @@
 
 use crate::support::aaws;
 use crate::support::aaws::Aaws;
-use crate::support::cases::{CHANGED, Case, Place, SO_ALREADY, Then};
+use crate::support::cases::{CHANGED, Case, Place, SO_ALREADY, Takes, Then};
 use crate::support::fake_backup::{ACCOUNT, FakeBackup, Fate};
 use crate::support::http::Server;
 
@@ -32,7 +32,7 @@ pub const CASES: &[Case<FakeBackup>] = &[
         make: |_, numbers| numbers.map(|number| format!("arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/orders-{number}")).collect(),
         line: |_, ids| format!("backup create_backups --wait --resource_ids {}", ids.join(" ")),
         is_done: |backup, id| backup.started().iter().any(|job| job["ResourceArn"] == id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Never("nothing is looked at of a resource: AWS Backup does that"),
         remove: Then::Never("nothing is looked at of a resource: AWS Backup does that"),
     },
@@ -45,7 +45,7 @@ pub const CASES: &[Case<FakeBackup>] = &[
         },
         line: |_, ids| format!("backup delete_backups --backup_vault_name example-vault --recovery_point_arns {}", ids.join(" ")),
         is_done: |backup, id| backup.points().iter().all(|point| point != id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|backup, id| backup.set_point(id, Some(Fate::HadExpired)), CHANGED),
         remove: Then::Done(|backup, id| backup.set_point(id, None), SO_ALREADY),
     },

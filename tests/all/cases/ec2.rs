@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::support::aaws::Aaws;
-use crate::support::cases::{CHANGED, Case, MISSING, Place, SO_ALREADY, Then};
+use crate::support::cases::{CHANGED, Case, MISSING, Place, SO_ALREADY, Takes, Then};
 use crate::support::ec2::World;
 use crate::support::http::Server;
 use crate::support::xml;
@@ -43,7 +43,7 @@ pub const CASES: &[Case<World>] = &[
             let found = world.ec2("DescribeSnapshots", &[("Owner.1", "self")]);
             xml::texts(&found, "description").iter().any(|text| text.starts_with(&format!("{id} of ")))
         },
-        together: true,
+        takes: Takes::Many,
         change: Then::Shown(as_of_a_snapshot_that_failed, CHANGED),
         remove: Then::Done(delete_snapshot, MISSING),
     },
@@ -52,7 +52,7 @@ pub const CASES: &[Case<World>] = &[
         make: instances,
         line: |_, ids| format!("ec2 create_images --instance_ids {}", ids.join(" ")),
         is_done: |world, id| world.ec2("DescribeImages", &[("Owner.1", "self")]).contains(&format!("{id}, made by aaws")),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.stop(id), CHANGED),
         remove: Then::Done(terminate, CHANGED),
     },
@@ -61,7 +61,7 @@ pub const CASES: &[Case<World>] = &[
         make: volumes,
         line: |_, ids| format!("ec2 create_snapshots --volume_ids {}", ids.join(" ")),
         is_done: |world, id| found(world, "DescribeSnapshots", "volume-id", id).contains("<snapshotId>"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(grow, CHANGED),
         remove: Then::Done(delete_volume, MISSING),
     },
@@ -70,7 +70,7 @@ pub const CASES: &[Case<World>] = &[
         make: |world, numbers| numbers.map(|_| world.image(&world.instance(&[]).id)).collect(),
         line: |_, ids| format!("ec2 delete_images --image_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.images(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| asked(world, "DisableImage", "ImageId", id), CHANGED),
         remove: Then::Done(|world, id| asked(world, "DeregisterImage", "ImageId", id), SO_ALREADY),
     },
@@ -79,7 +79,7 @@ pub const CASES: &[Case<World>] = &[
         make: instances,
         line: |_, ids| format!("ec2 delete_instances --instance_ids {}", ids.join(" ")),
         is_done: |world, id| world.instance_state(id).is_none_or(|state| state == "terminated"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.stop(id), CHANGED),
         remove: Then::Done(terminate, SO_ALREADY),
     },
@@ -88,7 +88,7 @@ pub const CASES: &[Case<World>] = &[
         make: |world, numbers| numbers.map(|_| world.interface(&[])).collect(),
         line: |_, ids| format!("ec2 delete_interfaces --network_interface_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.interfaces(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.attach_interface(id, &world.instance(&[]).id), CHANGED),
         remove: Then::Done(|world, id| asked(world, "DeleteNetworkInterface", "NetworkInterfaceId", id), SO_ALREADY),
     },
@@ -97,7 +97,7 @@ pub const CASES: &[Case<World>] = &[
         make: |world, numbers| numbers.map(|number| world.group(&format!("group-{number}"))).collect(),
         line: |_, ids| format!("ec2 delete_security_groups --security_group_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.groups(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| drop(world.rule(id, "22", "10.0.0.0/8")), CHANGED),
         remove: Then::Done(|world, id| asked(world, "DeleteSecurityGroup", "GroupId", id), SO_ALREADY),
     },
@@ -106,7 +106,7 @@ pub const CASES: &[Case<World>] = &[
         make: snapshots,
         line: |_, ids| format!("ec2 delete_snapshots --snapshot_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.snapshots(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Shown(as_of_a_snapshot_that_failed, CHANGED),
         remove: Then::Done(delete_snapshot, SO_ALREADY),
     },
@@ -115,7 +115,7 @@ pub const CASES: &[Case<World>] = &[
         make: volumes,
         line: |_, ids| format!("ec2 delete_volumes --volume_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.volumes(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(grow, CHANGED),
         remove: Then::Done(delete_volume, SO_ALREADY),
     },
@@ -127,7 +127,7 @@ pub const CASES: &[Case<World>] = &[
             let volumes = world.attached(id);
             !volumes.is_empty() && volumes.iter().all(|(_, volume, _)| is_encrypted(&world.describe_volume(volume)))
         },
-        together: false,
+        takes: Takes::One,
         change: Then::Done(|world, id| world.stop(id), CHANGED),
         remove: Then::Done(terminate, CHANGED),
     },
@@ -137,7 +137,7 @@ pub const CASES: &[Case<World>] = &[
         line: |world, ids| format!("ec2 encrypt_volume --volume_id {} --kms_key_id {}", ids.join(" "), world.key()),
         // Nothing is attached to this one, so what is left of it is a copy that names it.
         is_done: |world, id| is_encrypted(&found(world, "DescribeVolumes", "tag:aaws:encrypted-original", id)),
-        together: false,
+        takes: Takes::One,
         change: Then::Done(grow, CHANGED),
         remove: Then::Done(delete_volume, MISSING),
     },
@@ -153,7 +153,7 @@ pub const CASES: &[Case<World>] = &[
             let setting = world.aaws(format!("ec2 discover_default_ebs_encryption --region {id}")).run().ok().json();
             setting["Enabled"] == true
         },
-        together: false,
+        takes: Takes::One,
         change: Then::Done(|world, id| switch(world, id, "--enable"), SO_ALREADY),
         remove: Then::Never("every region has the setting"),
     },
@@ -162,7 +162,7 @@ pub const CASES: &[Case<World>] = &[
         make: instances,
         line: |_, ids| format!("ec2 modify_metadata_options --instance_ids {}", ids.join(" ")),
         is_done: |world, id| world.ec2("DescribeInstances", &[("InstanceId.1", id)]).contains("<httpTokens>required</httpTokens>"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(
             |world, id| drop(world.ec2("ModifyInstanceMetadataOptions", &[("InstanceId", id), ("HttpPutResponseHopLimit", "2")])),
             CHANGED,
@@ -175,7 +175,7 @@ pub const CASES: &[Case<World>] = &[
         make: volumes,
         line: |_, ids| format!("ec2 modify_tags --tags Env=prod --create --resource_ids {}", ids.join(" ")),
         is_done: |world, id| world.tags(id).iter().any(|(key, value)| key == "Env" && value == "prod"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.tag(id, "Env", "dev"), CHANGED),
         remove: Then::Done(delete_volume, MISSING),
     },
@@ -184,7 +184,7 @@ pub const CASES: &[Case<World>] = &[
         make: volumes,
         line: |_, ids| format!("ec2 modify_volumes --size 30 --volume_ids {}", ids.join(" ")),
         is_done: |world, id| world.describe_volume(id).contains("<size>30</size>"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(grow, CHANGED),
         remove: Then::Done(delete_volume, MISSING),
     },
@@ -193,7 +193,7 @@ pub const CASES: &[Case<World>] = &[
         make: |world, numbers| numbers.map(|_| world.address()).collect(),
         line: |_, ids| format!("ec2 release_addresses --allocation_ids {}", ids.join(" ")),
         is_done: |world, id| !is_among(&world.addresses(), id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.associate(id, &world.instance(&[]).id), CHANGED),
         remove: Then::Done(|world, id| asked(world, "ReleaseAddress", "AllocationId", id), SO_ALREADY),
     },
@@ -205,7 +205,7 @@ pub const CASES: &[Case<World>] = &[
         },
         line: |_, ids| format!("ec2 revoke_security_group_rules --security_group_rule_ids {}", ids.join(" ")),
         is_done: |world, id| group_of(world, id).is_none(),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(move_port, CHANGED),
         remove: Then::Done(
             |world, id| {
@@ -223,7 +223,7 @@ pub const CASES: &[Case<World>] = &[
             let asks = [("SnapshotId", id), ("Attribute", "createVolumePermission")];
             world.ec2("DescribeSnapshotAttribute", &asks).contains(FRIEND)
         },
-        together: true,
+        takes: Takes::Many,
         change: Then::Shown(as_of_a_snapshot_that_failed, CHANGED),
         remove: Then::Done(delete_snapshot, MISSING),
     },
@@ -236,7 +236,7 @@ pub const CASES: &[Case<World>] = &[
         },
         line: |_, ids| format!("ec2 start_instances --instance_ids {}", ids.join(" ")),
         is_done: |world, id| world.instance_state(id).as_deref() == Some("running"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| asked(world, "StartInstances", "InstanceId.1", id), SO_ALREADY),
         remove: Then::Done(terminate, CHANGED),
     },
@@ -245,7 +245,7 @@ pub const CASES: &[Case<World>] = &[
         make: instances,
         line: |_, ids| format!("ec2 stop_instances --instance_ids {}", ids.join(" ")),
         is_done: |world, id| world.instance_state(id).as_deref() == Some("stopped"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|world, id| world.stop(id), SO_ALREADY),
         remove: Then::Done(terminate, CHANGED),
     },

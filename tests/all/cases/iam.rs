@@ -2,7 +2,7 @@
 
 use crate::support::Account;
 use crate::support::aaws::Aaws;
-use crate::support::cases::{CHANGED, Case, MISSING, Place, SO_ALREADY, Then};
+use crate::support::cases::{CHANGED, Case, MISSING, Place, SO_ALREADY, Takes, Then};
 use crate::support::http::Server;
 use crate::support::{moto, xml};
 
@@ -29,9 +29,41 @@ const ENDS_SESSIONS: &str = "AWSRevokeOlderSessions";
 /// Actions that are not among the cases, and why.
 pub const APART: &[(&str, &str)] = &[(
     "iam/quarantine_user",
-    "what it changes are the parts of one user, who is locked out whole and not part by part: what it does to what is new is in `plan`, and each of its \
-     requests fails in `iam_modify`",
+    "what it changes are the parts of one user, who is locked out whole and not part by part: `plan` has what becomes of one that is new, and its requests fail \
+     as those of the others do",
 )];
+
+/// What a user is locked out of, part by part.
+pub const PARTS: &[Case<Account>] = &[Case {
+    action: "iam/quarantine_user",
+    make: |account, numbers| {
+        let user = new_user(account, numbers.start);
+        account.iam("CreateLoginProfile", &[("UserName", &user), ("Password", "Correct-Horse-7-Battery")]);
+        let key = xml::texts(&account.iam("CreateAccessKey", &[("UserName", &user)]), "AccessKeyId").remove(0);
+        ["deny".to_owned(), "sessions".to_owned(), format!("access key {key}"), "console password".to_owned()]
+            .map(|part| format!("{user}: {part}"))
+            .to_vec()
+    },
+    line: |_, ids| {
+        let (user, _) = ids[0].split_once(": ").expect("a part of a user");
+        // The rest of what a user may have, moto does not know.
+        format!("iam quarantine_user --keep_service_credentials --keep_ssh_keys --keep_signing_certificates --user {user}")
+    },
+    is_done: |account, id| {
+        let (user, part) = id.split_once(": ").expect("a part of a user");
+        let has =
+            |policy: &str| account.try_call("iam", &format!("Action=GetUserPolicy&UserName={user}&PolicyName={policy}")).status == 200;
+        match part.strip_prefix("access key ") {
+            Some(key) => keys(account).iter().any(|(_, id, status)| id == key && status == "Inactive"),
+            None if part == "deny" => has("aaws-quarantine-deny-all"),
+            None if part == "sessions" => has("aaws-quarantine-end-sessions"),
+            None => !has_password(account, user),
+        }
+    },
+    takes: Takes::Parts,
+    change: Then::Never("a part is no item of a plan that holds by itself"),
+    remove: Then::Never("a part is no item of a plan that holds by itself"),
+}];
 
 pub const CASES: &[Case<Account>] = &[
     Case {
@@ -47,7 +79,7 @@ pub const CASES: &[Case<Account>] = &[
         },
         line: |account, ids| format!("iam delete_access_keys{}", with_users(account, ids)),
         is_done: |account, id| keys(account).iter().all(|(_, key, _)| key != id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|account, id| set(account, id, "Active"), CHANGED),
         remove: Then::Done(delete_key, SO_ALREADY),
     },
@@ -56,7 +88,7 @@ pub const CASES: &[Case<Account>] = &[
         make: |account, numbers| numbers.map(|number| key_of_new_user(account, number)).collect(),
         line: |account, ids| format!("iam modify_access_keys --disable{}", with_users(account, ids)),
         is_done: |account, id| keys(account).iter().any(|(_, key, status)| key == id && status == "Inactive"),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|account, id| set(account, id, "Inactive"), SO_ALREADY),
         remove: Then::Done(delete_key, MISSING),
     },
@@ -75,8 +107,8 @@ pub const CASES: &[Case<Account>] = &[
             let users: String = ids.iter().map(|user| format!(" --user {user}")).collect();
             format!("iam modify_users_console_access --disable{users}")
         },
-        is_done: |account, id| account.try_call("iam", &format!("Action=GetLoginProfile&UserName={id}")).status != 200,
-        together: true,
+        is_done: |account, id| !has_password(account, id),
+        takes: Takes::Many,
         change: Then::Done(take_password, SO_ALREADY),
         remove: Then::Done(
             |account, id| {
@@ -103,7 +135,7 @@ pub const CASES: &[Case<Account>] = &[
             let policy = account.try_call("iam", &format!("Action=GetRolePolicy&RoleName={id}&PolicyName={ENDS_SESSIONS}"));
             policy.text().contains("TokenIssueTime")
         },
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(
             |account, id| {
                 let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:*","Resource":"*"}]}"#;
@@ -152,6 +184,10 @@ fn set(account: &Account, id: &str, status: &str) {
 
 fn delete_key(account: &Account, id: &str) {
     account.iam("DeleteAccessKey", &[("UserName", &owner(account, id)), ("AccessKeyId", id)]);
+}
+
+fn has_password(account: &Account, user: &str) -> bool {
+    account.try_call("iam", &format!("Action=GetLoginProfile&UserName={user}")).status == 200
 }
 
 fn take_password(account: &Account, user: &str) {

@@ -64,6 +64,7 @@ fn a_plan_of_iam_touches_what_is_still_as_planned_and_nothing_else() {
 #[test]
 fn whatever_fails_of_iam_what_is_told_is_true() {
     faults::every(iam::CASES);
+    faults::every(iam::PARTS);
 }
 
 #[cfg(feature = "s3")]

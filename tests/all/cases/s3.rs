@@ -1,7 +1,7 @@
 //! The actions of S3, on moto.
 
 use crate::support::aaws::Aaws;
-use crate::support::cases::{CHANGED, Case, Place, SO_ALREADY, Then};
+use crate::support::cases::{CHANGED, Case, Place, SO_ALREADY, Takes, Then};
 use crate::support::http::Server;
 use crate::support::{Bucket, aaws, moto};
 
@@ -35,7 +35,7 @@ pub const CASES: &[Case<Bucket>] = &[
             format!(r#"s3 create_objects --input {{"bucket":"{bucket}","objects":[{}]}}"#, objects.join(","))
         },
         is_done: |bucket, id| has(bucket, id) && bucket.get(id).text() == "mine",
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|bucket, id| bucket.put(id, "theirs, of today"), CHANGED),
         remove: Then::Done(|bucket, id| bucket.delete(id), CHANGED),
     },
@@ -49,7 +49,7 @@ pub const CASES: &[Case<Bucket>] = &[
         },
         line: |bucket, _| format!("s3 delete_incomplete_uploads --bucket {bucket} --prefix p/"),
         is_done: |bucket, id| bucket.uploads().iter().all(|upload| upload != id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Never("an upload that is not completed has nothing that could change"),
         remove: Then::Done(|bucket, id| bucket.abort_upload(id), SO_ALREADY),
     },
@@ -58,7 +58,7 @@ pub const CASES: &[Case<Bucket>] = &[
         make: objects,
         line: |bucket, _| format!("s3 delete_objects --bucket {bucket} --matching --under p/"),
         is_done: |bucket, id| !has(bucket, id),
-        together: true,
+        takes: Takes::Many,
         change: Then::Done(|bucket, id| bucket.put(id, "theirs, of today"), CHANGED),
         remove: Then::Done(|bucket, id| bucket.delete(id), SO_ALREADY),
     },

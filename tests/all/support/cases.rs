@@ -41,12 +41,23 @@ pub struct Case<P> {
     pub line: fn(&P, &[String]) -> String,
     /// Whether one is as it is to become.
     pub is_done: fn(&P, &str) -> bool,
-    /// Whether a line takes more than one.
-    pub together: bool,
+    /// What a line takes of them.
+    pub takes: Takes,
     /// What makes one another one than was planned.
     pub change: Then<P>,
     /// What takes one away.
     pub remove: Then<P>,
+}
+
+/// What a line takes of what was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// One.
+    One,
+    /// As many as there are.
+    Many,
+    /// All that was made: the parts of one thing, which the action lists. Of a part that it could not list it says nothing.
+    Parts,
 }
 
 /// What happens to a thing between a plan and its application.
@@ -79,9 +90,12 @@ impl<P> Then<P> {
 }
 
 impl<P> Case<P> {
-    /// Those of the ids that go into one line: all of them, or one.
+    /// The ids by the lines that they go into.
     pub fn lines(&self, ids: &[String]) -> Vec<Vec<String>> {
-        if self.together { vec![ids.to_vec()] } else { ids.iter().map(|id| vec![id.clone()]).collect() }
+        match self.takes {
+            Takes::One => ids.iter().map(|id| vec![id.clone()]).collect(),
+            Takes::Many | Takes::Parts => vec![ids.to_vec()],
+        }
     }
 }
 
