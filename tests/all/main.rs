@@ -4,6 +4,8 @@
 mod backup;
 #[cfg(all(feature = "s3", feature = "site"))]
 mod browser;
+#[cfg(any(feature = "backup", feature = "ec2", feature = "iam", feature = "s3"))]
+mod cases;
 #[cfg(feature = "s3")]
 mod changing;
 #[cfg(feature = "s3")]

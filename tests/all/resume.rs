@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::aaws::Aaws;
+use crate::support::cases::each;
 use crate::support::fake_s3::{delete_result, keys_of};
 use crate::support::trap::{Moment, Trap};
-use crate::support::{Response, Server, aaws, directory, report};
+use crate::support::{Response, Server, aaws, directory, http, report};
 
 /// A bucket that deletes what it is asked to, and counts how often it deletes each key.
 struct Counting {
@@ -121,6 +124,109 @@ fn a_deletion_that_is_killed_at_any_of_its_requests_is_finished() {
         survived += 1;
     }
     println!("a deletion of 5,000 keys was killed at {survived} points, and finished each time");
+}
+
+/// A point in a run: so many of its deletions have come to the bucket, and so much time has passed since.
+type Point = (usize, Duration);
+
+/// So many points, by chance. The seed of an earlier time can be given again.
+fn points_by_chance(many: usize) -> Vec<Point> {
+    let given = std::env::var("AAWS_TEST_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
+    let seed = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64)) | 1;
+    println!("the points are those of AAWS_TEST_SEED={seed}");
+    let mut state = seed;
+    // Xorshift (Marsaglia 2003).
+    let mut below = |most: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % most
+    };
+    let mut point = || {
+        let requests = below(6) as usize;
+        // Before the first one is sent, the program starts, and reads what it is given.
+        let within = if requests == 0 { 400_000 } else { 12_000 };
+        (requests, Duration::from_micros(below(within)))
+    };
+    (0..many).map(|_| point()).collect()
+}
+
+/// What became of a run that was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Killed {
+    /// Before it sent anything that changes something: it was run again.
+    Unbegun,
+    /// Half way: another process finished it.
+    Half,
+    /// It had come to its end.
+    TooLate,
+}
+
+/// Kills a deletion of 5,000 keys, finishes it, and looks at the bucket.
+fn killed_and_finished(&(requests, after): &Point) -> Killed {
+    const LINE: &str = "s3 delete_objects --bucket b --prefix p --objects - --concurrency 2 --journal";
+    let (state, bucket) = (directory(), Counting::new());
+    let inner = bucket.server.url.clone();
+    // A bucket that takes its time, so that answers come while others are awaited.
+    let slow = Server::start(move |_, _, request| {
+        thread::sleep(Duration::from_millis(4));
+        let reply = http::send(&inner, &request).expect("the bucket answers");
+        thread::sleep(Duration::from_millis(4));
+        reply
+    });
+    let running = by(&state, &slow, LINE).stdin(keys(5000)).start();
+    slow.wait_for("DeleteObjects", requests);
+    thread::sleep(after);
+    running.signal("KILL");
+    let output = running.wait();
+    // What was sent is carried out, though nobody awaits it any more.
+    thread::sleep(Duration::from_millis(50));
+    while bucket.server.count("DeleteObjects") < slow.count("DeleteObjects") {
+        thread::sleep(Duration::from_millis(5));
+    }
+
+    let run = newest(&state, &bucket);
+    let known = run["counts"]["done"].as_u64().unwrap_or_default() as usize;
+    let before = bucket.times();
+    assert!(known <= before.len(), "the journal knows of {known}, and {} are deleted: {output}", before.len());
+    let killed = match &run["state"] {
+        Value::Null => Killed::Unbegun,
+        other if *other == "finished" => Killed::TooLate,
+        other => {
+            assert_eq!(*other, "unfinished", "{run}");
+            let id = run["id"].as_str().expect("an id");
+            let resumed = by(&state, &bucket.server, &format!("resume {id}")).run();
+            match resumed.code {
+                Some(0) => Killed::Half,
+                // Its input is not in the journal, or nothing that it was to be sent to.
+                Some(1 | 4) => Killed::Unbegun,
+                _ => panic!("{resumed}"),
+            }
+        }
+    };
+    if killed == Killed::Unbegun {
+        assert_eq!(before, [0; 0], "nothing was deleted: {output}");
+        by(&state, &bucket.server, LINE).stdin(keys(5000)).run().ok();
+    }
+    let times = bucket.times();
+    assert_eq!(times.len(), 5000, "all are deleted");
+    let twice = times.iter().filter(|times| **times == 2).count();
+    assert!(times.iter().all(|times| *times <= 2), "none is deleted more than twice");
+    assert!(twice <= before.len() - known, "{twice} were deleted twice, and of {known} it was known that they are: {output}");
+    assert_eq!(newest(&state, &bucket)["state"], "finished");
+    killed
+}
+
+#[test]
+fn a_deletion_that_is_killed_at_points_by_chance_is_finished() {
+    let points = points_by_chance(50);
+    let came = each(&points, |point| format!("killed at {point:?}"), killed_and_finished);
+    let count = |killed: Killed| came.iter().filter(|came| **came == killed).count();
+    let (unbegun, half, late) = (count(Killed::Unbegun), count(Killed::Half), count(Killed::TooLate));
+    println!(
+        "a deletion of 5,000 keys was killed at 50 points: {unbegun} before it began, {half} half way, {late} too late; all were finished"
+    );
+    assert!(half >= 15, "only {half} were killed half way");
 }
 
 #[test]

@@ -64,20 +64,6 @@ fn only_volumes_that_are_still_as_they_were_planned_are_deleted() {
 }
 
 #[test]
-fn a_snapshot_that_is_gone_is_as_it_was_to_become() {
-    let world = World::new();
-    let (volume, other) = (world.volume(&[]), world.volume(&[]));
-    let (same, gone) = (world.snapshot(&volume), world.snapshot(&other));
-    let folder = directory();
-    let run = |line: String| world.aaws(line).within(folder.path()).run();
-    run(format!("ec2 delete_snapshots --snapshot_ids {same} {gone} --plan plan.jsonl")).ok();
-    world.ec2("DeleteSnapshot", &[("SnapshotId", &gone)]);
-    let left = run("apply plan.jsonl --report report.jsonl".into()).ok().json();
-    assert_eq!(left, json!([]));
-    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&gone, "unchanged", "")]));
-}
-
-#[test]
 fn rules_that_somebody_changed_since_they_were_planned_are_not_revoked() {
     let world = World::new();
     let group = world.group("a");
@@ -232,18 +218,6 @@ fn only_instances_that_are_still_as_they_were_planned_are_stopped() {
     assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&stopped, "unchanged", ""), (&gone, "skipped", "Changed")]));
     assert!(message(&folder, &gone).contains("`state` was running"), "{}", message(&folder, &gone));
     assert_eq!(world.instance_state(&same).as_deref(), Some("stopped"));
-}
-
-#[test]
-fn a_plan_of_metadata_options_is_of_those_that_there_were() {
-    let world = World::new();
-    let (same, other) = (world.instance(&[]).id, world.instance(&[]).id);
-    let folder = directory();
-    let run = |line: String| world.aaws(line).within(folder.path()).run();
-    run(format!("ec2 modify_metadata_options --instance_ids {same} {other} --plan plan.jsonl")).ok();
-    world.ec2("ModifyInstanceMetadataOptions", &[("InstanceId", &other), ("HttpPutResponseHopLimit", "2")]);
-    assert_eq!(run("apply plan.jsonl --report report.jsonl".into()).exits(3).json(), json!([same]));
-    assert_eq!(outcomes(&folder), expected(&[(&same, "done", ""), (&other, "skipped", "Changed")]));
 }
 
 #[test]

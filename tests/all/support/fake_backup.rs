@@ -92,6 +92,15 @@ impl FakeBackup {
         self
     }
 
+    /// Puts a recovery point into `example-vault`, in the place of one that is there, or takes it away.
+    pub fn set_point(&self, arn: &str, fate: Option<Fate>) {
+        let mut state = self.state.lock().unwrap();
+        match fate {
+            Some(fate) => drop(state.points.insert(arn.to_owned(), Point { fate, looks: None })),
+            None => drop(state.points.remove(arn)),
+        }
+    }
+
     /// The vault `example-vault` is locked.
     pub fn locked(self) -> Self {
         self.state.lock().unwrap().locked = true;

@@ -20,6 +20,7 @@ pub mod account;
 pub mod browser;
 #[cfg(feature = "s3")]
 pub mod cbor;
+pub mod cases;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 #[cfg(feature = "backup")]

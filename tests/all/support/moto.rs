@@ -187,11 +187,21 @@ impl Bucket {
         self.send("POST", &format!("/{}?uploads", xml::percent_encode(key)), b"");
     }
 
+    /// Those uploads, as `key?uploadId=id`.
+    pub fn uploads(&self) -> Vec<String> {
+        let listed = self.send("GET", "?uploads", b"").text();
+        let upload =
+            |upload: &str| format!("{}?uploadId={}", xml::texts(upload, "Key").remove(0), xml::texts(upload, "UploadId").remove(0));
+        xml::elements(&listed, "Upload").into_iter().map(upload).collect()
+    }
+
+    pub fn abort_upload(&self, upload: &str) {
+        let (key, id) = upload.rsplit_once("?uploadId=").expect("an upload");
+        self.send("DELETE", &format!("/{}?uploadId={id}", xml::percent_encode(key)), b"");
+    }
+
     pub fn abort_uploads(&self) {
-        for upload in xml::elements(&self.send("GET", "?uploads", b"").text(), "Upload") {
-            let (key, id) = (xml::texts(upload, "Key").remove(0), xml::texts(upload, "UploadId").remove(0));
-            self.send("DELETE", &format!("/{}?uploadId={id}", xml::percent_encode(&key)), b"");
-        }
+        self.uploads().iter().for_each(|upload| self.abort_upload(upload));
     }
 
     /// Denies an IAM action on one key to everybody.

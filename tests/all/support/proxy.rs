@@ -106,7 +106,7 @@ impl Proxy {
 /// An error as the protocol of the request has it: S3's, EC2's, the query protocol's or that of JSON.
 pub fn error(request: &Request, status: u16, code: &str) -> Response {
     let form = request.header("content-type").is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let rest_json = matches!(request.signed_service(), Some("batch" | "es" | "kafka" | "lambda"));
+    let rest_json = matches!(request.signed_service(), Some("backup" | "batch" | "es" | "kafka" | "lambda"));
     let json = rest_json || request.header("content-type").is_some_and(|kind| kind.contains("json"));
     let message = format!("{code} by the test");
     let mut reply = match (form, json) {
