@@ -18,9 +18,9 @@ pub mod aaws;
 pub mod account;
 #[cfg(all(feature = "s3", feature = "site"))]
 pub mod browser;
+pub mod cases;
 #[cfg(feature = "s3")]
 pub mod cbor;
-pub mod cases;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 #[cfg(feature = "backup")]
