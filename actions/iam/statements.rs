@@ -27,8 +27,9 @@ pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a conditi
 /// The sentences for the pages.
 pub const COMBINATIONS: &str = "Actions that are known to lead to more are looked for too, alone and together, as `iam:CreatePolicyVersion` is, or \
      `iam:PassRole` with `lambda:CreateFunction`: each that is found is named in `Escalations`, with who published it. Without \
-     `strict` they count where they are allowed on all resources of a kind, or on the user itself (`${aws:username}`). Which \
-     roles there are to pass or assume, and how much those may do, is not looked at; nor are combinations over several policies.";
+     `strict` they count where they are allowed on all resources of a kind, or on the user itself (`${aws:username}`), and what is \
+     made with a role, such as a function, under whatever name. Which roles there are to pass or assume, and how much those may \
+     do, is not looked at; nor are combinations over several policies.";
 
 /// The most pairs of actions and resources that denies are subtracted from; beyond, what is left over counts as allowed.
 const MOST_PAIRS: usize = 1000;
@@ -201,7 +202,7 @@ impl Document {
         let on = need.on.map_or_else(|| format!("arn:*:{service}:*:*:*"), str::to_owned);
         let enough = |resource: &str| {
             let resource = without_variables(resource);
-            may_be(&resource, &on) && (strict || is_all_of_a_kind(&resource))
+            may_be(&resource, &on) && (strict || need.makes || is_all_of_a_kind(&resource))
         };
         let grants = |statement: &Statement| {
             let resources = statement.resources.patterns().into_iter();
@@ -355,11 +356,13 @@ fn may_be(resource: &str, form: &str) -> bool {
     parts.len() == of_form.len() && parts.iter().zip(of_form).all(|(part, form)| intersect(part.as_bytes(), form.as_bytes()))
 }
 
-/// Everything, all that a service has, or all of one kind: `arn:aws:iam::123456789012:role/*`.
+/// Everything, all that a service has, or all of one kind: `arn:aws:iam::123456789012:role/*`, and `…:role*`, which is these and more.
 fn is_all_of_a_kind(resource: &str) -> bool {
-    let of_kind = || resource.splitn(6, ':').nth(5)?.split_once(['/', ':']).map(|(_, name)| name);
+    const KINDS: [&str; 5] = ["function:*", "group/*", "policy/*", "role/*", "user/*"];
     let everything = |name: &str| name.contains('*') && name.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':'));
-    is_wide(resource) || of_kind().is_some_and(everything)
+    let of_kind =
+        |last: &str| KINDS.iter().any(|kind| holds(last, kind)) || last.split_once(['/', ':']).is_some_and(|(_, name)| everything(name));
+    is_wide(resource) || resource.splitn(6, ':').nth(5).is_some_and(of_kind)
 }
 
 /// A resource with what its variables may stand for: `${aws:username}` is whoever it is. `${*}` is the letter.
