@@ -36,45 +36,70 @@ pub struct Need {
     pub action: &'static str,
     /// The form of the ARNs that it applies to; none for whatever its service has.
     pub on: Option<&'static str>,
-    /// Whether it makes what it is used on: then one name is as good as all.
-    pub makes: bool,
+    /// What is enough, beside all of a kind.
+    pub enough: Enough,
 }
 
-const fn need(action: &'static str, on: &'static str) -> Need {
-    Need { action, on: Some(on), makes: false }
+/// On what an action leads to more though it is not allowed on all of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enough {
+    /// On nothing.
+    Nothing,
+    /// On whatever it is called: the action makes it.
+    Anything,
+    /// On whoever does it, on a group of that one, or on a policy that it has.
+    Own,
+    /// On a user or group that is an administrator, or can become one.
+    Powerful,
+    /// On such a role that whoever does it may assume.
+    Assumable,
+    /// On such a role that a service may assume.
+    Passable,
+}
+
+const fn need(action: &'static str, on: &'static str, enough: Enough) -> Need {
+    Need { action, on: Some(on), enough }
 }
 
 const fn any(action: &'static str) -> Need {
-    Need { action, on: None, makes: false }
+    Need { action, on: None, enough: Enough::Nothing }
 }
 
 const fn makes(action: &'static str) -> Need {
-    Need { action, on: None, makes: true }
+    Need { action, on: None, enough: Enough::Anything }
 }
 
 const fn of(name: &'static str, needs: &'static [Need], source: &'static str) -> Escalation {
     Escalation { name, needs, source }
 }
 
-const PASS_ROLE: Need = need("iam:PassRole", ROLES);
+const PASS_ROLE: Need = need("iam:PassRole", ROLES, Enough::Passable);
+
+/// Ways out of the permissions boundary of a user.
+pub const UNBOUND_USER: [Need; 2] =
+    [need("iam:DeleteUserPermissionsBoundary", USERS, Enough::Own), need("iam:PutUserPermissionsBoundary", USERS, Enough::Own)];
+
+/// Ways out of that of a role.
+pub const UNBOUND_ROLE: [Need; 2] =
+    [need("iam:DeleteRolePermissionsBoundary", ROLES, Enough::Own), need("iam:PutRolePermissionsBoundary", ROLES, Enough::Own)];
 
 /// All that are known here.
 pub const ESCALATIONS: &[Escalation] = &[
     // Policies and principals changed.
-    of("CreatePolicyVersion", &[need("iam:CreatePolicyVersion", POLICIES)], RHINO),
-    of("SetDefaultPolicyVersion", &[need("iam:SetDefaultPolicyVersion", POLICIES)], RHINO),
-    of("CreateAccessKey", &[need("iam:CreateAccessKey", USERS)], RHINO),
-    of("CreateLoginProfile", &[need("iam:CreateLoginProfile", USERS)], RHINO),
-    of("UpdateLoginProfile", &[need("iam:UpdateLoginProfile", USERS)], RHINO),
-    of("AttachUserPolicy", &[need("iam:AttachUserPolicy", USERS)], RHINO),
-    of("AttachGroupPolicy", &[need("iam:AttachGroupPolicy", GROUPS)], RHINO),
-    of("AttachRolePolicy", &[need("iam:AttachRolePolicy", ROLES)], RHINO),
-    of("PutUserPolicy", &[need("iam:PutUserPolicy", USERS)], RHINO),
-    of("PutGroupPolicy", &[need("iam:PutGroupPolicy", GROUPS)], RHINO),
-    of("PutRolePolicy", &[need("iam:PutRolePolicy", ROLES)], RHINO),
-    of("AddUserToGroup", &[need("iam:AddUserToGroup", GROUPS)], RHINO),
-    of("UpdateAssumeRolePolicy", &[need("iam:UpdateAssumeRolePolicy", ROLES)], RHINO),
-    of("AssumeRole", &[need("sts:AssumeRole", ROLES)], BISHOP_FOX),
+    of("CreatePolicyVersion", &[need("iam:CreatePolicyVersion", POLICIES, Enough::Own)], RHINO),
+    of("SetDefaultPolicyVersion", &[need("iam:SetDefaultPolicyVersion", POLICIES, Enough::Own)], RHINO),
+    of("CreateAccessKey", &[need("iam:CreateAccessKey", USERS, Enough::Powerful)], RHINO),
+    of("CreateLoginProfile", &[need("iam:CreateLoginProfile", USERS, Enough::Powerful)], RHINO),
+    of("UpdateLoginProfile", &[need("iam:UpdateLoginProfile", USERS, Enough::Powerful)], RHINO),
+    of("AttachUserPolicy", &[need("iam:AttachUserPolicy", USERS, Enough::Own)], RHINO),
+    of("AttachGroupPolicy", &[need("iam:AttachGroupPolicy", GROUPS, Enough::Own)], RHINO),
+    of("AttachRolePolicy", &[need("iam:AttachRolePolicy", ROLES, Enough::Own)], RHINO),
+    of("PutUserPolicy", &[need("iam:PutUserPolicy", USERS, Enough::Own)], RHINO),
+    of("PutGroupPolicy", &[need("iam:PutGroupPolicy", GROUPS, Enough::Own)], RHINO),
+    of("PutRolePolicy", &[need("iam:PutRolePolicy", ROLES, Enough::Own)], RHINO),
+    of("AddUserToGroup", &[need("iam:AddUserToGroup", GROUPS, Enough::Powerful)], RHINO),
+    of("UpdateAssumeRolePolicy", &[need("iam:UpdateAssumeRolePolicy", ROLES, Enough::Powerful)], RHINO),
+    of("AssumeRole", &[need("sts:AssumeRole", ROLES, Enough::Assumable)], BISHOP_FOX),
     // A role handed to something that is then controlled.
     of("PassRole+RunInstances", &[PASS_ROLE, makes("ec2:RunInstances")], RHINO),
     // Whoever invokes it: a permission, a trigger or a schedule may come from elsewhere.

@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::escalations::{ESCALATIONS, Need, PRINCIPALS};
+use super::escalations::{ESCALATIONS, Enough, Need, PRINCIPALS};
 
 mod ways;
 
-pub use ways::{ADMINISTRATOR, Together};
+pub use ways::{ADMINISTRATOR, Reach, Together};
 
 /// The sentences for the pages.
 pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A \
@@ -202,7 +202,7 @@ impl Document {
         let on = need.on.map_or_else(|| format!("arn:*:{service}:*:*:*"), str::to_owned);
         let enough = |resource: &str| {
             let resource = without_variables(resource);
-            may_be(&resource, &on) && (strict || need.makes || is_all_of_a_kind(&resource))
+            may_be(&resource, &on) && (strict || need.enough == Enough::Anything || is_all_of_a_kind(&resource))
         };
         let grants = |statement: &Statement| {
             let resources = statement.resources.patterns().into_iter();
@@ -210,6 +210,13 @@ impl Document {
                 && resources.flat_map(|resource| self.left(action.clone(), resource)).any(|(_, resource)| enough(&resource))
         };
         self.allowing().filter(|(_, statement)| grants(statement)).map(|(index, _)| index).collect()
+    }
+
+    /// The statements that allow an action, in lower case, on this one ARN, where no deny that holds always keeps it from that.
+    fn granting_on(&self, action: &str, arn: &str) -> Vec<usize> {
+        let grants = |statement: &Statement| statement.actions.include(action) && statement.resources.may_include(arn);
+        let all: Vec<usize> = self.allowing().filter(|(_, statement)| grants(statement)).map(|(index, _)| index).collect();
+        if all.is_empty() || self.left(action.to_owned(), arn.to_owned()).is_empty() { Vec::new() } else { all }
     }
 
     /// What of a pair is left by the denies that hold always. A cautious answer: rather too much is left.
@@ -308,6 +315,14 @@ impl Names {
         match self {
             Names::These(names) => named(names),
             Names::AllBut(names) => !named(names),
+        }
+    }
+
+    /// Whether one ARN may be named here, as far as variables go.
+    fn may_include(&self, arn: &str) -> bool {
+        match self {
+            Names::These(names) => names.iter().any(|name| holds(&without_variables(name), arn)),
+            Names::AllBut(names) => !names.iter().any(|name| holds(name, arn)),
         }
     }
 

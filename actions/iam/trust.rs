@@ -1,6 +1,8 @@
 //! Trust policies: whom they let assume a role, and what they ask of them.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -74,14 +76,8 @@ const OWN_KEYS: [(&str, &[&str]); 3] =
 /// Whom a trust policy lets assume its role too easily, each once. `own` are the accounts whose principals need no external id.
 pub fn findings(encoded: &str, own: &[&str]) -> Result<Vec<Trusted>, String> {
     let document = parse(encoded)?;
-    let statements: Vec<&Value> = match document.as_object().and_then(|d| member(d, "Statement")) {
-        Some(Value::Array(list)) => list.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
-        _ => return Err("the document has no statements".into()),
-    };
     let mut found: Vec<Trusted> = Vec::new();
-    for statement in statements {
-        let statement = statement.as_object().ok_or("a statement is not an object")?;
+    for statement in statements(&document)? {
         if member(statement, "Effect").and_then(Value::as_str) != Some("Allow") {
             continue;
         }
@@ -96,6 +92,82 @@ pub fn findings(encoded: &str, own: &[&str]) -> Result<Vec<Trusted>, String> {
         }
     }
     Ok(found)
+}
+
+fn statements(document: &Value) -> Result<Vec<&Map<String, Value>>, String> {
+    let statements: Vec<&Value> = match document.as_object().and_then(|d| member(d, "Statement")) {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => return Err("the document has no statements".into()),
+    };
+    if !statements.iter().all(|statement| statement.is_object()) {
+        return Err("a statement is not an object".into());
+    }
+    Ok(statements.into_iter().filter_map(Value::as_object).collect())
+}
+
+/// Whom of its own account, and which services, a role lets assume it. Conditions are not looked at: they are taken for met.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// Users and roles, who need no policy to assume it.
+    named: HashSet<String>,
+    /// Everybody, who need none either.
+    everybody: bool,
+    /// Whoever has a policy that allows it.
+    account: bool,
+    /// Those that are kept out of it whatever else is said; `*` is everybody.
+    kept_out: HashSet<String>,
+    /// Some service.
+    pub service: bool,
+}
+
+/// How somebody may assume a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Not at all.
+    Closed,
+    /// Where a policy of the one who wants in allows it.
+    ByPolicy,
+    /// Unless a policy of the one who wants in denies it.
+    Open,
+}
+
+impl Doors {
+    /// Of a role of this account.
+    pub fn read(encoded: &str, own: &str) -> Result<Self, String> {
+        let document = parse(encoded)?;
+        let mut doors = Doors::default();
+        for statement in statements(&document)? {
+            let is_allow = member(statement, "Effect").and_then(Value::as_str) == Some("Allow");
+            let is_conditional = member(statement, "Condition").is_some();
+            if !allows(statement, "sts:assumerole") || (!is_allow && (is_conditional || member(statement, "NotPrincipal").is_some())) {
+                continue;
+            }
+            for (kind, principal) in principals(statement) {
+                let is_account = account(&principal) == Some(own) && (principal.ends_with(":root") || principal == own);
+                match kind {
+                    Kind::Aws if !is_allow && is_account => drop(doors.kept_out.insert("*".to_owned())),
+                    Kind::Aws if !is_allow => drop(doors.kept_out.insert(principal)),
+                    Kind::Aws if principal == "*" => doors.everybody = true,
+                    Kind::Aws if is_account => doors.account = true,
+                    Kind::Aws => drop(doors.named.insert(principal)),
+                    Kind::Federated => {}
+                    Kind::Other => doors.service |= is_allow,
+                }
+            }
+        }
+        Ok(doors)
+    }
+
+    /// How a user or role of the account gets in.
+    pub fn entry(&self, arn: &str) -> Entry {
+        match () {
+            () if self.kept_out.contains("*") || self.kept_out.contains(arn) => Entry::Closed,
+            () if self.everybody || self.named.contains(arn) => Entry::Open,
+            () if self.account => Entry::ByPolicy,
+            () => Entry::Closed,
+        }
+    }
 }
 
 /// What a principal is, as policies name it.
@@ -424,6 +496,26 @@ mod tests {
         };
         assert_eq!(of(json!({})), Some(Finding::SamlWithoutAudience));
         assert_eq!(of(json!({ "StringEquals": { "SAML:aud": "https://signin.aws.amazon.com/saml" } })), None);
+    }
+
+    #[test]
+    fn who_of_the_account_may_assume_a_role() {
+        let entry = |statements: Value| {
+            let document = json!({ "Statement": statements }).to_string();
+            Doors::read(&document, OWN).expect("a document").entry("arn:aws:iam::123456789012:user/ann")
+        };
+        let allow = |principal: &str| json!({ "Effect": "Allow", "Principal": { "AWS": principal }, "Action": "sts:AssumeRole" });
+        let deny = |principal: &str| json!({ "Effect": "Deny", "Principal": { "AWS": principal }, "Action": "sts:*" });
+        let (root, ann, bob) =
+            ("arn:aws:iam::123456789012:root", "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/bob");
+        assert_eq!([entry(json!(allow(root))), entry(json!(allow(OWN)))], [Entry::ByPolicy; 2]);
+        assert_eq!([entry(json!([allow(root), allow(ann)])), entry(json!(allow("*")))], [Entry::Open; 2]);
+        assert_eq!([entry(json!(allow(bob))), entry(json!(allow("arn:aws:iam::111122223333:root")))], [Entry::Closed; 2]);
+        assert_eq!([entry(json!([allow("*"), deny(ann)])), entry(json!([allow(ann), deny(root)]))], [Entry::Closed; 2]);
+        assert_eq!(entry(json!([allow(ann), deny(bob)])), Entry::Open);
+        let service =
+            json!({ "Statement": { "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" } });
+        assert!(Doors::read(&service.to_string(), OWN).is_ok_and(|doors| doors.service));
     }
 
     #[test]
