@@ -270,32 +270,45 @@ impl Account {
         named(String::new(), &principal.policies).into_iter().chain(of_groups).collect()
     }
 
-    /// Who is an administrator, or can become one, in the order of the principals. Who is found may be how others become one: so the others are judged
-    /// again, until nobody more is found.
+    /// Who is an administrator, or can become one, in the order of the principals. Who is found may be how others become one: so those are judged again
+    /// whom the latest bring nearer, until nobody more is found.
     fn paths(&self) -> Vec<AdminPath> {
         let groups = self.groups.values().filter(|group| self.makes_powerful(group));
         let mut powerful: Vec<&str> = groups.map(|group| group.arn.as_str()).collect();
+        let mut all: Vec<&Principal> = Vec::new();
+        // None before the first round, which judges everybody.
+        let mut latest: Option<Vec<&Principal>> = None;
         let mut found: Vec<Option<AdminPath>> = self.principals.iter().map(|_| None).collect();
         loop {
-            let roles: Vec<&Principal> =
-                self.principals.iter().zip(&found).filter(|(_, path)| path.is_some()).map(|(role, _)| role).collect();
             let more: Vec<(usize, AdminPath)> = self
                 .principals
                 .iter()
                 .enumerate()
                 .filter(|(place, _)| found.get(*place).is_some_and(Option::is_none))
-                .filter_map(|(place, principal)| Some((place, self.judge(principal, &powerful, &roles)?)))
+                .filter(|(_, principal)| latest.as_ref().is_none_or(|latest| self.is_nearer(principal, latest)))
+                .filter_map(|(place, principal)| Some((place, self.judge(principal, &powerful, &all)?)))
                 .collect();
             if more.is_empty() {
                 return found.into_iter().flatten().collect();
             }
+            let round: Vec<&Principal> = more.iter().filter_map(|(place, _)| self.principals.get(*place)).collect();
+            powerful.extend(round.iter().map(|principal| principal.arn.as_str()));
+            all.extend(&round);
+            latest = Some(round);
             for (place, path) in more {
-                powerful.extend(self.principals.get(place).map(|principal| principal.arn.as_str()));
                 if let Some(slot) = found.get_mut(place) {
                     *slot = Some(path);
                 }
             }
         }
+    }
+
+    /// Whether somebody can become one of these in one step, as far as its boundary lets it.
+    fn is_nearer(&self, principal: &Principal, latest: &[&Principal]) -> bool {
+        let arns: Vec<&str> = latest.iter().map(|principal| principal.arn.as_str()).collect();
+        let is_open = || latest.iter().any(|role| role.doors.entry(&principal.arn) == Entry::Open);
+        let held = self.held(principal);
+        is_open() || Together::of(held.iter().map(|(_, document)| *document)).becomes_one(&self.reach(principal, &arns, latest))
     }
 
     /// Whether whoever joins a group becomes an administrator by its policies, or can.

@@ -103,6 +103,19 @@ impl Together {
         !self.granted(need, reach).statements.is_empty()
     }
 
+    /// Whether an action is allowed by which one becomes another that is within reach.
+    pub fn becomes_one(&self, reach: &Reach<'_>) -> bool {
+        let mut looked: Vec<&str> = Vec::new();
+        let needs = ESCALATIONS.iter().flat_map(|escalation| escalation.needs);
+        needs.filter(|need| matches!(need.enough, Enough::Powerful | Enough::Assumable | Enough::Passable)).any(|need| {
+            if looked.contains(&need.action) {
+                return false;
+            }
+            looked.push(need.action);
+            !self.granted_on(need, reach).statements.is_empty()
+        })
+    }
+
     /// Whether an action on an ARN is denied always.
     pub fn denies(&self, action: &str, arn: &str) -> bool {
         self.document.left(action.to_ascii_lowercase(), arn.to_owned()).is_empty()
@@ -111,13 +124,18 @@ impl Together {
     /// The statements that allow an action on all of a kind or, where there are none, on what else is enough.
     fn granted(&self, need: &Need, reach: &Reach<'_>) -> Granted {
         let statements = self.document.granting(need, false);
-        let mut granted = Granted { statements, on: BTreeSet::new() };
-        let action = need.action.to_ascii_lowercase();
+        if statements.is_empty() { self.granted_on(need, reach) } else { Granted { statements, on: BTreeSet::new() } }
+    }
+
+    /// The statements that allow an action on what else is enough.
+    fn granted_on(&self, need: &Need, reach: &Reach<'_>) -> Granted {
+        let mut granted = Granted { statements: Vec::new(), on: BTreeSet::new() };
+        let (action, arns) = (need.action.to_ascii_lowercase(), reach.of(need.enough));
         // There may be very many ARNs, and most policies do not have the action.
-        if !granted.statements.is_empty() || !self.document.allowing().any(|(_, statement)| statement.actions.include(&action)) {
+        if arns.is_empty() || !self.document.allowing().any(|(_, statement)| statement.actions.include(&action)) {
             return granted;
         }
-        for arn in reach.of(need.enough).iter().filter(|arn| need.on.is_none_or(|form| may_be(arn, form))) {
+        for arn in arns.iter().filter(|arn| need.on.is_none_or(|form| may_be(arn, form))) {
             let statements = self.document.granting_on(&action, arn);
             if !statements.is_empty() {
                 granted.on.insert((*arn).to_owned());
