@@ -74,7 +74,9 @@ impl Action for DiscoverTrustPolicies {
              value (`*`), or for any but some (`StringNotEquals`), does not.",
             "Principals of the own organization (`aws:PrincipalOrgID`, `aws:PrincipalOrgPaths`) need no external id. A `Deny` is not taken from what is \
              allowed.",
-            "Of Amazon Cognito the audience (`aud`) counts as the subject does, and of Login with Amazon and Facebook the app. `repo:*` is no subject.",
+            "Of Amazon Cognito the audience (`aud`) counts as the subject does, and of Login with Amazon and Facebook the app. `repo:*` is no subject; of \
+             GitHub, GitLab.com, HCP Terraform and Buildkite neither are `repo:*/it:*` and `repo:me*`, which are strangers' too.",
+            "An ARN counts where its account has no wildcard, and an organization where its id has none.",
             "AWS services that may assume a role are not reported, nor are principals that were deleted.",
             "A role that is reported for several principals has a row for each. A trust policy that cannot be read is reported as failed (exit code 3), and \
              the others are judged.",

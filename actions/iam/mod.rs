@@ -42,6 +42,7 @@ pub mod modify_users_console_access;
 pub mod quarantine_user;
 mod report;
 pub mod revoke_role_sessions;
+mod server_clock;
 mod statements;
 mod threshold;
 mod trust;

@@ -7,6 +7,7 @@ use aaws::{
 };
 use aws_sdk_iam::Client;
 use futures::stream::{self, TryStreamExt};
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::account::{RESERVED, SERVICE_LINKED};
 use super::changes::{NO_SUCH_ENTITY, is_missing, look_up, of_item, patiently};
 use super::lockout::ending;
+use super::server_clock::ServerClock;
 use super::statements::parse;
 
 /// The inline policy that ends sessions, named as the console names it.
@@ -76,7 +78,8 @@ impl Action for RevokeRoleSessions {
              addresses are checked when they are used, an open connection to a database is not.",
             "Sessions that were opened with a session of the role (role chaining) belong to the other role: revoke the sessions of that one, too.",
             "The inline policies of a role have 10,240 characters together; where there is no room for one more, IAM refuses it (LimitExceeded).",
-            "Running it again ends the sessions that were opened meanwhile.",
+            "Running it again ends the sessions that were opened meanwhile. A role whose later sessions are ended already is left as it is.",
+            "What counts is AWS's clock, where that of this machine is wrong.",
         ],
     };
 
@@ -94,8 +97,14 @@ impl Action for RevokeRoleSessions {
         if names.iter().any(String::is_empty) {
             return Err(Error::field("roles", "`roles`: a name is empty"));
         }
-        let own = if names.is_empty() { None } else { own_role(cx).await? };
-        let judge = Judge { own, unchecked: self.unchecked, ignore_not_found: self.ignore_not_found };
+        let clock = ServerClock::default();
+        let own = if names.is_empty() { None } else { own_role(cx, &clock).await? };
+        // Sessions are as old as AWS's clock says: by one that is behind, the latest would go on.
+        let until = clock.there(cx.now());
+        if until != cx.now() {
+            tracing::warn!("the clock here says {:.0}, and that of AWS {until:.0}, which counts", cx.now());
+        }
+        let judge = Judge { own, until, unchecked: self.unchecked, ignore_not_found: self.ignore_not_found };
         let unique: BTreeSet<&String> = names.iter().filter(|name| is_a_name(name)).collect();
         let looked = look_up(cx, unique.into_iter().cloned().collect(), |name| look(iam.clone(), name)).await?;
         let looked: HashMap<String, Result<Looked, Failure>> = looked.into_iter().collect();
@@ -110,7 +119,7 @@ impl Action for RevokeRoleSessions {
             let before = looked.get(&name).and_then(|found| found.as_ref().ok()).map(|found| found.policy.clone());
             roles.push(Role { name, before, precheck });
         }
-        let revoke = Revoke { iam, until: format!("{:.3}", cx.now()), ignore_not_found: self.ignore_not_found };
+        let revoke = Revoke { iam, until: format!("{until:.3}"), ignore_not_found: self.ignore_not_found };
         Ok(cx.change_each(stream::iter(roles.into_iter().map(Ok)), revoke).await?.failed())
     }
 }
@@ -121,6 +130,8 @@ aaws::register!(RevokeRoleSessions, undo = RevokeStep);
 struct Judge {
     /// The role that the command runs with, if it does with one.
     own: Option<String>,
+    /// Sessions that were opened before this are to end.
+    until: Timestamp,
     unchecked: bool,
     ignore_not_found: bool,
 }
@@ -144,7 +155,10 @@ impl Judge {
             Some(Ok(found)) if found.path.starts_with(RESERVED) => {
                 Some(Outcome::skipped("an AWS service keeps it, such as IAM Identity Center: end its sessions there"))
             }
-            Some(Ok(_)) => None,
+            Some(Ok(found)) => {
+                let already = found.policy.as_ref().and_then(ended).filter(|ended| *ended >= self.until);
+                already.map(|ended| Outcome::Unchanged(format!("sessions that were opened before {ended} are ended already")))
+            }
             Some(Err(failure)) if failure.code == NO_SUCH_ENTITY => Some(no_such_role(self.ignore_not_found, name)),
             _ if self.unchecked => None,
             Some(Err(Failure { code, message, .. })) => {
@@ -158,6 +172,20 @@ impl Judge {
     }
 }
 
+/// The instant before which a policy ends sessions, if that is what it does; as it is written here, or as the console writes it.
+fn ended(policy: &Value) -> Option<Timestamp> {
+    let statement = match policy.get("Statement")? {
+        Value::Array(list) => list.first().filter(|_| list.len() == 1)?,
+        one => one,
+    };
+    let is_all = |name: &str| statement.get(name).is_some_and(|all| *all == json!("*") || *all == json!(["*"]));
+    let condition = statement.get("Condition")?;
+    let until = condition.get("DateLessThan")?.get("aws:TokenIssueTime")?.as_str()?;
+    let is_deny = statement.get("Effect").and_then(Value::as_str) == Some("Deny");
+    let alone = *condition == json!({ "DateLessThan": { "aws:TokenIssueTime": until } });
+    (is_deny && alone && is_all("Action") && is_all("Resource")).then(|| until.parse().ok())?
+}
+
 fn no_such_role(ignored: bool, name: &str) -> Outcome {
     Outcome::not_found(ignored, format!("there is no role `{name}`"))
 }
@@ -167,10 +195,11 @@ fn is_a_name(name: &str) -> bool {
     name.chars().all(|c| c.is_alphanumeric() || "_+=,.@-".contains(c))
 }
 
-/// The role whose session this command runs with, if it does.
-async fn own_role(cx: &Context) -> Result<Option<String>> {
+/// The role whose session this command runs with, if it does; and what time it is there.
+async fn own_role(cx: &Context, clock: &ServerClock) -> Result<Option<String>> {
     let sts = aaws::client!(cx, aws_sdk_sts);
-    let caller = sts.get_caller_identity().send().await.context(|| "find out who is asking, who must not end their own session")?;
+    let caller = sts.get_caller_identity().customize().interceptor(clock.clone()).send().await;
+    let caller = caller.context(|| "find out who is asking, who must not end their own session")?;
     let name = caller.arn().and_then(|arn| arn.split_once(":assumed-role/")).and_then(|(_, rest)| rest.split('/').next());
     Ok(name.map(str::to_owned))
 }

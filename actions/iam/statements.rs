@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::escalations::{ESCALATIONS, Need, PRINCIPALS};
+use super::escalations::{ESCALATIONS, Enough, Need, PRINCIPALS};
 
 mod ways;
 
-pub use ways::{ADMINISTRATOR, Together};
+pub use ways::{ADMINISTRATOR, Reach, Together};
 
 /// The sentences for the pages.
 pub const PERMISSIVE: &str = "A permissive action has a wildcard (`*` or `?`) anywhere in its name, as `s3:Get*` has, or is given by `NotAction`. A \
@@ -27,8 +27,9 @@ pub const SUBTRACTED: &str = "What a `Deny` of the same policy without a conditi
 /// The sentences for the pages.
 pub const COMBINATIONS: &str = "Actions that are known to lead to more are looked for too, alone and together, as `iam:CreatePolicyVersion` is, or \
      `iam:PassRole` with `lambda:CreateFunction`: each that is found is named in `Escalations`, with who published it. Without \
-     `strict` they count where they are allowed on all resources of a kind, or on the user itself (`${aws:username}`). Which \
-     roles there are to pass or assume, and how much those may do, is not looked at; nor are combinations over several policies.";
+     `strict` they count where they are allowed on all resources of a kind, or on the user itself (`${aws:username}`), and what is \
+     made with a role, such as a function, under whatever name. Which roles there are to pass or assume, and how much those may \
+     do, is not looked at; nor are combinations over several policies.";
 
 /// The most pairs of actions and resources that denies are subtracted from; beyond, what is left over counts as allowed.
 const MOST_PAIRS: usize = 1000;
@@ -201,7 +202,7 @@ impl Document {
         let on = need.on.map_or_else(|| format!("arn:*:{service}:*:*:*"), str::to_owned);
         let enough = |resource: &str| {
             let resource = without_variables(resource);
-            may_be(&resource, &on) && (strict || is_all_of_a_kind(&resource))
+            may_be(&resource, &on) && (strict || need.enough == Enough::Anything || is_all_of_a_kind(&resource))
         };
         let grants = |statement: &Statement| {
             let resources = statement.resources.patterns().into_iter();
@@ -209,6 +210,13 @@ impl Document {
                 && resources.flat_map(|resource| self.left(action.clone(), resource)).any(|(_, resource)| enough(&resource))
         };
         self.allowing().filter(|(_, statement)| grants(statement)).map(|(index, _)| index).collect()
+    }
+
+    /// The statements that allow an action, in lower case, on this one ARN, where no deny that holds always keeps it from that.
+    fn granting_on(&self, action: &str, arn: &str) -> Vec<usize> {
+        let grants = |statement: &Statement| statement.actions.include(action) && statement.resources.may_include(arn);
+        let all: Vec<usize> = self.allowing().filter(|(_, statement)| grants(statement)).map(|(index, _)| index).collect();
+        if all.is_empty() || self.left(action.to_owned(), arn.to_owned()).is_empty() { Vec::new() } else { all }
     }
 
     /// What of a pair is left by the denies that hold always. A cautious answer: rather too much is left.
@@ -310,6 +318,14 @@ impl Names {
         }
     }
 
+    /// Whether one ARN may be named here, as far as variables go.
+    fn may_include(&self, arn: &str) -> bool {
+        match self {
+            Names::These(names) => names.iter().any(|name| holds(&without_variables(name), arn)),
+            Names::AllBut(names) => !names.iter().any(|name| holds(name, arn)),
+        }
+    }
+
     /// Whether it is all but what this pattern matches, and maybe more.
     fn leave_out(&self, pattern: &str) -> bool {
         matches!(self, Names::AllBut(names) if names.iter().any(|name| holds(name, pattern)))
@@ -355,11 +371,13 @@ fn may_be(resource: &str, form: &str) -> bool {
     parts.len() == of_form.len() && parts.iter().zip(of_form).all(|(part, form)| intersect(part.as_bytes(), form.as_bytes()))
 }
 
-/// Everything, all that a service has, or all of one kind: `arn:aws:iam::123456789012:role/*`.
+/// Everything, all that a service has, or all of one kind: `arn:aws:iam::123456789012:role/*`, and `…:role*`, which is these and more.
 fn is_all_of_a_kind(resource: &str) -> bool {
-    let of_kind = || resource.splitn(6, ':').nth(5)?.split_once(['/', ':']).map(|(_, name)| name);
+    const KINDS: [&str; 5] = ["function:*", "group/*", "policy/*", "role/*", "user/*"];
     let everything = |name: &str| name.contains('*') && name.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':'));
-    is_wide(resource) || of_kind().is_some_and(everything)
+    let of_kind =
+        |last: &str| KINDS.iter().any(|kind| holds(last, kind)) || last.split_once(['/', ':']).is_some_and(|(_, name)| everything(name));
+    is_wide(resource) || resource.splitn(6, ':').nth(5).is_some_and(of_kind)
 }
 
 /// A resource with what its variables may stand for: `${aws:username}` is whoever it is. `${*}` is the letter.

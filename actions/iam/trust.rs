@@ -1,6 +1,8 @@
 //! Trust policies: whom they let assume a role, and what they ask of them.
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html>
 
+use std::collections::HashSet;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,9 +32,10 @@ pub struct Trusted {
     pub sid: Option<String>,
 }
 
-/// Keys that say who the caller is, or where: a condition on one of them narrows `*` to somebody.
+/// Keys that say who the caller is, or where: a condition on one of them narrows `*` to somebody. `aws:username` is not among them: whoever has an account
+/// names its users.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html>
-const SAY_WHO: [&str; 17] = [
+const SAY_WHO: [&str; 16] = [
     "aws:principalaccount",
     "aws:principalarn",
     "aws:principalorgid",
@@ -47,13 +50,23 @@ const SAY_WHO: [&str; 17] = [
     "aws:sourcevpc",
     "aws:sourcevpce",
     "aws:userid",
-    "aws:username",
     "aws:vpcsourceip",
     "sts:externalid",
 ];
 
 /// Keys that say that a foreign account is one of the own organization, beside the external id.
 const SAY_WHOSE: [&str; 3] = ["aws:principalorgid", "aws:principalorgpaths", "sts:externalid"];
+
+/// The ways to assume a role. `*` is everybody whom AWS knows, and everybody whom a provider of identities knows.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html#principal-anonymous>
+const ASSUMING: [&str; 3] = ["sts:assumerole", "sts:assumerolewithsaml", "sts:assumerolewithwebidentity"];
+
+/// Providers of identities to all their customers, whose subjects say in their first names whose they are: `repo:OWNER/REPOSITORY:…`,
+/// `project_path:GROUP/PROJECT:…`, `organization:NAME:…`. Who matches less than such a name, matches strangers' too.
+/// <https://docs.github.com/en/actions/reference/security/oidc>, <https://docs.gitlab.com/ci/cloud_services/aws/>,
+/// <https://developer.hashicorp.com/terraform/cloud-docs/workspaces/dynamic-provider-credentials/aws-configuration>,
+/// <https://buildkite.com/docs/agent/cli/reference/oidc>
+const SHARED: [&str; 4] = ["agent.buildkite.com", "app.terraform.io", "gitlab.com", "token.actions.githubusercontent.com"];
 
 /// Providers of identities to anybody, and the keys other than `sub` by which they say whose app or user it is.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif>
@@ -63,14 +76,8 @@ const OWN_KEYS: [(&str, &[&str]); 3] =
 /// Whom a trust policy lets assume its role too easily, each once. `own` are the accounts whose principals need no external id.
 pub fn findings(encoded: &str, own: &[&str]) -> Result<Vec<Trusted>, String> {
     let document = parse(encoded)?;
-    let statements: Vec<&Value> = match document.as_object().and_then(|d| member(d, "Statement")) {
-        Some(Value::Array(list)) => list.iter().collect(),
-        Some(one @ Value::Object(_)) => vec![one],
-        _ => return Err("the document has no statements".into()),
-    };
     let mut found: Vec<Trusted> = Vec::new();
-    for statement in statements {
-        let statement = statement.as_object().ok_or("a statement is not an object")?;
+    for statement in statements(&document)? {
         if member(statement, "Effect").and_then(Value::as_str) != Some("Allow") {
             continue;
         }
@@ -85,6 +92,82 @@ pub fn findings(encoded: &str, own: &[&str]) -> Result<Vec<Trusted>, String> {
         }
     }
     Ok(found)
+}
+
+fn statements(document: &Value) -> Result<Vec<&Map<String, Value>>, String> {
+    let statements: Vec<&Value> = match document.as_object().and_then(|d| member(d, "Statement")) {
+        Some(Value::Array(list)) => list.iter().collect(),
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => return Err("the document has no statements".into()),
+    };
+    if !statements.iter().all(|statement| statement.is_object()) {
+        return Err("a statement is not an object".into());
+    }
+    Ok(statements.into_iter().filter_map(Value::as_object).collect())
+}
+
+/// Whom of its own account, and which services, a role lets assume it. Conditions are not looked at: they are taken for met.
+#[derive(Debug, Default)]
+pub struct Doors {
+    /// Users and roles, who need no policy to assume it.
+    named: HashSet<String>,
+    /// Everybody, who need none either.
+    everybody: bool,
+    /// Whoever has a policy that allows it.
+    account: bool,
+    /// Those that are kept out of it whatever else is said; `*` is everybody.
+    kept_out: HashSet<String>,
+    /// Some service.
+    pub service: bool,
+}
+
+/// How somebody may assume a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Not at all.
+    Closed,
+    /// Where a policy of the one who wants in allows it.
+    ByPolicy,
+    /// Unless a policy of the one who wants in denies it.
+    Open,
+}
+
+impl Doors {
+    /// Of a role of this account.
+    pub fn read(encoded: &str, own: &str) -> Result<Self, String> {
+        let document = parse(encoded)?;
+        let mut doors = Doors::default();
+        for statement in statements(&document)? {
+            let is_allow = member(statement, "Effect").and_then(Value::as_str) == Some("Allow");
+            let is_conditional = member(statement, "Condition").is_some();
+            if !allows(statement, "sts:assumerole") || (!is_allow && (is_conditional || member(statement, "NotPrincipal").is_some())) {
+                continue;
+            }
+            for (kind, principal) in principals(statement) {
+                let is_account = account(&principal) == Some(own) && (principal.ends_with(":root") || principal == own);
+                match kind {
+                    Kind::Aws if !is_allow && is_account => drop(doors.kept_out.insert("*".to_owned())),
+                    Kind::Aws if !is_allow => drop(doors.kept_out.insert(principal)),
+                    Kind::Aws if principal == "*" => doors.everybody = true,
+                    Kind::Aws if is_account => doors.account = true,
+                    Kind::Aws => drop(doors.named.insert(principal)),
+                    Kind::Federated => {}
+                    Kind::Other => doors.service |= is_allow,
+                }
+            }
+        }
+        Ok(doors)
+    }
+
+    /// How a user or role of the account gets in.
+    pub fn entry(&self, arn: &str) -> Entry {
+        match () {
+            () if self.kept_out.contains("*") || self.kept_out.contains(arn) => Entry::Closed,
+            () if self.everybody || self.named.contains(arn) => Entry::Open,
+            () if self.account => Entry::ByPolicy,
+            () => Entry::Closed,
+        }
+    }
 }
 
 /// What a principal is, as policies name it.
@@ -124,10 +207,13 @@ fn principals(statement: &Map<String, Value>) -> Vec<(Kind, String)> {
 }
 
 fn judge(statement: &Map<String, Value>, kind: Kind, principal: &str, own: &[&str]) -> Option<Finding> {
-    let says = |keys: &[&str]| requires(statement, &|key, _| keys.contains(&key));
+    let says = |keys: &[&str]| requires(statement, &|key, values| keys.contains(&key) && values.iter().all(|value| says_who(key, value)));
     match kind {
+        Kind::Aws if principal == "*" => {
+            let open = ASSUMING.iter().any(|action| allows(statement, action)) && !says(&SAY_WHO) && !names_a_subject(statement);
+            open.then_some(Finding::Anyone)
+        }
         Kind::Aws if !allows(statement, "sts:assumerole") => None,
-        Kind::Aws if principal == "*" => (!says(&SAY_WHO)).then_some(Finding::Anyone),
         Kind::Aws => {
             let foreign = account(principal).is_some_and(|account| !own.contains(&account));
             (foreign && !says(&SAY_WHOSE)).then_some(Finding::ForeignAccount)
@@ -141,7 +227,9 @@ fn judge(statement: &Map<String, Value>, kind: Kind, principal: &str, own: &[&st
             let others = OWN_KEYS.iter().find(|(host, _)| *host == provider).map_or(&[] as &[&str], |(_, keys)| *keys);
             let subject = |key: &str, values: &[&str]| {
                 let claim = key.strip_prefix(provider.as_str()).and_then(|rest| rest.strip_prefix(':'));
-                claim.is_some_and(|claim| others.contains(&claim) || claim == "sub" && values.iter().all(|value| says_whom(value)))
+                claim.is_some_and(|claim| {
+                    others.contains(&claim) || claim == "sub" && values.iter().all(|value| says_whom(&provider, value))
+                })
             };
             let open = allows(statement, "sts:assumerolewithwebidentity") && !requires(statement, &subject);
             open.then_some(Finding::OidcWithoutSubject)
@@ -182,14 +270,54 @@ fn requires(statement: &Map<String, Value>, looked_for: &dyn Fn(&str, &[&str]) -
                 Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
                 one => Vec::from_iter(one.as_str()),
             };
-            let any = |value: &&str| *value == "0.0.0.0/0" || *value == "::/0" || value.bytes().all(|b| b == b'*');
-            !values.iter().any(any) && looked_for(&key.to_ascii_lowercase(), &values)
+            let key = key.to_ascii_lowercase();
+            // A variable of the key itself is whatever the key has.
+            let itself = format!("${{{key}}}");
+            let any = |value: &&str| {
+                value.ends_with("/0") && operator == "ipaddress"
+                    || value.eq_ignore_ascii_case(&itself)
+                    || value.bytes().all(|b| matches!(b, b'*' | b'?'))
+            };
+            !values.iter().any(any) && looked_for(&key, &values)
         })
     })
 }
 
-/// Whether a subject's pattern says more than its kind: `repo:*` is any repository of anybody.
-fn says_whom(subject: &str) -> bool {
+/// Whether a value narrows a key to somebody. What an account names as it likes says so of nobody: the account of an ARN, and the organization, have to
+/// be there without a wildcard.
+fn says_who(key: &str, value: &str) -> bool {
+    let is_whole = |name: &str| !name.is_empty() && !name.contains(['*', '?']);
+    match key {
+        "aws:principalarn" | "aws:sourcearn" => value.splitn(6, ':').nth(4).is_some_and(is_whole),
+        "aws:principalorgid" | "aws:principalorgpaths" | "aws:sourceorgid" | "aws:sourceorgpaths" => {
+            value.split('/').next().is_some_and(is_whole)
+        }
+        // The id of a user or role, and what whoever assumes the role calls the session.
+        "aws:userid" => value.split(':').next().is_some_and(is_whole),
+        _ => true,
+    }
+}
+
+/// Whether a condition asks for a subject of a provider, or for an audience: then `*` is whom this provider knows by that.
+fn names_a_subject(statement: &Map<String, Value>) -> bool {
+    requires(statement, &|key, values| match key.rsplit_once(':') {
+        Some(("saml", "aud")) => true,
+        Some((provider, "sub")) => values.iter().all(|value| says_whom(provider, value)),
+        Some(("cognito-identity.amazonaws.com", "aud")) => true,
+        _ => false,
+    })
+}
+
+/// Whether a subject's pattern says more than its kind: `repo:*` is any repository of anybody. Where all customers of a provider have their subjects from
+/// it, the pattern has to have a whole name before its first wildcard: `repo:me*` is `repo:me-too/…` as well, and `repo:*/it` anybody's.
+fn says_whom(provider: &str, subject: &str) -> bool {
+    if SHARED.contains(&provider)
+        && let Some(at) = subject.find(['*', '?'])
+    {
+        let before = subject.get(..at).unwrap_or_default();
+        let name = before.split_once(':').map_or("", |(_, name)| name);
+        return name.find(['/', ':']).is_some_and(|end| end > 0);
+    }
     let name = subject.split_once(':').map_or(subject, |(_, name)| name);
     !name.bytes().all(|b| matches!(b, b'*' | b'?' | b'/' | b':'))
 }
@@ -244,13 +372,58 @@ mod tests {
             assert_eq!(of(json!({ "StringNotEquals": { "aws:PrincipalAccount": "111122223333" } })), Some(Finding::Anyone));
             assert_eq!(of(json!({ "StringEqualsIfExists": { "aws:PrincipalOrgID": "o-1" } })), Some(Finding::Anyone));
             assert_eq!(of(json!({ "ForAllValues:StringEquals": { "aws:PrincipalOrgID": "o-1" } })), Some(Finding::Anyone));
-            assert_eq!(of(json!({ "IpAddress": { "aws:SourceIp": "0.0.0.0/0" } })), Some(Finding::Anyone));
+            for none in ["0.0.0.0/0", "198.51.100.7/0", "::/0"] {
+                assert_eq!(of(json!({ "IpAddress": { "aws:SourceIp": none } })), Some(Finding::Anyone), "{none}");
+            }
+            assert_eq!(of(json!({ "IpAddress": { "aws:SourceIp": "198.51.100.0/24" } })), None);
         }
         assert_eq!(trusting(json!("*"), "sts:TagSession", json!({})), None, "nothing is assumed by it");
         assert_eq!(trusting(json!("*"), "STS:*", json!({})), Some(Finding::Anyone));
         let all_but = json!({ "Effect": "Allow", "NotPrincipal": { "AWS": "111122223333" }, "Action": "sts:AssumeRole" });
         assert_eq!(found(all_but), [(Finding::Anyone, "*".to_owned())]);
         assert!(found(json!({ "Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole" })).is_empty());
+    }
+
+    #[test]
+    fn what_every_account_can_be_says_nobody() {
+        let of = |key: &str, value: &str| trusting(json!("*"), "sts:AssumeRole", json!({ "StringLike": { key: value } }));
+        for (key, value) in [
+            ("aws:PrincipalArn", "arn:aws:iam::*:role/admin"),
+            ("aws:PrincipalArn", "arn:aws:iam::1234????????:role/admin"),
+            ("aws:PrincipalArn", "*:role/admin"),
+            ("aws:PrincipalOrgID", "o-*"),
+            ("aws:PrincipalOrgPaths", "o-*/r-1/*"),
+            ("aws:PrincipalAccount", "????????????"),
+            ("aws:PrincipalAccount", "${aws:principalaccount}"),
+            ("aws:userid", "*:deployer"),
+            ("aws:username", "admin"),
+            ("sts:ExternalId", "?*"),
+        ] {
+            assert_eq!(of(key, value), Some(Finding::Anyone), "{key} {value}");
+        }
+        for (key, value) in [
+            ("aws:PrincipalArn", "arn:aws:iam::123456789012:*"),
+            ("aws:PrincipalOrgID", "o-1"),
+            ("aws:PrincipalOrgPaths", "o-1/*"),
+            ("aws:PrincipalOrgID", "${aws:ResourceOrgID}"),
+            ("aws:userid", "AROAEXAMPLE:*"),
+        ] {
+            assert_eq!(of(key, value), None, "{key} {value}");
+        }
+        let foreign = |condition: Value| trusting(json!({ "AWS": "111122223333" }), "sts:AssumeRole", condition);
+        assert_eq!(foreign(json!({ "StringLike": { "aws:PrincipalOrgID": "o-*" } })), Some(Finding::ForeignAccount));
+        assert_eq!(foreign(json!({ "StringLike": { "sts:ExternalId": "?*" } })), Some(Finding::ForeignAccount));
+    }
+
+    #[test]
+    fn everybody_is_whom_any_provider_knows_too() {
+        let of = |action: &str, condition: Value| trusting(json!("*"), action, condition);
+        for action in ["sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML", "sts:AssumeRoleWith*"] {
+            assert_eq!(of(action, json!({})), Some(Finding::Anyone), "{action}");
+        }
+        let github = |subject: &str| json!({ "StringLike": { "token.actions.githubusercontent.com:sub": subject } });
+        assert_eq!(of("sts:AssumeRoleWithWebIdentity", github("repo:me/it:*")), None);
+        assert_eq!(of("sts:AssumeRoleWithWebIdentity", github("repo:*/it:*")), Some(Finding::Anyone));
     }
 
     #[test]
@@ -282,6 +455,31 @@ mod tests {
         let subject = |subject: &str| of(github, json!({ "StringLike": { "token.actions.githubusercontent.com:sub": subject } }));
         assert_eq!([subject("repo:me/*"), subject("repo:me/it:ref:refs/heads/main")], [None, None]);
         assert_eq!([subject("*"), subject("repo:*"), subject("repo:*/*")], [Some(Finding::OidcWithoutSubject); 3]);
+        for stranger in [
+            "repo:*/it:ref:refs/heads/main",
+            "*:ref:refs/heads/main",
+            "repo:me*",
+            "repo:m?/it:*",
+            "*me/it*",
+            "repo:*:environment:production",
+        ] {
+            assert_eq!(subject(stranger), Some(Finding::OidcWithoutSubject), "{stranger}");
+        }
+        assert_eq!([subject("repo:me/it*"), subject("repository_owner_id:42:*"), subject("repo:me/it:environment:production")], [None; 3]);
+        for (host, kind) in [("gitlab.com", "project_path"), ("app.terraform.io", "organization"), ("agent.buildkite.com", "organization")]
+        {
+            let of = |pattern: &str| {
+                of(&format!("arn:aws:iam::123456789012:oidc-provider/{host}"), json!({ "StringLike": { format!("{host}:sub"): pattern } }))
+            };
+            for stranger in [format!("{kind}:*/it:*"), format!("{kind}:me*"), format!("{kind}:*:pipeline:it")] {
+                assert_eq!(of(&stranger), Some(Finding::OidcWithoutSubject), "{host} {stranger}");
+            }
+            assert_eq!([of(&format!("{kind}:me/*")), of(&format!("{kind}:me:*"))], [None, None], "{host}");
+        }
+        // Whose subjects are all of one customer.
+        let bitbucket = "api.bitbucket.org/2.0/workspaces/me/pipelines-config/identity/oidc";
+        let of_workspace = json!({ "StringLike": { format!("{bitbucket}:sub"): "{5b0c0a4d}*" } });
+        assert_eq!(of(&format!("arn:aws:iam::123456789012:oidc-provider/{bitbucket}"), of_workspace), None);
         let cluster = "arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-west-1.amazonaws.com/id/ABC";
         let key = "oidc.eks.eu-west-1.amazonaws.com/id/ABC:sub";
         assert_eq!(of(cluster, json!({ "StringEquals": { key: "system:serviceaccount:default:app" } })), None);
@@ -298,6 +496,26 @@ mod tests {
         };
         assert_eq!(of(json!({})), Some(Finding::SamlWithoutAudience));
         assert_eq!(of(json!({ "StringEquals": { "SAML:aud": "https://signin.aws.amazon.com/saml" } })), None);
+    }
+
+    #[test]
+    fn who_of_the_account_may_assume_a_role() {
+        let entry = |statements: Value| {
+            let document = json!({ "Statement": statements }).to_string();
+            Doors::read(&document, OWN).expect("a document").entry("arn:aws:iam::123456789012:user/ann")
+        };
+        let allow = |principal: &str| json!({ "Effect": "Allow", "Principal": { "AWS": principal }, "Action": "sts:AssumeRole" });
+        let deny = |principal: &str| json!({ "Effect": "Deny", "Principal": { "AWS": principal }, "Action": "sts:*" });
+        let (root, ann, bob) =
+            ("arn:aws:iam::123456789012:root", "arn:aws:iam::123456789012:user/ann", "arn:aws:iam::123456789012:user/bob");
+        assert_eq!([entry(json!(allow(root))), entry(json!(allow(OWN)))], [Entry::ByPolicy; 2]);
+        assert_eq!([entry(json!([allow(root), allow(ann)])), entry(json!(allow("*")))], [Entry::Open; 2]);
+        assert_eq!([entry(json!(allow(bob))), entry(json!(allow("arn:aws:iam::111122223333:root")))], [Entry::Closed; 2]);
+        assert_eq!([entry(json!([allow("*"), deny(ann)])), entry(json!([allow(ann), deny(root)]))], [Entry::Closed; 2]);
+        assert_eq!(entry(json!([allow(ann), deny(bob)])), Entry::Open);
+        let service =
+            json!({ "Statement": { "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" } });
+        assert!(Doors::read(&service.to_string(), OWN).is_ok_and(|doors| doors.service));
     }
 
     #[test]

@@ -152,8 +152,10 @@ async fn block(bucket: &Bucket) -> Result<Block> {
 async fn policy_is_public(bucket: &Bucket) -> Result<bool> {
     let answer = bucket.send(|s3| s3.get_bucket_policy_status().bucket(&bucket.name).send()).await;
     let answer = answer.context(|| format!("read whether the policy of the bucket `{}` is public", bucket.name));
-    let status = unless("NoSuchBucketPolicy", answer)?.and_then(|answer| answer.policy_status);
-    Ok(status.and_then(|status| status.is_public) == Some(true))
+    let Some(answer) = unless("NoSuchBucketPolicy", answer)? else { return Ok(false) };
+    let is_public = answer.policy_status.and_then(|status| status.is_public);
+    // What is not said is not known, and no reason to take it for closed.
+    is_public.ok_or_else(|| Error::Failed(format!("the answer does not say whether the policy of the bucket `{}` is public", bucket.name)))
 }
 
 async fn acl_is_public(bucket: &Bucket) -> Result<bool> {

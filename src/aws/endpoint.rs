@@ -1,6 +1,7 @@
 //! Where requests go, as plans and journals have it: what was looked at in one place must not be changed in another, though the account may have the same
 //! number there.
 
+use std::net::IpAddr;
 use std::path::{Path, absolute};
 
 /// What stands for AWS itself.
@@ -32,7 +33,12 @@ pub fn authority(rest: &str) -> &str {
 pub fn is_loopback(uri: &str) -> bool {
     let authority = uri.split_once("://").map_or(uri, |(_, rest)| rest).split(['/', '?']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    host.starts_with("127.") || host.starts_with("[::1]") || host == "localhost" || host.starts_with("localhost:")
+    let name = match host.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => host.split(':').next(),
+    };
+    let is_own = |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    name.is_some_and(is_own)
 }
 
 /// Whether two of them are one. A test server takes another port of this machine each time that it is started: where it `tells_accounts`, these are
@@ -62,7 +68,13 @@ mod tests {
         for own in ["http://127.0.0.1:80/x", "http://localhost:9000", "http://[::1]:80/", "http://localhost?x"] {
             assert!(is_loopback(own), "{own}");
         }
-        for other in ["https://s3.amazonaws.com/127.0.0.1", "http://localhost.example.com/", "http://10.0.0.1/"] {
+        for other in [
+            "https://s3.amazonaws.com/127.0.0.1",
+            "http://localhost.example.com/",
+            "http://127.example.com:80/",
+            "http://127.0.0.1.example.com",
+            "http://10.0.0.1/",
+        ] {
             assert!(!is_loopback(other), "{other}");
         }
     }

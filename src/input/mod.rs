@@ -22,6 +22,7 @@ pub use json::read as read_json;
 pub use kept::{KeptInput, Rebuilt};
 pub use moment::{Age, Moment};
 pub use naming::Naming;
+pub(crate) use path::was_typed;
 pub use path::{LocalPath, PathOrText};
 pub use secret::Secret;
 #[cfg(any(test, fuzzing))]

@@ -21,10 +21,13 @@ pub enum PathOrText {
     Either(String),
 }
 
+/// What the members begin with that say of a value that it was typed.
+const MARK: &str = "$aaws_typed_";
+
 /// The member of an object that says that its value was typed. It is another in every process, so that no data can hold it.
 static TYPED: LazyLock<String> = LazyLock::new(|| {
     let random = || RandomState::new().hash_one(0_u8);
-    format!("$aaws_typed_{:016x}{:016x}", random(), random())
+    format!("{MARK}{:016x}{:016x}", random(), random())
 });
 
 impl PathOrText {
@@ -37,6 +40,15 @@ impl PathOrText {
 /// Whether an object stands for what was typed.
 pub(super) fn is_typed(object: &Map<String, Value>) -> bool {
     object.len() == 1 && object.contains_key(TYPED.as_str())
+}
+
+/// Whether a value was typed in some process, or holds what was.
+pub(crate) fn was_typed(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(member, value)| member.starts_with(MARK) || was_typed(value)),
+        Value::Array(items) => items.iter().any(was_typed),
+        _ => false,
+    }
 }
 
 /// The member of an object that says the same in what is kept for another process. It is read from nowhere but a plan whose paths somebody allows.

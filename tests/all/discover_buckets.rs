@@ -247,6 +247,18 @@ fn a_bucket_that_says_nothing_is_printed_without_it_and_fails() {
 }
 
 #[test]
+fn a_bucket_whose_policy_status_says_nothing_is_not_taken_for_private() {
+    let server = account_of(&[("mute", "us-east-1")], |_, operation| match operation {
+        "GetPublicAccessBlock" => Response::error(404, "NoSuchPublicAccessBlockConfiguration"),
+        "GetBucketPolicyStatus" => Response::xml(200, "<PolicyStatus/>"),
+        "GetBucketAcl" => Response::xml(200, "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>"),
+        _ => Response::error(501, "NotImplemented"),
+    });
+    let run = aaws("s3 discover_buckets --public").endpoint(&server.url).run().exits(3).logs("policy status").logs("mute");
+    assert_eq!(run.json(), json!([]));
+}
+
+#[test]
 fn a_bucket_of_which_it_is_not_known_is_not_listed_as_public() {
     let server = account_of(BUCKETS, |bucket, operation| match (bucket, operation) {
         // Its policy lets everyone in; whether that is blocked is not known.

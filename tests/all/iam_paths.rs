@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::fake_iam::{ACCOUNT, Iam, form};
+use crate::support::fake_iam::{ACCOUNT, Iam, form, trusting};
 use crate::support::proxy::Proxy;
 use crate::support::{Account, Output, Server, aaws, directory, report, xml};
 
@@ -156,6 +156,119 @@ fn members_of_groups_are_administrators_on_moto() {
     let list = account.aaws("iam discover_admin_paths").run().ok().json();
     assert_eq!(members(&list, "PrincipalName"), ["ann"]);
     assert_eq!(list[0]["Policies"], json!(["group/admins/Free"]));
+}
+
+/// A document with one statement that allows an action on one resource of IAM.
+fn on(action: &str, resource: &str) -> String {
+    let resource = format!("arn:aws:iam::{ACCOUNT}:{resource}");
+    json!({ "Version": "2012-10-17", "Statement": { "Effect": "Allow", "Action": action, "Resource": resource } }).to_string()
+}
+
+/// A role's trust policy that lets these in.
+fn lets_in(kind: &str, names: &[&str]) -> String {
+    let full = |name: &&str| if kind == "AWS" { format!("arn:aws:iam::{ACCOUNT}:{name}") } else { (*name).to_owned() };
+    let names: Vec<String> = names.iter().map(full).collect();
+    trusting(&json!({ "Statement": { "Effect": "Allow", "Principal": { kind: names }, "Action": "sts:AssumeRole" } }).to_string())
+}
+
+/// The ways of each who is found, by name.
+fn ways(list: &Value) -> Vec<(&str, &Value)> {
+    list.as_array().expect("a list").iter().map(|row| (row["PrincipalName"].as_str().expect("a name"), &row["Ways"])).collect()
+}
+
+#[test]
+fn roles_are_followed_from_one_to_the_next_as_their_trust_policies_let_in() {
+    let server = Iam::of([])
+        .holder("Role", "admin", &[("free", &allowing("*"))], &[], &lets_in("AWS", &["role/deployer"]))
+        .holder("Role", "deployer", &[], &[], &lets_in("AWS", &["root", "user/dora"]))
+        .holder("Role", "closed", &[("free", &allowing("*"))], &[], &lets_in("AWS", &["user/nobody"]))
+        .holder("User", "ann", &[("assume", &on("sts:AssumeRole", "role/deployer"))], &[], "")
+        .holder("User", "bob", &[("assume", &on("sts:AssumeRole", "role/closed"))], &[], "")
+        .holder("User", "cleo", &[("assume", &on("sts:AssumeRole", "role/other"))], &[], "")
+        .holder("User", "dora", &[], &[], "")
+        .start();
+    let list = iam(&server, "discover_admin_paths").ok().json();
+    let (to_deployer, to_admin, everything) =
+        (json!(["AssumeRole:role/deployer"]), json!(["AssumeRole:role/admin"]), json!(["Administrator"]));
+    let expected =
+        [("ann", &to_deployer), ("dora", &to_deployer), ("admin", &everything), ("closed", &everything), ("deployer", &to_admin)];
+    assert_eq!(ways(&list), expected);
+    assert_eq!((&list[0]["Risk"], &list[1]["Policies"]), (&json!("escalation"), &json!([])), "dora needs no policy: the role names her");
+}
+
+#[test]
+fn a_role_that_may_be_passed_is_a_way_where_it_leads_to_more_and_a_service_may_have_it() {
+    let run = allowing("ec2:RunInstances");
+    let server = Iam::of([])
+        .holder("Role", "admin", &[("free", &allowing("*"))], &[], &lets_in("Service", &["ec2.amazonaws.com"]))
+        .holder("Role", "people", &[("free", &allowing("*"))], &[], &lets_in("AWS", &["user/nobody"]))
+        .holder("Role", "reader", &[("read", &allowing("s3:Get*"))], &[], &lets_in("Service", &["ec2.amazonaws.com"]))
+        .holder("User", "ann", &[("pass", &on("iam:PassRole", "role/admin")), ("run", &run)], &[], "")
+        .holder("User", "bob", &[("pass", &on("iam:PassRole", "role/people")), ("run", &run)], &[], "")
+        .holder("User", "cleo", &[("pass", &on("iam:PassRole", "role/reader")), ("run", &run)], &[], "")
+        .start();
+    let list = iam(&server, "discover_admin_paths").ok().json();
+    assert_eq!(members(&list, "PrincipalName"), ["ann", "admin", "people"]);
+    assert_eq!(list[0]["Ways"], json!(["PassRole+RunInstances:role/admin"]));
+}
+
+#[test]
+fn whoever_changes_itself_or_becomes_another_by_name_is_found() {
+    let join = on("iam:AddUserToGroup", "group/admins");
+    let denied =
+        json!({ "Statement": { "Effect": "Deny", "Action": "iam:PutUserPolicy", "Resource": format!("arn:aws:iam::{ACCOUNT}:user/dan") } });
+    let server = Iam::of([])
+        .holder("User", "ann", &[("self", &on("iam:PutUserPolicy", "user/ann"))], &[], "")
+        .holder("User", "bob", &[("other", &on("iam:PutUserPolicy", "user/cleo"))], &[], "")
+        .holder("User", "cleo", &[("keys", &on("iam:CreateAccessKey", "user/ann"))], &[], "")
+        .holder("User", "dan", &[("self", &on("iam:PutUserPolicy", "user/dan")), ("deny", &denied.to_string())], &[], "")
+        .holder("User", "eve", &[], &["Own"], "")
+        .holder("User", "fay", &[("join", &join)], &[], "")
+        .holder("User", "gus", &[("group", &on("iam:PutGroupPolicy", "group/readers"))], &[], &in_group("readers"))
+        .holder("User", "hal", &[("keys", &on("iam:CreateAccessKey", "user/hal"))], &[], "")
+        .inline("Group", "admins", "everything", &allowing("*"), "Own")
+        .inline("Group", "readers", "read", &allowing("s3:Get*"), "Own")
+        .policy("Own", &on("iam:CreatePolicyVersion", "policy/Own"))
+        .start();
+    let list = iam(&server, "discover_admin_paths").ok().json();
+    let way = |name: &str| {
+        let list = list.as_array().unwrap();
+        list.iter().find(|row| row["PrincipalName"] == name).map_or_else(Vec::new, |row| members_of(&row["Ways"]))
+    };
+    assert_eq!(way("ann"), ["PutUserPolicy:user/ann"]);
+    assert_eq!(way("cleo"), ["CreateAccessKey:user/ann"]);
+    assert_eq!(way("eve"), ["CreatePolicyVersion:policy/Own"]);
+    assert_eq!(way("fay"), ["AddUserToGroup:group/admins"]);
+    assert_eq!(way("gus"), ["CreatePolicyVersion:policy/Own", "PutGroupPolicy:group/readers"]);
+    for nobody in ["bob", "dan", "hal"] {
+        assert!(way(nobody).is_empty(), "{nobody}: {list}");
+    }
+}
+
+/// The texts of a list.
+#[track_caller]
+fn members_of(list: &Value) -> Vec<String> {
+    list.as_array().expect("a list").iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+}
+
+#[test]
+fn a_boundary_that_may_be_taken_away_bounds_nobody() {
+    let escape = r#"{"Statement":[{"Effect":"Allow","Action":["s3:*","iam:DeleteUserPermissionsBoundary"],"Resource":"*"}]}"#;
+    let server = Iam::of([])
+        .holder("User", "bound", &[("free", &allowing("*"))], &[], &bounded_by("S3"))
+        .holder("User", "loose", &[("free", &allowing("*"))], &[], &bounded_by("Escape"))
+        .policy("S3", &allowing("s3:*"))
+        .policy("Escape", escape)
+        .start();
+    let list = iam(&server, "discover_admin_paths").ok().json();
+    assert_eq!((members(&list, "PrincipalName"), &list[0]["Risk"]), (vec!["loose".to_owned()], &json!("admin")));
+}
+
+#[test]
+fn a_group_that_iam_does_not_give_is_a_failure() {
+    let server = Iam::of([]).holder("User", "ann", &[], &[], &in_group("gone")).start();
+    let run = iam(&server, "discover_admin_paths").exits(3).logs("the group `gone` cannot be judged");
+    assert_eq!(run.json(), json!([]));
 }
 
 // --- discover_trust_policies ---

@@ -248,6 +248,51 @@ fn sessions_that_are_open_are_denied_everything() {
     assert!(ended(&account, "worker") > first);
 }
 
+/// What moto says, but that its clock is so many minutes ahead of the one here.
+fn minutes_ahead(minutes: i64) -> Proxy {
+    plain().rule("GetCallerIdentity", move |_, request| {
+        let mut reply = http::send(moto::endpoint(), request).expect("an answer");
+        let there = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
+        reply.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("date"));
+        reply.headers.push(("Date".to_owned(), there.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()));
+        Some(reply)
+    })
+}
+
+#[test]
+fn sessions_are_ended_by_the_clock_of_aws_where_the_one_here_is_wrong() {
+    for minutes in [10, -10] {
+        let account = Account::fresh();
+        role(&account, "/", "worker");
+        let proxy = minutes_ahead(minutes).start();
+        account.aaws("iam revoke_role_sessions --roles worker").endpoint(&proxy.url).run().ok().logs("the clock here");
+        let off = ended(&account, "worker").duration_since(jiff::Timestamp::now()).as_secs() - minutes * 60;
+        assert!((-60..60).contains(&off), "{minutes}: {off} s");
+    }
+}
+
+#[test]
+fn sessions_that_are_ended_to_a_later_instant_stay_ended() {
+    let account = Account::fresh();
+    let ending = |all: Value, until: &str| {
+        let condition = json!({ "DateLessThan": { "aws:TokenIssueTime": until } });
+        let statement = json!({ "Effect": "Deny", "Action": all, "Resource": "*", "Condition": condition });
+        json!({ "Version": "2012-10-17", "Statement": [statement] })
+    };
+    for (name, all, until, stays) in [
+        ("later", json!("*"), "2099-01-01T00:00:00.000Z", true),
+        ("console", json!(["*"]), "2099-01-01T00:00:00.000Z", true),
+        ("earlier", json!(["*"]), "2020-01-01T00:00:00.000Z", false),
+        ("some", json!("s3:*"), "2099-01-01T00:00:00.000Z", false),
+    ] {
+        role(&account, "/", name);
+        let before = ending(all, until);
+        account.iam("PutRolePolicy", &[("RoleName", name), ("PolicyName", POLICY), ("PolicyDocument", &before.to_string())]);
+        account.aaws(format!("iam revoke_role_sessions --roles {name}")).run().ok();
+        assert_eq!(policy(&account, name).as_ref() == Some(&before), stays, "{name}");
+    }
+}
+
 #[test]
 fn roles_that_only_a_service_can_change_are_skipped() {
     let account = Account::fresh();

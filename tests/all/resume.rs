@@ -230,6 +230,25 @@ fn a_deletion_that_is_killed_at_points_by_chance_is_finished() {
 }
 
 #[test]
+fn an_upload_of_what_flags_named_is_not_gone_on_with() {
+    let state = directory();
+    for line in ["--object k text", "--from ."] {
+        let server = Server::start(|operation, _, _| match operation {
+            "HeadObject" => Response { status: 404, headers: Vec::new(), body: Vec::new() },
+            _ => Response::error(501, "NotImplemented"),
+        });
+        let here = directory();
+        fs::write(here.path().join("k"), "text").expect("a file");
+        let trap = Trap::new(&server.url, 1, Moment::Before, |operation| operation == "PutObject");
+        trap.kill(by(&state, &trap.server, &format!("s3 create_objects --bucket b {line} --journal")).within(here.path()).start());
+        let log = by(&state, &server, "log").run().ok().json();
+        let id = log[0]["id"].as_str().expect("an id").to_owned();
+        by(&state, &server, &format!("resume {id}")).run().exits(4).logs("run what is left of it anew");
+        assert_eq!(server.count("PutObject"), 0, "{line}");
+    }
+}
+
+#[test]
 fn the_rest_of_a_run_can_be_seen_before_it_is_done() {
     let (state, bucket) = (directory(), Counting::new());
     let id = killed(&state, &bucket, 5, Moment::Before);

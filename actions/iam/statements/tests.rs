@@ -133,6 +133,36 @@ fn ways_to_more_are_an_escalation_and_all_of_iam_makes_an_administrator() {
 }
 
 #[test]
+fn all_of_a_kind_is_written_in_more_than_one_way() {
+    for all in ["arn:aws:iam::123456789012:user/*", "arn:aws:iam::123456789012:user*", "arn:aws:iam::*:u*", "arn:aws:iam::*:*/*"] {
+        assert_eq!(allow(json!("iam:PutUserPolicy"), json!(all)), both(Risk::Escalation), "{all}");
+    }
+    assert_eq!(allow(json!("iam:*"), json!("arn:aws:iam::123456789012:role*")), both(Risk::Admin));
+    for some in ["arn:aws:iam::123456789012:user/b*", "arn:aws:iam::123456789012:users*"] {
+        assert_ne!(allow(json!("iam:PutUserPolicy"), json!(some)).0, Some(Risk::Escalation), "{some}");
+    }
+}
+
+#[test]
+fn a_role_is_handed_to_what_is_made_under_whatever_name() {
+    let with = |actions: &[&str], resource: &str| {
+        risks(json!([
+            {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::123456789012:role/*"},
+            {"Effect": "Allow", "Action": actions, "Resource": resource},
+        ]))
+        .0
+    };
+    assert_eq!(with(&["lambda:CreateFunction"], "arn:aws:lambda:eu-west-1:123456789012:function:team-*"), Some(Risk::Escalation));
+    assert_eq!(with(&["cloudformation:CreateStack"], "arn:aws:cloudformation:*:*:stack/team-a/*"), Some(Risk::Escalation));
+    assert_eq!(
+        with(&["glue:UpdateJob", "glue:StartJobRun"], "arn:aws:glue:*:*:job/team-a"),
+        None,
+        "one that is there may have no role to speak of"
+    );
+    assert_eq!(with(&["lambda:CreateFunction"], "arn:aws:s3:::*"), None, "no function is there");
+}
+
+#[test]
 fn a_deny_closes_a_way_to_more() {
     let with = |deny: Value| risks(json!([{"Effect": "Allow", "Action": ["iam:PutUserPolicy", "s3:GetObject"], "Resource": "*"}, deny]));
     assert_eq!(with(json!({"Effect": "Deny", "Action": "iam:*", "Resource": "*"})), (None, Some(Risk::Read)));

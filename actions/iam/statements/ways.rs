@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Document, ESCALATIONS, is_admin};
+use super::{Document, ESCALATIONS, Enough, Need, is_admin, may_be};
 
 /// What the way of an administrator is called: every action on everything, or every action of IAM on all users, groups or roles.
 pub const ADMINISTRATOR: &str = "Administrator";
@@ -14,6 +14,38 @@ pub struct Together {
     policies: Vec<usize>,
 }
 
+/// The ARNs on which an action leads somebody to more though it is allowed on no others.
+#[derive(Debug, Default)]
+pub struct Reach<'a> {
+    /// Its own, those of its groups, and those of its policies that can be changed.
+    pub own: Vec<&'a str>,
+    /// Those of users, groups and roles that are administrators, or can become ones.
+    pub powerful: &'a [&'a str],
+    /// Those of such roles that it may assume where its policies allow that.
+    pub assumable: Vec<&'a str>,
+    /// Those of such roles that a service may assume.
+    pub passable: Vec<&'a str>,
+}
+
+impl Reach<'_> {
+    fn of(&self, enough: Enough) -> &[&str] {
+        match enough {
+            Enough::Nothing | Enough::Anything => &[],
+            Enough::Own => &self.own,
+            Enough::Powerful => self.powerful,
+            Enough::Assumable => &self.assumable,
+            Enough::Passable => &self.passable,
+        }
+    }
+}
+
+/// The statements that allow an action.
+struct Granted {
+    statements: Vec<usize>,
+    /// On what; nothing where it is on all of a kind, or on whatever is made.
+    on: BTreeSet<String>,
+}
+
 /// A way to everything.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Way {
@@ -23,6 +55,26 @@ pub struct Way {
     pub policies: BTreeSet<usize>,
     /// Whether part of it is allowed under a condition only.
     pub conditional: bool,
+    /// The ARNs on which it leads there; none where it does on all of a kind.
+    pub on: BTreeSet<String>,
+}
+
+impl Way {
+    /// What is left of it within bounds that have it too; none where they have it on other things.
+    pub fn within(mut self, bound: &Way) -> Option<Way> {
+        self.conditional |= bound.conditional;
+        match (self.on.is_empty(), bound.on.is_empty()) {
+            (_, true) => {}
+            (true, false) => self.on.clone_from(&bound.on),
+            (false, false) => {
+                self.on.retain(|arn| bound.on.contains(arn));
+                if self.on.is_empty() {
+                    return None;
+                }
+            }
+        }
+        Some(self)
+    }
 }
 
 impl Together {
@@ -37,13 +89,60 @@ impl Together {
     }
 
     /// All ways to everything, an administrator's first. Where somebody is an administrator, the others are told too.
-    pub fn ways(&self) -> Vec<Way> {
-        let administrator = self.way(ADMINISTRATOR, vec![self.administering()]);
+    pub fn ways(&self, reach: &Reach<'_>) -> Vec<Way> {
+        let administrator = self.way(ADMINISTRATOR, vec![Granted { statements: self.administering(), on: BTreeSet::new() }]);
         let others = ESCALATIONS.iter().filter_map(|escalation| {
-            let granting = escalation.needs.iter().map(|need| self.document.granting(need, false)).collect();
-            self.way(escalation.name, granting)
+            let granted = escalation.needs.iter().map(|need| self.granted(need, reach)).collect();
+            self.way(escalation.name, granted)
         });
         administrator.into_iter().chain(others).collect()
+    }
+
+    /// Whether an action is allowed.
+    pub fn allows(&self, need: &Need, reach: &Reach<'_>) -> bool {
+        !self.granted(need, reach).statements.is_empty()
+    }
+
+    /// Whether an action is allowed by which one becomes another that is within reach.
+    pub fn becomes_one(&self, reach: &Reach<'_>) -> bool {
+        let mut looked: Vec<&str> = Vec::new();
+        let needs = ESCALATIONS.iter().flat_map(|escalation| escalation.needs);
+        needs.filter(|need| matches!(need.enough, Enough::Powerful | Enough::Assumable | Enough::Passable)).any(|need| {
+            if looked.contains(&need.action) {
+                return false;
+            }
+            looked.push(need.action);
+            !self.granted_on(need, reach).statements.is_empty()
+        })
+    }
+
+    /// Whether an action on an ARN is denied always.
+    pub fn denies(&self, action: &str, arn: &str) -> bool {
+        self.document.left(action.to_ascii_lowercase(), arn.to_owned()).is_empty()
+    }
+
+    /// The statements that allow an action on all of a kind or, where there are none, on what else is enough.
+    fn granted(&self, need: &Need, reach: &Reach<'_>) -> Granted {
+        let statements = self.document.granting(need, false);
+        if statements.is_empty() { self.granted_on(need, reach) } else { Granted { statements, on: BTreeSet::new() } }
+    }
+
+    /// The statements that allow an action on what else is enough.
+    fn granted_on(&self, need: &Need, reach: &Reach<'_>) -> Granted {
+        let mut granted = Granted { statements: Vec::new(), on: BTreeSet::new() };
+        let (action, arns) = (need.action.to_ascii_lowercase(), reach.of(need.enough));
+        // There may be very many ARNs, and most policies do not have the action.
+        if arns.is_empty() || !self.document.allowing().any(|(_, statement)| statement.actions.include(&action)) {
+            return granted;
+        }
+        for arn in arns.iter().filter(|arn| need.on.is_none_or(|form| may_be(arn, form))) {
+            let statements = self.document.granting_on(&action, arn);
+            if !statements.is_empty() {
+                granted.on.insert((*arn).to_owned());
+                granted.statements.extend(statements);
+            }
+        }
+        granted
     }
 
     /// The statements that make an administrator. The denies cannot be taken from `*`, which is cautious elsewhere: here whoever may do nothing of IAM
@@ -60,14 +159,16 @@ impl Together {
     }
 
     /// A way for which each of its parts is allowed by some statements; none where one part is by none.
-    fn way(&self, name: &'static str, granting: Vec<Vec<usize>>) -> Option<Way> {
-        if granting.iter().any(Vec::is_empty) {
+    fn way(&self, name: &'static str, granted: Vec<Granted>) -> Option<Way> {
+        if granted.iter().any(|granted| granted.statements.is_empty()) {
             return None;
         }
         let always = |index: &usize| self.document.statements.get(*index).is_some_and(|statement| !statement.conditional);
-        let conditional = !granting.iter().all(|statements| statements.iter().any(always));
-        let policies = granting.iter().flatten().filter_map(|index| self.policies.get(*index)).copied().collect();
-        Some(Way { name, policies, conditional })
+        let conditional = !granted.iter().all(|granted| granted.statements.iter().any(always));
+        let statements = granted.iter().flat_map(|granted| &granted.statements);
+        let policies = statements.filter_map(|index| self.policies.get(*index)).copied().collect();
+        let on = granted.into_iter().flat_map(|granted| granted.on).collect();
+        Some(Way { name, policies, conditional, on })
     }
 }
 
@@ -81,7 +182,7 @@ mod tests {
     fn ways(policies: &[Value]) -> Vec<(&'static str, Vec<usize>)> {
         let read = |statements: &Value| Document::read(&json!({ "Statement": statements }).to_string()).expect("a document");
         let documents: Vec<Document> = policies.iter().map(read).collect();
-        let ways = Together::of(&documents).ways().into_iter();
+        let ways = Together::of(&documents).ways(&Reach::default()).into_iter();
         ways.map(|way| (way.name, way.policies.into_iter().collect())).collect()
     }
 
@@ -122,7 +223,7 @@ mod tests {
         let under = |action: &str| json!({ "Effect": "Allow", "Action": action, "Resource": "*", "Condition": { "Bool": { "aws:MultiFactorAuthPresent": "true" } } });
         let conditional = |statements: Value| {
             let document = Document::read(&json!({ "Statement": statements }).to_string()).expect("a document");
-            Together::of([&document]).ways().first().map(|way| way.conditional)
+            Together::of([&document]).ways(&Reach::default()).first().map(|way| way.conditional)
         };
         assert_eq!(conditional(json!([under("iam:PassRole"), allow("ec2:RunInstances")])), Some(true));
         assert_eq!(conditional(json!([under("iam:PassRole"), allow("iam:PassRole"), allow("ec2:RunInstances")])), Some(false));

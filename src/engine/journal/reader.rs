@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::format::{FORMAT, Fate, Flaw, Header, Line, Settled, StepId, decode};
-use crate::input::{Input, Spool};
+use crate::input::{Input, Spool, was_typed};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::Status;
 use crate::model::target::Target;
@@ -113,8 +113,10 @@ impl Past {
     /// The input that the run was begun with, its lists too. Secrets are not in it.
     pub fn input(&self) -> Result<Input> {
         let mut input = Input { value: self.header.input.clone(), ..Input::default() };
+        input.value.values().try_for_each(|value| self.is_data(value))?;
         each_line(&self.path, |_, line| {
             let Line::Todo { field, spooled, elements } = line else { return Ok(()) };
+            elements.iter().try_for_each(|element| self.is_data(element))?;
             if spooled {
                 let spool = input.spools.entry(field.clone()).or_insert_with(|| Spool::new(field));
                 return elements.iter().try_for_each(|element| spool.push(element));
@@ -126,6 +128,19 @@ impl Past {
             Ok(())
         })?;
         Ok(input)
+    }
+
+    /// Refuses what was typed as the value of a flag. It may be the name of a file that is not there any more, or is another from here, and would be taken
+    /// for text; or standard input, of which nothing is left.
+    fn is_data(&self, value: &Value) -> Result<()> {
+        if !was_typed(value) {
+            return Ok(());
+        }
+        let why = format!(
+            "the run {} was given files, text or standard input by flags, which are not read again: run what is left of it anew",
+            self.header.id
+        );
+        Err(Error::Refused(why))
     }
 
     /// Items by what became of them: as the run itself counted them, or as far as is known.

@@ -375,6 +375,11 @@ impl Iam {
     }
 }
 
+/// The trust policy of a role, as more of its members.
+pub fn trusting(document: &str) -> String {
+    format!("<AssumeRolePolicyDocument>{}</AssumeRolePolicyDocument>", encode(document))
+}
+
 /// What every entity has.
 fn entity(kind: &str, name: &str, path: &str, created: i64) -> String {
     let arn = format!("arn:aws:iam::{ACCOUNT}:{}{path}{name}", kind.to_lowercase());
