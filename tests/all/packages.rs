@@ -51,8 +51,8 @@ fn file(folder: &TempDir, end: &str) -> PathBuf {
 #[test]
 fn an_archive_has_the_program_and_what_stands_beside_it_and_its_checksum_holds() {
     let folder = packages(&["archive"]);
-    let archive = file(&folder, ".tar.gz");
-    let names = printed(Command::new("tar").arg("tzf").arg(&archive));
+    let archive = file(&folder, ".tar.xz");
+    let names = printed(Command::new("tar").arg("tJf").arg(&archive));
     let head = format!("aaws-{}-{TARGET}/", env!("CARGO_PKG_VERSION"));
     for name in
         ["aaws", "completions/aaws.bash", "completions/_aaws", "completions/aaws.fish", "man/aaws.1", "man/aaws-s3.1", "LICENSE-MIT"]
@@ -133,7 +133,7 @@ fn the_notices_name_every_crate_that_is_linked() {
 fn a_formula_has_the_checksums_of_the_archives() {
     let folder = packages(&["archive"]);
     let out = folder.path().join("out");
-    let archive = file(&folder, ".tar.gz");
+    let archive = file(&folder, ".tar.xz");
     for target in ["aarch64-apple-darwin", "x86_64-apple-darwin", "aarch64-unknown-linux-musl"] {
         let name = archive.file_name().expect("a name").to_string_lossy().replace(TARGET, target);
         fs::copy(&archive, out.join(name)).expect("an archive that stands for another");
@@ -146,7 +146,7 @@ fn a_formula_has_the_checksums_of_the_archives() {
     let sum = sums.split(' ').next().expect("a checksum");
     assert_eq!(text.matches(sum).count(), 4, "{text}");
     assert!(
-        !text.contains('@') && text.contains(&format!("https://example.com/v1/aaws-{}-{TARGET}.tar.gz", env!("CARGO_PKG_VERSION"))),
+        !text.contains('@') && text.contains(&format!("https://example.com/v1/aaws-{}-{TARGET}.tar.xz", env!("CARGO_PKG_VERSION"))),
         "{text}"
     );
 }
