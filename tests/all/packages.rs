@@ -69,6 +69,64 @@ fn an_archive_has_the_program_and_what_stands_beside_it_and_its_checksum_holds()
 }
 
 #[test]
+fn an_archive_for_windows_is_a_zip() {
+    let mut notices = Command::new("python3");
+    let notices = notices.arg(format!("{ROOT}/.ci/notices")).args(["--target", "x86_64-pc-windows-msvc"]).output().expect("python3");
+    if String::from_utf8_lossy(&notices.stderr).contains("cargo fetch") {
+        return println!("left out: the sources of what is linked on Windows are not here, which `cargo fetch --locked` gets");
+    }
+    let folder = directory();
+    let mut package = Command::new("python3");
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", "x86_64-pc-windows-msvc", "--binary"]).arg(program(folder.path()));
+    printed(package.arg("--out").arg(folder.path().join("out")).args(["--only", "archive"]));
+    let names = printed(Command::new("python3").args(["-m", "zipfile", "--list"]).arg(file(&folder, "-x86_64-pc-windows-msvc.zip")));
+    let head = format!("aaws-{}-x86_64-pc-windows-msvc/", env!("CARGO_PKG_VERSION"));
+    for name in ["aaws", "completions/_aaws.ps1", "THIRD-PARTY.md"] {
+        let place = format!("{head}{name}");
+        assert!(names.lines().any(|line| line.split(' ').next() == Some(place.as_str())), "{name} is not in {names}");
+    }
+    printed(Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(folder.path().join("out")));
+}
+
+#[test]
+fn an_image_and_a_wheel_run_where_nothing_else_is_installed() {
+    // What .ci/try enters a root with: as root, and as anybody.
+    let enters = |flags: &[&str]| Command::new("unshare").args(flags).arg("true").output().is_ok_and(|tried| tried.status.success());
+    if !cfg!(target_arch = "x86_64")
+        || !tools::is_there("strip")
+        || !(enters(&["--mount"]) || enters(&["--mount", "--user", "--map-root-user"]))
+    {
+        return tools::left_out(REQUIRED, "this is not x86-64, has no strip, or lets nobody make namespaces");
+    }
+    let folder = directory();
+    let out = folder.path().join("out");
+    // The program itself: a script would need a shell.
+    let binary = folder.path().join("aaws");
+    printed(Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_aaws")));
+    let mut package = Command::new("python3");
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", TARGET, "--binary"]).arg(&binary);
+    printed(package.arg("--out").arg(&out).args(["--only", "container", "wheel"]));
+    let mut attempt = Command::new("python3");
+    let said = printed(attempt.arg(format!("{ROOT}/.ci/try")).arg(&out).args(["--only", "container", "wheel"]));
+    assert_eq!(said.matches(" installed, and the sandbox ran").count(), 2, "{said}");
+}
+
+#[test]
+fn every_crate_has_a_licence_that_is_allowed_and_one_that_is_not_is_named() {
+    let script = format!("{ROOT}/.ci/licences");
+    printed(Command::new("python3").arg(&script));
+
+    let folder = directory();
+    let config = folder.path().join("deny.toml");
+    let text = fs::read_to_string(Path::new(ROOT).join("deny.toml")).expect("deny.toml");
+    fs::write(&config, text.replace("\"ISC\",", "")).expect("a file");
+    let output = Command::new("python3").arg(&script).arg("--config").arg(&config).output().expect("python3");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("rustls-webpki"), "a crate is under ISC alone: {said}");
+    assert!(!said.contains("hyper-rustls"), "a crate that may be had under another is fine: {said}");
+}
+
+#[test]
 fn a_wheel_puts_the_program_where_scripts_are() {
     let folder = packages(&["wheel"]);
     let venv = folder.path().join("venv");
