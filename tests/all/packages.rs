@@ -51,8 +51,8 @@ fn file(folder: &TempDir, end: &str) -> PathBuf {
 #[test]
 fn an_archive_has_the_program_and_what_stands_beside_it_and_its_checksum_holds() {
     let folder = packages(&["archive"]);
-    let archive = file(&folder, ".tar.gz");
-    let names = printed(Command::new("tar").arg("tzf").arg(&archive));
+    let archive = file(&folder, ".tar.xz");
+    let names = printed(Command::new("tar").arg("tJf").arg(&archive));
     let head = format!("aaws-{}-{TARGET}/", env!("CARGO_PKG_VERSION"));
     for name in
         ["aaws", "completions/aaws.bash", "completions/_aaws", "completions/aaws.fish", "man/aaws.1", "man/aaws-s3.1", "LICENSE-MIT"]
@@ -66,6 +66,65 @@ fn an_archive_has_the_program_and_what_stands_beside_it_and_its_checksum_holds()
     let again = packages(&["archive"]);
     let read = |folder: &TempDir| fs::read_to_string(folder.path().join("out/SHA256SUMS")).expect("checksums");
     assert_eq!(read(&folder), read(&again));
+}
+
+#[test]
+fn an_archive_for_windows_is_a_zip() {
+    let mut notices = Command::new("python3");
+    let notices = notices.arg(format!("{ROOT}/.ci/notices")).args(["--target", "x86_64-pc-windows-msvc"]).output().expect("python3");
+    if String::from_utf8_lossy(&notices.stderr).contains("cargo fetch") {
+        return println!("left out: the sources of what is linked on Windows are not here, which `cargo fetch --locked` gets");
+    }
+    let folder = directory();
+    let mut package = Command::new("python3");
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", "x86_64-pc-windows-msvc", "--binary"]).arg(program(folder.path()));
+    printed(package.arg("--out").arg(folder.path().join("out")).args(["--only", "archive"]));
+    let names = printed(Command::new("python3").args(["-m", "zipfile", "--list"]).arg(file(&folder, "-x86_64-pc-windows-msvc.zip")));
+    let head = format!("aaws-{}-x86_64-pc-windows-msvc/", env!("CARGO_PKG_VERSION"));
+    for name in ["aaws", "completions/_aaws.ps1", "THIRD-PARTY.md"] {
+        let place = format!("{head}{name}");
+        assert!(names.lines().any(|line| line.split(' ').next() == Some(place.as_str())), "{name} is not in {names}");
+    }
+    printed(Command::new("sha256sum").args(["--check", "SHA256SUMS"]).current_dir(folder.path().join("out")));
+}
+
+#[test]
+fn an_image_and_a_wheel_run_where_nothing_else_is_installed() {
+    // What .ci/try enters a root with: as root, and as anybody. Many containers let nobody do it, whatever is installed in them.
+    let enters = |flags: &[&str]| Command::new("unshare").args(flags).arg("true").output().is_ok_and(|tried| tried.status.success());
+    if !enters(&["--mount"]) && !enters(&["--mount", "--user", "--map-root-user"]) {
+        return println!("left out: this machine lets nobody make namespaces");
+    }
+    let has_certificates = Path::new("/etc/ssl/certs/ca-certificates.crt").is_file();
+    if !cfg!(target_arch = "x86_64") || !tools::is_there("strip") || !has_certificates {
+        return tools::left_out(REQUIRED, "this is not x86-64, or has no strip or no ca-certificates");
+    }
+    let folder = directory();
+    let out = folder.path().join("out");
+    // The program itself: a script would need a shell.
+    let binary = folder.path().join("aaws");
+    printed(Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_aaws")));
+    let mut package = Command::new("python3");
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", TARGET, "--binary"]).arg(&binary);
+    printed(package.arg("--out").arg(&out).args(["--only", "container", "wheel"]));
+    let mut attempt = Command::new("python3");
+    let said = printed(attempt.arg(format!("{ROOT}/.ci/try")).arg(&out).args(["--only", "container", "wheel"]));
+    assert_eq!(said.matches(" installed, and the sandbox ran").count(), 2, "{said}");
+}
+
+#[test]
+fn every_crate_has_a_licence_that_is_allowed_and_one_that_is_not_is_named() {
+    let script = format!("{ROOT}/.ci/licences");
+    printed(Command::new("python3").arg(&script));
+
+    let folder = directory();
+    let config = folder.path().join("deny.toml");
+    let text = fs::read_to_string(Path::new(ROOT).join("deny.toml")).expect("deny.toml");
+    fs::write(&config, text.replace("\"ISC\",", "")).expect("a file");
+    let output = Command::new("python3").arg(&script).arg("--config").arg(&config).output().expect("python3");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("rustls-webpki"), "a crate is under ISC alone: {said}");
+    assert!(!said.contains("hyper-rustls"), "a crate that may be had under another is fine: {said}");
 }
 
 #[test]
@@ -133,7 +192,7 @@ fn the_notices_name_every_crate_that_is_linked() {
 fn a_formula_has_the_checksums_of_the_archives() {
     let folder = packages(&["archive"]);
     let out = folder.path().join("out");
-    let archive = file(&folder, ".tar.gz");
+    let archive = file(&folder, ".tar.xz");
     for target in ["aarch64-apple-darwin", "x86_64-apple-darwin", "aarch64-unknown-linux-musl"] {
         let name = archive.file_name().expect("a name").to_string_lossy().replace(TARGET, target);
         fs::copy(&archive, out.join(name)).expect("an archive that stands for another");
@@ -146,7 +205,7 @@ fn a_formula_has_the_checksums_of_the_archives() {
     let sum = sums.split(' ').next().expect("a checksum");
     assert_eq!(text.matches(sum).count(), 4, "{text}");
     assert!(
-        !text.contains('@') && text.contains(&format!("https://example.com/v1/aaws-{}-{TARGET}.tar.gz", env!("CARGO_PKG_VERSION"))),
+        !text.contains('@') && text.contains(&format!("https://example.com/v1/aaws-{}-{TARGET}.tar.xz", env!("CARGO_PKG_VERSION"))),
         "{text}"
     );
 }
