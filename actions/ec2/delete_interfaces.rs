@@ -16,8 +16,8 @@ use super::{ids, states, tags};
 /// Delete detached network interfaces.
 ///
 /// Only interfaces that are `available` are deleted: those that are attached are skipped with a reason, and never detached; so are those that a service
-/// made for itself, and those of other accounts that share a VPC with this one. The ids of the interfaces that are still there, because they failed or were skipped, are printed in the order given; the log and the
-/// report say why.
+/// made for itself, and those of other accounts that share a VPC with this one. The ids of the interfaces that are still there, because they failed or
+/// were skipped, are printed in the order given; the log and the report say why.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteInterfaces {

@@ -48,7 +48,7 @@ mod tests {
     fn nothing_that_a_terminal_obeys_is_left() {
         let hostile = "a\u{1b}[31m\u{9b}b\u{7f}\u{202e}c\u{2066}\u{2028}\u{200b}\u{e0041}";
         for shown in [printable(hostile), json(&serde_json::Value::from(hostile).to_string())] {
-            assert!(!shown.chars().any(is_hostile), "{shown:?}");
+            assert!(shown.chars().all(|c| c.is_ascii_graphic()), "{shown:?}");
         }
         assert_eq!(serde_json::from_str::<String>(&json(&serde_json::Value::from(hostile).to_string())).ok().as_deref(), Some(hostile));
         assert_eq!(printable("caf\u{e9} \u{65e5}\u{672c}"), "caf\u{e9} \u{65e5}\u{672c}");

@@ -384,7 +384,7 @@ fn discover_buckets_prints_how_large_each_bucket_is() {
     asked.sort_unstable();
     assert_eq!(asked, [("eu-west-1", 45), ("us-east-1", 30)], "one request in each region, for 15 figures of each bucket");
     // A person reads it in the units of people.
-    let table = aaws("s3 discover_buckets --size --name dev-b --output table").endpoint(&server.url).run().ok();
+    let table = aaws("s3 discover_buckets --size --name dev-b --output table").endpoint(&server.url).on_terminal("").ok();
     assert!(table.stdout.contains("711 B"), "{table}");
     // No other is asked, nor is any unless it is to.
     assert_eq!(server.count("GetMetricData"), 3);

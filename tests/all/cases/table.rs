@@ -124,7 +124,7 @@ fn happen<P: Place>(place: &P, then: &Then<P>, id: &str, shown: &Shown) {
     match then {
         Then::Done(act, _) => act(place, id),
         Then::Shown(show, _) => shown.lock().unwrap().push((*show, id.to_owned())),
-        Then::Never(_) => {}
+        Then::Never(why) => println!("nothing happens to {id}: {why}"),
     }
 }
 

@@ -509,7 +509,7 @@ fn options_that_are_so_already_are_awaited_too() {
     assert_eq!((server.count("DescribeInstances"), writes(&server)), (4, vec![]));
     // A dry run waits for nothing, and says so.
     let server = world.proxy().rewrite("DescribeInstances", pending).start();
-    let plan = planned(&world, &server, &format!("modify_metadata_options --instance_ids {id}"), 0);
+    let (_, plan) = reported(&world, &server, &format!("modify_metadata_options --instance_ids {id} --dry_run"));
     assert!(plan.status(&id) == "unchanged" && plan.why(&id).contains("not in effect yet"), "{:?}", plan.0);
     assert_eq!(server.count("DescribeInstances"), 1);
 }

@@ -355,11 +355,14 @@ fn an_object_of_somebody_else_does_whatever_was_lost() {
 #[test]
 fn a_completion_whose_answer_was_lost_counts() {
     let bucket = Bucket::new();
-    let proxy = Proxy::to(moto::endpoint()).losing("CompleteMultipartUpload").start();
+    // S3 knows no upload that was completed (API reference, errors of CompleteMultipartUpload); moto does.
+    let proxy = Proxy::to(moto::endpoint()).losing("CompleteMultipartUpload");
+    let proxy = proxy.fail("CompleteMultipartUpload", 2, 404, "NoSuchUpload").start();
     let directory = directory();
     let content = noise(20 << 20);
     fs::write(directory.path().join("film.mp4"), &content).unwrap();
     let line = format!("s3 create_objects --bucket {bucket} --object film film.mp4");
     assert_eq!(aaws(line).endpoint(&proxy.url).within(directory.path()).run().ok().json(), json!([]));
+    assert_eq!(proxy.count("CompleteMultipartUpload"), 2);
     assert!(bucket.get("film").body == content, "the object holds the file's bytes");
 }

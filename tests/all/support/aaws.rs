@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -68,6 +67,27 @@ pub fn told(directory: &TempDir) -> Vec<(String, String, String)> {
 pub fn outcomes(list: &Value) -> Vec<(&str, &str)> {
     let outcomes = list.as_array().expect("a list of outcomes").iter();
     outcomes.map(|outcome| (outcome["item"].as_str().expect("an item"), outcome["status"].as_str().expect("a status"))).collect()
+}
+
+/// A program in a session of its own: no terminal of whoever runs the tests, and a pipe of several programs can be ended as one group.
+#[cfg(target_os = "linux")]
+fn in_session_of_its_own(program: &OsString) -> Command {
+    // By a program of util-linux, which then is that program: what is done between fork and exec makes the kernel copy the tables of all this process's
+    // memory for each start.
+    let mut command = Command::new("setsid");
+    command.arg(program);
+    command
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_session_of_its_own(program: &OsString) -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(program);
+    // SAFETY: setsid is async-signal-safe, and nothing else is done between fork and exec.
+    unsafe {
+        command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+    }
+    command
 }
 
 impl Aaws {
@@ -179,12 +199,7 @@ impl Aaws {
         if talks {
             self.env.insert("AWS_ENDPOINT_URL".to_owned(), moto::endpoint().into());
         }
-        let mut command = Command::new(&self.command[0]);
-        // A session of its own: no terminal of whoever runs the tests, and a pipe of several programs can be ended as one group.
-        // SAFETY: setsid is async-signal-safe, and nothing else is done between fork and exec.
-        unsafe {
-            command.pre_exec(|| if libc::setsid() < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
-        }
+        let mut command = in_session_of_its_own(&self.command[0]);
         let mut child = command
             .args(&self.command[1..])
             .env_clear()
