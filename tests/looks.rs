@@ -336,7 +336,9 @@ fn account() -> Server {
         }
     };
     let members = |iam: Iam, n: usize| iam.member_of("developers", &format!("user-{n:04}"));
-    let iam = (0..USERS).fold(Iam::of((0..USERS).map(user)).root(true), members).start();
+    let reading = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}"#;
+    let iam = Iam::of((0..USERS).map(user)).root(true).policy("reading", reading).inline("Group", "developers", "more", reading, "reading");
+    let iam = (0..USERS).fold(iam, members).start();
     let volumes = ec2(&KINDS[0], VOLUMES, Duration::ZERO);
     let others = fake_services::in_front_of(&volumes.url, Vec::new());
     Server::start(move |operation, _, request| {
