@@ -288,7 +288,7 @@ fn requires(statement: &Map<String, Value>, looked_for: &dyn Fn(&str, &[&str]) -
 fn says_who(key: &str, value: &str) -> bool {
     let is_whole = |name: &str| !name.is_empty() && !name.contains(['*', '?']);
     match key {
-        "aws:principalarn" | "aws:sourcearn" => value.splitn(6, ':').nth(4).is_some_and(is_whole),
+        "aws:principalarn" | "aws:sourcearn" => value.split(':').nth(4).is_some_and(is_whole),
         "aws:principalorgid" | "aws:principalorgpaths" | "aws:sourceorgid" | "aws:sourceorgpaths" => {
             value.split('/').next().is_some_and(is_whole)
         }

@@ -21,7 +21,7 @@ pub struct Items<T>(Storage<T>);
 
 enum Storage<T> {
     Here(Vec<T>),
-    Spooled(Spool, PhantomData<fn() -> T>),
+    Spooled(Box<Spool>, PhantomData<fn() -> T>),
 }
 
 impl<T> Items<T> {
@@ -146,7 +146,7 @@ impl<'de, T: DeserializeOwned> de::Deserialize<'de> for Items<T> {
                 let spool = || SPOOLS.with(|s| s.borrow_mut().remove(field.as_str()?));
                 let mut spool = (key == PLACEHOLDER).then(spool).flatten().ok_or_else(wrong)?;
                 spool.check::<T>().map_err(de::Error::custom)?;
-                Ok(Items(Storage::Spooled(spool, PhantomData)))
+                Ok(Items(Storage::Spooled(Box::new(spool), PhantomData)))
             }
         }
 
