@@ -20,7 +20,7 @@ const PREVIEWED: usize = 10_000;
 
 /// What is to be deleted, page by page as it is listed, and what is said to the person asked.
 pub struct Matching {
-    /// In the order of the listing.
+    /// As pages come; in the order of the listing where somebody looks at them before, and of versions.
     pub targets: BoxStream<'static, Result<Target>>,
     /// "delete 42 objects, 1.2 MiB, under `logs/` from the bucket `b`"
     pub summary: String,
@@ -37,7 +37,10 @@ impl Matching {
         };
         // The question says how many bytes they have, and a plan is of these very objects; a version never becomes another one.
         let fields = selection.fields().and(Fields { size: true, etag: cx.foresees() && !of_versions, ..Fields::default() });
-        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields };
+        // What is deleted at once waits for nothing before it. A plan, a question, and what stands for one key are in order.
+        let is_in_order = of_versions || cx.foresees() || cx.can_ask();
+        let order = if is_in_order { Order::Keys } else { Order::Any };
+        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order, fields };
         let pages = match of_versions {
             true => walk::versions(cx, walk).boxed(),
             false => walk::objects(cx, walk).boxed(),
