@@ -581,7 +581,7 @@ impl Journal for Full {
         Err(Error::Journal("cannot write the journal".into()))
     }
 
-    async fn intend(&self, _: Vec<String>) -> Result<()> {
+    async fn intend(&self, _: Vec<String>) -> Result<StepId> {
         Err(Error::Journal("cannot write the journal".into()))
     }
 }
