@@ -370,8 +370,9 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole() {
             }
             // One of them is answered, with what is there by now; a token says behind which key it goes on, as that of S3 does.
             let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
-            let from = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
-            let mut items: Vec<String> = left.range::<String, _>((from, Bound::Unbounded)).take(page + 1).cloned().collect();
+            let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
+            let mut items: Vec<String> =
+                left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded)).take(page + 1).cloned().collect();
             let is_last = items.len() <= page;
             items.truncate(page);
             let next = items.last().filter(|_| !is_last).map_or(Next::End, |last| Next::At(last.clone()));
