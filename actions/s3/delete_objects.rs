@@ -31,7 +31,8 @@ const SLIPS_SHOWN: usize = 3;
 /// tried five times in all. A key that does not exist counts as deleted, as S3 has it, unless `check` asks first.
 ///
 /// The objects are listed in `objects`, or selected: `matching` deletes all that is `under` a prefix and fulfils what `include`, `exclude`, dates, sizes
-/// and classes ask, listed and deleted page by page in one run. The same inputs of `discover_objects`, with `prefix` for `under`, show what that is.
+/// and classes ask, listed and deleted page by page in one run, from several places of a large bucket at once: what fails is printed as pages come. The
+/// same inputs of `discover_objects`, with `prefix` for `under`, show what that is.
 ///
 /// What `discover_objects` prints with `details` or `versions` may be given as it is. An object with a `VersionId` stands for this version alone. One
 /// with an `ETag` is deleted only if it still has it: an object that was written anew since is left alone, `skipped` with the code `Changed`.

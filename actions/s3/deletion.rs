@@ -164,8 +164,7 @@ impl Deletion {
 
     /// An answer says of a key what became of it, and not of which mention of it: what is there twice goes in requests one after another.
     async fn delete_distinct(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
-        // What was listed is in order, and there once.
-        if targets.is_sorted_by(|a, b| (a.key.as_str(), a.version.as_deref()) < (b.key.as_str(), b.version.as_deref())) {
+        if are_distinct(targets) {
             return self.delete_batch(cx, targets).await;
         }
         let mut mentions: HashMap<(&str, Option<&str>), usize> = HashMap::new();
@@ -177,9 +176,6 @@ impl Deletion {
                 None => rounds.push(vec![place]),
             }
             *mention += 1;
-        }
-        if rounds.len() <= 1 {
-            return self.delete_batch(cx, targets).await;
         }
         let mut told: Vec<Option<Told>> = targets.iter().map(|_| None).collect();
         for round in rounds {
@@ -387,6 +383,14 @@ impl Deletion {
     }
 }
 
+/// Whether each is there once. What was listed is in order, or made of a few pages that are: then this is hardly more than a look.
+fn are_distinct(targets: &[Target]) -> bool {
+    let mut named: Vec<(&str, Option<&str>)> = targets.iter().map(|target| (target.key.as_str(), target.version.as_deref())).collect();
+    // This sort makes use of parts that are in order already.
+    named.sort();
+    named.is_sorted_by(|a, b| a < b)
+}
+
 /// Does something on a task of its own, which ends with whoever waits for it. A thousand keys are written, signed and read in a request: where all batches
 /// are polled, they would take turns at that.
 async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
@@ -449,6 +453,30 @@ mod tests {
         assert_eq!((failure.code.as_str(), failure.transient), ("InternalError", true));
         assert!(root_error(b"<DeleteResult><Error><Code>SlowDown</Code></Error></DeleteResult>").is_none());
         assert!(root_error(b"<html>").is_none());
+    }
+
+    #[test]
+    fn what_is_there_twice_is_found_in_whatever_order() {
+        let targets = |of: &[(&str, Option<&str>)]| -> Vec<Target> {
+            of.iter().map(|(key, version)| Target::of((*key).to_owned(), version.map(str::to_owned))).collect()
+        };
+        let all_distinct: [&[(&str, Option<&str>)]; 4] = [
+            &[],
+            &[("b", None)],
+            &[("c", None), ("d", None), ("a", None), ("b", None)],
+            &[("a", Some("2")), ("a", None), ("a", Some("1"))],
+        ];
+        for distinct in all_distinct {
+            assert!(are_distinct(&targets(distinct)), "{distinct:?}");
+        }
+        let some_twice: [&[(&str, Option<&str>)]; 3] = [
+            &[("a", None), ("a", None)],
+            &[("b", None), ("c", None), ("a", None), ("b", None)],
+            &[("a", Some("1")), ("b", None), ("a", Some("1"))],
+        ];
+        for twice in some_twice {
+            assert!(!are_distinct(&targets(twice)), "{twice:?}");
+        }
     }
 
     #[test]

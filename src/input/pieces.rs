@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value};
 
-use super::checks::{list, member};
+use super::checks::{has_secret, list, member};
 use super::kept::{is_secret, redact_value};
+use super::spool::broken_spool;
 use super::{Input, Spool};
 use crate::model::error::Result;
 
-/// Takes some elements of a list: the input's name, whether it may be longer than memory, and the elements.
-pub type KeepElements<'a> = &'a mut (dyn FnMut(&str, bool, Vec<Value>) -> Result<()> + 'a);
+/// Takes some elements of a list: the input's name, whether it may be longer than memory, and the elements, each as JSON, with commas between them.
+pub type KeepElements<'a> = &'a mut (dyn FnMut(&str, bool, &str) -> Result<()> + 'a);
 
 impl Input {
     /// Everything but lists and secrets, of an input that this schema describes.
@@ -28,9 +29,9 @@ impl Input {
             if of.is_some_and(is_secret) {
                 continue;
             }
-            let mut chunks = Chunks { field, spooled: false, of, many, gathered: Vec::new(), keep: &mut *keep };
+            let mut chunks = Chunks::new(field, false, many, &mut *keep);
             chunks.begin()?;
-            values.iter().try_for_each(|value| chunks.push(value.clone()))?;
+            values.iter().try_for_each(|value| chunks.push(&open(of, value.clone())))?;
             chunks.end()?;
         }
         for (field, spool) in &mut self.spools {
@@ -44,10 +45,26 @@ impl Input {
 }
 
 fn each_of(field: &str, spool: &mut Spool, of: Option<&Value>, many: usize, keep: KeepElements<'_>) -> Result<()> {
-    let mut chunks = Chunks { field, spooled: true, of, many, gathered: Vec::new(), keep };
+    let mut chunks = Chunks::new(field, true, many, keep);
     chunks.begin()?;
-    spool.look(|value| chunks.push(value))?;
+    // What holds no secrets goes on as the text that it is: lists are long.
+    let discreet = of.filter(|of| has_secret(of));
+    spool.look(|element| match discreet {
+        None => chunks.push(element),
+        Some(_) => {
+            let value = serde_json::from_str(element).map_err(|e| broken_spool(e.into()))?;
+            chunks.push(&open(discreet, value))
+        }
+    })?;
     chunks.end()
+}
+
+/// A value without its secrets, as JSON.
+fn open(of: Option<&Value>, mut value: Value) -> String {
+    if let Some(of) = of {
+        redact_value(of, &mut value);
+    }
+    value.to_string()
 }
 
 fn owned((name, value): (&String, &Value)) -> (String, Value) {
@@ -63,31 +80,39 @@ fn elements<'a>(schema: &'a Value, field: &str) -> Option<&'a Value> {
 struct Chunks<'a> {
     field: &'a str,
     spooled: bool,
-    of: Option<&'a Value>,
     many: usize,
-    gathered: Vec<Value>,
+    gathered: String,
+    count: usize,
     keep: KeepElements<'a>,
 }
 
-impl Chunks<'_> {
-    /// The list is there, even if nothing is in it.
-    fn begin(&mut self) -> Result<()> {
-        (self.keep)(self.field, self.spooled, Vec::new())
+impl<'a> Chunks<'a> {
+    fn new(field: &'a str, spooled: bool, many: usize, keep: KeepElements<'a>) -> Self {
+        Chunks { field, spooled, many, gathered: String::new(), count: 0, keep }
     }
 
-    fn push(&mut self, mut value: Value) -> Result<()> {
-        if let Some(of) = self.of {
-            redact_value(of, &mut value);
+    /// The list is there, even if nothing is in it.
+    fn begin(&mut self) -> Result<()> {
+        (self.keep)(self.field, self.spooled, "")
+    }
+
+    fn push(&mut self, element: &str) -> Result<()> {
+        if self.count > 0 {
+            self.gathered.push(',');
         }
-        self.gathered.push(value);
-        if self.gathered.len() >= self.many { self.end() } else { Ok(()) }
+        self.gathered.push_str(element);
+        self.count += 1;
+        if self.count >= self.many { self.end() } else { Ok(()) }
     }
 
     fn end(&mut self) -> Result<()> {
-        match std::mem::take(&mut self.gathered) {
-            gathered if gathered.is_empty() => Ok(()),
-            gathered => (self.keep)(self.field, self.spooled, gathered),
+        if self.count == 0 {
+            return Ok(());
         }
+        (self.keep)(self.field, self.spooled, &self.gathered)?;
+        self.gathered.clear();
+        self.count = 0;
+        Ok(())
     }
 }
 
@@ -119,7 +144,8 @@ mod tests {
         for _ in 0..2 {
             // What is shown once can be shown again, and read.
             let mut kept = Vec::new();
-            let mut keep = |field: &str, spooled: bool, elements: Vec<Value>| {
+            let mut keep = |field: &str, spooled: bool, elements: &str| {
+                let elements: Value = serde_json::from_str(&format!("[{elements}]")).expect("a list");
                 kept.push(json!([field, spooled, elements]));
                 Ok(())
             };

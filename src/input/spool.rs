@@ -150,11 +150,13 @@ impl Spool {
         }
     }
 
-    /// Shows the items as they are, from the first, and leaves them where they are.
-    pub(super) fn look(&mut self, mut show: impl FnMut(Value) -> Result<()>) -> Result<()> {
+    /// Shows the items as they are, from the first, and leaves them where they are: each as JSON, which is not read.
+    pub(super) fn look(&mut self, mut show: impl FnMut(&str) -> Result<()>) -> Result<()> {
         self.rewind().map_err(broken_spool)?;
-        for line in BufReader::new(&mut self.file).lines() {
-            show(line.and_then(|line| serde_json::from_str(&line).map_err(io::Error::from)).map_err(broken_spool)?)?;
+        let (mut lines, mut read) = (BufReader::with_capacity(TOGETHER, &mut self.file), String::new());
+        while lines.read_line(&mut read).map_err(broken_spool)? > 0 {
+            show(read.trim_end_matches('\n'))?;
+            read.clear();
         }
         Ok(())
     }
@@ -217,6 +219,6 @@ impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
 }
 
 /// An item of a spool that was checked and cannot be read again: the temporary file broke.
-fn broken_spool(source: io::Error) -> Error {
+pub(super) fn broken_spool(source: io::Error) -> Error {
     Error::io("read the list again from its temporary file", source)
 }

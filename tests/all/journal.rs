@@ -84,6 +84,24 @@ fn a_journal_elsewhere_is_in_the_log_all_the_same() {
 }
 
 #[test]
+fn keys_that_are_deleted_together_are_settled_by_one_line() {
+    let (state, bucket) = (directory(), VastBucket::new(2500, Duration::ZERO));
+    let file = state.path().join("mine.jsonl");
+    delete(&state, &bucket.server, 2500).arg("--journal").arg(&file).run().ok();
+    let text = fs::read_to_string(&file).expect("the journal");
+    let of = |kind: &str| text.lines().filter(|line| line.contains(&format!("\"kind\":\"{kind}\""))).count();
+    assert_eq!((of("intent"), of("alike"), of("results")), (3, 3, 0));
+    let items = by(&state, "log").arg(&file).run().ok().json();
+    let items = items.as_array().expect("the items");
+    assert_eq!((items.len(), items.iter().filter(|item| item["status"] == "done").count()), (2500, 2500));
+    // The list is written as it was read.
+    let todo: Vec<Value> =
+        text.lines().filter(|line| line.contains("\"kind\":\"todo\"")).map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let keys: Vec<&str> = todo.iter().flat_map(|line| line["elements"].as_array().expect("a list")).filter_map(Value::as_str).collect();
+    assert_eq!(keys, (0..2500).map(VastBucket::key).collect::<Vec<_>>());
+}
+
+#[test]
 fn what_sends_nothing_leaves_no_journal() {
     let (state, bucket) = (directory(), VastBucket::new(10, Duration::ZERO));
     delete(&state, &bucket.server, 0).arg("--journal").run().ok();
@@ -108,7 +126,7 @@ fn a_journal_is_believed_whole_or_not_at_all() {
     let whole = fs::read_to_string(&file).expect("the journal");
     for (altered, says) in [
         (whole.replacen("key-0000003", "key-0000009", 1), "was altered"),
-        (whole.replacen("\"format\":1", "\"format\":2", 1), "written by a newer"),
+        (whole.replacen("\"format\":2", "\"format\":3", 1), "written by a newer"),
         (whole.replacen("\"seq\":2", "\"seq\":3", 1), "was altered"),
     ] {
         assert_ne!(altered, whole);

@@ -61,6 +61,15 @@ enum Piece<T, K> {
     Gap(Box<Gap<K>>),
 }
 
+impl<T, K> Piece<T, K> {
+    fn into_items(self) -> Option<Vec<T>> {
+        match self {
+            Piece::Items(items) => Some(items),
+            Piece::Gap(_) => None,
+        }
+    }
+}
+
 /// Whether the store starts where it is told to.
 enum Trust {
     /// It has not been tried, or the answer is on its way: to which request, behind what.
@@ -317,6 +326,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let (ordered, repeats) = (!matches!(self.trust, Trust::Lost), self.shape.repeats);
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
         let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
+        let keeps_first = self.keeps_first(at);
         let Some(gap) = self.gap_mut(at) else { return };
         gap.busy = None;
         gap.dull = false;
@@ -340,6 +350,14 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
                 Order::Keys => {
                     self.pieces.insert(at, Piece::Items(items));
                     at += 1;
+                }
+                Order::Any if keeps_first => {
+                    let others = items.split_off(1);
+                    self.pieces.insert(at, Piece::Items(items));
+                    at += 1;
+                    if !others.is_empty() {
+                        self.ready.push_back(others);
+                    }
                 }
                 Order::Any => self.ready.push_back(items),
             }
@@ -365,6 +383,14 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
+    /// Whether the first key of this gap comes now, and the gap before it has yet to meet it: until then it is kept back, as whoever reads the list may
+    /// delete what is given out.
+    fn keeps_first(&self, at: usize) -> bool {
+        let is_first = self.gap(at).is_some_and(|gap| !gap.answered);
+        let is_behind = at.checked_sub(1).is_some_and(|before| self.gap(before).is_some());
+        self.shape.strict && matches!(self.trust, Trust::Proven) && is_first && is_behind
+    }
+
     fn reaches_end(&self, at: usize, key: &str) -> bool {
         self.gap(at).and_then(|gap| gap.high.as_deref()).is_some_and(|high| key >= high)
     }
@@ -385,6 +411,12 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             return;
         }
         let Piece::Gap(walked) = self.pieces.remove(at) else { return };
+        // What it had to meet, unless it was empty and the gap before it has to instead.
+        let is_kept = at.checked_sub(1).is_some_and(|before| self.gap(before).is_some());
+        if self.shape.order == Order::Any && !is_kept && matches!(self.pieces.get(at), Some(Piece::Items(_))) {
+            let met = self.pieces.remove(at);
+            self.ready.extend(met.into_items());
+        }
         let next = (at..self.pieces.len()).find(|at| matches!(self.pieces.get(*at), Some(Piece::Gap(_))));
         if let Some(at) = next
             && let Some(gap) = self.gap_mut(at)
@@ -397,11 +429,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Gives out what has nothing before it any more.
     fn flush(&mut self) {
         let known = self.pieces.iter().take_while(|piece| matches!(piece, Piece::Items(_))).count();
-        for piece in self.pieces.drain(..known) {
-            if let Piece::Items(items) = piece {
-                self.ready.push_back(items);
-            }
-        }
+        self.ready.extend(self.pieces.drain(..known).filter_map(Piece::into_items));
     }
 
     fn split(&mut self, at: usize, cut: String) {

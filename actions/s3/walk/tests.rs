@@ -1,6 +1,7 @@
 //! The walk against a store in memory: whatever the keys, and in whatever order answers come, the list is that of one chain of tokens.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -342,6 +343,49 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
     }
     assert_eq!(keys, store.keys.len());
     rounds
+}
+
+#[test]
+fn what_is_deleted_as_it_is_listed_is_listed_whole() {
+    let (mut rng, mut wide) = (Rng::with_seed(31), 0);
+    for round in 0..300 {
+        let (count, page, width) = (rng.usize(..400), rng.usize(3..=10), rng.usize(2..=20));
+        let keys: BTreeSet<String> = names(&mut rng, count).into_iter().collect();
+        let shape = Shape {
+            what: "the keys".into(),
+            prefix: String::new(),
+            start_after: None,
+            order: Order::Any,
+            strict: true,
+            repeats: false,
+            width,
+            page,
+        };
+        let mut plan: Plan<String> = Plan::new(shape);
+        let (mut left, mut given, mut asked) = (keys.clone(), Vec::new(), Vec::new());
+        while !plan.is_done() {
+            while let Some(ask) = plan.request().expect("a page to ask for") {
+                wide += usize::from(ask.start_after.is_some() && ask.token.is_none());
+                asked.push(ask);
+            }
+            // One of them is answered, with what is there by now; a token says behind which key it goes on, as that of S3 does.
+            let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
+            let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
+            let mut items: Vec<String> =
+                left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded)).take(page + 1).cloned().collect();
+            let is_last = items.len() <= page;
+            items.truncate(page);
+            let next = items.last().filter(|_| !is_last).map_or(Next::End, |last| Next::At(last.clone()));
+            plan.answer(ask.id, Page { items, next }).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            while let Some(items) = plan.take() {
+                items.iter().for_each(|key| assert!(left.remove(key), "round {round}: `{key}` came twice"));
+                given.extend(items);
+            }
+        }
+        given.sort();
+        assert_eq!(given, keys.into_iter().collect::<Vec<_>>(), "round {round}");
+    }
+    assert!(wide > 300, "only {wide} parts were begun behind a cut");
 }
 
 #[test]

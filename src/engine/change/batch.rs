@@ -104,7 +104,9 @@ impl<C: Change> Batcher<C> {
         loop {
             let item = match self.next.take() {
                 Some(item) => Some(Ok(item)),
+                // What is at hand is taken: to wait for the end of the run beside each item costs more than most items do. Each batch looks for it, too.
                 None => tokio::select! {
+                    biased;
                     item = self.items.next() => item,
                     () = self.cx.cancellation().cancelled() => return Some(self.not_sent(batch, None)),
                 },

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Change, Step};
 use crate::engine::context::Context;
-use crate::engine::journal::{Fate, Journal, Settled, StepId, StepNote};
+use crate::engine::journal::{Became, Fate, Journal, Settled, StepId, StepNote};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::meta::Effect;
@@ -155,7 +155,7 @@ fn settled<D>(journal: &dyn Journal, item: String, outcome: &Outcome<D>) -> Sett
 /// Applies a batch, noting before that it is about to be sent, and behind what came of it. What cannot be noted is not sent.
 pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]) -> Result<Vec<Outcome<C::Done>>> {
     let Some(journal) = cx.journal().await? else { return change.apply(cx, items).await };
-    journal.intend(items.iter().map(|item| change.id(item)).collect()).await?;
+    let intent = journal.intend(items.iter().map(|item| change.id(item)).collect()).await?;
     let mut outcomes = change.apply(cx, items).await;
     if cx.meta().effect == Effect::Delete
         && let Ok(outcomes) = &mut outcomes
@@ -167,16 +167,30 @@ pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]
             }
         }
     }
-    let results = match &outcomes {
-        Ok(outcomes) => items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect(),
-        Err(e) => {
+    let written = match (alike(&outcomes, items.len()).filter(|_| items.len() > 1 && journal.settles_alike()), &outcomes) {
+        (Some(became), _) => journal.settle_alike(intent, became),
+        (None, Ok(outcomes)) => {
+            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
+        }
+        (None, Err(e)) => {
             let failed: Outcome = Outcome::Failed(Failure::from(e));
-            items.iter().map(|item| Settled::of(change.id(item), &failed)).collect()
+            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
         }
     };
-    if let Err(e) = journal.settle(results) {
+    if let Err(e) = written {
         // It is done all the same; nothing is sent behind it, because that could not be noted either.
         tracing::error!("{e}");
     }
     outcomes
+}
+
+/// What became of each item of a request, where that is the same and short to say: all were done, or none was sent through. Nothing is made for each of them.
+fn alike<D>(outcomes: &Result<Vec<Outcome<D>>>, items: usize) -> Option<Became> {
+    match outcomes {
+        Ok(outcomes) => {
+            let all_done = outcomes.len() == items && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(_, None)));
+            all_done.then_some(Became { status: Status::Done, code: None, message: None })
+        }
+        Err(e) => Some(Settled::of(String::new(), &Outcome::<()>::Failed(Failure::from(e))).into()),
+    }
 }

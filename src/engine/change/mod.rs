@@ -235,10 +235,16 @@ fn named<C: Change>(change: &C, item: &C::Item, record: Record) -> Record {
 }
 
 fn record<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> ItemResult<C::Done> {
+    let result = record_quietly(cx, change, item, outcome);
+    cx.progress(Progress::Advanced(1));
+    result
+}
+
+/// The same for one of many: how far the run is by that is said of all of them at once.
+fn record_quietly<C: Change>(cx: &Context, change: &C, item: &C::Item, outcome: Outcome<C::Done>) -> ItemResult<C::Done> {
     let (record, done) = outcome.into_record(change.id(item));
     let record = named(change, item, record);
     cx.record(&record);
-    cx.progress(Progress::Advanced(1));
     ItemResult { record, done }
 }
 

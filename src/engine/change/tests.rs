@@ -581,7 +581,7 @@ impl Journal for Full {
         Err(Error::Journal("cannot write the journal".into()))
     }
 
-    async fn intend(&self, _: Vec<String>) -> Result<()> {
+    async fn intend(&self, _: Vec<String>) -> Result<StepId> {
         Err(Error::Journal("cannot write the journal".into()))
     }
 }
@@ -593,4 +593,26 @@ async fn a_journal_that_cannot_be_written_ends_the_run() {
     assert!(matches!(&error, Some(Error::Journal(_))), "{error:?}");
     assert!(all.iter().all(|(_, status, _)| *status != Status::Done), "{all:?}");
     assert_eq!(finished.load(Ordering::Relaxed), 0, "nothing is sent");
+}
+
+/// Hears how far a run is.
+#[derive(Default)]
+struct Watches(Mutex<Vec<Progress>>);
+
+impl Host for Watches {
+    fn progress(&self, progress: Progress) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_far_a_run_is_is_said_once_for_all_that_ends_together() {
+    let host = Arc::new(Watches::default());
+    let run = Run::new(RunOptions::default(), Arc::clone(&host) as Arc<dyn Host>, None, None, Cancellation::default());
+    let cx = Context::new(&META, Session::local(), Arc::new(run));
+    let items = stream::iter((0..24).map(|_| Ok::<_, Error>("x")));
+    let changed = cx.change(items, Missing { looked_up: &[], answered: &[] }).await.unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(changed.results().count().await, 24);
+    let said = host.0.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(*said, [Progress::Total(24), Progress::Advanced(10), Progress::Advanced(10), Progress::Advanced(4)]);
 }

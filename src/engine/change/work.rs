@@ -7,9 +7,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::batch::{Halt, Work};
 use super::dependencies::Recorded;
 use super::planned::{self, Verdict};
-use super::{Change, ItemResult, journaled, name, record};
+use super::{Change, ItemResult, journaled, name, record, record_quietly};
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
+use crate::engine::host::Progress;
 use crate::model::code::Code;
 use crate::model::error::{Error, Result, is_throttling};
 use crate::model::outcome::{Failure, Outcome};
@@ -27,8 +28,9 @@ pub(super) async fn finish_work<C: Change>(
 ) -> Vec<Result<ItemResult<C::Done>>> {
     match work {
         Work::Apply(items) => {
-            let mut batch = Batch { cx, change, halt, recorded, results: Vec::new(), fatal: None };
+            let mut batch = Batch { cx, change, halt, recorded, results: Vec::new(), fatal: None, ended: 0 };
             batch.apply(items).await;
+            batch.advance();
             batch.results.sort_by_key(|(place, _)| *place);
             batch.results.into_iter().map(|(_, result)| Ok(result)).chain(batch.fatal.map(Err)).collect()
         }
@@ -57,15 +59,26 @@ struct Batch<C: Change> {
     recorded: Recorded,
     results: Vec<(usize, ItemResult<C::Done>)>,
     fatal: Option<Error>,
+    /// Items that ended since it was last said how far the run is.
+    ended: u64,
 }
 
 impl<C: Change> Batch<C> {
+    /// Says how far the run is: once for many items, as that locks a line, and looks at the clock.
+    fn advance(&mut self) {
+        let ended = std::mem::take(&mut self.ended);
+        if ended > 0 {
+            self.cx.progress(Progress::Advanced(ended));
+        }
+    }
+
     fn end(&mut self, pending: &Pending<C::Item>, outcome: Outcome<C::Done>) {
         if let Some(e) = outcome.fatal() {
             self.halt.set(&e);
             self.fatal.get_or_insert(e);
         }
-        let result = record(&self.cx, &*self.change, &pending.item, outcome);
+        let result = record_quietly(&self.cx, &*self.change, &pending.item, outcome);
+        self.ended += 1;
         self.recorded.note(&result.record);
         self.results.push((pending.place, result));
     }
@@ -104,6 +117,7 @@ impl<C: Change> Batch<C> {
     /// Applies a batch, and its transient failures again and again, as long as that makes sense.
     async fn apply(&mut self, items: Vec<C::Item>) {
         let mut pending = self.ready(items).await;
+        self.advance();
         if pending.is_empty() {
             return;
         }
@@ -117,6 +131,7 @@ impl<C: Change> Batch<C> {
         let mut tries = 1;
         loop {
             let again = self.attempt(&cx, pending, tries < TRIES).await;
+            self.advance();
             if again.is_empty() {
                 return;
             }

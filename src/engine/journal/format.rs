@@ -13,8 +13,11 @@ use crate::engine::guards::Guards;
 use crate::model::outcome::{Outcome, Status};
 use crate::model::target::{AccountId, Target};
 
-/// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this program writes, and the newest that it reads: 2 has [`Line::Alike`]. What was begun in an older one is gone on with in that.
+pub const FORMAT: u32 = 2;
+
+/// The first format in which items that came to the same are settled by one line.
+pub(super) const WITH_ALIKE: u32 = 2;
 
 /// What stands before the checksum, and the length of it.
 const CRC: &str = ",\"crc\":\"";
@@ -85,6 +88,13 @@ pub enum Line {
     Results {
         /// Each with its outcome.
         results: Vec<Settled>,
+    },
+    /// All items of one request came to the same.
+    Alike {
+        /// The number of the line that named them, which is an intent.
+        intent: StepId,
+        /// What became of each.
+        became: Became,
     },
     /// The run was undone.
     Undone {
@@ -167,6 +177,33 @@ pub struct Settled {
     pub message: Option<String>,
 }
 
+/// The same of many items, without their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Became {
+    /// What became of each.
+    pub status: Status,
+    /// AWS's error code, or one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// What is worth knowing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+impl Became {
+    /// What became of one of them.
+    pub fn of(self, item: String) -> Settled {
+        let Became { status, code, message } = self;
+        Settled { item, status, code, message }
+    }
+}
+
+impl From<Settled> for Became {
+    fn from(Settled { status, code, message, .. }: Settled) -> Self {
+        Became { status, code, message }
+    }
+}
+
 impl Settled {
     /// Of an outcome.
     pub fn of<D>(item: String, outcome: &Outcome<D>) -> Self {
@@ -193,14 +230,32 @@ struct Numbered<'a> {
     line: &'a Line,
 }
 
-/// The bytes of a line, line feed and all.
-pub(super) fn encode(seq: u64, line: &Line) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec(&Numbered { seq, line })?;
-    let crc = crc_fast::crc32_iscsi(&bytes);
-    // An object, which ends in a brace.
+/// Appends the bytes of a line, line feed and all.
+pub(super) fn encode(seq: u64, line: &Line, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
+    let start = bytes.len();
+    serde_json::to_writer(&mut *bytes, &Numbered { seq, line })?;
+    seal(bytes, start);
+    Ok(())
+}
+
+/// The same of a [`Line::Todo`] whose elements are JSON already, with commas between them: of millions, reading and writing each would be much of the work.
+pub(super) fn encode_todo(seq: u64, field: &str, spooled: bool, elements: &str, bytes: &mut Vec<u8>) -> serde_json::Result<()> {
+    let start = bytes.len();
+    bytes.extend_from_slice(format!("{{\"seq\":{seq},\"kind\":\"todo\",\"field\":").as_bytes());
+    serde_json::to_writer(&mut *bytes, field)?;
+    bytes.extend_from_slice(format!(",\"spooled\":{spooled},\"elements\":[").as_bytes());
+    bytes.extend_from_slice(elements.as_bytes());
+    bytes.extend_from_slice(b"]}");
+    seal(bytes, start);
+    Ok(())
+}
+
+/// Puts the checksum into an object that begins here and ends the bytes, and a line feed behind it.
+fn seal(bytes: &mut Vec<u8>, start: usize) {
+    let crc = crc_fast::crc32_iscsi(bytes.get(start..).unwrap_or_default());
+    // Its brace.
     bytes.pop();
     bytes.extend_from_slice(format!("{CRC}{crc:08x}\"}}\n").as_bytes());
-    Ok(bytes)
 }
 
 /// What is wrong with a line.
@@ -236,7 +291,8 @@ mod tests {
     }
 
     fn text(seq: u64, line: &Line) -> String {
-        let bytes = encode(seq, line).expect("JSON");
+        let mut bytes = Vec::new();
+        encode(seq, line, &mut bytes).expect("JSON");
         String::from_utf8(bytes).expect("UTF-8").strip_suffix('\n').expect("a line").to_owned()
     }
 
@@ -251,6 +307,8 @@ mod tests {
             Line::Step { item: "i".into(), says: "stop i".into(), step, unwinds: true },
             Line::Gone { steps: vec![1, 2], fate: Fate::Final },
             Line::Results { results: vec![Settled { item: "a".into(), status: Status::Skipped, code: None, message: None }] },
+            Line::Alike { intent: 7, became: Became { status: Status::Done, code: None, message: None } },
+            Line::Alike { intent: 7, became: Became { status: Status::Failed, code: Some("Denied".into()), message: Some("no".into()) } },
             Line::End { time: Timestamp::UNIX_EPOCH, counts, error: None, complete: true },
         ]
         .into_iter()
@@ -267,6 +325,20 @@ mod tests {
     fn a_line_of_a_program_that_did_not_say_the_endpoint_is_read() {
         let old = serde_json::from_str(r#"{"kind":"target","target":{"region":"eu-west-1"}}"#);
         assert!(matches!(old, Ok(Line::Target { endpoint: None, .. })), "{old:?}");
+    }
+
+    #[test]
+    fn a_piece_of_a_list_is_the_same_line_whether_it_is_text_or_values() {
+        for (field, elements) in [("objects", "\"a\",\"é\\\"\\n\",{\"Key\":\"k\",\"Size\":1}"), ("odd \"field\"", "")] {
+            let values: Vec<Value> = serde_json::from_str(&format!("[{elements}]")).expect("a list");
+            for spooled in [true, false] {
+                let (mut bytes, mut expected) = (b"before\n".to_vec(), b"before\n".to_vec());
+                encode_todo(12, field, spooled, elements, &mut bytes).expect("JSON");
+                let line = Line::Todo { field: field.into(), spooled, elements: values.clone() };
+                encode(12, &line, &mut expected).expect("JSON");
+                assert_eq!(String::from_utf8(bytes), String::from_utf8(expected));
+            }
+        }
     }
 
     #[test]

@@ -55,10 +55,10 @@ pub fn journal(data: &[u8]) -> bool {
 fn write(lines: &[Line]) -> Vec<u8> {
     let mut whole = Vec::new();
     for (seq, line) in (0..).zip(lines) {
-        let bytes = encode(seq, line).unwrap_or_else(|e| panic!("{e}"));
-        let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n'));
+        let start = whole.len();
+        encode(seq, line, &mut whole).unwrap_or_else(|e| panic!("{e}"));
+        let text = whole.get(start..).and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| text.strip_suffix('\n'));
         assert_eq!(text.map(|text| decode(text, seq)), Some(Ok(line.clone())));
-        whole.extend(bytes);
     }
     whole
 }

@@ -12,7 +12,7 @@ mod remainder;
 mod store;
 mod writer;
 
-pub use format::{FORMAT, Fate, Header, Settled, StepId};
+pub use format::{Became, FORMAT, Fate, Header, Settled, StepId};
 pub use reader::{Ended, Past, PastItem, PastStep};
 pub use remainder::Remainder;
 pub use store::{Store, new_id};
@@ -71,13 +71,23 @@ pub trait Journal: Send + Sync + 'static {
         Ok(())
     }
 
-    /// These items are about to be sent, in one request. That is durable when this returns.
-    async fn intend(&self, _items: Vec<String>) -> Result<()> {
-        Ok(())
+    /// These items are about to be sent, in one request. That is durable when this returns, with the number by which it is known.
+    async fn intend(&self, _items: Vec<String>) -> Result<StepId> {
+        Ok(0)
     }
 
     /// What came of items that were sent.
     fn settle(&self, _results: Vec<Settled>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether [`Journal::settle_alike`] is understood.
+    fn settles_alike(&self) -> bool {
+        false
+    }
+
+    /// All items of one intent came to the same: its number, and what became of each of them.
+    fn settle_alike(&self, _intent: StepId, _became: Became) -> Result<()> {
         Ok(())
     }
 

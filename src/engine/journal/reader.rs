@@ -184,8 +184,11 @@ impl Past {
 /// A journal as far as it is read.
 struct Reading {
     past: Past,
-    /// The places of items, by their identities, and those of steps, by their numbers.
+    /// The places of items, by their identities.
     items: HashMap<String, usize>,
+    /// Those of the items of intents, by the numbers of these, until one line settles them all.
+    intents: HashMap<StepId, Vec<usize>>,
+    /// Those of steps, by their numbers.
     steps: HashMap<StepId, (usize, usize)>,
 }
 
@@ -205,7 +208,7 @@ impl Reading {
             whole: 0,
             lines: 0,
         };
-        Reading { past, items: HashMap::new(), steps: HashMap::new() }
+        Reading { past, items: HashMap::new(), intents: HashMap::new(), steps: HashMap::new() }
     }
 
     fn item(&mut self, item: String) -> (usize, &mut PastItem) {
@@ -226,7 +229,15 @@ impl Reading {
             Line::Target { target, endpoint } => (self.past.target, self.past.endpoint) = (Some(target), endpoint),
             Line::Resumed { .. } => (self.past.end, self.past.resumed) = (None, true),
             // It is begun again: what came of it before is not what comes of it now.
-            Line::Intent { items, .. } => items.into_iter().for_each(|item| self.item(item).1.result = None),
+            Line::Intent { items, .. } => {
+                let begin = |item: String| {
+                    let (at, item) = self.item(item);
+                    item.result = None;
+                    at
+                };
+                let places = items.into_iter().map(begin).collect();
+                self.intents.insert(seq, places);
+            }
             Line::Step { item, says, step, unwinds } => {
                 let (at, item) = self.item(item);
                 item.steps.push(PastStep { id: seq, says, step, unwinds, fate: None });
@@ -244,6 +255,13 @@ impl Reading {
                 for result in results {
                     let (_, item) = self.item(result.item.clone());
                     item.result = Some(result);
+                }
+            }
+            Line::Alike { intent, became } => {
+                for at in self.intents.remove(&intent).unwrap_or_default() {
+                    if let Some(item) = self.past.items.get_mut(at) {
+                        item.result = Some(became.clone().of(item.item.clone()));
+                    }
                 }
             }
             Line::Undone { by } => self.past.undone = Some(by),

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::format::{Fate, Header, Line, Settled, StepId, encode};
+use super::format::{Became, Fate, Header, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
 use super::reader::Past;
 use super::remainder::Remainder;
 use super::store::{self, Store};
@@ -32,6 +32,8 @@ pub struct Writer {
     durable: tokio::sync::Mutex<u64>,
     /// What the process that this one goes on from left of the run; none when it goes on from none.
     rest: Option<Remainder>,
+    /// The format of its lines.
+    format: u32,
     /// Of a new one, the folder and the id, to remove it again when nothing was begun.
     unneeded: Option<(Store, String)>,
 }
@@ -69,9 +71,10 @@ impl Writer {
     }
 
     fn new(path: PathBuf, file: File, unneeded: Option<(Store, String)>, header: Header) -> Result<Self> {
+        let format = header.format;
         let state = State { next: 0, header: Some(header), unsaid: false, placed: false, begun: false, broken: None };
         let (file, state, durable) = (Arc::new(file), Mutex::new(state), tokio::sync::Mutex::default());
-        let writer = Writer { path, file, state, durable, rest: None, unneeded };
+        let writer = Writer { path, file, state, durable, rest: None, format, unneeded };
         writer.lock()?;
         Ok(writer)
     }
@@ -87,6 +90,7 @@ impl Writer {
             state: Mutex::new(state),
             durable: tokio::sync::Mutex::default(),
             rest: Some(Remainder::of(past)),
+            format: past.header.format,
             unneeded: None,
         };
         writer.lock()?;
@@ -135,28 +139,38 @@ impl Writer {
 
     /// Appends lines with one write, and gives the number of each.
     fn append(&self, lines: impl IntoIterator<Item = Line>) -> Result<Vec<u64>> {
+        let mut numbers = Vec::new();
+        self.write(|next, bytes| {
+            for line in lines {
+                encode(*next, &line, bytes)?;
+                numbers.push(*next);
+                *next += 1;
+            }
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+
+    /// Writes lines at once, behind what has to be said before them. `encode_all` appends their bytes, and counts on from the number that it is given.
+    fn write(&self, encode_all: impl FnOnce(&mut u64, &mut Vec<u8>) -> serde_json::Result<()>) -> Result<()> {
         let mut state = self.state();
         if let Some(why) = &state.broken {
             return Err(self.failed(io::Error::other(why.clone())));
         }
         let header = state.header.take().map(|header| Line::Run(Box::new(header)));
         let ready = std::mem::take(&mut state.unsaid).then_some(Line::Ready);
-        let (mut bytes, mut numbers, mut next) = (Vec::new(), Vec::new(), state.next);
+        let (mut bytes, mut next) = (Vec::new(), state.next);
         for line in header.into_iter().chain(ready) {
-            bytes.extend(encode(next, &line).map_err(|e| self.failed(e.into()))?);
+            encode(next, &line, &mut bytes).map_err(|e| self.failed(e.into()))?;
             next += 1;
         }
-        for line in lines {
-            bytes.extend(encode(next, &line).map_err(|e| self.failed(e.into()))?);
-            numbers.push(next);
-            next += 1;
-        }
+        encode_all(&mut next, &mut bytes).map_err(|e| self.failed(e.into()))?;
         if let Err(e) = (&*self.file).write_all(&bytes) {
             state.broken = Some(format!("it could not be written before: {e}"));
             return Err(self.failed(e));
         }
         state.next = next;
-        Ok(numbers)
+        Ok(())
     }
 
     /// Removes a new journal.
@@ -215,7 +229,11 @@ impl Journal for Writer {
             header.input = small;
         }
         input.each_list(schema, ELEMENTS, &mut |field, spooled, elements| {
-            self.append([Line::Todo { field: field.to_owned(), spooled, elements }]).map(drop)
+            self.write(|next, bytes| {
+                encode_todo(*next, field, spooled, elements, bytes)?;
+                *next += 1;
+                Ok(())
+            })
         })?;
         let mut state = self.state();
         // Of an input without lists nothing is written before there is more to say.
@@ -239,12 +257,21 @@ impl Journal for Writer {
         self.append([Line::Target { target: target.clone(), endpoint: Some(endpoint.to_owned()) }]).map(drop)
     }
 
-    async fn intend(&self, items: Vec<String>) -> Result<()> {
-        self.append_durably(vec![Line::Intent { time: Timestamp::now(), items }]).await.map(drop)
+    async fn intend(&self, items: Vec<String>) -> Result<StepId> {
+        let numbers = self.append_durably(vec![Line::Intent { time: Timestamp::now(), items }]).await?;
+        Ok(numbers.first().copied().unwrap_or_default())
     }
 
     fn settle(&self, results: Vec<Settled>) -> Result<()> {
         self.append([Line::Results { results }]).map(drop)
+    }
+
+    fn settles_alike(&self) -> bool {
+        self.format >= WITH_ALIKE
+    }
+
+    fn settle_alike(&self, intent: StepId, became: Became) -> Result<()> {
+        self.append([Line::Alike { intent, became }]).map(drop)
     }
 
     fn was_settled(&self, item: &str) -> bool {
@@ -356,6 +383,45 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn items_that_came_to_the_same_are_settled_by_one_line() {
+        let (_folder, _, path) = killed().await;
+        let past = Past::read(&path).expect("a journal");
+        let writer = Writer::reopen(&past).expect("it goes on");
+        assert!(writer.settles_alike());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let all = |status, code: Option<&str>| Became { status, code: code.map(str::to_owned), message: None };
+        let first = writer.intend(names(&["c", "d"])).await.expect("it is written");
+        let second = writer.intend(names(&["e", "f"])).await.expect("it is written");
+        writer.settle_alike(second, all(Status::Failed, Some("Denied"))).expect("it is written");
+        writer.settle_alike(first, all(Status::Done, None)).expect("it is written");
+        // It is tried again, and nobody hears what comes of it.
+        writer.intend(names(&["f"])).await.expect("it is written");
+        let past = Past::read(&path).expect("a journal");
+        let became = |name: &str| past.items.iter().find(|item| item.item == name).and_then(|item| item.result.clone());
+        for name in ["c", "d"] {
+            assert_eq!(became(name), Some(all(Status::Done, None).of(name.to_owned())));
+        }
+        assert_eq!(became("e"), Some(all(Status::Failed, Some("Denied")).of("e".to_owned())));
+        assert_eq!((became("f"), past.items.len()), (None, 6));
+    }
+
+    #[test]
+    fn a_journal_of_an_older_format_is_gone_on_with_in_that() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old = Header { format: 1, ..header(&new_id(Timestamp::now())) };
+        let writer = Writer::create(Store::at(folder.path().to_owned()), old).expect("a journal");
+        writer.take_input(&mut Input::default(), &json!({})).expect("it is kept");
+        writer.place(&Target::default(), "sandbox /there").expect("it is written");
+        let path = writer.path.clone();
+        // It was killed, and so did not take its journal away.
+        writer.state().begun = true;
+        drop(writer);
+        let past = Past::read(&path).expect("an old one is read");
+        let writer = Writer::reopen(&past).expect("it goes on");
+        assert!(!writer.settles_alike(), "the program that began it could not read that");
+    }
+
+    #[tokio::test]
     async fn a_run_is_resumed_only_with_its_whole_input_and_where_it_was() {
         let (_folder, _, path) = killed().await;
         let whole = fs::read_to_string(&path).expect("the journal");
@@ -434,7 +500,7 @@ mod tests {
         for (altered, says) in [
             (whole.replacen("\"done\"", "\"failed\"", 1), "altered"),
             (without_third, "line 3"),
-            (whole.replacen("\"format\":1", "\"format\":2", 1), "newer"),
+            (whole.replacen("\"format\":2", "\"format\":3", 1), "newer"),
             ("no journal\n".to_owned(), "no journal"),
             (String::new(), "no whole line"),
         ] {

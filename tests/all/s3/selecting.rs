@@ -1,11 +1,15 @@
 //! Selection: the same words list objects and delete them, and what is listed with them is what is deleted.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::fake_bucket::{FakeBucket, Stored};
-use crate::support::fake_s3::{VastBucket, listing};
+use crate::support::fake_s3::{VastBucket, delete_result, keys_of, listing};
 use crate::support::{Bucket, Output, Response, Server, aaws};
 
 /// A bucket with an object for each kind of selection.
@@ -94,6 +98,56 @@ fn pages_are_deleted_as_they_are_listed() {
     let operations = vast.server.operations();
     let first = operations.iter().position(|operation| operation == "DeleteObjects").expect("a deletion");
     assert!(operations[first..].iter().any(|operation| operation == "ListObjectsV2"), "it is listed and deleted at once: {operations:?}");
+}
+
+#[test]
+fn what_is_listed_behind_a_slow_page_is_deleted_meanwhile() {
+    const KEYS: usize = 12_000;
+    // The third page waits for a deletion of what lies behind it.
+    let (is_ahead, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let server = {
+        let (is_ahead, waited) = (Arc::clone(&is_ahead), Arc::clone(&waited));
+        Server::start(move |operation, _, request| match operation {
+            "ListObjectsV2" => {
+                let start = match (request.query("continuation-token"), request.query("start-after")) {
+                    (Some(token), _) => token.parse().expect("a token of this store"),
+                    (None, Some(after)) => VastBucket::behind(&after, KEYS),
+                    (None, None) => 0,
+                };
+                if start == 2000 {
+                    waited.store(true, Ordering::SeqCst);
+                    let began = Instant::now();
+                    while !is_ahead.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(10) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                let end = KEYS.min(start + 1000);
+                let keys: Vec<String> = (start..end).map(VastBucket::key).collect();
+                let page: Vec<_> = keys.iter().map(|key| (key.as_str(), "2024-01-01T00:00:00.000Z")).collect();
+                listing(&page, (end < KEYS).then(|| end.to_string()).as_deref())
+            }
+            "DeleteObjects" => {
+                let keys = keys_of(&request);
+                // Until that page is answered.
+                if keys.iter().any(|key| *key >= VastBucket::key(3000)) {
+                    is_ahead.store(true, Ordering::SeqCst);
+                }
+                delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
+            }
+            _ => Response::error(501, "NotImplemented"),
+        })
+    };
+    let began = Instant::now();
+    let run = aaws("s3 delete_objects --bucket b --matching --whole_bucket").endpoint(&server.url).run().ok();
+    assert_eq!(run.json(), json!([]));
+    assert!(
+        waited.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(10),
+        "it waited for what is before: {:?}",
+        began.elapsed()
+    );
+    let deleted: Vec<String> = server.requests("DeleteObjects").iter().flat_map(keys_of).collect();
+    assert_eq!((deleted.len(), deleted.into_iter().collect::<BTreeSet<_>>().len()), (KEYS, KEYS), "each is deleted once");
+    assert_eq!(server.count("DeleteObjects"), KEYS / 1000, "requests are full");
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl VastBucket {
     }
 
     /// How many of the keys are not behind this text.
-    fn behind(after: &str, size: usize) -> usize {
+    pub fn behind(after: &str, size: usize) -> usize {
         let (mut known, mut end) = (0, size);
         while known < end {
             let middle = known + (end - known) / 2;
