@@ -37,7 +37,7 @@ impl Matching {
         };
         // The question says how many bytes they have, and a plan is of these very objects; a version never becomes another one.
         let fields = selection.fields().and(Fields { size: true, etag: cx.foresees() && !of_versions, ..Fields::default() });
-        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields };
+        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order: Order::Keys, fields, learns: cx.dry_run() };
         let pages = match of_versions {
             true => walk::versions(cx, walk).boxed(),
             false => walk::objects(cx, walk).boxed(),

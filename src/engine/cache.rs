@@ -151,7 +151,8 @@ mod tests {
         of(&["a", "bc"]).write(b"one");
         of(&["a", "bc"]).write(b"two");
         assert_eq!(of(&["a", "bc"]).read().as_deref(), Some(&b"two"[..]));
-        for other in [&["ab", "c"][..], &["abc"], &["a", "bc", ""], &["bc", "a"]] {
+        let others: [&[&str]; 4] = [&["ab", "c"], &["abc"], &["a", "bc", ""], &["bc", "a"]];
+        for other in others {
             assert_eq!(of(other).read(), None, "{other:?}");
         }
         assert_eq!(files(&folder), 1, "nothing is left beside it");

@@ -205,7 +205,8 @@ impl Context {
             return None;
         }
         let (place, account) = (self.destination(), self.0.session.known_account().map_or("", AccountId::as_str));
-        Cache::of(kind, &[&[place.as_str(), account], about].concat())
+        let about: Vec<&str> = [place.as_str(), account].into_iter().chain(about.iter().copied()).collect();
+        Cache::of(kind, &about)
     }
 
     /// Says something of the run that what comes later has to know, undoing say.

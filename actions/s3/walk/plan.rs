@@ -10,10 +10,12 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use aaws::{Error, Next, Page, Result};
 
 use super::gap::{Gap, Position, follows};
+use super::kept::{Density, Kept};
 use super::space::Space;
 use super::{Keyed, Order};
 
 mod cuts;
+mod kept;
 
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
 pub const LEAD: usize = 64;
@@ -84,6 +86,10 @@ pub struct Plan<T, K = String> {
     waiting: Vec<(u64, Page<T, K>)>,
     /// From where a first cut is measured.
     base: Option<String>,
+    /// Cuts of an earlier list that were not tried yet.
+    kept: VecDeque<Kept>,
+    /// What is learned for a later one, if anything is.
+    density: Option<Density>,
     /// Hashes of the tokens asked for: one that comes again leads nowhere.
     asked: HashSet<u64>,
     hasher: RandomState,
@@ -111,6 +117,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             firsts: HashMap::new(),
             waiting: Vec::new(),
             base: None,
+            kept: VecDeque::new(),
+            density: None,
             asked: HashSet::new(),
             hasher: RandomState::new(),
             ids: 0,
@@ -135,6 +143,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         while self.in_flight < self.shape.width.max(1) {
             let survey = self.survey();
             if let Some(at) = survey.idle {
+                return self.ask(at).map(Some);
+            }
+            if let Some(at) = self.split_at_kept(&survey) {
                 return self.ask(at).map(Some);
             }
             if !self.may_cut(&survey) {
@@ -336,6 +347,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         if !items.is_empty() {
             self.keys += items.len();
             self.held += items.len();
+            if let Some(density) = self.density.as_mut().filter(|_| ordered) {
+                density.note(&items, self.shape.page);
+            }
             match self.shape.order {
                 Order::Keys => {
                     self.pieces.insert(at, Piece::Items(items));

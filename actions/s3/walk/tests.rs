@@ -100,7 +100,7 @@ impl Store {
             page: self.page,
         };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape), move |ask| {
+        let pages = drive(Plan::new(shape), None, move |ask| {
             let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
             async move {
                 for _ in 0..waits {
@@ -246,7 +246,7 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
             page,
         };
         let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
-        let pages = drive(Plan::new(shape), move |ask| {
+        let pages = drive(Plan::new(shape), None, move |ask| {
             let store = Arc::clone(&asked);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
@@ -484,7 +484,7 @@ impl Versioned {
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape), move |ask: Ask<Marker>| {
+        let pages = drive(Plan::new(shape), None, move |ask: Ask<Marker>| {
             let store = Arc::clone(&store);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
