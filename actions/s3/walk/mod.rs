@@ -114,18 +114,14 @@ impl Keyed for Found {
 /// listing that cannot be read to its end is an error, never short.
 pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "objects", false);
-    drive(plan, keep, move |ask: Ask| {
-        read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
-    })
+    drive(plan, keep, move |ask: Ask| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 /// Every version and delete marker of a bucket, in the same way: by key, and of each key the newest first. A cut is a key, and all that comes of it lies
 /// before the cut; so what comes of one key is read one page after another, by key and version id.
 pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "versions", true);
-    drive(plan, keep, move |ask: Ask<Marker>| {
-        read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
-    })
+    drive(plan, keep, move |ask: Ask<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 #[cfg(test)]

@@ -223,13 +223,18 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
     }
 
-    /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins. S3 has nothing in between; a store
-    /// that orders some keys in another way may, and then they are of this page.
+    /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
+    /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
         let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
             return false;
         };
-        page.items.last().is_some_and(|last| last.key() > high.as_str()) && !self.firsts.contains_key(high)
+        let is_open = || match self.firsts.get(high) {
+            None => true,
+            Some(None) => self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(gap) if !gap.answered)),
+            Some(Some(_)) => false,
+        };
+        page.items.last().is_some_and(|last| last.key() > high.as_str()) && is_open()
     }
 
     fn fill_waiting(&mut self) -> Result<()> {
