@@ -276,7 +276,7 @@ mod tests {
             long.as_bytes(),
         ];
         for bytes in nothing {
-            assert_eq!(parsed(bytes, "p/"), [], "{}", String::from_utf8_lossy(bytes));
+            assert!(parsed(bytes, "p/").is_empty(), "{}", String::from_utf8_lossy(bytes));
         }
         assert_eq!(parsed(many.as_bytes(), "p/").len(), NEAR + FAR);
         let odd = parsed(br#"{"format":1,"cuts":[[18446744073709551615,"z"],[0,""],[0,"a\u0000"]]}"#, "p/");

@@ -54,13 +54,13 @@ fn kept(cache: &Path) -> String {
 fn the_second_listing_of_a_large_bucket_is_wide_from_its_beginning() {
     let (store, cache) = (store(), directory());
     assert_eq!(listed(&store, discover(&store, cache.path(), "")), *store.keys);
-    assert!(places(&store) <= 8, "the first listing knows nothing: {} places", places(&store));
+    assert!(places(&store) <= 9, "the first listing knows nothing: {} places", places(&store));
     for flags in ["", "--unordered", "--start_after key-00000100"] {
         let mut keys = listed(&store, discover(&store, cache.path(), flags));
         keys.sort();
         let from = if flags.contains("start_after") { 101 } else { 0 };
         assert_eq!(keys, store.keys[from..], "{flags}");
-        assert!(places(&store) >= 10, "{flags}: only {} places", places(&store));
+        assert!(places(&store) >= 11, "{flags}: only {} places", places(&store));
         assert!(requests(&store) * 4 <= store.pages() * 5, "{flags}: {} requests for {} pages", requests(&store), store.pages());
         assert_eq!(files(cache.path()).len(), 1, "{flags}: it is one place");
     }
@@ -87,7 +87,7 @@ fn what_is_kept_is_a_few_beginnings_of_keys_that_nobody_else_can_read() {
 fn with_no_cache_nothing_is_kept_or_used() {
     let (store, cache) = (store(), directory());
     let with: [fn(Aaws) -> Aaws; 3] =
-        [|run| run.arg("--no_cache"), |run| run.env("AAWS_NO_CACHE", "1"), |run| run.within(Path::new("/")).arg("--no-cache")];
+        [|run| run.arg("--no_cache"), |run| run.env("AAWS_NO_CACHE", "1"), |run| run.arg("--no-cache")];
     for with in with {
         assert_eq!(listed(&store, with(discover(&store, cache.path(), ""))), *store.keys);
         assert_eq!(fs::read_dir(cache.path()).expect("a folder").count(), 0);
@@ -95,7 +95,7 @@ fn with_no_cache_nothing_is_kept_or_used() {
     assert_eq!(listed(&store, discover(&store, cache.path(), "")), *store.keys);
     let before = kept(cache.path());
     assert_eq!(listed(&store, discover(&store, cache.path(), "--no_cache")), *store.keys);
-    assert!(places(&store) <= 8, "{} places", places(&store));
+    assert!(places(&store) <= 9, "{} places", places(&store));
     assert_eq!(kept(cache.path()), before);
 }
 
@@ -203,7 +203,7 @@ fn nothing_is_kept_of_what_is_walked_by_tokens_or_not_read_to_its_end() {
     run.env("XDG_CACHE_HOME", cache.path()).run().ok();
     let small = KeySpace::new(names("flat numbers", 3000), Ways::S3, Duration::ZERO);
     discover(&small, cache.path(), "").run().ok();
-    assert_eq!(files(cache.path()), [PathBuf::new(); 0]);
+    assert!(files(cache.path()).is_empty(), "{:?}", files(cache.path()));
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn a_deletion_begins_with_what_is_kept_and_keeps_nothing_of_what_it_deletes() {
     };
     delete("--yes");
     assert_eq!(store.take_deleted(), store.keys.len());
-    assert_eq!(files(cache.path()), [PathBuf::new(); 0]);
+    assert!(files(cache.path()).is_empty(), "{:?}", files(cache.path()));
     // A dry run is followed by the run.
     delete("--dry_run");
     let before = kept(cache.path());
