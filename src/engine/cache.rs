@@ -2,6 +2,7 @@
 //!
 //! Nothing may depend on one but speed: what cannot be read, or is not as it was written, was never there, and what cannot be written is not.
 
+use std::cmp::Reverse;
 use std::env;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -122,7 +123,7 @@ fn prune(folder: &Path, now: SystemTime) {
             files.push((written, about.len(), entry.path()));
         }
     }
-    files.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+    files.sort_unstable_by_key(|(written, ..)| Reverse(*written));
     let mut bytes = LARGEST as u64;
     for (at, (written, size, path)) in files.into_iter().enumerate() {
         bytes = bytes.saturating_add(size);

@@ -668,6 +668,18 @@ impl Versioned {
     /// Lists them: what was given, how that ended, and how many requests it took. When things go wrong and how long an answer takes is chance, the same for
     /// the same seed.
     async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64, goes_wrong: bool) -> (Vec<Version>, Result<()>, usize) {
+        self.list_from(Vec::new(), order, width, seed, goes_wrong).await
+    }
+
+    /// The same, beginning with cuts.
+    async fn list_from(
+        self: &Arc<Self>,
+        kept: Vec<Kept>,
+        order: Order,
+        width: usize,
+        seed: u64,
+        goes_wrong: bool,
+    ) -> (Vec<Version>, Result<()>, usize) {
         let shape = Shape {
             what: "the versions".into(),
             prefix: String::new(),
@@ -680,7 +692,7 @@ impl Versioned {
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape), None, move |ask: Ask<Marker>| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), None, move |ask: Ask<Marker>| {
             let store = Arc::clone(&store);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
@@ -743,6 +755,28 @@ async fn a_wide_list_of_versions_is_that_of_one_chain() {
     }
     assert!(wide > 200, "only {wide} lists were cut at all");
     assert!(torn > 1000, "only {torn} pages ended within a key");
+}
+
+#[tokio::test]
+async fn whatever_cuts_were_kept_a_list_of_versions_is_that_of_one_chain() {
+    let mut rng = Rng::with_seed(34);
+    for round in 0..300 {
+        let page = rng.usize(3..=10);
+        let store = Versioned::new(&mut rng, page);
+        let (width, pages) = (rng.usize(2..=40), store.pages());
+        let keys: Vec<String> = store.versions.iter().map(|version| version.key.clone()).collect();
+        for order in [Order::Keys, Order::Any] {
+            let cuts = any_cuts(&mut rng, &keys);
+            let many = cuts.len();
+            let (mut given, ended, requests) = store.list_from(cuts, order, width, round, false).await;
+            ended.expect("a list");
+            if order == Order::Any {
+                given.sort();
+            }
+            assert_eq!(given, store.versions, "round {round}, {order:?}");
+            assert!(requests <= pages + (pages / 4).max(5) + many, "round {round}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
 }
 
 #[tokio::test]

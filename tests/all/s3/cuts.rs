@@ -86,8 +86,7 @@ fn what_is_kept_is_a_few_beginnings_of_keys_that_nobody_else_can_read() {
 #[test]
 fn with_no_cache_nothing_is_kept_or_used() {
     let (store, cache) = (store(), directory());
-    let with: [fn(Aaws) -> Aaws; 3] =
-        [|run| run.arg("--no_cache"), |run| run.env("AAWS_NO_CACHE", "1"), |run| run.arg("--no-cache")];
+    let with: [fn(Aaws) -> Aaws; 3] = [|run| run.arg("--no_cache"), |run| run.env("AAWS_NO_CACHE", "1"), |run| run.arg("--no-cache")];
     for with in with {
         assert_eq!(listed(&store, with(discover(&store, cache.path(), ""))), *store.keys);
         assert_eq!(fs::read_dir(cache.path()).expect("a folder").count(), 0);
