@@ -42,10 +42,10 @@ pub struct Kept {
     pub keys: u64,
 }
 
-/// A file of them. What they begin with is not in it.
+/// What is in a file of them. The prefix is not.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kind {
+struct Content {
     format: u32,
     /// How many keys, and what the cut goes on with behind the prefix.
     cuts: Vec<(u64, String)>,
@@ -57,7 +57,7 @@ pub fn read(cache: &Cache, prefix: &str) -> Vec<Kept> {
 }
 
 fn parsed(bytes: &[u8], prefix: &str) -> Vec<Kept> {
-    let Some(file) = serde_json::from_slice::<Kind>(bytes).ok().filter(|file| file.format == FORMAT) else { return Vec::new() };
+    let Some(file) = serde_json::from_slice::<Content>(bytes).ok().filter(|file| file.format == FORMAT) else { return Vec::new() };
     let cuts = file.cuts.into_iter().take(NEAR + FAR).filter(|(_, tail)| tail.len() <= LONGEST);
     cuts.map(|(keys, tail)| Kept { cut: format!("{prefix}{tail}"), keys }).collect()
 }
@@ -76,7 +76,7 @@ fn text(kept: &[Kept], prefix: &str) -> Option<String> {
     if cuts.is_empty() {
         return None;
     }
-    serde_json::to_string(&Kind { format: FORMAT, cuts }).ok()
+    serde_json::to_string(&Content { format: FORMAT, cuts }).ok()
 }
 
 /// How dense the keys of a list are, learned from its pages in any order. It does not grow with the list.
