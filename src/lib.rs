@@ -34,6 +34,7 @@ pub use aws::guard::Weight;
 pub use aws::sandbox::{Sandbox, TourStep};
 pub use aws::session::{Keys, Session, SessionOptions};
 pub use engine::action::{Action, Collected, Output, Reply, Row, Text};
+pub use engine::cache::Cache;
 pub use engine::change::{
     Change, ChangeOne, Changed, Dependency, DoneItems, FailedItems, ItemResult, LeftItems, Noted, OrPlan, Step, Steps, Undo, left_alone,
 };

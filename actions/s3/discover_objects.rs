@@ -303,9 +303,9 @@ impl Action for DiscoverObjects {
         let fields = selection.fields().and(shown(self.details, self.summary));
         let pages = match self.delimiter.map(String::from) {
             // Of versions all is printed.
-            _ if of_versions => walk::versions(cx, Walk { bucket, prefix, start_after, order, fields: Fields::ALL }).boxed(),
+            _ if of_versions => walk::versions(cx, Walk { bucket, prefix, start_after, order, fields: Fields::ALL, learns: true }).boxed(),
             Some(delimiter) => listing::folders(bucket, Wanted { prefix, start_after, delimiter: Some(delimiter), fields }),
-            None => walk::objects(cx, Walk { bucket, prefix, start_after, order, fields }).boxed(),
+            None => walk::objects(cx, Walk { bucket, prefix, start_after, order, fields, learns: true }).boxed(),
         };
         if self.summary {
             return Ok(Discovered::Summary(summarize(pages, &selection).await?));

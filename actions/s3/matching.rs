@@ -44,7 +44,7 @@ impl Matching {
         // What is deleted at once waits for nothing before it. A plan, a question, and what stands for one key are in order.
         let is_in_order = of_versions || cx.foresees() || cx.can_ask();
         let order = if is_in_order { Order::Keys } else { Order::Any };
-        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order, fields };
+        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order, fields, learns: cx.dry_run() };
         let pages = match of_versions {
             true => walk::versions(cx, walk).boxed(),
             false => walk::objects(cx, walk).boxed(),

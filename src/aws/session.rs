@@ -316,6 +316,11 @@ impl Session {
         self.0.config.endpoint_url()
     }
 
+    /// Whether it is a sandbox.
+    pub(crate) fn is_sandbox(&self) -> bool {
+        self.0.sandbox.is_some()
+    }
+
     /// The SDK's configuration; clients are made from it by [`crate::client!`] only.
     pub(crate) fn sdk_config(&self) -> &SdkConfig {
         &self.0.config

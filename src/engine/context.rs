@@ -8,6 +8,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::guard::Guard;
 use crate::aws::session::{Session, SessionOptions};
+use crate::engine::cache::Cache;
 use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};
 use crate::engine::plan::RunPlan;
@@ -195,6 +196,17 @@ impl Context {
     /// Where requests go, as plans and journals have it.
     pub(crate) fn destination(&self) -> String {
         self.0.session.destination(self.0.meta.service())
+    }
+
+    /// A file that is kept from run to run, of some kind of knowledge about something at the place where requests go, in the target's account as far as that
+    /// is known by now. None where nothing is to be kept: the run does not want it (`--no_cache`), or it is a sandbox, which answers at once.
+    pub fn cache(&self, kind: &str, about: &[&str]) -> Option<Cache> {
+        if !self.0.run.options.cache || self.0.session.is_sandbox() {
+            return None;
+        }
+        let (place, account) = (self.destination(), self.0.session.known_account().map_or("", AccountId::as_str));
+        let about: Vec<&str> = [place.as_str(), account].into_iter().chain(about.iter().copied()).collect();
+        Cache::of(kind, &about)
     }
 
     /// Says something of the run that what comes later has to know, undoing say.

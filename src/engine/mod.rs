@@ -2,6 +2,7 @@
 //! front end: it is handed the actions, and whoever answers its questions.
 
 pub mod action;
+pub mod cache;
 pub mod change;
 pub mod context;
 pub mod entry;

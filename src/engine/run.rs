@@ -70,6 +70,8 @@ pub struct RunOptions {
     pub fail_on_findings: bool,
     /// Of a listing: the file of an earlier run; what it holds is not listed again.
     pub baseline: Option<std::path::PathBuf>,
+    /// Whether what makes the next run faster may be kept in the user's cache directory, and is used from there. Nothing but speed depends on it.
+    pub cache: bool,
     /// What it may change, and whether somebody has to agree.
     pub guards: Guards,
 }

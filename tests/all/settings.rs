@@ -68,10 +68,11 @@ fn every_key_is_shown_with_what_it_is_by_itself() {
     let all = Place::with("", "").aaws("config show").without("AWS_REGION").run().ok().json();
     let rows = all.as_array().expect("a list");
     let keys: Vec<&str> = rows.iter().filter_map(|row| row["key"].as_str()).collect();
-    assert!(keys.is_sorted() && keys.len() == 19, "{keys:?}");
+    assert!(keys.is_sorted() && keys.len() == 20, "{keys:?}");
     for (key, value, source) in [
         ("concurrency", json!(16), "default"),
         ("endpoint_url", json!("http://127.0.0.1:9"), "AWS_ENDPOINT_URL"),
+        ("no_cache", json!(false), "default"),
         ("output", json!("json"), "default"),
         ("protect_tag", json!(["aaws:protect", "aaws:protect_until"]), "default"),
         ("profile", Value::Null, "AWS_ACCESS_KEY_ID"),

@@ -8,17 +8,21 @@ use futures::stream::{self, Stream};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Keyed;
+use super::kept::Kept;
 use super::plan::{Ask, Plan};
 
+/// Takes what a whole list has learned for a later one; it may block.
+pub type Keep = Box<dyn FnOnce(Vec<Kept>) + Send>;
+
 /// The objects of a list, page by page. `read` asks for one; what is on its way is dropped with the stream.
-pub fn drive<T, K, R, F>(plan: Plan<T, K>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
+pub fn drive<T, K, R, F>(plan: Plan<T, K>, keep: Option<Keep>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
 where
     T: Keyed + Send + 'static,
     K: Clone + Eq + Hash + Send + 'static,
     R: Fn(Ask<K>) -> F + Send,
     F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
-    let driver = Driver { plan, read, tasks: JoinSet::new() };
+    let driver = Driver { plan, keep, read, tasks: JoinSet::new() };
     stream::try_unfold(driver, |mut driver| async move {
         let items = driver.step().await;
         items.map(|items| items.map(|items| (items, driver)))
@@ -27,6 +31,7 @@ where
 
 struct Driver<T, K, R> {
     plan: Plan<T, K>,
+    keep: Option<Keep>,
     read: R,
     tasks: JoinSet<Answer<T, K>>,
 }
@@ -52,12 +57,22 @@ where
             }
             asked?;
             if self.plan.is_done() {
+                self.keep().await;
                 return Ok(None);
             }
             match self.tasks.join_next().await {
                 Some(answer) => self.settle(answer)?,
                 None => return Err(Error::Failed("the listing stands still: this is a mistake of this program".into())),
             }
+        }
+    }
+
+    /// Keeps what was learned of the whole list.
+    async fn keep(&mut self) {
+        if let (Some(keep), Some(kept)) = (self.keep.take(), self.plan.learned())
+            && let Err(e) = tokio::task::spawn_blocking(move || keep(kept)).await
+        {
+            tracing::debug!("what was learned of the listing is not kept: {e}");
         }
     }
 

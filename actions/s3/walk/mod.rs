@@ -2,22 +2,26 @@
 //!
 //! - `space`: keys as numbers, and which text lies so far ahead;
 //! - `gap`, `plan`: what is known, what is not, and which page is asked for next. No network, no time: a machine that is told of answers;
+//! - `kept`: what one list has learned for the next, in the user's cache directory;
 //! - `drive`: tasks and the stream;
 //! - here: what others use, and the request itself.
 
 mod drive;
 mod gap;
+mod kept;
 mod plan;
 mod space;
 
+use std::hash::Hash;
 use std::sync::Arc;
 
-use aaws::{Context, Result};
+use aaws::{Cache, Context, Result};
 use futures::stream::Stream;
 
 use super::bucket::Bucket;
 use super::listing::{Fields, Found, Marker, Wanted, read_objects, read_versions};
-use drive::drive;
+use drive::{Keep, drive};
+use kept::Kept;
 use plan::{Ask, Plan, Shape};
 
 /// The most requests of one list at once, whatever `--concurrency` allows.
@@ -38,6 +42,8 @@ pub struct Walk {
     pub order: Order,
     /// What is read of each object, or version, beside its key.
     pub fields: Fields,
+    /// Whether the next list will be like this one, so that what is learned of it is kept: not where what is listed is then deleted.
+    pub learns: bool,
 }
 
 impl Walk {
@@ -53,6 +59,28 @@ impl Walk {
             page: PAGE,
             repeats,
         }
+    }
+
+    /// Where cuts are kept of this list. None where there are to be none, and where it is walked by tokens alone.
+    fn cache(&self, cx: &Context, what: &str) -> Option<Cache> {
+        if self.bucket.is_directory() || cx.concurrency() == 1 {
+            return None;
+        }
+        let (owner, prefix) = (self.bucket.owner.as_deref().unwrap_or_default(), self.prefix.as_deref().unwrap_or_default());
+        cx.cache("cuts", &[what, &self.bucket.name, owner, prefix])
+    }
+
+    /// The plan of this list, with what an earlier one has learned, and what is done with what it learns. Part of a list says nothing of the whole.
+    fn plan<T: Keyed, K: Clone + Eq + Hash>(&self, cx: &Context, what: &str, repeats: bool) -> (Plan<T, K>, Option<Keep>) {
+        let plan = Plan::new(self.shape(cx, what, repeats));
+        let Some(cache) = self.cache(cx, what) else { return (plan, None) };
+        let prefix = self.prefix.clone().unwrap_or_default();
+        let plan = plan.starting(kept::read(&cache, &prefix));
+        if !self.learns || self.start_after.is_some() {
+            return (plan, None);
+        }
+        let keep: Keep = Box::new(move |cuts: Vec<Kept>| kept::write(&cache, &prefix, &cuts));
+        (plan.learning(), Some(keep))
     }
 
     fn wanted(&self, start_after: Option<String>) -> Arc<Wanted> {
@@ -85,17 +113,15 @@ impl Keyed for Found {
 /// The objects of a bucket, a page or less at a time, as wide as `--concurrency` allows. Requests are sent while it is read, and end with it. A
 /// listing that cannot be read to its end is an error, never short.
 pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
-    drive(Plan::new(walk.shape(cx, "objects", false)), move |ask: Ask| {
-        read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
-    })
+    let (plan, keep) = walk.plan(cx, "objects", false);
+    drive(plan, keep, move |ask: Ask| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 /// Every version and delete marker of a bucket, in the same way: by key, and of each key the newest first. A cut is a key, and all that comes of it lies
 /// before the cut; so what comes of one key is read one page after another, by key and version id.
 pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
-    drive(Plan::new(walk.shape(cx, "versions", true)), move |ask: Ask<Marker>| {
-        read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token)
-    })
+    let (plan, keep) = walk.plan(cx, "versions", true);
+    drive(plan, keep, move |ask: Ask<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 #[cfg(test)]

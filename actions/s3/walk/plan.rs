@@ -10,10 +10,12 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use aaws::{Error, Next, Page, Result};
 
 use super::gap::{Gap, Position, follows};
+use super::kept::{Density, Kept};
 use super::space::Space;
 use super::{Keyed, Order};
 
 mod cuts;
+mod kept;
 
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
 pub const LEAD: usize = 64;
@@ -93,6 +95,10 @@ pub struct Plan<T, K = String> {
     waiting: Vec<(u64, Page<T, K>)>,
     /// From where a first cut is measured.
     base: Option<String>,
+    /// Cuts of an earlier list that were not tried yet.
+    kept: VecDeque<Kept>,
+    /// What is learned for a later one, if anything is.
+    density: Option<Density>,
     /// Hashes of the tokens asked for: one that comes again leads nowhere.
     asked: HashSet<u64>,
     hasher: RandomState,
@@ -120,6 +126,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             firsts: HashMap::new(),
             waiting: Vec::new(),
             base: None,
+            kept: VecDeque::new(),
+            density: None,
             asked: HashSet::new(),
             hasher: RandomState::new(),
             ids: 0,
@@ -144,6 +152,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         while self.in_flight < self.shape.width.max(1) {
             let survey = self.survey();
             if let Some(at) = survey.idle {
+                return self.ask(at).map(Some);
+            }
+            if let Some(at) = self.split_at_kept(&survey) {
                 return self.ask(at).map(Some);
             }
             if !self.may_cut(&survey) {
@@ -221,13 +232,18 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
     }
 
-    /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins. S3 has nothing in between; a store
-    /// that orders some keys in another way may, and then they are of this page.
+    /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
+    /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
         let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
             return false;
         };
-        page.items.last().is_some_and(|last| last.key() > high.as_str()) && !self.firsts.contains_key(high)
+        let is_open = || match self.firsts.get(high) {
+            None => true,
+            Some(None) => self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(gap) if !gap.answered)),
+            Some(Some(_)) => false,
+        };
+        page.items.last().is_some_and(|last| last.key() > high.as_str()) && is_open()
     }
 
     fn fill_waiting(&mut self) -> Result<()> {
@@ -346,6 +362,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         if !items.is_empty() {
             self.keys += items.len();
             self.held += items.len();
+            if let Some(density) = self.density.as_mut().filter(|_| ordered) {
+                density.note(&items, self.shape.page);
+            }
             match self.shape.order {
                 Order::Keys => {
                     self.pieces.insert(at, Piece::Items(items));

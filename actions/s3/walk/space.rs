@@ -70,6 +70,11 @@ impl Space {
         key.starts_with(&self.prefix)
     }
 
+    /// Whether a text may be a cut, wherever it is from.
+    pub fn takes(&self, cut: &str) -> bool {
+        self.holds(cut) && cut.len() > self.prefix.len() && cut.len() <= LONGEST && self.tail(cut).chars().all(is_sendable)
+    }
+
     /// Learns the characters of a key.
     pub fn learn(&mut self, key: &str) {
         let mut length = 0;

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use aaws::{Error, Next, Page, Result};
 use fastrand::Rng;
 use futures::{StreamExt, TryStreamExt};
 
-use super::drive::drive;
+use super::drive::{Keep, drive};
+use super::kept::Kept;
 use super::plan::{Ask, LEAD, Plan, Shape};
 use super::{Keyed, Marker, Order};
 
@@ -90,9 +91,23 @@ impl Store {
 
     /// Lists it. How long an answer takes is chance, the same for the same seed.
     async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64) -> Result<Vec<String>> {
+        self.list_from(Vec::new(), None, order, width, seed).await
+    }
+
+    /// The same, beginning with cuts. Where all keys are below `p/`, that is their prefix.
+    async fn list_from(
+        self: &Arc<Self>,
+        kept: Vec<Kept>,
+        keep: Option<Keep>,
+        order: Order,
+        width: usize,
+        seed: u64,
+    ) -> Result<Vec<String>> {
+        let prefix = if self.keys.iter().all(|key| key.starts_with("p/")) { "p/" } else { "" };
+        let cuts = kept.len();
         let shape = Shape {
             what: "the keys".into(),
-            prefix: String::new(),
+            prefix: prefix.into(),
             start_after: None,
             order,
             strict: true,
@@ -101,7 +116,7 @@ impl Store {
             page: self.page,
         };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape), move |ask| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), keep, move |ask| {
             let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
             async move {
                 for _ in 0..waits {
@@ -114,7 +129,7 @@ impl Store {
         let keys = pages.inspect_ok(|keys| {
             let held = self.given.load(Ordering::Relaxed).saturating_sub(read);
             // Keys that came twice count here, and are not held: those of a quarter of the pages, or of five.
-            let twice = ((self.requests() - asked) / 4).max(5);
+            let twice = ((self.requests() - asked) / 4).max(5) + cuts;
             assert!(held <= (LEAD + width + twice) * self.page, "{held} keys are held");
             read += keys.len();
         });
@@ -247,7 +262,7 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
             page,
         };
         let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
-        let pages = drive(Plan::new(shape), move |ask| {
+        let pages = drive(Plan::new(shape), None, move |ask| {
             let store = Arc::clone(&asked);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
@@ -319,6 +334,11 @@ async fn a_store_with_an_order_of_its_own_is_listed_whole_or_not_at_all() {
 
 /// How many rounds of requests a list takes when all that are asked for at once are answered together.
 fn rounds(store: &Store, order: Order, width: usize) -> usize {
+    rounds_from(store, Vec::new(), order, width).0
+}
+
+/// The same, beginning with cuts; and those that are to be kept of it.
+fn rounds_from(store: &Store, kept: Vec<Kept>, order: Order, width: usize) -> (usize, Option<Vec<Kept>>) {
     let shape = Shape {
         what: "the keys".into(),
         prefix: String::new(),
@@ -329,7 +349,7 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
         width,
         page: store.page,
     };
-    let mut plan: Plan<String> = Plan::new(shape);
+    let mut plan: Plan<String> = Plan::new(shape).starting(kept).learning();
     let (mut rounds, mut keys) = (0, 0);
     while !plan.is_done() {
         let asks: Vec<Ask> = std::iter::from_fn(|| plan.request().expect("a page to ask for")).collect();
@@ -342,7 +362,183 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
         rounds += 1;
     }
     assert_eq!(keys, store.keys.len());
-    rounds
+    (rounds, plan.learned())
+}
+
+/// Cuts as a file may have them: of an earlier list, of another one, or of somebody who means no good.
+fn any_cuts(rng: &mut Rng, keys: &[String]) -> Vec<Kept> {
+    let count = rng.usize(..=48);
+    let cuts = (0..count).map(|_| {
+        let key = rng.choice(keys.iter()).cloned().unwrap_or_default();
+        let cut = match rng.u8(..8) {
+            0 => key,
+            1 => {
+                let length = rng.usize(..=key.chars().count());
+                key.chars().take(length).collect()
+            }
+            2 => format!("{key}\u{0}"),
+            3 => String::new(),
+            4 => names(rng, 1).concat(),
+            5 => format!("p/{}", "\u{10fffd}".repeat(rng.usize(..3))),
+            6 => format!("{key}{}", "~".repeat(rng.usize(..2000))),
+            _ => format!("{key}0"),
+        };
+        Kept { cut, keys: [0, 1, 10, u64::MAX][rng.usize(..4)] }
+    });
+    let mut cuts: Vec<Kept> = cuts.collect();
+    if rng.bool() {
+        cuts.sort_by(|a, b| a.cut.cmp(&b.cut));
+    }
+    cuts
+}
+
+#[tokio::test]
+async fn whatever_cuts_were_kept_a_list_is_that_of_one_chain() {
+    let mut rng = Rng::with_seed(31);
+    let mut wide = 0;
+    for round in 0..400 {
+        let (count, page) = (rng.usize(..400), rng.usize(3..=10));
+        let below = if rng.bool() { "p/" } else { "" };
+        let store = Store::new(names(&mut rng, count).into_iter().map(|key| format!("{below}{key}")), page, Ways::True);
+        let width = rng.usize(2..=40);
+        let pages = store.pages();
+        for order in [Order::Keys, Order::Any] {
+            let (cuts, before) = (any_cuts(&mut rng, &store.keys), store.requests());
+            let many = cuts.len();
+            let mut keys = store.list_from(cuts, None, order, width, round).await.expect("a list");
+            if order == Order::Any {
+                keys.sort();
+            }
+            assert_eq!(keys, store.keys, "round {round}, {order:?}");
+            let requests = store.requests() - before;
+            wide += usize::from(requests > pages);
+            match pages {
+                1 => assert_eq!(requests, 1, "round {round}, {order:?}"),
+                2 => assert!(requests <= 3, "round {round}, {order:?}: {requests} requests"),
+                _ => assert!(
+                    requests <= pages + (pages / 4).max(5) + many,
+                    "round {round}, {order:?}: {requests} requests for {pages} pages"
+                ),
+            }
+        }
+    }
+    assert!(wide > 100, "only {wide} lists were cut at all");
+}
+
+#[tokio::test]
+async fn whatever_cuts_were_kept_a_store_that_starts_elsewhere_or_has_no_order_is_read_page_by_page() {
+    let mut rng = Rng::with_seed(32);
+    for ways in [Ways::IgnoresStart, Ways::Unordered] {
+        for order in [Order::Keys, Order::Any] {
+            for seed in 0..40 {
+                let store = Store::new((0..300).map(|n| format!("key-{n:04}")), 10, ways);
+                let kept = Arc::new(AtomicUsize::new(0));
+                let times = Arc::clone(&kept);
+                let keep: Keep = Box::new(move |_| {
+                    times.fetch_add(1, Ordering::Relaxed);
+                });
+                let cuts = any_cuts(&mut rng, &store.keys);
+                assert_eq!(store.list_from(cuts, Some(keep), order, 16, seed).await.expect("a list"), store.keys, "{ways:?}");
+                assert!(store.requests() <= store.pages() + 1, "{ways:?}: {} requests", store.requests());
+                assert_eq!(kept.load(Ordering::Relaxed), 0, "{ways:?}: cuts are of no use there");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_cuts_were_kept_a_store_with_an_order_of_its_own_is_listed_whole_or_not_at_all() {
+    let mut rng = Rng::with_seed(33);
+    for round in 0..400 {
+        let groups = rng.usize(2..20);
+        let mut keys = Vec::new();
+        for group in 0..groups {
+            let separator = if rng.u8(..4) == 0 { '/' } else { '-' };
+            keys.extend((0..rng.usize(1..40)).map(|n| format!("{group:02}{separator}{n:05}")));
+        }
+        let store = Store::new(keys, rng.usize(3..=10), Ways::Folders);
+        let order = if rng.bool() { Order::Keys } else { Order::Any };
+        let cuts = any_cuts(&mut rng, &store.keys);
+        match store.list_from(cuts, None, order, rng.usize(2..=20), round).await {
+            Ok(mut keys) => {
+                let mut all = store.keys.clone();
+                keys.sort();
+                all.sort();
+                assert_eq!(keys, all, "round {round}");
+            }
+            Err(e) => assert!(e.to_string().contains("not in the order"), "round {round}: {e}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_has_learned_is_kept_once_it_is_whole() {
+    let store = Store::new((0..3000).map(|n| format!("key-{n:05}-secret")), 50, Ways::True);
+    for order in [Order::Keys, Order::Any] {
+        let learned = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&learned);
+        let keep: Keep = Box::new(move |cuts| *into.lock().expect("the lock") = cuts);
+        let keys = store.list_from(Vec::new(), Some(keep), order, 8, 5).await.expect("a list");
+        assert_eq!(keys.len(), 3000, "{order:?}");
+        let cuts = std::mem::take(&mut *learned.lock().expect("the lock"));
+        assert!((10..=48).contains(&cuts.len()), "{order:?}: {} cuts", cuts.len());
+        assert!(cuts.iter().all(|kept| kept.cut.starts_with("key-") && !kept.cut.contains("-secret")), "{order:?}: {cuts:?}");
+        let before = store.requests();
+        let mut again = store.list_from(cuts, None, order, 8, 6).await.expect("a list");
+        again.sort();
+        assert_eq!(again, store.keys, "{order:?}");
+        let (requests, pages) = (store.requests() - before, store.pages());
+        assert!(requests * 4 <= pages * 5, "{order:?}: {requests} requests for {pages} pages");
+    }
+    // A list that is not read to its end has learned nothing of the rest.
+    let kept = Arc::new(AtomicUsize::new(0));
+    let times = Arc::clone(&kept);
+    let keep: Keep = Box::new(move |_| {
+        times.fetch_add(1, Ordering::Relaxed);
+    });
+    let broken = Store::new((0..3000).map(|n| format!("key-{n:05}")), 50, Ways::Loses);
+    assert!(broken.list_from(Vec::new(), Some(keep), Order::Keys, 8, 5).await.is_err());
+    assert_eq!(kept.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_list_that_begins_with_the_cuts_of_an_earlier_one_takes_fewer_rounds() {
+    let mut rng = Rng::with_seed(9);
+    let shapes: [(&str, Vec<String>); 3] = [
+        ("flat numbers", (0..24_000).map(|n| format!("key-{n:08}")).collect()),
+        ("dates", (0..24_000).map(|n| format!("logs/2024/{:02}/{:02}/{:05}", n / 3000 + 1, n / 100 % 30 + 1, n % 100)).collect()),
+        ("random names", (0..24_000).map(|_| format!("{:016x}", rng.u64(..))).collect()),
+    ];
+    for (shape, keys) in shapes {
+        let store = Store::new(keys, 500, Ways::True);
+        for order in [Order::Keys, Order::Any] {
+            let (first, kept) = rounds_from(&store, Vec::new(), order, 16);
+            let kept = kept.expect("the list was cut");
+            let before = store.requests();
+            let (again, _) = rounds_from(&store, kept, order, 16);
+            assert!(again < first, "{shape}, {order:?}: {again} rounds, and {first} without");
+            let (requests, pages) = (store.requests() - before, store.pages());
+            assert!(requests * 4 <= pages * 5, "{shape}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}
+
+#[test]
+fn cuts_of_a_list_that_is_short_by_now_cost_as_many_requests_as_are_sent_at_once() {
+    let long = Store::new((0..100_000).map(|n| format!("key-{n:08}")), 500, Ways::True);
+    let (_, kept) = rounds_from(&long, Vec::new(), Order::Keys, 16);
+    let kept = kept.expect("the list was cut");
+    for (count, most) in [(0, 1), (400, 1), (900, 3), (2_000, 20)] {
+        let short = Store::new((0..count).map(|n| format!("key-{n:08}")), 500, Ways::True);
+        rounds_from(&short, kept.clone(), Order::Keys, 16);
+        assert!(short.requests() <= most, "{count} keys: {} requests", short.requests());
+    }
+    // None of the cuts is before a key any more, or all are before one.
+    for first in ["a", "z"] {
+        let other = Store::new((0..20_000).map(|n| format!("{first}-{n:08}")), 500, Ways::True);
+        rounds_from(&other, kept.clone(), Order::Keys, 16);
+        assert!(other.requests() * 4 <= other.pages() * 5 + 4, "{first}: {} requests for {} pages", other.requests(), other.pages());
+    }
 }
 
 #[test]
@@ -516,6 +712,18 @@ impl Versioned {
     /// Lists them: what was given, how that ended, and how many requests it took. When things go wrong and how long an answer takes is chance, the same for
     /// the same seed.
     async fn list(self: &Arc<Self>, order: Order, width: usize, seed: u64, goes_wrong: bool) -> (Vec<Version>, Result<()>, usize) {
+        self.list_from(Vec::new(), order, width, seed, goes_wrong).await
+    }
+
+    /// The same, beginning with cuts.
+    async fn list_from(
+        self: &Arc<Self>,
+        kept: Vec<Kept>,
+        order: Order,
+        width: usize,
+        seed: u64,
+        goes_wrong: bool,
+    ) -> (Vec<Version>, Result<()>, usize) {
         let shape = Shape {
             what: "the versions".into(),
             prefix: String::new(),
@@ -528,7 +736,7 @@ impl Versioned {
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape), move |ask: Ask<Marker>| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), None, move |ask: Ask<Marker>| {
             let store = Arc::clone(&store);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
@@ -591,6 +799,28 @@ async fn a_wide_list_of_versions_is_that_of_one_chain() {
     }
     assert!(wide > 200, "only {wide} lists were cut at all");
     assert!(torn > 1000, "only {torn} pages ended within a key");
+}
+
+#[tokio::test]
+async fn whatever_cuts_were_kept_a_list_of_versions_is_that_of_one_chain() {
+    let mut rng = Rng::with_seed(34);
+    for round in 0..300 {
+        let page = rng.usize(3..=10);
+        let store = Versioned::new(&mut rng, page);
+        let (width, pages) = (rng.usize(2..=40), store.pages());
+        let keys: Vec<String> = store.versions.iter().map(|version| version.key.clone()).collect();
+        for order in [Order::Keys, Order::Any] {
+            let cuts = any_cuts(&mut rng, &keys);
+            let many = cuts.len();
+            let (mut given, ended, requests) = store.list_from(cuts, order, width, round, false).await;
+            ended.expect("a list");
+            if order == Order::Any {
+                given.sort();
+            }
+            assert_eq!(given, store.versions, "round {round}, {order:?}");
+            assert!(requests <= pages + (pages / 4).max(5) + many, "round {round}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
 }
 
 #[tokio::test]

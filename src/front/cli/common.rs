@@ -130,6 +130,7 @@ pub fn flags() -> Vec<Arg> {
             "Keep a journal, in FILE or with all others, also where none is kept by default: of deletions of many items",
         )
         .num_args(0..=1),
+        switch("no_cache", "Neither use nor keep what an earlier listing learned of where keys are"),
         switch("no_journal", "Keep no journal: the run can then be neither undone nor resumed").conflicts_with("journal"),
     ];
     flags.extend(local_flags());
@@ -300,6 +301,7 @@ impl Common {
                 report: one("report")?.map(PathBuf::from),
                 fail_on_findings: flag("fail_on_findings"),
                 baseline: one("baseline")?.map(file_name).transpose()?,
+                cache: !switched("no_cache"),
                 guards,
             },
             plan: one("plan")?.map(|file| new_plan(file, one("expires")?)).transpose()?,

@@ -99,6 +99,7 @@ pub const KEYS: &[Key] = &[
     key("max_items", Kind::Number, Place::Any),
     Key { check: fits::<Percent>, ..key("max_percent", Kind::Number, Place::Any) },
     Key { check: not_empty, ..key("mfa_serial", Kind::Text, Place::User) },
+    key("no_cache", Kind::Switch, Place::Any),
     Key { check: output, ..key("output", Kind::Text, Place::Any) },
     Key { check: not_empty, rivals: CREDENTIALS, ..key("profile", Kind::Text, Place::User) },
     Key { check: fits::<ProtectTag>, ..key(PROTECT_TAG, Kind::List, Place::Any) },

@@ -1,5 +1,6 @@
 //! The S3 actions, end to end: on moto, on the sandbox, and on servers that answer what neither of them would.
 
+mod cuts;
 mod deleting;
 mod exact;
 mod faults;

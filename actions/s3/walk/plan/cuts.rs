@@ -28,7 +28,7 @@ pub(super) struct Survey {
     /// Pages thought to be in gaps with an end.
     bounded: f64,
     /// Pages thought to be before the end of the last gap.
-    ahead: f64,
+    pub(super) ahead: f64,
 }
 
 impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
@@ -115,11 +115,11 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     }
 
     /// Pages that may still be asked for ahead of what was read.
-    fn room(&self) -> f64 {
+    pub(super) fn room(&self) -> f64 {
         LEAD as f64 - self.pages(self.held) - self.in_flight as f64
     }
 
-    fn pages(&self, keys: usize) -> f64 {
+    pub(super) fn pages(&self, keys: usize) -> f64 {
         keys as f64 / self.shape.page.max(1) as f64
     }
 
@@ -154,6 +154,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
 }
 
 /// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
-fn affordable(pages: f64) -> f64 {
+pub(super) fn affordable(pages: f64) -> f64 {
     (1.0 + pages / 5.0).max(pages / 4.0).floor()
 }
