@@ -224,9 +224,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
     fn meets(&self, at: usize, page: &Page<T, K>) -> Result<()> {
         let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
-        let Some(high) = &gap.high else { return Ok(()) };
-        let next = if gap.exclusive { Some(high) } else { self.firsts.get(high).and_then(Option::as_ref) };
-        let Some(next) = next else { return Ok(()) };
+        let Some(Some(next)) = self.first_behind(gap) else { return Ok(()) };
         let is_last = page.next == Next::End || page.items.last().is_some_and(|last| last.key() >= next.as_str());
         let has_next = || page.items.iter().any(|item| item.key() == next.as_str());
         if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
@@ -235,10 +233,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
     /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
-        let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
-            return false;
-        };
-        let is_open = || match self.firsts.get(high) {
+        let Some(gap) = self.gap(at).filter(|_| matches!(self.trust, Trust::Proven)) else { return false };
+        let Some(high) = &gap.high else { return false };
+        let is_open = || match self.first_behind(gap) {
             None => true,
             Some(None) => self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(gap) if !gap.answered)),
             Some(Some(_)) => false,
@@ -341,7 +338,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
         let (ordered, repeats) = (!matches!(self.trust, Trust::Lost), self.shape.repeats);
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
-        let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
+        let first_behind = self.gap(at).and_then(|gap| self.first_behind(gap)).map(|first| first.cloned());
         let keeps_first = self.keeps_first(at);
         let Some(gap) = self.gap_mut(at) else { return };
         gap.busy = None;
@@ -393,13 +390,14 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
         let first = page.items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
         if first.is_some() || page.next == Next::End {
-            let first = first.map(str::to_owned);
-            if let Some(first) = &first {
-                // Where a gap before it ends in its place.
-                self.firsts.insert(first.clone(), Some(first.clone()));
-            }
-            self.firsts.insert(cut, first);
+            self.firsts.insert(cut, first.map(str::to_owned));
         }
+    }
+
+    /// The first key behind a gap, where it is known, and there may be none.
+    fn first_behind<'a>(&'a self, gap: &'a Gap<K>) -> Option<Option<&'a String>> {
+        let high = gap.high.as_ref()?;
+        if gap.exclusive { Some(Some(high)) } else { self.firsts.get(high).map(Option::as_ref) }
     }
 
     /// Whether the first key of this gap comes now, and the gap before it has yet to meet it: until then it is kept back, as whoever reads the list may
