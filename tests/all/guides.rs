@@ -72,6 +72,31 @@ fn dates_and_ids_are_new_in_every_world_and_nothing_else_is() {
     }
 }
 
+#[cfg(all(feature = "cloudtrail", feature = "ec2", feature = "s3", feature = "site"))]
+#[test]
+fn every_command_that_a_sentence_of_the_guides_names_is_there() {
+    let docs = fs::read_dir(Path::new(ROOT).join("docs")).expect("docs").flatten().map(|file| file.path());
+    let pages = docs.filter(|path| path.extension().is_some_and(|end| end == "md"));
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for page in ["README.md", "SECURITY.md"].map(|name| Path::new(ROOT).join(name)).into_iter().chain(pages) {
+        let text = fs::read_to_string(&page).expect("a page");
+        // Text outside of fenced blocks, and in it what stands between backticks. An ellipsis, or a word in angles, is nothing to run.
+        let sentences = text.split("\n```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
+        for command in sentences.filter(|code| code.starts_with("aaws ") && !code.contains(['…', '<'])) {
+            // A break of the line is a space, and brackets stand around what may be left out.
+            let line = command.replace('\n', " ").replace(['[', ']'], "");
+            // What stands before it is read, too: a flag that is not there is an error.
+            let run = shell(format!("{line} --help")).stranger().endpoint("http://127.0.0.1:1").run();
+            seen += 1;
+            if run.code != Some(0) {
+                wrong.push(format!("{}: `{line}`: {}", page.display(), run.stderr));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen > 20, "only {seen} commands were seen");
+}
+
 /// A fenced block of a page.
 struct Block {
     /// The page and the line, for whoever has to mend it.

@@ -24,9 +24,9 @@ fn printed(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// A program as small as a script: what is packed is not what is tested here.
+/// A program as small as a script: what is packed is not what is tested here. Its own name is another one than that in the packages.
 fn program(folder: &Path) -> PathBuf {
-    let path = folder.join("aaws");
+    let path = folder.join("program");
     fs::write(&path, format!("#!/bin/sh\nexec '{}' \"$@\"\n", env!("CARGO_BIN_EXE_aaws"))).expect("a script");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("a script that can be run");
     path

@@ -75,6 +75,14 @@ fn the_readme_can_be_followed_line_by_line() {
     assert!(followed.status.success(), "{}{}", text(&followed.stdout), text(&followed.stderr));
 }
 
+#[test]
+fn the_packages_that_the_readme_installs_are_those_of_this_version() {
+    let (readme, version) = (readme(), env!("CARGO_PKG_VERSION"));
+    for (begin, end) in [("aaws-", "-x86_64-unknown-linux-musl.tar.xz"), ("aaws-", "-*.whl"), ("aaws_", "_amd64.deb")] {
+        assert!(readme.contains(&format!("{begin}{version}{end}")), "the README installs {begin}…{end} of another version");
+    }
+}
+
 /// Builds the README's crate, with these features of `aaws`.
 fn example_crate(features: &str) -> PathBuf {
     let wanted = format!("default-features = false, features = [{features:?}]").replace("[\"\"]", "[]");

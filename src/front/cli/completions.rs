@@ -53,7 +53,7 @@ fn script(shell: Shell) -> String {
     match shell {
         Shell::Bash => bash(&script),
         Shell::Zsh => zsh(&script),
-        Shell::Fish => fish(&script),
+        Shell::Fish => fish(&script) + &words_for_fish(&tree),
         _ => script.into_owned(),
     }
 }
@@ -90,8 +90,10 @@ __aaws_profiles() {{
 
 /// The tree of commands as it is completed: what a command takes as words of its own is a tree here, too.
 fn tree() -> Command {
-    let services = PossibleValuesParser::new(registry::services());
-    let root = help::whole().mut_subcommand("list", |list| list.mut_arg("service", |service| service.value_parser(services)));
+    let root = ["list", "overview"].into_iter().fold(help::whole(), |root, name| {
+        let services = PossibleValuesParser::new(registry::services());
+        root.mut_subcommand(name, |command| command.mut_arg("service", |service| service.value_parser(services)))
+    });
     ["describe", "permissions"].into_iter().fold(root, |root, name| root.mut_subcommand(name, |command| of_words(name, &command)))
 }
 
@@ -183,6 +185,19 @@ end
 "#
     );
     functions + &text
+}
+
+/// What clap leaves out of the script for fish: words that a command takes, where there are only some.
+fn words_for_fish(tree: &Command) -> String {
+    let mut lines = String::new();
+    for command in tree.get_subcommands() {
+        let words: Vec<_> = command.get_positionals().flat_map(Arg::get_possible_values).map(|word| word.get_name().to_owned()).collect();
+        if !words.is_empty() {
+            let name = command.get_name();
+            lines += &format!("complete -c aaws -n \"__fish_aaws_using_subcommand {name}\" -f -a \"{}\"\n", words.join(" "));
+        }
+    }
+    lines
 }
 
 #[cfg(test)]
