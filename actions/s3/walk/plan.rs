@@ -9,13 +9,16 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use aaws::{Error, Next, Page, Result};
 
-use super::gap::{Gap, Position, follows};
+use super::gap::{Gap, Position};
 use super::kept::{Density, Kept};
 use super::space::Space;
 use super::{Keyed, Order};
 
 mod cuts;
 mod kept;
+mod trust;
+
+use trust::Trust;
 
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
 pub const LEAD: usize = 64;
@@ -70,16 +73,6 @@ impl<T, K> Piece<T, K> {
             Piece::Gap(_) => None,
         }
     }
-}
-
-/// Whether the store starts where it is told to.
-enum Trust {
-    /// It has not been tried, or the answer is on its way: to which request, behind what.
-    Open(Option<(u64, String)>),
-    /// It does.
-    Proven,
-    /// It does not, or lists in another order than that of keys' bytes: one page after another.
-    Lost,
 }
 
 /// What there is, what is asked for, and what comes next. `K` is what says where a page begins.
@@ -214,24 +207,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         self.fill_waiting()
     }
 
-    fn out_of_order(&self) -> Error {
-        let what = &self.shape.what;
-        Error::Failed(format!(
-            "the listing of {what} is not in the order of the keys' bytes: with `--concurrency 1` it is read one page after another"
-        ))
-    }
-
-    /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
-    fn meets(&self, at: usize, page: &Page<T, K>) -> Result<()> {
-        let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
-        let Some(high) = &gap.high else { return Ok(()) };
-        let next = if gap.exclusive { Some(high) } else { self.firsts.get(high).and_then(Option::as_ref) };
-        let Some(next) = next else { return Ok(()) };
-        let is_last = page.next == Next::End || page.items.last().is_some_and(|last| last.key() >= next.as_str());
-        let has_next = || page.items.iter().any(|item| item.key() == next.as_str());
-        if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
-    }
-
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
     /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
@@ -284,40 +259,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             () if needed => Err(error),
             () => Ok(()),
         }
-    }
-
-    /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
-    fn judge(&mut self, page: &Page<T, K>) -> bool {
-        let Trust::Open(Some((_, cut))) = &self.trust else { return true };
-        let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && self.is_sorted(&page.items);
-        if obeyed {
-            self.trust = Trust::Proven;
-        } else {
-            tracing::debug!("{} are listed one page after another: the store does not begin where it is told to", self.shape.what);
-            self.walk_alone();
-        }
-        obeyed
-    }
-
-    /// Leaves the list to the chain that began it, which is in the first gap.
-    fn walk_alone(&mut self) {
-        self.trust = Trust::Lost;
-        self.pieces.truncate(1);
-        if let Some(gap) = self.gap_mut(0) {
-            gap.high = None;
-        }
-    }
-
-    /// Whether a page goes on, in the order of keys' bytes, from where it was asked.
-    fn in_order(&self, at: usize, items: &[T]) -> bool {
-        let from = self.gap(at).and_then(|gap| gap.asked_from.as_deref());
-        let goes_on = items.first().is_none_or(|first| from.is_none_or(|from| follows(first.key(), from, self.shape.repeats)));
-        let holds = |item: Option<&T>| item.is_none_or(|item| self.space.holds(item.key()));
-        goes_on && holds(items.first()) && holds(items.last()) && self.is_sorted(items)
-    }
-
-    fn is_sorted(&self, items: &[T]) -> bool {
-        items.is_sorted_by(|a, b| follows(b.key(), a.key(), self.shape.repeats))
     }
 
     fn learn(&mut self, page: &Page<T, K>) {
@@ -412,16 +353,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
 
     fn reaches_end(&self, at: usize, key: &str) -> bool {
         self.gap(at).and_then(|gap| gap.high.as_deref()).is_some_and(|high| key >= high)
-    }
-
-    /// While it is not known whether the store starts where it is told to, the chain that began the list is not let go of: it walks past the cut.
-    fn rejoin(&mut self, at: usize) {
-        if matches!(self.trust, Trust::Open(_)) {
-            self.pieces.truncate(at + 1);
-            if let Some(gap) = self.gap_mut(at) {
-                gap.high = None;
-            }
-        }
     }
 
     /// Takes a gap away that is walked to its end. What was seen in it says how dense the keys before the next one are.
