@@ -13,12 +13,12 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest, Sha256};
 
 /// Files that were not written for so long are removed when another is written, and so are the oldest of more than so many, or so many bytes.
-const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const MOST: usize = 256;
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MAX_FILES: usize = 256;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The largest file that is written, or read.
-const LARGEST: usize = 64 << 10;
+const MAX_FILE_BYTES: usize = 64 << 10;
 
 /// How the name of a file begins that is being written, and of how many hexadecimal digits that of a whole one is.
 const UNFINISHED: &str = "new-";
@@ -66,7 +66,7 @@ impl Cache {
 
     /// Puts this in the place of what was in it, whole or not at all; nobody else can read it. Old files go meanwhile. Blocks while it writes.
     pub fn write(&self, bytes: &[u8]) {
-        if bytes.len() > LARGEST {
+        if bytes.len() > MAX_FILE_BYTES {
             return;
         }
         if let Err(e) = self.replace(bytes) {
@@ -116,8 +116,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is no file, or somebody else's"));
     }
     let mut bytes = Vec::new();
-    file.take(LARGEST as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > LARGEST {
+    file.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MAX_FILE_BYTES {
         return Err(io::Error::other("it is too large"));
     }
     Ok(bytes)
@@ -167,11 +167,11 @@ fn prune(folder: &Path, now: SystemTime) {
         }
     }
     files.sort_unstable_by_key(|(written, ..)| Reverse(*written));
-    let mut bytes = LARGEST as u64;
+    let mut bytes = MAX_FILE_BYTES as u64;
     for (at, (written, size, path)) in files.into_iter().enumerate() {
         bytes = bytes.saturating_add(size);
-        let is_old = now.duration_since(written).is_ok_and(|age| age > LONGEST);
-        if is_old || at + 1 >= MOST || bytes > MOST_BYTES {
+        let is_old = now.duration_since(written).is_ok_and(|age| age > MAX_AGE);
+        if is_old || at + 1 >= MAX_FILES || bytes > MAX_BYTES {
             // The next run tries again.
             let _ = fs::remove_file(path);
         }
@@ -236,10 +236,10 @@ mod tests {
         cache.write(b"x");
         assert_eq!(cache.read(), None);
         let cache = Cache::within(home.path().join("cuts"), &["a"]);
-        cache.write(&vec![b'x'; LARGEST + 1]);
+        cache.write(&vec![b'x'; MAX_FILE_BYTES + 1]);
         assert_eq!(cache.read(), None, "too large to be written");
         fs::create_dir_all(&cache.folder).expect("a folder");
-        fs::write(&cache.path, vec![b'x'; LARGEST + 1]).expect("a file");
+        fs::write(&cache.path, vec![b'x'; MAX_FILE_BYTES + 1]).expect("a file");
         assert_eq!(cache.read(), None, "too large to be read");
         fs::remove_file(&cache.path).expect("it is there");
         fs::create_dir(&cache.path).expect("a folder");
@@ -273,7 +273,7 @@ mod tests {
         let cache = Cache::within(folder, &["a"]);
         let old = theirs.join(Cache::within(PathBuf::new(), &["b"]).path);
         let file = File::create(&old).expect("a file");
-        file.set_modified(SystemTime::now() - LONGEST * 2).expect("a time");
+        file.set_modified(SystemTime::now() - MAX_AGE * 2).expect("a time");
         cache.write(b"x");
         let mode = fs::metadata(&theirs).expect("it is there").permissions().mode() & 0o777;
         assert_eq!((cache.read(), files(&theirs), old.exists(), mode), (None, 1, true, 0o755));
@@ -290,22 +290,22 @@ mod tests {
             (&file).write_all(&vec![b'x'; bytes]).expect("bytes");
             file.set_modified(now - age).expect("a time");
         };
-        make("old", LONGEST + Duration::from_secs(60), 1);
-        make("young", LONGEST - Duration::from_secs(60), 1);
+        make("old", MAX_AGE + Duration::from_secs(60), 1);
+        make("young", MAX_AGE - Duration::from_secs(60), 1);
         // Those of a process that was killed, and what is none of ours.
         let (unfinished, other) = (folder.join("new-x1"), folder.join("holiday.mov"));
         for file in [&unfinished, &other] {
-            File::create(file).and_then(|file| file.set_modified(now - LONGEST * 2)).expect("a file");
+            File::create(file).and_then(|file| file.set_modified(now - MAX_AGE * 2)).expect("a file");
         }
         prune(&folder, now);
         assert!(!unfinished.exists() && other.exists());
         fs::remove_file(other).expect("it is there");
         assert!(!path("old").exists() && path("young").exists());
-        (0..MOST).for_each(|n| make(&format!("{n}"), Duration::from_secs(n as u64), 1));
+        (0..MAX_FILES).for_each(|n| make(&format!("{n}"), Duration::from_secs(n as u64), 1));
         prune(&folder, now);
-        assert_eq!(files(&folder), MOST - 1, "there is room for one more");
+        assert_eq!(files(&folder), MAX_FILES - 1, "there is room for one more");
         assert!(!path("young").exists() && path("0").exists());
-        make("large", Duration::ZERO, MOST_BYTES as usize - LARGEST - 10);
+        make("large", Duration::ZERO, MAX_BYTES as usize - MAX_FILE_BYTES - 10);
         prune(&folder, now);
         assert!(path("large").exists() && files(&folder) <= 11, "{} files", files(&folder));
     }

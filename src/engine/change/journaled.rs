@@ -160,31 +160,52 @@ pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]
     if cx.meta().effect == Effect::Delete
         && let Ok(outcomes) = &mut outcomes
     {
-        for (item, outcome) in items.iter().zip(outcomes) {
-            let is_gone = matches!(&*outcome, Outcome::Failed(failure) if is_missing(failure));
-            if is_gone && journal.was_begun(&change.id(item)) {
-                *outcome = gone();
-            }
-        }
+        take_missing_for_gone(journal, change, items, outcomes);
     }
-    let written = match (alike(&outcomes, items.len()).filter(|_| items.len() > 1 && journal.settles_alike()), &outcomes) {
-        (Some(became), _) => journal.settle_alike(intent, became),
-        (None, Ok(outcomes)) => {
-            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
-        }
-        (None, Err(e)) => {
-            let failed: Outcome = Outcome::Failed(Failure::from(e));
-            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
-        }
-    };
-    if let Err(e) = written {
+    if let Err(e) = note_outcomes(journal, change, intent, items, &outcomes) {
         // It is done all the same; nothing is sent behind it, because that could not be noted either.
         tracing::error!("{e}");
     }
     outcomes
 }
 
-/// What became of each item of a request, where that is the same and short to say: all were done, or none was sent through. Nothing is made for each of them.
+/// What the process before this one was deleting, and is not there, was deleted by that.
+fn take_missing_for_gone<C: Change>(journal: &dyn Journal, change: &C, items: &[C::Item], outcomes: &mut [Outcome<C::Done>]) {
+    for (item, outcome) in items.iter().zip(outcomes) {
+        let is_missing = matches!(&*outcome, Outcome::Failed(failure) if is_missing(failure));
+        if is_missing && journal.was_begun(&change.id(item)) {
+            *outcome = gone();
+        }
+    }
+}
+
+/// Writes down what came of a request: in one line without names, where it is the same for all of several items, or else of each.
+fn note_outcomes<C: Change>(
+    journal: &dyn Journal,
+    change: &C,
+    intent: StepId,
+    items: &[C::Item],
+    outcomes: &Result<Vec<Outcome<C::Done>>>,
+) -> Result<()> {
+    if items.len() > 1
+        && journal.settles_alike()
+        && let Some(became) = alike(outcomes, items.len())
+    {
+        return journal.settle_alike(intent, became);
+    }
+    match outcomes {
+        Ok(outcomes) => {
+            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
+        }
+        Err(e) => {
+            let failed: Outcome = Outcome::Failed(Failure::from(e));
+            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
+        }
+    }
+}
+
+/// What became of each item of a request, where that is the same for all: they were done, or the request failed as a whole. Found without making anything
+/// for each of them.
 fn alike<D>(outcomes: &Result<Vec<Outcome<D>>>, items: usize) -> Option<Became> {
     match outcomes {
         Ok(outcomes) => {
