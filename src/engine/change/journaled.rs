@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Change, Step};
 use crate::engine::context::Context;
-use crate::engine::journal::{Became, Fate, Journal, Settled, StepId, StepNote};
+use crate::engine::journal::{Became, Fate, IntentId, Journal, Settled, StepId, StepNote};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::meta::Effect;
@@ -183,7 +183,7 @@ fn take_missing_for_gone<C: Change>(journal: &dyn Journal, change: &C, items: &[
 fn note_outcomes<C: Change>(
     journal: &dyn Journal,
     change: &C,
-    intent: StepId,
+    intent: IntentId,
     items: &[C::Item],
     outcomes: &Result<Vec<Outcome<C::Done>>>,
 ) -> Result<()> {

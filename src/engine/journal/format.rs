@@ -26,6 +26,9 @@ const CRC_DIGITS: usize = 8;
 /// The number of the line by which a step is known.
 pub type StepId = u64;
 
+/// The number of the line by which a request is known: that which says that it is about to be sent.
+pub type IntentId = u64;
+
 /// A line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -91,8 +94,8 @@ pub enum Line {
     },
     /// All items of one request came to the same.
     Alike {
-        /// The number of the line that named them, which is an intent.
-        intent: StepId,
+        /// The number of the line that named them, a [`Line::Intent`].
+        intent: IntentId,
         /// What became of each.
         became: Became,
     },

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::format::{Became, Fate, Header, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
+use super::format::{Became, Fate, Header, IntentId, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
 use super::reader::Past;
 use super::remainder::Remainder;
 use super::store::{self, Store};
@@ -257,7 +257,7 @@ impl Journal for Writer {
         self.append([Line::Target { target: target.clone(), endpoint: Some(endpoint.to_owned()) }]).map(drop)
     }
 
-    async fn intend(&self, items: Vec<String>) -> Result<StepId> {
+    async fn intend(&self, items: Vec<String>) -> Result<IntentId> {
         let numbers = self.append_durably(vec![Line::Intent { time: Timestamp::now(), items }]).await?;
         Ok(numbers.first().copied().unwrap_or_default())
     }
@@ -270,7 +270,7 @@ impl Journal for Writer {
         self.format >= WITH_ALIKE
     }
 
-    fn settle_alike(&self, intent: StepId, became: Became) -> Result<()> {
+    fn settle_alike(&self, intent: IntentId, became: Became) -> Result<()> {
         self.append([Line::Alike { intent, became }]).map(drop)
     }
 
