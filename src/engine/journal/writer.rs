@@ -405,6 +405,34 @@ mod tests {
         assert_eq!((became("f"), past.items.len()), (None, 6));
     }
 
+    #[tokio::test]
+    async fn one_line_of_all_items_says_what_a_result_of_each_does() {
+        for seed in 0..5 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let folder = tempfile::tempdir().expect("a folder");
+            let make = |name: &str| Writer::create(Store::at(folder.path().join(name)), header(&new_id(Timestamp::now())));
+            let (short, long) = (make("short").expect("a journal"), make("long").expect("a journal"));
+            let mut under_way: Vec<(IntentId, Vec<String>)> = Vec::new();
+            for _ in 0..60 {
+                if under_way.len() < 4 && rng.bool() {
+                    // The same item may be in several requests.
+                    let items: Vec<String> = (0..rng.usize(1..6)).map(|_| format!("k{}", rng.u8(..12))).collect();
+                    let intent = short.intend(items.clone()).await.expect("it is written");
+                    long.intend(items.clone()).await.expect("it is written");
+                    under_way.push((intent, items));
+                } else if !under_way.is_empty() {
+                    let (intent, items) = under_way.swap_remove(rng.usize(..under_way.len()));
+                    let status = [Status::Done, Status::Failed, Status::Unchanged][rng.usize(..3)];
+                    let became = Became { status, code: None, message: Some(format!("request {intent}")) };
+                    long.settle(items.into_iter().map(|item| became.clone().of(item)).collect()).expect("it is written");
+                    short.settle_alike(intent, became).expect("it is written");
+                }
+            }
+            let items = |writer: &Writer| Past::read(&writer.path).expect("a journal").items;
+            assert_eq!(items(&short), items(&long), "seed {seed}");
+        }
+    }
+
     #[test]
     fn a_journal_of_an_older_format_is_gone_on_with_in_that() {
         let folder = tempfile::tempdir().expect("a folder");
