@@ -542,7 +542,7 @@ fn cuts_of_a_list_that_is_short_by_now_cost_as_many_requests_as_are_sent_at_once
 }
 
 /// A page of what is there by now: a token says behind which key it goes on, as that of S3 does.
-fn page_of(left: &BTreeSet<String>, ask: &Ask, page: usize) -> Page<String> {
+fn page_of(left: &BTreeSet<String>, ask: &Ask, page: usize) -> Page<String, String> {
     let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
     let behind = left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded));
     let mut items: Vec<String> = behind.take(page + 1).cloned().collect();
