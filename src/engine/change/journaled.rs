@@ -212,6 +212,6 @@ fn alike<D>(outcomes: &Result<Vec<Outcome<D>>>, items: usize) -> Option<Became> 
             let all_done = outcomes.len() == items && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(_, None)));
             all_done.then_some(Became { status: Status::Done, code: None, message: None })
         }
-        Err(e) => Some(Settled::of(String::new(), &Outcome::<()>::Failed(Failure::from(e))).into()),
+        Err(e) => Some(Became::from_outcome(&Outcome::<()>::Failed(Failure::from(e)))),
     }
 }
