@@ -92,7 +92,7 @@ pub struct Plan<T, K = String> {
     kept: VecDeque<Kept>,
     /// What is learned for a later one, if anything is.
     density: Option<Density>,
-    /// Hashes of the tokens asked for: one that comes again leads nowhere.
+    /// Hashes of the tokens asked for, each with where its gap began: one that comes again leads nowhere.
     asked: HashSet<u64>,
     hasher: RandomState,
     ids: u64,
@@ -208,12 +208,11 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     }
 
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
-    /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
+    /// behind it has. A store that orders some keys in another way may have keys in between, which are of this page then. S3 has none, and is not waited for.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
-        let Some(high) = self.gap(at).and_then(|gap| gap.high.as_ref()).filter(|_| matches!(self.trust, Trust::Proven)) else {
-            return false;
-        };
-        let is_open = || match self.firsts.get(high) {
+        let Some(gap) = self.gap(at).filter(|gap| self.meets_parts() && !gap.exclusive) else { return false };
+        let Some(high) = &gap.high else { return false };
+        let is_open = || match self.first_behind(at) {
             None => true,
             Some(None) => self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(gap) if !gap.answered)),
             Some(Some(_)) => false,
@@ -282,7 +281,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
         let (ordered, repeats) = (!matches!(self.trust, Trust::Lost), self.shape.repeats);
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
-        let first_behind = self.gap(at).and_then(|gap| gap.high.as_ref()).and_then(|high| self.firsts.get(high)).cloned();
+        let first_behind = self.first_behind(at).cloned();
         let keeps_first = self.keeps_first(at);
         let Some(gap) = self.gap_mut(at) else { return };
         gap.busy = None;
@@ -329,18 +328,25 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
-    /// Notes with which key the keys behind a cut begin.
+    /// Notes with which key the keys behind a cut begin, where parts have to meet in it.
     fn note_first(&mut self, at: usize, page: &Page<T, K>) {
-        let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
+        let Some(gap) = self.gap(at).filter(|gap| self.shape.strict && !gap.answered) else { return };
+        let Some(cut) = gap.start_after.clone() else { return };
         let first = page.items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
-        if first.is_some() || page.next == Next::End {
-            let first = first.map(str::to_owned);
-            if let Some(first) = &first {
-                // Where a gap before it ends in its place.
-                self.firsts.insert(first.clone(), Some(first.clone()));
-            }
-            self.firsts.insert(cut, first);
+        if first.is_none() && page.next != Next::End {
+            return;
         }
+        // Where this gap has none itself, the one behind it may know better: what that gave out may be deleted by now.
+        let high = gap.high.as_deref().filter(|high| first.is_none_or(|first| first > *high));
+        let known = high.and_then(|high| self.firsts.get(high)?.as_deref());
+        let first = known.into_iter().chain(first).min().map(str::to_owned);
+        self.firsts.insert(cut, first);
+    }
+
+    /// The first key behind the cut that a gap ends at, where it is noted; there may be none.
+    fn first_behind(&self, at: usize) -> Option<&Option<String>> {
+        let gap = self.gap(at).filter(|gap| !gap.exclusive)?;
+        self.firsts.get(gap.high.as_ref()?)
     }
 
     /// Whether the first key of this gap comes now, and the gap before it has yet to meet it: until then it is kept back, as whoever reads the list may
@@ -348,7 +354,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     fn keeps_first(&self, at: usize) -> bool {
         let is_first = self.gap(at).is_some_and(|gap| !gap.answered);
         let is_behind = at.checked_sub(1).is_some_and(|before| self.gap(before).is_some());
-        self.shape.strict && matches!(self.trust, Trust::Proven) && is_first && is_behind
+        self.meets_parts() && is_first && is_behind
     }
 
     fn reaches_end(&self, at: usize, key: &str) -> bool {
@@ -407,8 +413,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             Position::Token(token) => Some(token.clone()),
             Position::Unknown => return Err(broken("without saying where")),
         };
-        // A few bytes for each page: all that grows with the list.
-        if token.as_ref().is_some_and(|token| !self.asked.insert(self.hasher.hash_one(token))) {
+        // A few bytes for each page: all that grows with the list. Where pages may be empty, two gaps may well come to the same token.
+        if token.as_ref().is_some_and(|token| !self.asked.insert(self.hasher.hash_one((&gap.start_after, token)))) {
             return Err(broken("where it was before"));
         }
         gap.busy = Some(id);

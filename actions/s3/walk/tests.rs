@@ -573,6 +573,8 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
         let mut others = if shape.strict { 0 } else { rng.usize(..100) };
         let mut plan: Plan<String> = Plan::new(shape).starting(cuts).learning();
         let mut left: BTreeSet<String> = known.into_iter().collect();
+        // Some stores read a page of their own entries, and then leave out what is gone of them.
+        let (mut entries, leaves_entries) = (left.clone(), rng.bool());
         // Of those that were there from the beginning, and that nobody else deletes, none may be left out.
         let (mut wanted, mut given, mut asked) = (left.clone(), BTreeSet::new(), Vec::new());
         while !plan.is_done() {
@@ -580,16 +582,21 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
                 wide += usize::from(ask.start_after.is_some() && ask.token.is_none());
                 asked.push(ask);
             }
+            assert!(!asked.is_empty(), "round {round}: it stands still");
             if others > 0 && rng.bool() {
                 others -= 1;
-                left.insert(format!("{}new{others}", names(&mut rng, 1).concat()));
+                let written = format!("{}new{others}", names(&mut rng, 1).concat());
+                entries.insert(written.clone());
+                left.insert(written);
                 if let Some(gone) = left.iter().nth(rng.usize(..left.len())).cloned() {
                     left.remove(&gone);
                     wanted.remove(&gone);
                 }
             }
             let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
-            plan.answer(ask.id, page_of(&left, &ask, page)).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            let mut answer = page_of(if leaves_entries { &entries } else { &left }, &ask, page);
+            answer.items.retain(|key| left.contains(key));
+            plan.answer(ask.id, answer).unwrap_or_else(|e| panic!("round {round}: {e}"));
             for key in std::iter::from_fn(|| plan.take()).flatten() {
                 left.remove(&key);
                 wanted.remove(&key);
@@ -600,6 +607,58 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
         assert!(wanted.is_empty(), "round {round}: {wanted:?} did not come");
     }
     assert!(wide > 800, "only {wide} parts were begun behind a cut");
+}
+
+#[test]
+fn a_store_whose_pages_are_short_or_empty_is_listed_whole() {
+    let mut rng = Rng::with_seed(41);
+    let mut empty = 0;
+    for round in 0..600 {
+        let (count, page, width) = (rng.usize(..600), rng.usize(3..=10), rng.usize(2..=20));
+        let all: BTreeSet<String> = names(&mut rng, count).into_iter().collect();
+        // It reads a page of its own entries, and leaves out what is gone of them: whole stretches may be.
+        let (mut hides, mut visible) = (false, Vec::new());
+        let mut hidden = BTreeSet::new();
+        for key in &all {
+            hides = if rng.usize(..page * 2) == 0 { rng.bool() } else { hides };
+            if hides {
+                hidden.insert(key.clone());
+            } else {
+                visible.push(key.clone());
+            }
+        }
+        let shape = Shape {
+            what: "the keys".into(),
+            prefix: String::new(),
+            start_after: None,
+            order: if rng.bool() { Order::Keys } else { Order::Any },
+            strict: rng.bool(),
+            repeats: false,
+            width,
+            page,
+        };
+        let cuts = if rng.bool() { any_cuts(&mut rng, &visible) } else { Vec::new() };
+        let is_ordered = shape.order == Order::Keys;
+        let mut plan: Plan<String> = Plan::new(shape).starting(cuts).learning();
+        let (mut given, mut asked) = (Vec::new(), Vec::new());
+        while !plan.is_done() {
+            while let Some(ask) = plan.request().expect("a page to ask for") {
+                asked.push(ask);
+            }
+            assert!(!asked.is_empty(), "round {round}: it stands still, after {} keys of {}", given.len(), visible.len());
+            let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
+            let mut answer = page_of(&all, &ask, page);
+            answer.items.retain(|key| !hidden.contains(key));
+            empty += usize::from(answer.items.is_empty() && answer.next != Next::End);
+            plan.answer(ask.id, answer).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            given.extend(std::iter::from_fn(|| plan.take()).flatten());
+        }
+        if !is_ordered {
+            given.sort();
+        }
+        assert_eq!(given, visible, "round {round}");
+    }
+    assert!(empty > 1000, "only {empty} pages were empty");
 }
 
 #[test]

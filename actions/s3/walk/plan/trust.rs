@@ -22,6 +22,11 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
     pub(super) fn judge(&mut self, page: &Page<T, K>) -> bool {
         let Trust::Open(Some((_, cut))) = &self.trust else { return true };
+        // A page without keys that has more behind it says nothing: the next one will.
+        if page.items.is_empty() && page.next != Next::End {
+            self.trust = Trust::Open(None);
+            return true;
+        }
         let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && self.is_sorted(&page.items);
         if obeyed {
             self.trust = Trust::Proven;
@@ -63,9 +68,14 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
+    /// Whether parts of the list have to meet in one key.
+    pub(super) fn meets_parts(&self) -> bool {
+        self.shape.strict && matches!(self.trust, Trust::Proven)
+    }
+
     /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
     pub(super) fn meets(&self, at: usize, page: &Page<T, K>) -> Result<()> {
-        let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
+        let Some(gap) = self.gap(at).filter(|_| self.meets_parts()) else { return Ok(()) };
         let Some(high) = &gap.high else { return Ok(()) };
         let next = if gap.exclusive { Some(high) } else { self.firsts.get(high).and_then(Option::as_ref) };
         let Some(next) = next else { return Ok(()) };
