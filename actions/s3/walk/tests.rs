@@ -611,7 +611,7 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
 
 #[test]
 fn a_store_whose_pages_are_short_or_empty_is_listed_whole() {
-    let mut rng = Rng::with_seed(41);
+    let mut rng = Rng::with_seed(53);
     let mut empty = 0;
     for round in 0..600 {
         let (count, page, width) = (rng.usize(..600), rng.usize(3..=10), rng.usize(2..=20));
