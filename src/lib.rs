@@ -44,7 +44,7 @@ pub use engine::execute::{Connection, Execution, Request, Summary, execute};
 pub use engine::findings::Found;
 pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
-pub use engine::journal::{Became, Ended, Fate, Header, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
+pub use engine::journal::{Became, Ended, Fate, Header, IntentId, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::overview::{Answer, overview};
 pub use engine::paging::{Next, Page, paged, pages};

@@ -153,12 +153,15 @@ impl Spool {
     /// Shows the items as they are, from the first, and leaves them where they are: each as JSON, which is not read.
     pub(super) fn look(&mut self, mut show: impl FnMut(&str) -> Result<()>) -> Result<()> {
         self.rewind().map_err(broken_spool)?;
-        let (mut lines, mut read) = (BufReader::with_capacity(TOGETHER, &mut self.file), String::new());
+        let (mut lines, mut read, mut shown) = (BufReader::with_capacity(TOGETHER, &mut self.file), String::new(), 0);
         while lines.read_line(&mut read).map_err(broken_spool)? > 0 {
-            show(read.trim_end_matches('\n'))?;
+            let Some(element) = read.strip_suffix('\n') else { break };
+            show(element)?;
+            shown += 1;
             read.clear();
         }
-        Ok(())
+        // As no element is read, nothing else would tell that the file has lost some, or half of one.
+        if shown == self.len { Ok(()) } else { Err(broken_spool(io::ErrorKind::UnexpectedEof.into())) }
     }
 
     /// The items again, from the first.
@@ -221,4 +224,27 @@ impl<T: DeserializeOwned> Iterator for SpoolItems<T> {
 /// An item of a spool that was checked and cannot be read again: the temporary file broke.
 pub(super) fn broken_spool(source: io::Error) -> Error {
     Error::io("read the list again from its temporary file", source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_its_file_has_lost_is_not_passed_over() {
+        let line = "\"key-0\"\n".len() as u64;
+        for (left, is_whole) in [(3 * line, true), (3 * line - 1, false), (2 * line, false), (line + 3, false), (0, false)] {
+            let mut spool = Spool::new("objects");
+            (0..3).for_each(|n| spool.push(&Value::from(format!("key-{n}"))).expect("it is kept"));
+            spool.keep().expect("it is kept");
+            spool.file.set_len(left).expect("a file");
+            let mut shown = Vec::new();
+            let looked = spool.look(|element| {
+                shown.push(element.to_owned());
+                Ok(())
+            });
+            assert_eq!(looked.is_ok(), is_whole, "{left} bytes: {shown:?}");
+            assert!(shown.iter().enumerate().all(|(n, element)| *element == format!("\"key-{n}\"")), "{shown:?}");
+        }
+    }
 }

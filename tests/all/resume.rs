@@ -1,6 +1,6 @@
 //! Runs that were killed half way, and are finished by another process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::aaws::Aaws;
 use crate::support::cases::each;
-use crate::support::fake_s3::{delete_result, keys_of};
+use crate::support::fake_s3::{VastBucket, delete_result, keys_of};
 use crate::support::trap::{Moment, Trap};
 use crate::support::{Response, Server, aaws, directory, http, report};
 
@@ -32,6 +32,7 @@ impl Counting {
                 keys.iter().for_each(|key| *deleted.entry(key.clone()).or_default() += 1);
                 delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
             }
+            "ListObjectsV2" => VastBucket::page(LISTED, &request),
             "GetCallerIdentity" => identity(),
             _ => Response::error(501, "NotImplemented"),
         });
@@ -47,6 +48,9 @@ impl Counting {
         self.deleted.lock().unwrap().values().copied().collect()
     }
 }
+
+/// So many keys are listed, those too that were deleted.
+const LISTED: usize = 9000;
 
 /// A server that tells accounts may be behind another port the next time.
 fn identity() -> Response {
@@ -124,6 +128,37 @@ fn a_deletion_that_is_killed_at_any_of_its_requests_is_finished() {
         survived += 1;
     }
     println!("a deletion of 5,000 keys was killed at {survived} points, and finished each time");
+}
+
+#[test]
+fn a_deletion_of_what_is_listed_that_is_killed_is_finished_in_whatever_order_it_went() {
+    for (number, moment) in [(1, Moment::Before), (3, Moment::After), (6, Moment::Before), (9, Moment::After)] {
+        let when = format!("killed {moment:?} request {number}");
+        let (state, bucket) = (directory(), Counting::new());
+        let trap = bucket.trap(number, moment);
+        let line = "s3 delete_objects --bucket b --matching --whole_bucket --concurrency 4 --journal";
+        trap.kill(by(&state, &trap.server, line).start());
+        let run = newest(&state, &bucket);
+        assert_eq!(run["state"], "unfinished", "{when}");
+        let id = run["id"].as_str().expect("an id");
+        let items = by(&state, &bucket.server, &format!("log {id}")).run().ok().json();
+        let items = items.as_array().expect("the items");
+        let done = items.iter().filter(|item| item["status"] == "done");
+        let settled: BTreeSet<&str> = done.map(|item| item["item"].as_str().expect("a key")).collect();
+        assert!(settled.len() % 1000 == 0 && settled.len() < LISTED, "{when}: {} are done", settled.len());
+        assert!(items.len() <= settled.len() + 4000, "{when}: no more than four requests were under way");
+        {
+            let deleted = bucket.deleted.lock().unwrap();
+            assert!(settled.iter().all(|key| deleted.contains_key(*key)), "{when}: it says of one that it was deleted");
+        }
+
+        by(&state, &bucket.server, &format!("resume {id}")).run().ok();
+        let deleted = bucket.deleted.lock().unwrap().clone();
+        assert_eq!(deleted.len(), LISTED, "{when}: all are deleted");
+        assert!(settled.iter().all(|key| deleted[*key] == 1), "{when}: what was settled is not deleted again");
+        let run = newest(&state, &bucket);
+        assert_eq!((&run["state"], &run["counts"]), (&json!("finished"), &json!({"done": LISTED})), "{when}");
+    }
 }
 
 /// A point in a run: so many of its deletions have come to the bucket, and so much time has passed since.

@@ -23,10 +23,10 @@ const STEP: u64 = 22;
 /// A list of fewer pages is as fast without.
 const FEWEST: u64 = 6;
 
-/// Parts of a page between which it is looked for cuts.
+/// In so many parts a page is divided, between which cuts are looked for.
 const PARTS: usize = 8;
 
-/// So many marks are held while it is listed: the first of them as they come, the others farther and farther apart.
+/// The most marks that are held while a list is read: the first of them as they come, the others farther and farther apart.
 const MARKS: usize = 2048;
 const FINE: usize = 1024;
 

@@ -9,13 +9,16 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use aaws::{Error, Next, Page, Result};
 
-use super::gap::{Gap, Position, follows};
+use super::gap::{Gap, Position};
 use super::kept::{Density, Kept};
 use super::space::Space;
 use super::{Keyed, Order};
 
 mod cuts;
 mod kept;
+mod trust;
+
+use trust::Trust;
 
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
 pub const LEAD: usize = 64;
@@ -72,16 +75,6 @@ impl<T, K> Piece<T, K> {
     }
 }
 
-/// Whether the store starts where it is told to.
-enum Trust {
-    /// It has not been tried, or the answer is on its way: to which request, behind what.
-    Open(Option<(u64, String)>),
-    /// It does.
-    Proven,
-    /// It does not, or lists in another order than that of keys' bytes: one page after another.
-    Lost,
-}
-
 /// What there is, what is asked for, and what comes next. `K` is what says where a page begins.
 pub struct Plan<T, K = String> {
     shape: Shape,
@@ -99,7 +92,7 @@ pub struct Plan<T, K = String> {
     kept: VecDeque<Kept>,
     /// What is learned for a later one, if anything is.
     density: Option<Density>,
-    /// Hashes of the tokens asked for: one that comes again leads nowhere.
+    /// Hashes of the tokens asked for, each with where its gap began: one that comes again leads nowhere.
     asked: HashSet<u64>,
     hasher: RandomState,
     ids: u64,
@@ -214,28 +207,12 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         self.fill_waiting()
     }
 
-    fn out_of_order(&self) -> Error {
-        let what = &self.shape.what;
-        Error::Failed(format!(
-            "the listing of {what} is not in the order of the keys' bytes: with `--concurrency 1` it is read one page after another"
-        ))
-    }
-
-    /// Whether the last page of a gap comes to the very key that the next gap begins with, where that is asked.
-    fn meets(&self, at: usize, page: &Page<T, K>) -> Result<()> {
-        let Some(gap) = self.gap(at).filter(|_| self.shape.strict && matches!(self.trust, Trust::Proven)) else { return Ok(()) };
-        let Some(Some(next)) = self.first_behind(gap) else { return Ok(()) };
-        let is_last = page.next == Next::End || page.items.last().is_some_and(|last| last.key() >= next.as_str());
-        let has_next = || page.items.iter().any(|item| item.key() == next.as_str());
-        if is_last && !has_next() { Err(self.out_of_order()) } else { Ok(()) }
-    }
-
     /// Whether a page goes on behind the end of its gap, and it is not known yet with which key the next gap begins, or, where that has none, whether one
-    /// behind it has. S3 has nothing in between; a store that orders some keys in another way may, and then they are of this page.
+    /// behind it has. A store that orders some keys in another way may have keys in between, which are of this page then. S3 has none, and is not waited for.
     fn waits(&self, at: usize, page: &Page<T, K>) -> bool {
-        let Some(gap) = self.gap(at).filter(|_| matches!(self.trust, Trust::Proven)) else { return false };
+        let Some(gap) = self.gap(at).filter(|gap| self.meets_parts() && !gap.exclusive) else { return false };
         let Some(high) = &gap.high else { return false };
-        let is_open = || match self.first_behind(gap) {
+        let is_open = || match self.first_behind(at) {
             None => true,
             Some(None) => self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(gap) if !gap.answered)),
             Some(Some(_)) => false,
@@ -283,40 +260,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
-    /// Whether the answer to the first request behind a cut begins there, and with that what is to be thought of the store. False: the answer is no use.
-    fn judge(&mut self, page: &Page<T, K>) -> bool {
-        let Trust::Open(Some((_, cut))) = &self.trust else { return true };
-        let obeyed = page.items.first().is_none_or(|first| first.key() > cut.as_str()) && self.is_sorted(&page.items);
-        if obeyed {
-            self.trust = Trust::Proven;
-        } else {
-            tracing::debug!("{} are listed one page after another: the store does not begin where it is told to", self.shape.what);
-            self.walk_alone();
-        }
-        obeyed
-    }
-
-    /// Leaves the list to the chain that began it, which is in the first gap.
-    fn walk_alone(&mut self) {
-        self.trust = Trust::Lost;
-        self.pieces.truncate(1);
-        if let Some(gap) = self.gap_mut(0) {
-            gap.high = None;
-        }
-    }
-
-    /// Whether a page goes on, in the order of keys' bytes, from where it was asked.
-    fn in_order(&self, at: usize, items: &[T]) -> bool {
-        let from = self.gap(at).and_then(|gap| gap.asked_from.as_deref());
-        let goes_on = items.first().is_none_or(|first| from.is_none_or(|from| follows(first.key(), from, self.shape.repeats)));
-        let holds = |item: Option<&T>| item.is_none_or(|item| self.space.holds(item.key()));
-        goes_on && holds(items.first()) && holds(items.last()) && self.is_sorted(items)
-    }
-
-    fn is_sorted(&self, items: &[T]) -> bool {
-        items.is_sorted_by(|a, b| follows(b.key(), a.key(), self.shape.repeats))
-    }
-
     fn learn(&mut self, page: &Page<T, K>) {
         let (Some(first), Some(last)) = (page.items.first(), page.items.last()) else { return };
         if self.base.is_none() {
@@ -338,7 +281,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
         let (ordered, repeats) = (!matches!(self.trust, Trust::Lost), self.shape.repeats);
         let is_last = !self.pieces.iter().skip(at + 1).any(|piece| matches!(piece, Piece::Gap(_)));
-        let first_behind = self.gap(at).and_then(|gap| self.first_behind(gap)).map(|first| first.cloned());
+        let first_behind = self.first_behind(at).cloned();
         let keeps_first = self.keeps_first(at);
         let Some(gap) = self.gap_mut(at) else { return };
         gap.busy = None;
@@ -385,19 +328,25 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
-    /// Notes with which key the keys behind a cut begin.
+    /// Notes with which key the keys behind a cut begin, where parts have to meet in it.
     fn note_first(&mut self, at: usize, page: &Page<T, K>) {
-        let Some(cut) = self.gap(at).filter(|gap| !gap.answered).and_then(|gap| gap.start_after.clone()) else { return };
+        let Some(gap) = self.gap(at).filter(|gap| self.shape.strict && !gap.answered) else { return };
+        let Some(cut) = gap.start_after.clone() else { return };
         let first = page.items.iter().map(Keyed::key).find(|key| *key > cut.as_str());
-        if first.is_some() || page.next == Next::End {
-            self.firsts.insert(cut, first.map(str::to_owned));
+        if first.is_none() && page.next != Next::End {
+            return;
         }
+        // Where this gap has none itself, the one behind it may know better: what that gave out may be deleted by now.
+        let high = gap.high.as_deref().filter(|high| first.is_none_or(|first| first > *high));
+        let known = high.and_then(|high| self.firsts.get(high)?.as_deref());
+        let first = known.into_iter().chain(first).min().map(str::to_owned);
+        self.firsts.insert(cut, first);
     }
 
-    /// The first key behind a gap, where it is known, and there may be none.
-    fn first_behind<'a>(&'a self, gap: &'a Gap<K>) -> Option<Option<&'a String>> {
-        let high = gap.high.as_ref()?;
-        if gap.exclusive { Some(Some(high)) } else { self.firsts.get(high).map(Option::as_ref) }
+    /// The first key behind the cut that a gap ends at, where it is noted; there may be none.
+    fn first_behind(&self, at: usize) -> Option<&Option<String>> {
+        let gap = self.gap(at).filter(|gap| !gap.exclusive)?;
+        self.firsts.get(gap.high.as_ref()?)
     }
 
     /// Whether the first key of this gap comes now, and the gap before it has yet to meet it: until then it is kept back, as whoever reads the list may
@@ -405,21 +354,11 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     fn keeps_first(&self, at: usize) -> bool {
         let is_first = self.gap(at).is_some_and(|gap| !gap.answered);
         let is_behind = at.checked_sub(1).is_some_and(|before| self.gap(before).is_some());
-        self.shape.strict && matches!(self.trust, Trust::Proven) && is_first && is_behind
+        self.meets_parts() && is_first && is_behind
     }
 
     fn reaches_end(&self, at: usize, key: &str) -> bool {
         self.gap(at).and_then(|gap| gap.high.as_deref()).is_some_and(|high| key >= high)
-    }
-
-    /// While it is not known whether the store starts where it is told to, the chain that began the list is not let go of: it walks past the cut.
-    fn rejoin(&mut self, at: usize) {
-        if matches!(self.trust, Trust::Open(_)) {
-            self.pieces.truncate(at + 1);
-            if let Some(gap) = self.gap_mut(at) {
-                gap.high = None;
-            }
-        }
     }
 
     /// Takes a gap away that is walked to its end. What was seen in it says how dense the keys before the next one are.
@@ -474,8 +413,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             Position::Token(token) => Some(token.clone()),
             Position::Unknown => return Err(broken("without saying where")),
         };
-        // A few bytes for each page: all that grows with the list.
-        if token.as_ref().is_some_and(|token| !self.asked.insert(self.hasher.hash_one(token))) {
+        // A few bytes for each page: all that grows with the list. Where pages may be empty, two gaps may well come to the same token.
+        if token.as_ref().is_some_and(|token| !self.asked.insert(self.hasher.hash_one((&gap.start_after, token)))) {
             return Err(broken("where it was before"));
         }
         gap.busy = Some(id);

@@ -541,47 +541,124 @@ fn cuts_of_a_list_that_is_short_by_now_cost_as_many_requests_as_are_sent_at_once
     }
 }
 
+/// A page of what is there by now: a token says behind which key it goes on, as that of S3 does.
+fn page_of(left: &BTreeSet<String>, ask: &Ask, page: usize) -> Page<String, String> {
+    let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
+    let behind = left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded));
+    let mut items: Vec<String> = behind.take(page + 1).cloned().collect();
+    let is_last = items.len() <= page;
+    items.truncate(page);
+    let next = items.last().filter(|_| !is_last).map_or(Next::End, |last| Next::At(last.clone()));
+    Page { items, next }
+}
+
 #[test]
-fn what_is_deleted_as_it_is_listed_is_listed_whole() {
+fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_others_do() {
     let (mut rng, mut wide) = (Rng::with_seed(31), 0);
-    for round in 0..300 {
+    for round in 0..800 {
         let (count, page, width) = (rng.usize(..400), rng.usize(3..=10), rng.usize(2..=20));
-        let keys: BTreeSet<String> = names(&mut rng, count).into_iter().collect();
+        let known = names(&mut rng, count);
         let shape = Shape {
             what: "the keys".into(),
             prefix: String::new(),
             start_after: None,
-            order: Order::Any,
-            strict: true,
+            order: if rng.u8(..4) == 0 { Order::Keys } else { Order::Any },
+            strict: rng.bool(),
             repeats: false,
             width,
             page,
         };
-        let mut plan: Plan<String> = Plan::new(shape);
-        let (mut left, mut given, mut asked) = (keys.clone(), Vec::new(), Vec::new());
+        let cuts = if rng.bool() { any_cuts(&mut rng, &known) } else { Vec::new() };
+        // A store that is asked to meet in one key is not changed by others meanwhile: that would be an error.
+        let mut others = if shape.strict { 0 } else { rng.usize(..100) };
+        let mut plan: Plan<String> = Plan::new(shape).starting(cuts).learning();
+        let mut left: BTreeSet<String> = known.into_iter().collect();
+        // Some stores read a page of their own entries, and then leave out what is gone of them.
+        let (mut entries, leaves_entries) = (left.clone(), rng.bool());
+        // Of those that were there from the beginning, and that nobody else deletes, none may be left out.
+        let (mut wanted, mut given, mut asked) = (left.clone(), BTreeSet::new(), Vec::new());
         while !plan.is_done() {
             while let Some(ask) = plan.request().expect("a page to ask for") {
                 wide += usize::from(ask.start_after.is_some() && ask.token.is_none());
                 asked.push(ask);
             }
-            // One of them is answered, with what is there by now; a token says behind which key it goes on, as that of S3 does.
+            assert!(!asked.is_empty(), "round {round}: it stands still");
+            if others > 0 && rng.bool() {
+                others -= 1;
+                let written = format!("{}new{others}", names(&mut rng, 1).concat());
+                entries.insert(written.clone());
+                left.insert(written);
+                if let Some(gone) = left.iter().nth(rng.usize(..left.len())).cloned() {
+                    left.remove(&gone);
+                    wanted.remove(&gone);
+                }
+            }
             let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
-            let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
-            let mut items: Vec<String> =
-                left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded)).take(page + 1).cloned().collect();
-            let is_last = items.len() <= page;
-            items.truncate(page);
-            let next = items.last().filter(|_| !is_last).map_or(Next::End, |last| Next::At(last.clone()));
-            plan.answer(ask.id, Page { items, next }).unwrap_or_else(|e| panic!("round {round}: {e}"));
-            while let Some(items) = plan.take() {
-                items.iter().for_each(|key| assert!(left.remove(key), "round {round}: `{key}` came twice"));
-                given.extend(items);
+            let mut answer = page_of(if leaves_entries { &entries } else { &left }, &ask, page);
+            answer.items.retain(|key| left.contains(key));
+            plan.answer(ask.id, answer).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            for key in std::iter::from_fn(|| plan.take()).flatten() {
+                left.remove(&key);
+                wanted.remove(&key);
+                assert!(!given.contains(&key), "round {round}: `{key}` came twice");
+                given.insert(key);
             }
         }
-        given.sort();
-        assert_eq!(given, keys.into_iter().collect::<Vec<_>>(), "round {round}");
+        assert!(wanted.is_empty(), "round {round}: {wanted:?} did not come");
     }
-    assert!(wide > 300, "only {wide} parts were begun behind a cut");
+    assert!(wide > 800, "only {wide} parts were begun behind a cut");
+}
+
+#[test]
+fn a_store_whose_pages_are_short_or_empty_is_listed_whole() {
+    let mut rng = Rng::with_seed(53);
+    let mut empty = 0;
+    for round in 0..600 {
+        let (count, page, width) = (rng.usize(..600), rng.usize(3..=10), rng.usize(2..=20));
+        let all: BTreeSet<String> = names(&mut rng, count).into_iter().collect();
+        // It reads a page of its own entries, and leaves out what is gone of them: whole stretches may be.
+        let (mut hides, mut visible) = (false, Vec::new());
+        let mut hidden = BTreeSet::new();
+        for key in &all {
+            hides = if rng.usize(..page * 2) == 0 { rng.bool() } else { hides };
+            if hides {
+                hidden.insert(key.clone());
+            } else {
+                visible.push(key.clone());
+            }
+        }
+        let shape = Shape {
+            what: "the keys".into(),
+            prefix: String::new(),
+            start_after: None,
+            order: if rng.bool() { Order::Keys } else { Order::Any },
+            strict: rng.bool(),
+            repeats: false,
+            width,
+            page,
+        };
+        let cuts = if rng.bool() { any_cuts(&mut rng, &visible) } else { Vec::new() };
+        let is_ordered = shape.order == Order::Keys;
+        let mut plan: Plan<String> = Plan::new(shape).starting(cuts).learning();
+        let (mut given, mut asked) = (Vec::new(), Vec::new());
+        while !plan.is_done() {
+            while let Some(ask) = plan.request().expect("a page to ask for") {
+                asked.push(ask);
+            }
+            assert!(!asked.is_empty(), "round {round}: it stands still, after {} keys of {}", given.len(), visible.len());
+            let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
+            let mut answer = page_of(&all, &ask, page);
+            answer.items.retain(|key| !hidden.contains(key));
+            empty += usize::from(answer.items.is_empty() && answer.next != Next::End);
+            plan.answer(ask.id, answer).unwrap_or_else(|e| panic!("round {round}: {e}"));
+            given.extend(std::iter::from_fn(|| plan.take()).flatten());
+        }
+        if !is_ordered {
+            given.sort();
+        }
+        assert_eq!(given, visible, "round {round}");
+    }
+    assert!(empty > 1000, "only {empty} pages were empty");
 }
 
 #[test]

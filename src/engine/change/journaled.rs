@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Change, Step};
 use crate::engine::context::Context;
-use crate::engine::journal::{Became, Fate, Journal, Settled, StepId, StepNote};
+use crate::engine::journal::{Became, Fate, IntentId, Journal, Settled, StepId, StepNote};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::meta::Effect;
@@ -160,37 +160,58 @@ pub(super) async fn apply<C: Change>(cx: &Context, change: &C, items: &[C::Item]
     if cx.meta().effect == Effect::Delete
         && let Ok(outcomes) = &mut outcomes
     {
-        for (item, outcome) in items.iter().zip(outcomes) {
-            let is_gone = matches!(&*outcome, Outcome::Failed(failure) if is_missing(failure));
-            if is_gone && journal.was_begun(&change.id(item)) {
-                *outcome = gone();
-            }
-        }
+        take_missing_for_gone(journal, change, items, outcomes);
     }
-    let written = match (alike(&outcomes, items.len()).filter(|_| items.len() > 1 && journal.settles_alike()), &outcomes) {
-        (Some(became), _) => journal.settle_alike(intent, became),
-        (None, Ok(outcomes)) => {
-            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
-        }
-        (None, Err(e)) => {
-            let failed: Outcome = Outcome::Failed(Failure::from(e));
-            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
-        }
-    };
-    if let Err(e) = written {
+    if let Err(e) = note_outcomes(journal, change, intent, items, &outcomes) {
         // It is done all the same; nothing is sent behind it, because that could not be noted either.
         tracing::error!("{e}");
     }
     outcomes
 }
 
-/// What became of each item of a request, where that is the same and short to say: all were done, or none was sent through. Nothing is made for each of them.
+/// What the process before this one was deleting, and is not there, was deleted by that.
+fn take_missing_for_gone<C: Change>(journal: &dyn Journal, change: &C, items: &[C::Item], outcomes: &mut [Outcome<C::Done>]) {
+    for (item, outcome) in items.iter().zip(outcomes) {
+        let is_missing = matches!(&*outcome, Outcome::Failed(failure) if is_missing(failure));
+        if is_missing && journal.was_begun(&change.id(item)) {
+            *outcome = gone();
+        }
+    }
+}
+
+/// Writes down what came of a request: in one line without names, where it is the same for all of several items, or else of each.
+fn note_outcomes<C: Change>(
+    journal: &dyn Journal,
+    change: &C,
+    intent: IntentId,
+    items: &[C::Item],
+    outcomes: &Result<Vec<Outcome<C::Done>>>,
+) -> Result<()> {
+    if items.len() > 1
+        && journal.settles_alike()
+        && let Some(became) = alike(outcomes, items.len())
+    {
+        return journal.settle_alike(intent, became);
+    }
+    match outcomes {
+        Ok(outcomes) => {
+            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
+        }
+        Err(e) => {
+            let failed: Outcome = Outcome::Failed(Failure::from(e));
+            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
+        }
+    }
+}
+
+/// What became of each item of a request, where that is the same for all: they were done, or the request failed as a whole. Found without making anything
+/// for each of them.
 fn alike<D>(outcomes: &Result<Vec<Outcome<D>>>, items: usize) -> Option<Became> {
     match outcomes {
         Ok(outcomes) => {
             let all_done = outcomes.len() == items && outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(_, None)));
             all_done.then_some(Became { status: Status::Done, code: None, message: None })
         }
-        Err(e) => Some(Settled::of(String::new(), &Outcome::<()>::Failed(Failure::from(e))).into()),
+        Err(e) => Some(Became::from_outcome(&Outcome::<()>::Failed(Failure::from(e)))),
     }
 }

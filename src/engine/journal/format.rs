@@ -26,6 +26,9 @@ const CRC_DIGITS: usize = 8;
 /// The number of the line by which a step is known.
 pub type StepId = u64;
 
+/// The number of the line by which a request is known: that which says that it is about to be sent.
+pub type IntentId = u64;
+
 /// A line of a journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -91,8 +94,8 @@ pub enum Line {
     },
     /// All items of one request came to the same.
     Alike {
-        /// The number of the line that named them, which is an intent.
-        intent: StepId,
+        /// The number of the line that named them, a [`Line::Intent`].
+        intent: IntentId,
         /// What became of each.
         became: Became,
     },
@@ -191,29 +194,28 @@ pub struct Became {
 }
 
 impl Became {
-    /// What became of one of them.
-    pub fn of(self, item: String) -> Settled {
-        let Became { status, code, message } = self;
-        Settled { item, status, code, message }
-    }
-}
-
-impl From<Settled> for Became {
-    fn from(Settled { status, code, message, .. }: Settled) -> Self {
-        Became { status, code, message }
-    }
-}
-
-impl Settled {
-    /// Of an outcome.
-    pub fn of<D>(item: String, outcome: &Outcome<D>) -> Self {
+    /// What an outcome says.
+    pub fn from_outcome<D>(outcome: &Outcome<D>) -> Self {
         let (code, message) = match outcome {
             Outcome::Done(_, note) => (None, note.clone()),
             Outcome::Unchanged(why) => (None, Some(why.clone())),
             Outcome::Skipped(skip) => (skip.code.map(String::from), Some(skip.why.clone())),
             Outcome::Failed(failure) => (Some(failure.code.clone()), Some(failure.message.clone())),
         };
-        Settled { item, status: outcome.status(), code, message }
+        Became { status: outcome.status(), code, message }
+    }
+
+    /// The same of one of them.
+    pub fn of(self, item: String) -> Settled {
+        let Became { status, code, message } = self;
+        Settled { item, status, code, message }
+    }
+}
+
+impl Settled {
+    /// Of an outcome.
+    pub fn of<D>(item: String, outcome: &Outcome<D>) -> Self {
+        Became::from_outcome(outcome).of(item)
     }
 
     /// Whether the item is as it was asked for.

@@ -12,7 +12,7 @@ mod remainder;
 mod store;
 mod writer;
 
-pub use format::{Became, FORMAT, Fate, Header, Settled, StepId};
+pub use format::{Became, FORMAT, Fate, Header, IntentId, Settled, StepId};
 pub use reader::{Ended, Past, PastItem, PastStep};
 pub use remainder::Remainder;
 pub use store::{Store, new_id};
@@ -72,7 +72,7 @@ pub trait Journal: Send + Sync + 'static {
     }
 
     /// These items are about to be sent, in one request. That is durable when this returns, with the number by which it is known.
-    async fn intend(&self, _items: Vec<String>) -> Result<StepId> {
+    async fn intend(&self, _items: Vec<String>) -> Result<IntentId> {
         Ok(0)
     }
 
@@ -87,7 +87,7 @@ pub trait Journal: Send + Sync + 'static {
     }
 
     /// All items of one intent came to the same: its number, and what became of each of them.
-    fn settle_alike(&self, _intent: StepId, _became: Became) -> Result<()> {
+    fn settle_alike(&self, _intent: IntentId, _became: Became) -> Result<()> {
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::format::{FORMAT, Fate, Flaw, Header, Line, Settled, StepId, decode};
+use super::format::{FORMAT, Fate, Flaw, Header, IntentId, Line, Settled, StepId, decode};
 use crate::input::{Input, Spool, was_typed};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::Status;
@@ -187,7 +187,7 @@ struct Reading {
     /// The places of items, by their identities.
     items: HashMap<String, usize>,
     /// Those of the items of intents, by the numbers of these, until one line settles them all.
-    intents: HashMap<StepId, Vec<usize>>,
+    intents: HashMap<IntentId, Vec<usize>>,
     /// Those of steps, by their numbers.
     steps: HashMap<StepId, (usize, usize)>,
 }

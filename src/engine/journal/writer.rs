@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::format::{Became, Fate, Header, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
+use super::format::{Became, Fate, Header, IntentId, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
 use super::reader::Past;
 use super::remainder::Remainder;
 use super::store::{self, Store};
@@ -257,7 +257,7 @@ impl Journal for Writer {
         self.append([Line::Target { target: target.clone(), endpoint: Some(endpoint.to_owned()) }]).map(drop)
     }
 
-    async fn intend(&self, items: Vec<String>) -> Result<StepId> {
+    async fn intend(&self, items: Vec<String>) -> Result<IntentId> {
         let numbers = self.append_durably(vec![Line::Intent { time: Timestamp::now(), items }]).await?;
         Ok(numbers.first().copied().unwrap_or_default())
     }
@@ -270,7 +270,7 @@ impl Journal for Writer {
         self.format >= WITH_ALIKE
     }
 
-    fn settle_alike(&self, intent: StepId, became: Became) -> Result<()> {
+    fn settle_alike(&self, intent: IntentId, became: Became) -> Result<()> {
         self.append([Line::Alike { intent, became }]).map(drop)
     }
 
@@ -403,6 +403,34 @@ mod tests {
         }
         assert_eq!(became("e"), Some(all(Status::Failed, Some("Denied")).of("e".to_owned())));
         assert_eq!((became("f"), past.items.len()), (None, 6));
+    }
+
+    #[tokio::test]
+    async fn one_line_of_all_items_says_what_a_result_of_each_does() {
+        for seed in 0..5 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let folder = tempfile::tempdir().expect("a folder");
+            let make = |name: &str| Writer::create(Store::at(folder.path().join(name)), header(&new_id(Timestamp::now())));
+            let (short, long) = (make("short").expect("a journal"), make("long").expect("a journal"));
+            let mut under_way: Vec<(IntentId, Vec<String>)> = Vec::new();
+            for _ in 0..60 {
+                if under_way.len() < 4 && rng.bool() {
+                    // The same item may be in several requests.
+                    let items: Vec<String> = (0..rng.usize(1..6)).map(|_| format!("k{}", rng.u8(..12))).collect();
+                    let intent = short.intend(items.clone()).await.expect("it is written");
+                    long.intend(items.clone()).await.expect("it is written");
+                    under_way.push((intent, items));
+                } else if !under_way.is_empty() {
+                    let (intent, items) = under_way.swap_remove(rng.usize(..under_way.len()));
+                    let status = [Status::Done, Status::Failed, Status::Unchanged][rng.usize(..3)];
+                    let became = Became { status, code: None, message: Some(format!("request {intent}")) };
+                    long.settle(items.into_iter().map(|item| became.clone().of(item)).collect()).expect("it is written");
+                    short.settle_alike(intent, became).expect("it is written");
+                }
+            }
+            let items = |writer: &Writer| Past::read(&writer.path).expect("a journal").items;
+            assert_eq!(items(&short), items(&long), "seed {seed}");
+        }
     }
 
     #[test]

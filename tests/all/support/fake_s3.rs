@@ -65,17 +65,7 @@ impl VastBucket {
         let deletions = Arc::new(Mutex::new(vec![0; size]));
         let state = Arc::clone(&deletions);
         let server = Server::start(move |operation, _, request| match operation {
-            "ListObjectsV2" => {
-                let start = match (request.query("continuation-token"), request.query("start-after")) {
-                    (Some(token), _) => token.parse().unwrap(),
-                    (None, Some(after)) => Self::behind(&after, size),
-                    (None, None) => 0,
-                };
-                let end = size.min(start + 1000);
-                let keys: Vec<String> = (start..end).map(Self::key).collect();
-                let page: Vec<_> = keys.iter().map(|key| (key.as_str(), "2024-01-01T00:00:00.000Z")).collect();
-                listing(&page, (end < size).then(|| end.to_string()).as_deref())
-            }
+            "ListObjectsV2" => Self::page(size, &request),
             "DeleteObjects" => {
                 thread::sleep(delay);
                 let keys = keys_of(&request);
@@ -89,6 +79,19 @@ impl VastBucket {
             _ => Response::error(501, "NotImplemented"),
         });
         Self { server, deletions }
+    }
+
+    /// A page of so many keys, those too that were deleted.
+    pub fn page(size: usize, request: &Request) -> Response {
+        let start = match (request.query("continuation-token"), request.query("start-after")) {
+            (Some(token), _) => token.parse().unwrap(),
+            (None, Some(after)) => Self::behind(&after, size),
+            (None, None) => 0,
+        };
+        let end = size.min(start + 1000);
+        let keys: Vec<String> = (start..end).map(Self::key).collect();
+        let page: Vec<_> = keys.iter().map(|key| (key.as_str(), "2024-01-01T00:00:00.000Z")).collect();
+        listing(&page, (end < size).then(|| end.to_string()).as_deref())
     }
 
     pub fn key(number: usize) -> String {

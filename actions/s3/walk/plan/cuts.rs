@@ -59,7 +59,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             // The nearer to the front, the more of the room: what is far ahead must not keep the front from being cut.
             let kept = if ordered { (survey.gaps as f64).min(width) / (2.0 * width) * lead } else { 0.0 };
             survey.gaps += 1;
-            let may = first || (room > kept && (!ordered || survey.ahead < lead));
+            // A page that came waits for the first key of this one: were it not asked for, nothing would go on.
+            let is_awaited = !self.waiting.is_empty() && !gap.answered;
+            let may = first || is_awaited || (room > kept && (!ordered || survey.ahead < lead));
             if survey.idle.is_none() && gap.busy.is_none() && may {
                 survey.idle = Some(at);
             }
