@@ -367,8 +367,9 @@ impl Gate {
 
     /// Nothing when so many came; an error when they did not in time.
     fn wait_for(&self, number: usize, request: &Request) -> Option<Response> {
-        let (_, waited) =
-            self.another.wait_timeout_while(self.came.lock().unwrap(), Duration::from_secs(20), |came| *came < number).unwrap();
+        let came = self.came.lock().unwrap();
+        let (came, waited) = self.another.wait_timeout_while(came, Duration::from_secs(20), |came| *came < number).unwrap();
+        drop(came);
         waited.timed_out().then(|| proxy::error(request, 400, "TooFewAtOnce"))
     }
 }
