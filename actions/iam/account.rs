@@ -85,6 +85,11 @@ pub trait Inspect: Send + Sync + 'static {
     /// What it reports.
     type Found: Send + 'static;
 
+    /// Whether the listing of users leaves open that there is something to report.
+    fn may_be(&self, _now: Timestamp, _user: &User) -> bool {
+        true
+    }
+
     /// Whether the credential report leaves open that there is something to report. What the report does not know is open.
     fn worth(&self, now: Timestamp, row: &Row) -> bool;
 
@@ -113,10 +118,10 @@ pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, survey: Survey, 
     let Survey { report, users } = survey;
     let inspector = Arc::new(inspector);
     let now = iam.now();
-    // Whom the report clears takes no place among those that are looked at.
+    // Who is cleared takes no place among those that are looked at.
     let suspects = users.try_filter_map(|user| {
         let row = (*report).as_ref().and_then(|report| report.of(&user));
-        let is_suspect = row.is_none_or(|row| inspector.worth(now, row));
+        let is_suspect = inspector.may_be(now, &user) && row.is_none_or(|row| inspector.worth(now, row));
         ready(Ok::<_, Error>(is_suspect.then(|| (row.cloned(), user))))
     });
     let look = |(row, user): (Option<Row>, User)| {
