@@ -382,6 +382,9 @@ fn overview(report: &mut Report, runs: usize) -> io::Result<()> {
     // The report clears nine in ten of the users: they are not looked at one by one.
     let (stale, keys) = (USERS / 10, calls.get("GetAccessKeyLastUsed").copied().unwrap_or_default());
     report.show("overview: looks at keys, of those that may be stale", keys as f64 / (2 * stale) as f64, 1.0);
+    // Three checks begin with it.
+    let of_report = ["GenerateCredentialReport", "GetCredentialReport"].map(|call| calls.get(call).copied().unwrap_or_default());
+    report.show("overview: calls for the credential report", of_report.iter().sum::<usize>() as f64, 2.0);
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! Reading the account: its users one page after another, what each of them signs in with, and what IAM tells of everything at once.
 
 use std::collections::HashMap;
+use std::future::ready;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use aaws::{Call, Context, Error, ErrorContext, Grant, Next, Out, Page, Result, When, async_trait, paged};
@@ -83,6 +85,11 @@ pub trait Inspect: Send + Sync + 'static {
     /// What it reports.
     type Found: Send + 'static;
 
+    /// Whether the listing of users leaves open that there is something to report.
+    fn may_be(&self, _now: Timestamp, _user: &User) -> bool {
+        true
+    }
+
     /// Whether the credential report leaves open that there is something to report. What the report does not know is open.
     fn worth(&self, now: Timestamp, row: &Row) -> bool;
 
@@ -90,27 +97,44 @@ pub trait Inspect: Send + Sync + 'static {
     async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<Self::Found>) -> Result<()>;
 }
 
-/// Looks at every user, many at once, and puts what is found out in the order in which IAM lists the users.
+/// The users of an account, and what its credential report says of them, if that is asked.
+pub struct Survey {
+    report: Arc<Option<CredentialReport>>,
+    users: BoxStream<'static, Result<User>>,
+}
+
+impl Survey {
+    /// The credential report; none where every user is to be looked at.
+    pub fn report(&self) -> Option<&CredentialReport> {
+        (*self.report).as_ref()
+    }
+}
+
+/// Looks at the users, many at once, and puts what is found out in the order in which IAM lists the users.
 ///
 /// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and
 /// who is not in the report is looked at.
-pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, report: Option<CredentialReport>, out: &mut Out<I::Found>) -> Result<()> {
+pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, survey: Survey, out: &mut Out<I::Found>) -> Result<()> {
+    let Survey { report, users } = survey;
     let inspector = Arc::new(inspector);
     let now = iam.now();
-    let look = |user: User| {
+    // Who is cleared takes no place among those that are looked at.
+    let suspects = users.try_filter_map(|user| {
+        let row = (*report).as_ref().and_then(|report| report.of(&user));
+        let is_suspect = inspector.may_be(now, &user) && row.is_none_or(|row| inspector.worth(now, row));
+        ready(Ok::<_, Error>(is_suspect.then(|| (row.cloned(), user))))
+    });
+    let look = |(row, user): (Option<Row>, User)| {
         let (iam, inspector) = (iam.clone(), Arc::clone(&inspector));
-        let row = report.as_ref().and_then(|r| r.of(&user)).cloned();
         async move {
             let mut findings = Findings { items: Vec::new(), unread: Vec::new() };
-            if row.as_ref().is_none_or(|row| inspector.worth(now, row))
-                && let Err(error) = inspector.inspect(&iam, &user, row.as_ref(), &mut findings).await
-            {
+            if let Err(error) = inspector.inspect(&iam, &user, row.as_ref(), &mut findings).await {
                 findings.unread(user.user_name, error);
             }
             Ok(findings)
         }
     };
-    let mut looked = std::pin::pin!(iam.users().map_ok(look).try_buffered(iam.cx.concurrency()));
+    let mut looked = pin!(suspects.map_ok(look).try_buffered(iam.cx.concurrency()));
     while let Some(findings) = looked.try_next().await? {
         for item in findings.items {
             out.send(item).await?;
@@ -142,28 +166,46 @@ impl Iam {
         self.cx.now()
     }
 
-    /// The credential report, when the action is to begin with it. Who may not read it looks at every user instead.
-    pub async fn report(&self, source: Source) -> Result<Option<CredentialReport>> {
-        if source == Source::Live {
-            return Ok(None);
-        }
-        match CredentialReport::get(&self.cx, &self.client).await {
-            Err(e) if is_denied(&e) => {
-                tracing::warn!("{e}; every user is looked at instead, as with `source` `live`");
-                Ok(None)
-            }
-            report => report.map(Some),
-        }
+    /// The users, of whom the first page is there, and the credential report, when the action is to begin with it: they are asked side by side.
+    pub async fn survey(&self, source: Source) -> Result<Survey> {
+        let mut users = self.users().peekable();
+        // What became of the page is said when it is read.
+        let (report, _) = futures::join!(self.report(source), Pin::new(&mut users).peek());
+        Ok(Survey { report: report?, users: users.boxed() })
     }
 
-    /// All users, a page at a time as they are read.
-    pub fn users(&self) -> BoxStream<'static, Result<User>> {
-        let client = self.client.clone();
+    /// The credential report: one for all that work in the session. Who may not read it looks at every user instead.
+    async fn report(&self, source: Source) -> Result<Arc<Option<CredentialReport>>> {
+        if source == Source::Live {
+            return Ok(Arc::new(None));
+        }
+        let iam = self.clone();
+        let ask = || async move {
+            match CredentialReport::get(&iam.cx, &iam.client).await {
+                Err(e) if is_denied(&e) => {
+                    tracing::warn!("{e}; every user is looked at instead, as with `source` `live`");
+                    Ok(None)
+                }
+                report => report.map(Some),
+            }
+        };
+        self.cx.once("iam: the credential report", ask).await
+    }
+
+    /// All users, a page at a time as they are read. A page is asked for once a session: an account has 5,000 users at most (IAM quotas).
+    fn users(&self) -> BoxStream<'static, Result<User>> {
+        let iam = self.clone();
         let users = paged("the users of the account", move |marker: Option<String>| {
-            let request = client.list_users().max_items(PAGE).set_marker(marker);
+            let iam = iam.clone();
             async move {
-                let answer = request.send().await.context(|| "list the users of the account")?;
-                Ok(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker), items: answer.users })
+                let what = format!("iam: the users at {marker:?}");
+                let request = iam.client.list_users().max_items(PAGE).set_marker(marker);
+                let ask = || async move {
+                    let answer = request.send().await.context(|| "list the users of the account")?;
+                    Ok::<_, Error>(Page { next: Next::truncated(Some(answer.is_truncated), answer.marker), items: answer.users })
+                };
+                let page = iam.cx.once(&what, ask).await?;
+                Ok(Page { items: page.items.clone(), next: page.next.clone() })
             }
         });
         users.boxed()
@@ -214,12 +256,16 @@ impl Iam {
         }
     }
 
-    /// A user's access keys; none of a user who is gone.
-    pub async fn access_keys(&self, user: &str) -> Result<Vec<AccessKeyMetadata>> {
-        match access_keys(&self.client, user).await {
-            Err(e) if is_missing(&e) => Ok(Vec::new()),
-            keys => keys,
-        }
+    /// A user's access keys, asked for once a session; none of a user who is gone.
+    pub async fn access_keys(&self, user: &str) -> Result<Arc<Vec<AccessKeyMetadata>>> {
+        let (client, name) = (self.client.clone(), user.to_owned());
+        let ask = || async move {
+            match access_keys(&client, &name).await {
+                Err(e) if is_missing(&e) => Ok(Vec::new()),
+                keys => keys,
+            }
+        };
+        self.cx.once(&format!("iam: the access keys of {user}"), ask).await
     }
 
     /// When and where a key was used last, without a date when it never was; none of a key that is gone.

@@ -79,8 +79,8 @@ impl Action for DiscoverInactiveConsoleUsers {
 
     async fn run(self, cx: &Context) -> Result<Listing<InactiveConsoleUser>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
-        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
+        let survey = iam.survey(self.source).await?;
+        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, survey, &mut out).await }))
     }
 }
 
@@ -90,15 +90,16 @@ aaws::register!(DiscoverInactiveConsoleUsers);
 impl Inspect for DiscoverInactiveConsoleUsers {
     type Found = InactiveConsoleUser;
 
+    fn may_be(&self, now: Timestamp, user: &User) -> bool {
+        user.password_last_used().is_none_or(|used| self.threshold_days.passed(now, used))
+    }
+
     fn worth(&self, _: Timestamp, row: &Row) -> bool {
         row.password_enabled != Some(false)
     }
 
     async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<InactiveConsoleUser>) -> Result<()> {
         let used = user.password_last_used();
-        if used.is_some_and(|used| !self.threshold_days.passed(iam.now(), used)) {
-            return Ok(());
-        }
         let Some(profile) = iam.login_profile(user.user_name()).await? else { return Ok(()) };
         let created = profile.create_date();
         let last = later(used, Some(created)).unwrap_or(*created);

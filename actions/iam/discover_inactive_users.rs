@@ -94,8 +94,8 @@ impl Action for DiscoverInactiveUsers {
 
     async fn run(self, cx: &Context) -> Result<Listing<InactiveUser>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
-        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
+        let survey = iam.survey(self.source).await?;
+        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, survey, &mut out).await }))
     }
 }
 

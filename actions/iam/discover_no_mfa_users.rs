@@ -8,7 +8,7 @@ use super::account::{Findings, GET_LOGIN_PROFILE, Iam, Inspect, LIST_MFA_DEVICES
 use super::report::{GENERATE_CREDENTIAL_REPORT, GET_CREDENTIAL_REPORT, HOURS_OLD, ROOT, Row, Source};
 use super::threshold::text;
 
-/// Only who has no MFA device is asked for a password, and only when that matters.
+/// A password is asked for only when it matters.
 const GET_LOGIN_PROFILE_OF_SOME: Call = GET_LOGIN_PROFILE.when(When::Without(&["all_users"]));
 
 /// Find users who can sign in to the console without an MFA device.
@@ -78,15 +78,15 @@ impl Action for DiscoverNoMfaUsers {
 
     async fn run(self, cx: &Context) -> Result<Listing<NoMfaUser>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
+        let survey = iam.survey(self.source).await?;
         Ok(Listing::produce(cx, |cx, mut out| async move {
-            if let Some(root) = report.as_ref().and_then(|r| r.root())
+            if let Some(root) = survey.report().and_then(|report| report.root())
                 && self.worth(cx.now(), root)
             {
                 let password_last_used = root.password_last_used.as_ref().and_then(text);
                 out.send(NoMfaUser { user_name: ROOT.to_owned(), password_last_used }).await?;
             }
-            inspect_users(&iam, self, report, &mut out).await
+            inspect_users(&iam, self, survey, &mut out).await
         }))
     }
 }
@@ -101,12 +101,24 @@ impl Inspect for DiscoverNoMfaUsers {
         row.mfa_active != Some(true) && (self.all_users || row.password_enabled != Some(false))
     }
 
-    async fn inspect(&self, iam: &Iam, user: &User, _: Option<&Row>, findings: &mut Findings<NoMfaUser>) -> Result<()> {
+    async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<NoMfaUser>) -> Result<()> {
         let name = user.user_name();
-        if iam.has_mfa(name).await? != Some(false) {
+        // Whom the report suspects is likely to have a password and no device: both are asked for at once. Of all others few have none.
+        let (has_mfa, profile) = match row {
+            Some(_) if !self.all_users => {
+                let (has_mfa, profile) = futures::join!(iam.has_mfa(name), iam.login_profile(name));
+                (has_mfa, Some(profile))
+            }
+            _ => (iam.has_mfa(name).await, None),
+        };
+        if has_mfa? != Some(false) {
             return Ok(());
         }
-        if self.all_users || iam.login_profile(name).await?.is_some() {
+        let has_password = match profile {
+            Some(profile) => profile?.is_some(),
+            None => self.all_users || iam.login_profile(name).await?.is_some(),
+        };
+        if has_password {
             let password_last_used = user.password_last_used().and_then(text);
             findings.push(NoMfaUser { user_name: name.to_owned(), password_last_used });
         }

@@ -67,8 +67,8 @@ impl Action for DiscoverOldPasswordUsers {
 
     async fn run(self, cx: &Context) -> Result<Listing<OldPasswordUser>> {
         let iam = Iam::new(cx);
-        let report = iam.report(self.source).await?;
-        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
+        let survey = iam.survey(self.source).await?;
+        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, survey, &mut out).await }))
     }
 }
 

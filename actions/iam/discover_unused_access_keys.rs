@@ -95,8 +95,8 @@ impl Action for DiscoverUnusedAccessKeys {
 
     async fn run(self, cx: &Context) -> Result<Listing<UnusedAccessKey>> {
         let iam = Iam::new(cx);
-        let report = iam.report(if self.inactive { Source::Live } else { self.source }).await?;
-        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, report, &mut out).await }))
+        let survey = iam.survey(if self.inactive { Source::Live } else { self.source }).await?;
+        Ok(Listing::produce(cx, |_, mut out| async move { inspect_users(&iam, self, survey, &mut out).await }))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod error;
 pub mod guard;
 pub mod limiter;
 pub mod network;
+pub mod once;
 mod profiles;
 pub mod sandbox;
 pub mod session;

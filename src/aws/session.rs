@@ -28,6 +28,7 @@ use crate::aws::endpoint;
 use crate::aws::error::chain;
 use crate::aws::guard::{Guard, ThrottlingClassifier};
 use crate::aws::network::Network;
+use crate::aws::once::Once;
 use crate::aws::profiles::{ProfileRoles, RoleStep};
 use crate::aws::sandbox;
 use crate::input::Secret;
@@ -127,6 +128,8 @@ struct Inner {
     sandbox: Option<PathBuf>,
     /// What STS said; asked for once.
     account: OnceCell<Option<AccountId>>,
+    /// What else is asked once.
+    once: Once,
     /// For what the session calls itself; none for a local one.
     guard: Option<Guard>,
 }
@@ -136,8 +139,8 @@ impl Session {
     pub fn local() -> Self {
         let config = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
         let credentials_source = String::new();
-        let (account, sandbox) = (OnceCell::new(), None);
-        Session(Arc::new(Inner { config, region: None, region_source: "", credentials_source, sandbox, account, guard: None }))
+        let (account, once, sandbox) = (OnceCell::new(), Once::default(), None);
+        Session(Arc::new(Inner { config, region: None, region_source: "", credentials_source, sandbox, account, once, guard: None }))
     }
 
     /// Finds region and credentials, and fails here rather than at the first call when there are none. `service` decides which sandbox.
@@ -207,8 +210,9 @@ impl Session {
             };
             config = with_credentials(config, CachedCredentials::of(provider).await?);
         }
-        let (guard, sandbox) = (Some(guard), None);
-        let session = Session(Arc::new(Inner { config, region: Some(region), region_source, credentials_source, sandbox, account, guard }));
+        let (guard, once, sandbox) = (Some(guard), Once::default(), None);
+        let region = Some(region);
+        let session = Session(Arc::new(Inner { config, region, region_source, credentials_source, sandbox, account, once, guard }));
         session.check_account(options.account.as_ref()).await?;
         Ok(session)
     }
@@ -245,6 +249,7 @@ impl Session {
             credentials_source,
             sandbox: Some(dir),
             account,
+            once: Once::default(),
             guard: None,
         })))
     }
@@ -290,6 +295,11 @@ impl Session {
             }
         };
         self.0.account.get_or_init(ask).await.as_ref()
+    }
+
+    /// What is asked once in this session.
+    pub(crate) fn once(&self) -> &Once {
+        &self.0.once
     }
 
     /// Refuses a session that is of another account than it is meant to be of, or of none that could be had.

@@ -64,6 +64,17 @@ impl Context {
         self.0.session.account().await
     }
 
+    /// What all who work in this session ask of its account and region only once, several actions of one overview say: `what` names it, with the service.
+    /// The first asks, who asks meanwhile waits for the same answer, and who asks later has it at once; an error is not kept. It is kept until the session
+    /// ends, so it is for what is small, and good for a whole run.
+    pub async fn once<T, F>(&self, what: &str, ask: impl FnOnce() -> F + Send) -> Result<Arc<T>>
+    where
+        T: Send + Sync + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        self.0.session.once().get(what, ask).await
+    }
+
     /// The run's clock: now, the same for the whole run.
     pub fn now(&self) -> Timestamp {
         self.0.run.now

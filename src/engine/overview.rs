@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use futures::StreamExt;
-use futures::future::join_all;
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::aws::session::Session;
 use crate::engine::action::Reply;
@@ -47,7 +47,15 @@ pub async fn overview(connection: &Connection, entries: &[&'static Entry]) -> Re
     let Some((first, _)) = checks().next() else { return Ok(Vec::new()) };
     // One session for all: who has to type the digits of a device does it once.
     let session = cancellable(connection.cancellation(), connection.session(first.meta)).await?;
-    Ok(join_all(checks().map(|(entry, check)| answer(connection, session.clone(), entry, check))).await)
+    let mut tasks = JoinSet::new();
+    // Each is a task of its own: what it reads of the answers takes a processor, too.
+    for (place, (entry, check)) in checks().enumerate() {
+        let (connection, session) = (connection.clone(), session.clone());
+        tasks.spawn(async move { (place, answer(&connection, session, entry, check).await) });
+    }
+    let mut answers = tasks.join_all().await;
+    answers.sort_by_key(|(place, _)| *place);
+    Ok(answers.into_iter().map(|(_, answer)| answer).collect())
 }
 
 async fn answer(connection: &Connection, session: Session, entry: &'static Entry, check: &'static Check) -> Answer {

@@ -304,18 +304,26 @@ impl Error {
 
     /// The same error once more, when it is one that ends the run: it is said of an item, and of the run.
     pub(crate) fn to_fatal(&self) -> Option<Self> {
+        self.is_fatal().then(|| self.again())
+    }
+
+    /// The same error once more, for another whom it befalls.
+    pub(crate) fn again(&self) -> Self {
         match self {
-            _ if !self.is_fatal() => None,
-            Error::Aws(e) => Some(Error::Aws(e.clone())),
-            Error::ForAll(e) => Some(Error::ForAll(e.clone())),
-            Error::Credentials { message } => Some(Error::Credentials { message: message.clone() }),
-            Error::NoRegion => Some(Error::NoRegion),
-            Error::Guard(refused) => Some(Error::Guard(refused.clone())),
-            Error::Refused(why) => Some(Error::Refused(why.clone())),
-            Error::Declined => Some(Error::Declined),
-            Error::Journal(what) => Some(Error::Journal(what.clone())),
-            Error::Interrupted => Some(Error::Interrupted),
-            Error::Input(_) | Error::Io { .. } | Error::TimedOut | Error::Failed(_) => None,
+            Error::Input(e) => Error::Input(e.clone()),
+            Error::Aws(e) => Error::Aws(e.clone()),
+            Error::ForAll(e) => Error::ForAll(e.clone()),
+            Error::Credentials { message } => Error::Credentials { message: message.clone() },
+            Error::NoRegion => Error::NoRegion,
+            Error::Guard(refused) => Error::Guard(refused.clone()),
+            Error::Refused(why) => Error::Refused(why.clone()),
+            Error::Declined => Error::Declined,
+            // Its kind and its words are all that is made of it.
+            Error::Io { attempted, source } => Error::io(attempted, io::Error::new(source.kind(), source.to_string())),
+            Error::Journal(what) => Error::Journal(what.clone()),
+            Error::Interrupted => Error::Interrupted,
+            Error::TimedOut => Error::TimedOut,
+            Error::Failed(what) => Error::Failed(what.clone()),
         }
     }
 

@@ -1,12 +1,14 @@
 //! The IAM actions that look: on moto, and on a small IAM with dates of long ago, short pages and a credential report.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::support::fake_iam::{Iam, User, base64, form};
 use crate::support::http::Request;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{self, Proxy};
 use crate::support::{Account, Output, Response, Server, aaws, directory, moto, report, shell, xml};
 
 const DISCOVER: [&str; 11] = [
@@ -350,6 +352,62 @@ fn a_large_account_takes_few_calls() {
     }
 }
 
+/// Requests that came, and those that are answered only when so many have.
+#[derive(Default)]
+struct Gate {
+    came: Mutex<usize>,
+    another: Condvar,
+}
+
+impl Gate {
+    fn count(&self) {
+        *self.came.lock().unwrap() += 1;
+        self.another.notify_all();
+    }
+
+    /// Nothing when so many came; an error when they did not in time.
+    fn wait_for(&self, number: usize, request: &Request) -> Option<Response> {
+        let came = self.came.lock().unwrap();
+        let (came, waited) = self.another.wait_timeout_while(came, Duration::from_secs(20), |came| *came < number).unwrap();
+        drop(came);
+        waited.timed_out().then(|| proxy::error(request, 400, "TooFewAtOnce"))
+    }
+}
+
+#[test]
+fn whom_the_report_clears_takes_no_place_of_those_who_are_looked_at() {
+    // One in twenty is suspect.
+    let user = |n: usize| if n.is_multiple_of(20) { lazy(&format!("lazy{n}")) } else { busy(&format!("busy{n}")) };
+    let fake = Iam::of((0..200).map(user)).start();
+    for (line, looked_at) in BY_USER {
+        let gate = Gate::default();
+        let rule = move |_: usize, request: &mut Request| {
+            gate.count();
+            gate.wait_for(8, request)
+        };
+        let server = Proxy::to(&fake.url).rule(looked_at, rule).start();
+        assert_eq!(members(&found(&server, line), "UserName").len(), 10, "{line}");
+    }
+}
+
+#[test]
+fn what_does_not_depend_on_each_other_is_asked_at_once() {
+    let fake = Iam::of([lazy("lena")]).start();
+    // The report and the users; of a user the devices and the password.
+    for (first, second) in [("GetCredentialReport", "ListUsers"), ("ListMFADevices", "GetLoginProfile")] {
+        let gate = Arc::<Gate>::default();
+        let came = Arc::clone(&gate);
+        let server = Proxy::to(&fake.url)
+            .rule(first, move |_, request| gate.wait_for(1, request))
+            .rule(second, move |_, _| {
+                came.count();
+                None
+            })
+            .start();
+        assert_eq!(members(&found(&server, "discover_no_mfa_users"), "UserName"), ["lena"], "{first}");
+    }
+}
+
 // --- The credential report ---
 
 #[test]
@@ -382,9 +440,9 @@ fn iam_may_be_too_busy_to_make_a_report() {
 
 #[test]
 fn waiting_for_a_report_ends_with_the_time_that_was_given() {
-    let server = Iam::of([]).report_comes_after(["ReportInProgress"; 100]).start();
+    let server = Iam::of([lazy("lena")]).report_comes_after(["ReportInProgress"; 100]).start();
     let output = iam(&server, "discover_no_mfa_users --source report --timeout 1s").exits(1).logs("timed out");
-    assert_eq!(server.count("ListUsers"), 0, "{output}");
+    assert_eq!(server.count("ListMFADevices"), 0, "{output}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::ec2::World;
 use crate::support::fake_iam::{Iam, User};
+use crate::support::proxy::Proxy;
 use crate::support::{Account, aaws, directory};
 
 /// What is said of a check.
@@ -101,6 +102,55 @@ fn no_command_is_shown_that_would_take_away_what_may_be_in_use() {
     assert_eq!(said(NO_MFA), (json!(1), None));
     let (count, mend) = said("Active access keys not used for 90 days");
     assert!(count == json!(1) && mend.is_some_and(|mend| mend.ends_with("| aaws iam modify_access_keys --keys - --disable")), "{rows}");
+}
+
+/// Users of whom each check of passwords and keys finds something.
+fn suspects() -> Iam {
+    let user =
+        |n: usize| User::new(&format!("user{n}"), 400).password(400).key(&format!("A{n}"), 400, 300).key(&format!("B{n}"), 400, None);
+    Iam::of((0..4).map(user))
+}
+
+/// What there is of them.
+fn assert_found(rows: &Value) {
+    for (title, count) in [(NO_MFA, 4), ("Active access keys older than 90 days", 8), ("Active access keys not used for 90 days", 8)] {
+        assert_eq!(check(rows, title)["count"], count, "{title}: {rows}");
+    }
+}
+
+#[test]
+fn what_several_checks_ask_of_iam_is_asked_once() {
+    let server = suspects().report_comes_after(["ReportInProgress"]).start();
+    let run = aaws("overview iam").endpoint(&server.url).run().ok();
+    assert_found(&run.json());
+    // The report is fetched in vain once.
+    let asked = [("GenerateCredentialReport", 1), ("GetCredentialReport", 2), ("ListUsers", 1), ("ListAccessKeys", 4)];
+    for (operation, times) in asked {
+        assert_eq!(server.count(operation), times, "{operation}");
+    }
+    assert_eq!(run.stderr.matches("the credential report was made at").count(), 1, "{run}");
+}
+
+#[test]
+fn that_the_report_may_not_be_read_is_told_once_and_the_checks_are_made() {
+    let fake = suspects().start();
+    let server = Proxy::to(&fake.url).refuse("GenerateCredentialReport", 403, "AccessDenied").start();
+    let run = aaws("overview iam").endpoint(&server.url).run().ok();
+    assert_found(&run.json());
+    assert_eq!(run.stderr.matches("every user is looked at instead").count(), 1, "{run}");
+    assert_eq!(server.count("GenerateCredentialReport"), 1);
+}
+
+#[test]
+fn a_report_that_cannot_be_had_is_told_of_every_check_that_needs_it() {
+    let fake = suspects().start();
+    let server = Proxy::to(&fake.url).refuse("GetCredentialReport", 400, "ValidationError").start();
+    let rows = aaws("overview iam").endpoint(&server.url).run().exits(3).json();
+    for title in [NO_MFA, "Active access keys older than 90 days", "Active access keys not used for 90 days"] {
+        let problem = check(&rows, title)["problem"].as_str().unwrap_or_default();
+        assert!(problem.contains("fetch the credential report: ValidationError"), "{title}: {rows}");
+    }
+    assert_eq!(check(&rows, "Roles not used for 90 days")["problem"], json!(null), "{rows}");
 }
 
 #[test]
