@@ -31,6 +31,8 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::aws::anew::{Anew, Signed};
+use crate::aws::credentials::CachedCredentials;
 use crate::aws::endpoint::is_loopback;
 use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
 use crate::model::cancellation::Cancellation;
@@ -86,6 +88,8 @@ pub(super) struct CallInfo {
     pub weight: u32,
     /// Whether it is sent even when the run was cancelled while it waited: it settles what was begun.
     pub settling: bool,
+    /// What it is signed with.
+    pub signing: Option<CachedCredentials>,
 }
 
 /// Put on an answer that says "slower".
@@ -197,7 +201,7 @@ impl Network {
             // The semaphore is never closed, so there always is a permit.
             (paced, self.0.permits.acquire().await)
         };
-        let (paced, _permit) = tokio::select! {
+        let (paced, permit) = tokio::select! {
             biased;
             turn = turn => turn,
             () = self.0.cancellation.cancelled(), if !call.settling => return Err(ConnectorError::user(CancelledUnsent.into())),
@@ -206,7 +210,9 @@ impl Network {
             self.0.limiter.answered(&call.key, paced, Answer::Other);
             return Err(ConnectorError::other(Stale.into(), Some(ErrorKind::TransientError)));
         }
-        let answer = self.exchange(connector, request).await;
+        let signed = Signed::of(&request);
+        let mut answer = self.exchange(connector, request).await;
+        drop(permit);
         let throttled = answer.as_ref().is_ok_and(|answer| answer.extension::<Throttled>().is_some());
         let answered = match &answer {
             _ if throttled => Answer::Throttled,
@@ -214,6 +220,12 @@ impl Network {
             _ => Answer::Other,
         };
         self.0.limiter.answered(&call.key, paced, answered);
+        // Without a permit: other credentials may take a request of their own.
+        if let Ok(answer) = &mut answer
+            && let Some(anew) = signed_anew(&call, &signed, answer).await
+        {
+            answer.add_extension(anew);
+        }
         answer
     }
 
@@ -373,6 +385,19 @@ impl Body for Watched {
     fn size_hint(&self) -> SizeHint {
         Body::size_hint(&self.body)
     }
+}
+
+/// Whether a request was turned down for how it was signed, and can be signed otherwise now.
+async fn signed_anew(call: &CallInfo, signed: &Signed, answer: &HttpResponse) -> Option<Anew> {
+    if !(400..500).contains(&answer.status().as_u16()) {
+        return None;
+    }
+    let code = error_code(answer, answer.body().bytes().unwrap_or_default());
+    if signed.is_off(answer, code.as_deref()) {
+        return Some(Anew::Clock);
+    }
+    let signing = call.signing.as_ref().filter(|_| signed.has_expired(answer, code.as_deref()))?;
+    signing.renew(signed).await.then_some(Anew::Credentials)
 }
 
 /// The error code of an answer that is an error, as each of AWS's protocols writes it; `None` where it is none.
