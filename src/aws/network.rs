@@ -92,6 +92,16 @@ pub(super) struct CallInfo {
     pub signing: Option<CachedCredentials>,
 }
 
+impl CallInfo {
+    /// Asks for other credentials. Whether there are any.
+    async fn renew(&self, signed: &Signed) -> bool {
+        match &self.signing {
+            Some(signing) => signing.renew(signed).await,
+            None => false,
+        }
+    }
+}
+
 /// Put on an answer that says "slower".
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Throttled {
@@ -220,10 +230,12 @@ impl Network {
             _ => Answer::Other,
         };
         self.0.limiter.answered(&call.key, paced, answered);
+        let mut anew = answer.as_ref().ok().and_then(|answer| anew(&signed, answer));
         // Without a permit: other credentials may take a request of their own.
-        if let Ok(answer) = &mut answer
-            && let Some(anew) = signed_anew(&call, &signed, answer).await
-        {
+        if anew == Some(Anew::Credentials) && !call.renew(&signed).await {
+            anew = None;
+        }
+        if let (Ok(answer), Some(anew)) = (&mut answer, anew) {
             answer.add_extension(anew);
         }
         answer
@@ -387,17 +399,17 @@ impl Body for Watched {
     }
 }
 
-/// Whether a request was turned down for how it was signed, and can be signed otherwise now.
-async fn signed_anew(call: &CallInfo, signed: &Signed, answer: &HttpResponse) -> Option<Anew> {
+/// How a request that was turned down for how it was signed is to be signed.
+fn anew(signed: &Signed, answer: &HttpResponse) -> Option<Anew> {
     if !(400..500).contains(&answer.status().as_u16()) {
         return None;
     }
     let code = error_code(answer, answer.body().bytes().unwrap_or_default());
-    if signed.is_off(answer, code.as_deref()) {
-        return Some(Anew::Clock);
+    match code.as_deref() {
+        code if signed.is_off(answer, code) => Some(Anew::Clock),
+        code if signed.has_expired(answer, code) => Some(Anew::Credentials),
+        _ => None,
     }
-    let signing = call.signing.as_ref().filter(|_| signed.has_expired(answer, code.as_deref()))?;
-    signing.renew(signed).await.then_some(Anew::Credentials)
 }
 
 /// The error code of an answer that is an error, as each of AWS's protocols writes it; `None` where it is none.
