@@ -402,7 +402,7 @@ fn a_role_whose_session_is_turned_down_is_assumed_again_with_one_request_at_a_ti
 fn a_session_that_was_just_opened_is_used_by_a_machine_whose_clock_is_ahead() {
     let server = Server::start(|operation, n, _| match operation {
         "AssumeRole" => role("ASIANEW", "2001-01-01T00:00:00Z"),
-        _ => listing(&[("a", "2024-01-01T00:00:00.000Z")], (n < 4).then_some("next")),
+        _ => listing(&[(format!("a{n}").as_str(), "2024-01-01T00:00:00.000Z")], (n < 4).then_some(format!("next-{n}").as_str())),
     });
     aaws(AS_ROLE).endpoint(&server.url).run().ok();
     assert!(server.count("ListObjectsV2") >= 4, "{:?}", server.operations());

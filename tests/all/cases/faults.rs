@@ -75,7 +75,7 @@ const OWNING: [&str; 6] = ["NoAnswer", "NotAwaited", "NotComplete", "TimedOut", 
 pub struct Told {
     pub item: String,
     pub status: String,
-    code: String,
+    pub code: String,
     message: String,
 }
 
