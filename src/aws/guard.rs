@@ -10,7 +10,7 @@
 //!   quota lasts.
 //! - *waited too long after it was signed*: at once. It was never sent.
 //! - *turned down for how it was signed*: once with other credentials, if there are any, and once by AWS's clock, if that is another. It was not carried out.
-//! - once the run is cancelled nothing is sent again but by what settles what was begun, and that for a minute.
+//! - once the run is cancelled nothing is sent again but what is signed anew, and by what settles what was begun, and that for a minute.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
@@ -230,14 +230,15 @@ impl Intercept for Guard {
         let mut attempts = cfg.load::<Attempts>().copied().unwrap_or_default();
         let made = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
         let anew = context.response().and_then(|r| r.extension::<Anew>().copied());
+        let resigned = anew.is_some_and(|anew| attempts.may_sign(anew));
         // What must be sent once only is not sent again while it may have been carried out.
-        let free =
-            stale || anew.is_some_and(|anew| attempts.may_sign(anew)) || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
+        let free = stale || resigned || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
         attempts.free += u32::from(free);
         // The quota is asked only where there will be another attempt: what is denied or missing stays so.
         let passes = || run_classifiers_on_ctx(components.retry_classifiers(), context.inner()).should_retry();
-        let again = self.may_retry()
-            && (free || (anew.is_none() && made < attempts.allowed + attempts.free && passes() && self.network.take_retry()));
+        let retried = || anew.is_none() && made < attempts.allowed + attempts.free && passes() && self.network.take_retry();
+        // One that was sent already is not given up for a signature: it would be said that the credentials are no good, and there are others.
+        let again = resigned || (self.may_retry() && (free || retried()));
         let most = if again { attempts.allowed.max(1) + attempts.free } else { made };
         let config = cfg.load::<RetryConfig>().cloned().unwrap_or_else(RetryConfig::standard).with_max_attempts(most.max(1));
         let config = if free { config.with_initial_backoff(REQUEUE).with_max_backoff(REQUEUE) } else { backoff_of(config) };

@@ -76,7 +76,7 @@ pub struct Told {
     pub item: String,
     pub status: String,
     pub code: String,
-    message: String,
+    pub message: String,
 }
 
 impl Told {

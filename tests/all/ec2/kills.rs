@@ -212,19 +212,19 @@ fn what_is_undone_after_an_interruption_is_so_by_a_role_that_is_assumed_again() 
         if has_expired.load(Ordering::SeqCst) && request.header("x-amz-security-token") == Some("first") {
             return proxy::error(&request, 400, "RequestExpired");
         }
-        // The world knows of no such token.
-        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amz-security-token"));
-        let reply = http::send(&url, &request).expect("the world answers");
-        if operation == "DetachVolume" && n == 1 {
-            has_expired.store(true, Ordering::SeqCst);
+        if operation == "AttachVolume" && n == 1 {
             let _ = came.send(());
             let _ = released.lock().unwrap().recv_timeout(LIMIT);
+            has_expired.store(true, Ordering::SeqCst);
+            return proxy::error(&request, 403, "UnauthorizedOperation");
         }
-        reply
+        // The world knows of no such token.
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amz-security-token"));
+        http::send(&url, &request).expect("the world answers")
     });
     let line = format!("{} --role_arn arn:aws:iam::{}:role/encrypter", case.line, case.world.account.id);
     let running = case.own(case.world.aaws_via(&server, line)).start();
-    reached.recv_timeout(LIMIT).expect("a volume is detached");
+    reached.recv_timeout(LIMIT).expect("a copy is attached");
     running.signal("INT");
     running.logged("interrupted: finishing");
     release.send(()).expect("the request is held");
