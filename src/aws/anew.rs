@@ -1,5 +1,8 @@
 //! What AWS says of a request that was signed with credentials that have expired, or by a clock that is wrong: signed again, it may be accepted.
 
+use std::fmt;
+
+use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_types::DateTime;
@@ -34,9 +37,16 @@ const SKEWED: &[&str] =
 /// By how many seconds a request may be off without being turned down for it, as the SDK has it: AWS takes five minutes, S3 fifteen.
 const TOLERATED: u64 = 4 * 60;
 
+/// Where requests get what they are signed with.
+#[async_trait]
+pub(crate) trait Renew: fmt::Debug + Send + Sync {
+    /// Asks for other credentials in the place of those that were turned down. Whether there are others now.
+    async fn renew(&self, turned_down: &Signed) -> bool;
+}
+
 /// How a request was signed.
 #[derive(Debug, Default)]
-pub(super) struct Signed {
+pub(crate) struct Signed {
     key: Option<String>,
     token: Option<String>,
     /// Seconds since 1970.

@@ -12,7 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::aws::anew::Signed;
+use crate::aws::anew::{Renew, Signed};
 use crate::aws::error::{ErrorContext, chain};
 use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
@@ -31,7 +31,7 @@ const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// Keeps credentials until they are about to expire, or AWS turns them down: each client would ask for its own. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct CachedCredentials(Arc<Inner>);
+pub(super) struct CachedCredentials(Arc<Inner>);
 
 struct Inner {
     make: Box<dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync>,
@@ -97,9 +97,11 @@ impl CachedCredentials {
             },
         }
     }
+}
 
-    /// Asks for others in the place of those that AWS turned down. Whether there are others now.
-    pub(super) async fn renew(&self, turned_down: &Signed) -> bool {
+#[async_trait::async_trait]
+impl Renew for CachedCredentials {
+    async fn renew(&self, turned_down: &Signed) -> bool {
         let mut state = self.0.state.lock().await;
         // Another request saw to it meanwhile.
         if state.cached.as_ref().is_some_and(|credentials| !turned_down.is_by(credentials)) {

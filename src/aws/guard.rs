@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime::client::retries::classifiers::run_classifiers_on_ctx;
@@ -30,8 +31,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_smithy_types::retry::RetryConfig;
 
-use crate::aws::anew::Anew;
-use crate::aws::credentials::CachedCredentials;
+use crate::aws::anew::{Anew, Renew};
 use crate::aws::limiter::Key;
 use crate::aws::network::{CallInfo, Network, Stale, Throttled};
 use crate::model::call::{Access, Call, Refused};
@@ -70,7 +70,7 @@ pub struct Guard {
     /// Whether AWS itself answers.
     documented: bool,
     /// What its requests are signed with.
-    signing: Option<CachedCredentials>,
+    signing: Option<Arc<dyn Renew>>,
 }
 
 /// What happened to one request so far.
@@ -112,11 +112,11 @@ impl Guard {
     }
 
     /// For clients that sign with these: others are had when AWS turns them down.
-    pub(crate) fn signing_with(&self, signing: Option<CachedCredentials>) -> Self {
+    pub(crate) fn signing_with(&self, signing: Option<Arc<dyn Renew>>) -> Self {
         Guard { signing, ..self.clone() }
     }
 
-    pub(super) fn signing(&self) -> Option<CachedCredentials> {
+    pub(super) fn signing(&self) -> Option<Arc<dyn Renew>> {
         self.signing.clone()
     }
 

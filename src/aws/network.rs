@@ -31,8 +31,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::aws::anew::{Anew, Signed};
-use crate::aws::credentials::CachedCredentials;
+use crate::aws::anew::{Anew, Renew, Signed};
 use crate::aws::endpoint::is_loopback;
 use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
 use crate::model::cancellation::Cancellation;
@@ -89,7 +88,7 @@ pub(super) struct CallInfo {
     /// Whether it is sent even when the run was cancelled while it waited: it settles what was begun.
     pub settling: bool,
     /// What it is signed with.
-    pub signing: Option<CachedCredentials>,
+    pub signing: Option<Arc<dyn Renew>>,
 }
 
 impl CallInfo {

@@ -24,6 +24,7 @@ use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::OnceCell;
 
+use crate::aws::anew::Renew;
 use crate::aws::credentials::{AssumeRole, CachedCredentials, SessionToken};
 use crate::aws::endpoint;
 use crate::aws::error::chain;
@@ -177,7 +178,8 @@ impl Session {
         let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
         let mut account = OnceCell::new();
         let guard = Guard::new("session", SESSION_CALLS, false, network.clone());
-        let mut guard = guard.within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none()).signing_with(Some(base));
+        let mut guard =
+            guard.within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none()).signing_with(Some(Arc::new(base)));
         let mut roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(options.role_arns.iter().map(step)).collect();
         // The flags' length of the session is the last one's alone, and so is their external id.
         if let Some(last) = roles.last_mut() {
@@ -309,7 +311,7 @@ impl Session {
     }
 
     /// What its requests are signed with, and can be signed with anew.
-    pub(crate) fn signing(&self) -> Option<CachedCredentials> {
+    pub(crate) fn signing(&self) -> Option<Arc<dyn Renew>> {
         self.0.guard.as_ref()?.signing()
     }
 
@@ -375,7 +377,7 @@ fn sts(config: &SdkConfig, guard: &Guard) -> aws_sdk_sts::Client {
 
 fn with_credentials(config: SdkConfig, guard: &Guard, cached: CachedCredentials) -> (SdkConfig, Guard) {
     let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached.clone())).build();
-    (config, guard.signing_with(Some(cached)))
+    (config, guard.signing_with(Some(Arc::new(cached))))
 }
 
 /// A role of `--role_arn`.
