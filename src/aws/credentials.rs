@@ -1,54 +1,157 @@
 //! Where credentials come from beyond the SDK's own chain: roles, MFA sessions, and one cache for all clients of a session.
 
-use std::time::{Duration, SystemTime};
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
-use crate::aws::error::ErrorContext;
+use crate::aws::anew::{Renew, Signed};
+use crate::aws::error::{ErrorContext, chain};
 use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
 
 /// Credentials are renewed this long before they expire.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
-/// Keeps credentials until they are about to expire: each client has a cache of its own, and each would ask again.
-#[derive(Debug)]
-pub(super) struct CachedCredentials {
-    source: Box<dyn ProvideCredentials>,
-    cached: Mutex<Option<Credentials>>,
+/// What was given so lately is good, whatever this machine's clock says of when it expires: the clock may be ahead.
+const AS_GIVEN: Duration = Duration::from_secs(60);
+
+/// How long getting others in their place may take. Somebody may have to sign in for the first ones.
+const RENEWAL: Duration = Duration::from_secs(120);
+
+/// How long nobody asks again for others in the place of those that AWS turned down, when there were none.
+const IN_VAIN: Duration = Duration::from_secs(10);
+
+/// Keeps credentials until they are about to expire, or AWS turns them down: each client would ask for its own. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct CachedCredentials(Arc<Inner>);
+
+struct Inner {
+    make: Box<dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    source: Option<SharedCredentialsProvider>,
+    cached: Option<Credentials>,
+    /// When they were given.
+    given: Option<Instant>,
+    /// When there were no others in the place of those that were turned down.
+    in_vain: Option<Instant>,
 }
 
 impl CachedCredentials {
-    pub fn new(source: impl ProvideCredentials + 'static) -> Self {
-        CachedCredentials { source: Box::new(source), cached: Mutex::default() }
+    /// Of a source, which is made anew for others than it gave: those of the SDK read the files of profiles once, and they may hold other keys by then.
+    pub(super) fn new<P, F>(make: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        P: ProvideCredentials + 'static,
+        F: Future<Output = P> + Send + 'static,
+    {
+        let make = move || {
+            let made = make();
+            async move { SharedCredentialsProvider::new(made.await) }.boxed()
+        };
+        CachedCredentials(Arc::new(Inner { make: Box::new(make), state: Mutex::default() }))
+    }
+
+    /// Of keys that are what they are.
+    pub(super) fn fixed(credentials: Credentials) -> Self {
+        Self::new(move || ready(credentials.clone()))
     }
 
     /// Asked for once already, so that the error of a role that may not be assumed is its own.
-    pub async fn of(source: impl Assume + 'static) -> Result<Self> {
+    pub(super) async fn of(source: impl Assume + 'static) -> Result<Self> {
         let first = source.assume().await.map_err(|e| Error::Credentials { message: e.to_string() })?;
-        Ok(CachedCredentials { source: Box::new(Assumed(source)), cached: Mutex::new(Some(first)) })
+        let source = SharedCredentialsProvider::new(Assumed(source));
+        let shared = source.clone();
+        let new = Self::new(move || ready(shared.clone()));
+        new.0.state.lock().await.keep(source, first);
+        Ok(new)
     }
 
     async fn get(&self) -> provider::Result {
         // Held while the source answers: who comes meanwhile waits for this answer rather than ask for another.
-        let mut cached = self.cached.lock().await;
-        if let Some(credentials) = cached.as_ref()
-            && credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + RENEWED_BEFORE)
-        {
+        let mut state = self.0.state.lock().await;
+        if let Some(credentials) = state.usable() {
             return Ok(credentials.clone());
         }
-        match self.source.provide_credentials().await {
-            Ok(credentials) => Ok(cached.insert(credentials).clone()),
+        let source = match &state.source {
+            Some(source) => source.clone(),
+            None => (self.0.make)().await,
+        };
+        let given = if state.cached.is_some() { in_time(&source).await } else { source.provide_credentials().await };
+        match given {
+            Ok(credentials) => Ok(state.keep(source, credentials)),
             // Those that there are serve as long as they last.
-            Err(e) => match cached.as_ref().filter(|c| c.expiry().is_some_and(|expiry| expiry > SystemTime::now())) {
+            Err(e) => match state.cached.as_ref().filter(|c| c.expiry().is_some_and(|expiry| expiry > SystemTime::now())) {
                 Some(credentials) => Ok(credentials.clone()),
                 None => Err(e),
             },
         }
     }
+}
+
+#[async_trait::async_trait]
+impl Renew for CachedCredentials {
+    async fn renew(&self, turned_down: &Signed) -> bool {
+        let mut state = self.0.state.lock().await;
+        // Another request saw to it meanwhile.
+        if state.cached.as_ref().is_some_and(|credentials| !turned_down.is_by(credentials)) {
+            return true;
+        }
+        if state.in_vain.is_some_and(|asked| asked.elapsed() < IN_VAIN) {
+            return false;
+        }
+        let source = (self.0.make)().await;
+        match in_time(&source).await {
+            Ok(credentials) if !turned_down.is_by(&credentials) => {
+                tracing::info!("the credentials were turned down, and there are new ones: the run goes on with those");
+                state.keep(source, credentials);
+                true
+            }
+            Ok(_) => {
+                state.in_vain = Some(Instant::now());
+                false
+            }
+            Err(e) => {
+                tracing::debug!("no new credentials: {}", chain(&e));
+                state.in_vain = Some(Instant::now());
+                false
+            }
+        }
+    }
+}
+
+impl fmt::Debug for CachedCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CachedCredentials")
+    }
+}
+
+impl State {
+    fn usable(&self) -> Option<&Credentials> {
+        let is_new = self.given.is_some_and(|given| given.elapsed() < AS_GIVEN);
+        let lasts = |expiry: SystemTime| expiry > SystemTime::now() + RENEWED_BEFORE;
+        self.cached.as_ref().filter(|credentials| is_new || credentials.expiry().is_none_or(lasts))
+    }
+
+    fn keep(&mut self, source: SharedCredentialsProvider, credentials: Credentials) -> Credentials {
+        *self = State { source: Some(source), cached: Some(credentials.clone()), given: Some(Instant::now()), in_vain: None };
+        credentials
+    }
+}
+
+async fn in_time(source: &SharedCredentialsProvider) -> provider::Result {
+    let asked = tokio::time::timeout(RENEWAL, source.provide_credentials()).await;
+    asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(RENEWAL)))
 }
 
 impl ProvideCredentials for CachedCredentials {

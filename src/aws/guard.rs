@@ -9,11 +9,13 @@
 //! - *another error that passes*, as the SDK's classifiers see it: as often as the retry configuration says (five tries), and as long as the run's
 //!   quota lasts.
 //! - *waited too long after it was signed*: at once. It was never sent.
-//! - once the run is cancelled nothing is sent again but by what settles what was begun, and that for a minute.
+//! - *turned down for how it was signed*: once with other credentials, if there are any, and once by AWS's clock, if that is another. It was not carried out.
+//! - once the run is cancelled nothing is sent again but what is signed anew, and by what settles what was begun, and that for a minute.
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime::client::retries::classifiers::run_classifiers_on_ctx;
@@ -29,6 +31,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_smithy_types::retry::RetryConfig;
 
+use crate::aws::anew::{Anew, Renew};
 use crate::aws::limiter::Key;
 use crate::aws::network::{CallInfo, Network, Stale, Throttled};
 use crate::model::call::{Access, Call, Refused};
@@ -66,6 +69,8 @@ pub struct Guard {
     region: String,
     /// Whether AWS itself answers.
     documented: bool,
+    /// What its requests are signed with.
+    signing: Option<Arc<dyn Renew>>,
 }
 
 /// What happened to one request so far.
@@ -75,6 +80,20 @@ struct Attempts {
     allowed: u32,
     /// How many of those made cost nothing.
     free: u32,
+    /// Whether it was signed again by AWS's clock, and with other credentials.
+    by_clock: bool,
+    with_others: bool,
+}
+
+impl Attempts {
+    /// Whether it may be signed again for this reason: once for each. What is turned down again stays so.
+    fn may_sign(&mut self, anew: Anew) -> bool {
+        let done = match anew {
+            Anew::Clock => &mut self.by_clock,
+            Anew::Credentials => &mut self.with_others,
+        };
+        !std::mem::replace(done, true)
+    }
 }
 
 impl Storable for Attempts {
@@ -83,12 +102,22 @@ impl Storable for Attempts {
 
 impl Guard {
     pub(crate) fn new(action: &'static str, calls: &'static [Call], dry_run: bool, network: Network) -> Self {
-        Guard { action, calls, dry_run, settling: false, network, account: String::new(), region: String::new(), documented: true }
+        let (account, region) = (String::new(), String::new());
+        Guard { action, calls, dry_run, settling: false, network, account, region, documented: true, signing: None }
     }
 
     /// For the clients of one target: rate limits are an account's and a region's.
     pub(crate) fn within(&self, account: &str, region: &str, documented: bool) -> Self {
         Guard { account: account.to_owned(), region: region.to_owned(), documented, ..self.clone() }
+    }
+
+    /// For clients that sign with these: others are had when AWS turns them down.
+    pub(crate) fn signing_with(&self, signing: Option<Arc<dyn Renew>>) -> Self {
+        Guard { signing, ..self.clone() }
+    }
+
+    pub(super) fn signing(&self) -> Option<Arc<dyn Renew>> {
+        self.signing.clone()
     }
 
     /// For what settles what was begun: it is sent after cancellation, too.
@@ -155,7 +184,7 @@ impl Intercept for Guard {
         let (service, operation) = cfg.load::<Metadata>().map_or(("?", "?"), |m| (m.service(), m.name()));
         self.check(service, operation)?;
         let allowed = cfg.load::<RetryConfig>().map_or(1, RetryConfig::max_attempts).max(1);
-        cfg.interceptor_state().store_put(Attempts { allowed, free: 0 });
+        cfg.interceptor_state().store_put(Attempts { allowed, ..Attempts::default() });
         Ok(())
     }
 
@@ -169,7 +198,12 @@ impl Intercept for Guard {
         let (service, operation) = cfg.load::<Metadata>().map_or(("?", "?"), |m| (m.service(), m.name()));
         let weight = cfg.load::<Weight>().cloned().unwrap_or_default();
         let key = self.key(service, operation, &weight.scope);
-        context.request_mut().add_extension(CallInfo { key, weight: weight.items.max(1), settling: self.settling });
+        context.request_mut().add_extension(CallInfo {
+            key,
+            weight: weight.items.max(1),
+            settling: self.settling,
+            signing: self.signing.clone(),
+        });
         Ok(())
     }
 
@@ -195,12 +229,16 @@ impl Intercept for Guard {
         let stale = failed.as_connector_error().and_then(|e| e.source()).is_some_and(|e| e.is::<Stale>());
         let mut attempts = cfg.load::<Attempts>().copied().unwrap_or_default();
         let made = cfg.load::<RequestAttempts>().map_or(1, RequestAttempts::attempts);
+        let anew = context.response().and_then(|r| r.extension::<Anew>().copied());
+        let resigned = anew.is_some_and(|anew| attempts.may_sign(anew));
         // What must be sent once only is not sent again while it may have been carried out.
-        let free = stale || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
+        let free = stale || resigned || throttled.is_some_and(|t| t.turned_away || attempts.allowed > 1);
         attempts.free += u32::from(free);
         // The quota is asked only where there will be another attempt: what is denied or missing stays so.
         let passes = || run_classifiers_on_ctx(components.retry_classifiers(), context.inner()).should_retry();
-        let again = self.may_retry() && (free || (made < attempts.allowed + attempts.free && passes() && self.network.take_retry()));
+        let retried = || anew.is_none() && made < attempts.allowed + attempts.free && passes() && self.network.take_retry();
+        // One that was sent already is not given up for a signature: it would be said that the credentials are no good, and there are others.
+        let again = resigned || (self.may_retry() && (free || retried()));
         let most = if again { attempts.allowed.max(1) + attempts.free } else { made };
         let config = cfg.load::<RetryConfig>().cloned().unwrap_or_else(RetryConfig::standard).with_max_attempts(most.max(1));
         let config = if free { config.with_initial_backoff(REQUEUE).with_max_backoff(REQUEUE) } else { backoff_of(config) };
@@ -216,7 +254,7 @@ fn backoff_of(config: RetryConfig) -> RetryConfig {
     config.with_initial_backoff(standard.initial_backoff()).with_max_backoff(standard.max_backoff())
 }
 
-/// Tells the SDK's loop that an answer that only says "slower" is worth another attempt, whatever the service calls it.
+/// Tells the SDK's loop that an answer that only says "slower", or "sign again", is worth another attempt, whatever the service calls it.
 #[derive(Debug)]
 pub struct ThrottlingClassifier;
 
@@ -224,6 +262,7 @@ impl ClassifyRetry for ThrottlingClassifier {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         match context.response() {
             Some(answer) if answer.extension::<Throttled>().is_some() => RetryAction::throttling_error(),
+            Some(answer) if answer.extension::<Anew>().is_some() => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }

@@ -1,6 +1,7 @@
 //! One target of AWS: its credentials and region, and all that stands between a client and the network. The only room that touches the SDK's
 //! machinery. Knows the model and inputs, and no action.
 
+mod anew;
 pub mod backoff;
 mod credentials;
 pub mod doctor;

@@ -31,6 +31,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::aws::anew::{Anew, Renew, Signed};
 use crate::aws::endpoint::is_loopback;
 use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
 use crate::model::cancellation::Cancellation;
@@ -86,6 +87,18 @@ pub(super) struct CallInfo {
     pub weight: u32,
     /// Whether it is sent even when the run was cancelled while it waited: it settles what was begun.
     pub settling: bool,
+    /// What it is signed with.
+    pub signing: Option<Arc<dyn Renew>>,
+}
+
+impl CallInfo {
+    /// Asks for other credentials. Whether there are any.
+    async fn renew(&self, signed: &Signed) -> bool {
+        match &self.signing {
+            Some(signing) => signing.renew(signed).await,
+            None => false,
+        }
+    }
 }
 
 /// Put on an answer that says "slower".
@@ -197,7 +210,7 @@ impl Network {
             // The semaphore is never closed, so there always is a permit.
             (paced, self.0.permits.acquire().await)
         };
-        let (paced, _permit) = tokio::select! {
+        let (paced, permit) = tokio::select! {
             biased;
             turn = turn => turn,
             () = self.0.cancellation.cancelled(), if !call.settling => return Err(ConnectorError::user(CancelledUnsent.into())),
@@ -206,7 +219,9 @@ impl Network {
             self.0.limiter.answered(&call.key, paced, Answer::Other);
             return Err(ConnectorError::other(Stale.into(), Some(ErrorKind::TransientError)));
         }
-        let answer = self.exchange(connector, request).await;
+        let signed = Signed::of(&request);
+        let mut answer = self.exchange(connector, request).await;
+        drop(permit);
         let throttled = answer.as_ref().is_ok_and(|answer| answer.extension::<Throttled>().is_some());
         let answered = match &answer {
             _ if throttled => Answer::Throttled,
@@ -214,6 +229,14 @@ impl Network {
             _ => Answer::Other,
         };
         self.0.limiter.answered(&call.key, paced, answered);
+        let mut anew = answer.as_ref().ok().and_then(|answer| anew(&signed, answer));
+        // Without a permit: other credentials may take a request of their own.
+        if anew == Some(Anew::Credentials) && !call.renew(&signed).await {
+            anew = None;
+        }
+        if let (Ok(answer), Some(anew)) = (&mut answer, anew) {
+            answer.add_extension(anew);
+        }
         answer
     }
 
@@ -372,6 +395,19 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         Body::size_hint(&self.body)
+    }
+}
+
+/// How a request that was turned down for how it was signed is to be signed.
+fn anew(signed: &Signed, answer: &HttpResponse) -> Option<Anew> {
+    if !(400..500).contains(&answer.status().as_u16()) {
+        return None;
+    }
+    let code = error_code(answer, answer.body().bytes().unwrap_or_default());
+    match code.as_deref() {
+        code if signed.is_off(answer, code) => Some(Anew::Clock),
+        code if signed.has_expired(answer, code) => Some(Anew::Credentials),
+        _ => None,
     }
 }
 

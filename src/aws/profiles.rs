@@ -3,6 +3,7 @@
 //! SDK's to read, and so is every profile that is not in order: it says what is wrong with it.
 
 use std::env;
+use std::future::ready;
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
@@ -68,18 +69,26 @@ impl ProfileRoles {
         }
     }
 
-    /// The credentials to begin with.
-    pub fn base(&self, config: &ProviderConfig) -> CachedCredentials {
+    /// The credentials to begin with. `config` is made anew for whoever reads a profile anew.
+    pub fn base(&self, config: impl Fn() -> ProviderConfig + Send + Sync + 'static) -> CachedCredentials {
         match &self.base {
-            Base::Keys(keys) => CachedCredentials::new(keys.clone()),
-            Base::Profile(name) => {
-                CachedCredentials::new(ProfileFileCredentialsProvider::builder().configure(config).profile_name(name).build())
+            Base::Keys(keys) => CachedCredentials::fixed(keys.clone()),
+            Base::Profile(name) => of_profile(name, config),
+            Base::Named(Source::Environment) => CachedCredentials::new(|| ready(EnvironmentVariableCredentialsProvider::new())),
+            Base::Named(Source::Instance) => {
+                CachedCredentials::new(move || ready(ImdsCredentialsProvider::builder().configure(&config()).build()))
             }
-            Base::Named(Source::Environment) => CachedCredentials::new(EnvironmentVariableCredentialsProvider::new()),
-            Base::Named(Source::Instance) => CachedCredentials::new(ImdsCredentialsProvider::builder().configure(config).build()),
-            Base::Named(Source::Container) => CachedCredentials::new(EcsCredentialsProvider::builder().configure(config).build()),
+            Base::Named(Source::Container) => {
+                CachedCredentials::new(move || ready(EcsCredentialsProvider::builder().configure(&config()).build()))
+            }
         }
     }
+}
+
+/// The credentials of a profile that names no role.
+pub(super) fn of_profile(name: &str, config: impl Fn() -> ProviderConfig + Send + Sync + 'static) -> CachedCredentials {
+    let name = name.to_owned();
+    CachedCredentials::new(move || ready(ProfileFileCredentialsProvider::builder().configure(&config()).profile_name(&name).build()))
 }
 
 /// As the SDK's chain has it: both have to be there.

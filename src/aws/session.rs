@@ -12,24 +12,26 @@ use async_trait::async_trait;
 use aws_config::BehaviorVersion;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::meta::region::ProvideRegion;
-use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use tokio::sync::OnceCell;
 
+use crate::aws::anew::Renew;
 use crate::aws::credentials::{AssumeRole, CachedCredentials, SessionToken};
 use crate::aws::endpoint;
 use crate::aws::error::chain;
 use crate::aws::guard::{Guard, ThrottlingClassifier};
 use crate::aws::network::Network;
 use crate::aws::once::Once;
-use crate::aws::profiles::{ProfileRoles, RoleStep};
+use crate::aws::profiles::{self, ProfileRoles, RoleStep};
 use crate::aws::sandbox;
 use crate::input::Secret;
 use crate::model::call::Call;
@@ -154,6 +156,7 @@ impl Session {
             Some(_) => None,
             None => ProfileRoles::find(options.profile.as_deref()).await?,
         };
+        let base = base_credentials(options, of_profile.as_ref(), &region, network)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(network.http_client()?)
             .sleep_impl(Clock)
@@ -162,7 +165,9 @@ impl Session {
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT).disable_read_timeout().build())
             // So it is of throughput: the SDK would count a request that waits for its turn as one that stalls.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .credentials_provider(base_credentials(options, of_profile.as_ref(), &region, network).await?);
+            // Asked of for each attempt, so that a request that is signed again is so with the credentials of then: they are kept by themselves.
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(base.clone());
         if let Some(profile) = &options.profile {
             loader = loader.profile_name(profile);
         }
@@ -175,11 +180,9 @@ impl Session {
         let found = credentials(&config).await;
         let found = found.map_err(|e| Error::Credentials { message: format!("{e}; looked in {credentials_source}") })?;
         let mut account = OnceCell::new();
-        let guard = Guard::new("session", SESSION_CALLS, false, network.clone()).within(
-            found.access_key_id(),
-            region.as_str(),
-            options.endpoint_url.is_none(),
-        );
+        let guard = Guard::new("session", SESSION_CALLS, false, network.clone());
+        let mut guard =
+            guard.within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none()).signing_with(Some(Arc::new(base)));
         let mut roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(options.role_arns.iter().map(step)).collect();
         // The flags' length of the session is the last one's alone, and so is their external id.
         if let Some(last) = roles.last_mut() {
@@ -192,7 +195,7 @@ impl Session {
             && let Some((serial, token)) = devices.next(None).await?
         {
             let provider = SessionToken { sts: sts(&config, &guard), serial, token, duration: options.duration };
-            config = with_credentials(config, CachedCredentials::of(provider).await?);
+            (config, guard) = with_credentials(config, &guard, CachedCredentials::of(provider).await?);
         }
         // Those of the profile, too: whoever is asked sees whose permissions are used in the end.
         roles.iter().for_each(|step| credentials_source.push_str(&format!(", then the role {}", step.role)));
@@ -201,14 +204,15 @@ impl Session {
             account = OnceCell::new_with(Some(step.role.account()));
             let name = session_name.clone().or(step.session_name).map_or_else(|| SESSION_NAME.to_owned(), String::from);
             let provider = AssumeRole {
-                sts: sts(&config, &guard),
+                // What settles what was begun may need it anew, after the run was cancelled.
+                sts: sts(&config, &guard.settling()),
                 role: step.role,
                 session_name: name,
                 external_id: step.external_id,
                 duration: step.duration,
                 device: devices.next(step.mfa_serial).await?,
             };
-            config = with_credentials(config, CachedCredentials::of(provider).await?);
+            (config, guard) = with_credentials(config, &guard, CachedCredentials::of(provider).await?);
         }
         let (guard, once, sandbox) = (Some(guard), Once::default(), None);
         let region = Some(region);
@@ -316,6 +320,11 @@ impl Session {
         }
     }
 
+    /// What its requests are signed with, and can be signed with anew.
+    pub(crate) fn signing(&self) -> Option<Arc<dyn Renew>> {
+        self.0.guard.as_ref()?.signing()
+    }
+
     /// A client of STS for what the session calls itself; none for a local session and a sandbox.
     pub(super) fn sts(&self) -> Option<aws_sdk_sts::Client> {
         Some(sts(&self.0.config, self.0.guard.as_ref()?))
@@ -376,8 +385,9 @@ fn sts(config: &SdkConfig, guard: &Guard) -> aws_sdk_sts::Client {
     aws_sdk_sts::Client::from_conf(builder.retry_partition(Network::retry_partition()).retry_classifier(ThrottlingClassifier).build())
 }
 
-fn with_credentials(config: SdkConfig, cached: CachedCredentials) -> SdkConfig {
-    config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached)).build()
+fn with_credentials(config: SdkConfig, guard: &Guard, cached: CachedCredentials) -> (SdkConfig, Guard) {
+    let config = config.into_builder().credentials_provider(SharedCredentialsProvider::new(cached.clone())).build();
+    (config, guard.signing_with(Some(Arc::new(cached))))
 }
 
 /// A role of `--role_arn`.
@@ -440,26 +450,23 @@ pub(super) async fn find_region(options: &SessionOptions) -> Result<Option<(Regi
 
 /// A profile that was named is meant, whatever keys the environment holds: the SDK's chain would take those first. They are fetched once: each client
 /// has a cache of its own, and each would ask again.
-async fn base_credentials(
+fn base_credentials(
     options: &SessionOptions,
-    of_profile: Option<&ProfileRoles>,
+    roles: Option<&ProfileRoles>,
     region: &Region,
     network: &Network,
-) -> Result<SharedCredentialsProvider> {
-    let region = aws_config::Region::new(region.to_string());
+) -> Result<CachedCredentials> {
     if let Some(keys) = &options.keys {
         let token = keys.session_token.as_ref().map(|t| t.expose().to_owned());
-        return Ok(SharedCredentialsProvider::new(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys")));
+        return Ok(CachedCredentials::fixed(Credentials::new(&keys.access_key, keys.secret_key.expose(), token, None, "aaws-keys")));
     }
-    let config = ProviderConfig::without_region().with_region(Some(region)).with_http_client(network.http_client()?);
-    let cached = match (of_profile, &options.profile) {
-        (Some(roles), _) => roles.base(&config),
-        (None, Some(name)) => {
-            CachedCredentials::new(ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build())
-        }
-        (None, None) => CachedCredentials::new(DefaultCredentialsChain::builder().configure(config).build().await),
-    };
-    Ok(SharedCredentialsProvider::new(cached))
+    let (region, client) = (aws_config::Region::new(region.to_string()), network.http_client()?);
+    let config = move || ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(client.clone());
+    Ok(match (roles, &options.profile) {
+        (Some(roles), _) => roles.base(config),
+        (None, Some(name)) => profiles::of_profile(name, config),
+        (None, None) => CachedCredentials::new(move || DefaultCredentialsChain::builder().configure(config()).build()),
+    })
 }
 
 /// The order of the default chain, as far as it can be told from outside.

@@ -45,7 +45,7 @@ impl Context {
         // Two sessions of one account share its limits; until the account is known, what it is reached by stands for it.
         let account = session.known_account().map_or(session.credentials_source(), AccountId::as_str);
         let documented = !session.custom_endpoint(meta.service());
-        let guard = guard.within(account, session.region().map_or("", |r| r.as_str()), documented);
+        let guard = guard.within(account, session.region().map_or("", |r| r.as_str()), documented).signing_with(session.signing());
         Context(Arc::new(Inner { meta, session, guard, run, slot: Mutex::new(slot) }))
     }
 

@@ -184,6 +184,12 @@ const BAD_CREDENTIALS: &[&str] = &[
 /// S3's error responses).
 const BAD_CLOCK: &[&str] = &["RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"];
 
+/// Codes by which AWS says that the credentials were good, and are too old (common error types of the AWS APIs, and S3's error responses).
+const EXPIRED: &[&str] = &["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"];
+
+/// What EC2 says of a request whose credentials have expired, and what is said of one that is signed by a clock that is slow.
+const TOO_OLD: &str = "RequestExpired";
+
 /// EC2's code for credentials that are no good, and for a resource that is somebody else's: only its words tell which.
 const AUTH_FAILURE: &str = "AuthFailure";
 
@@ -376,6 +382,12 @@ impl AwsError {
 
     fn hint(&self, path: Option<&str>) -> Option<String> {
         let code = self.code.as_str();
+        if code == TOO_OLD {
+            return Some("the credentials have expired, or the clock of this machine is wrong: sign in again, or set the clock".into());
+        }
+        if EXPIRED.contains(&code) {
+            return Some("the credentials have expired: sign in again, or choose others with --profile".into());
+        }
         if self.blames_clock() {
             return Some("the clock of this machine is wrong, or the request took minutes to arrive: set the clock, and try again".into());
         }

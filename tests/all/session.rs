@@ -330,6 +330,106 @@ fn what_a_session_asks_of_sts_is_logged_and_counted() {
     run.logs("call sts:AssumeRole -> 200").logs("made sts:AssumeRole 1 times");
 }
 
+// --- Credentials that expire, and clocks, in the middle of a run ---
+
+/// A bucket that turns down what is signed with a key, as one that has expired, and first does this.
+fn turning_down(key: &'static str, first: impl Fn() + Send + Sync + 'static) -> Server {
+    Server::start(move |operation, _, request| match operation {
+        "ListObjectsV2" if key_of(&request) == key => {
+            first();
+            Response::error(400, "ExpiredToken")
+        }
+        "ListObjectsV2" => listing(&[("a", "2024-01-01T00:00:00.000Z")], None),
+        _ => Response::error(501, "NotImplemented"),
+    })
+}
+
+/// The keys of the requests for a listing.
+fn keys_of(server: &Server) -> Vec<String> {
+    server.requests("ListObjectsV2").iter().map(key_of).collect()
+}
+
+#[test]
+fn credentials_that_are_turned_down_are_had_anew_from_where_they_came_from() {
+    let keys = |key: &str| format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\naws_session_token = {key}\n");
+    let given = |key: &str| format!(r#"{{"Version":1,"AccessKeyId":"{key}","SecretAccessKey":"secret"}}"#);
+    for flags in [&[][..], &["--profile", "default"]] {
+        // Another program writes the file anew.
+        let config = profiles(&keys("ASIAOLD"));
+        let (path, new) = (config.path().join("config"), keys("ASIANEW"));
+        let of_file = path.clone();
+        let server = turning_down("ASIAOLD", move || fs::write(&of_file, &new).expect("the profiles"));
+        let run = aaws("s3 discover_objects --bucket b").stranger().env("AWS_REGION", "us-east-1").args(flags.iter().copied());
+        let run = run.endpoint(&server.url).env("AWS_CONFIG_FILE", &path).run().ok().logs("there are new ones");
+        assert_eq!((run.json(), keys_of(&server)), (json!(["a"]), vec!["ASIAOLD".to_owned(), "ASIANEW".to_owned()]));
+
+        // A program that says nothing of when they expire is asked again.
+        let folder = directory();
+        let (answer, new) = (folder.path().join("answer"), given("ASIANEW"));
+        fs::write(&answer, given("ASIAOLD")).expect("what the program says");
+        let config = profiles(&format!("[default]\ncredential_process = cat {}\n", answer.display()));
+        let server = turning_down("ASIAOLD", move || fs::write(&answer, &new).expect("what the program says"));
+        let run = aaws("s3 discover_objects --bucket b").stranger().env("AWS_REGION", "us-east-1").args(flags.iter().copied());
+        run.endpoint(&server.url).env("AWS_CONFIG_FILE", config.path().join("config")).run().ok();
+        assert_eq!(keys_of(&server), ["ASIAOLD", "ASIANEW"]);
+    }
+}
+
+/// A session of a role as STS gives it.
+fn role(key: &str, expires: &str) -> Response {
+    let credentials = format!(
+        "<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>{key}</SessionToken>\
+         <Expiration>{expires}</Expiration>"
+    );
+    let result = format!("<AssumeRoleResult><Credentials>{credentials}</Credentials></AssumeRoleResult>");
+    Response::xml(200, format!("<AssumeRoleResponse>{result}</AssumeRoleResponse>"))
+}
+
+const AS_ROLE: &str = "s3 discover_objects --bucket b --role_arn arn:aws:iam::222222222222:role/x";
+
+#[test]
+fn a_role_whose_session_is_turned_down_is_assumed_again_with_one_request_at_a_time_too() {
+    let server = Server::start(|operation, n, request| match operation {
+        "AssumeRole" => role(if n == 1 { "ASIAOLD" } else { "ASIANEW" }, "2099-01-01T00:00:00Z"),
+        "ListObjectsV2" if key_of(&request) == "ASIAOLD" => Response::error(400, "ExpiredToken"),
+        _ => listing(&[("a", "2024-01-01T00:00:00.000Z")], None),
+    });
+    aaws(format!("{AS_ROLE} --concurrency 1")).endpoint(&server.url).run().ok();
+    assert_eq!((keys_of(&server), server.count("AssumeRole")), (vec!["ASIAOLD".to_owned(), "ASIANEW".to_owned()], 2));
+}
+
+#[test]
+fn a_session_that_was_just_opened_is_used_by_a_machine_whose_clock_is_ahead() {
+    let server = Server::start(|operation, n, _| match operation {
+        "AssumeRole" => role("ASIANEW", "2001-01-01T00:00:00Z"),
+        _ => listing(&[(format!("a{n}").as_str(), "2024-01-01T00:00:00.000Z")], (n < 4).then_some(format!("next-{n}").as_str())),
+    });
+    aaws(AS_ROLE).endpoint(&server.url).run().ok();
+    assert!(server.count("ListObjectsV2") >= 4, "{:?}", server.operations());
+    assert_eq!(server.count("AssumeRole"), 1, "it is opened once");
+}
+
+#[test]
+fn credentials_of_which_there_are_no_others_end_the_run_at_once() {
+    let server = turning_down("AKIATEST", || ());
+    let run = aaws("s3 discover_objects --bucket b").endpoint(&server.url).run().exits(5);
+    run.logs("ExpiredToken").logs("the credentials have expired: sign in again");
+    assert_eq!(keys_of(&server), ["AKIATEST"], "it is not sent again");
+}
+
+#[test]
+fn a_request_is_signed_by_the_clock_of_aws_even_if_the_answer_has_no_code() {
+    let (date, stamp) = ("Thu, 01 Jan 2099 00:00:00 GMT", "20990101T00");
+    let server = Server::start(move |_, _, request| {
+        let is_in_time = request.header("x-amz-date").is_some_and(|date| date.starts_with(stamp));
+        let mut reply = if is_in_time { Response::xml(200, "") } else { Response::error(403, "RequestTimeTooSkewed") };
+        reply.headers.push(("Date".to_owned(), date.to_owned()));
+        reply
+    });
+    aaws("s3 delete_objects --bucket b --objects a --dry_run").endpoint(&server.url).run().ok();
+    assert_eq!(server.operations(), ["HeadBucket", "HeadBucket"]);
+}
+
 #[test]
 fn a_clock_that_is_wrong_ends_the_run() {
     let bucket = Bucket::with(["a"]);

@@ -9,6 +9,7 @@ mod ec2;
 mod faults;
 #[cfg(feature = "iam")]
 mod iam;
+mod life;
 #[cfg(feature = "s3")]
 mod s3;
 mod table;
@@ -48,6 +49,12 @@ fn whatever_fails_of_ec2_what_is_told_is_true() {
     faults::every(ec2::CASES);
 }
 
+#[cfg(feature = "ec2")]
+#[test]
+fn a_run_of_ec2_that_is_interrupted_or_expires_is_finished_by_another() {
+    life::every(ec2::CASES);
+}
+
 #[cfg(feature = "iam")]
 #[test]
 fn no_action_of_iam_is_left_out() {
@@ -65,6 +72,13 @@ fn a_plan_of_iam_touches_what_is_still_as_planned_and_nothing_else() {
 fn whatever_fails_of_iam_what_is_told_is_true() {
     faults::every(iam::CASES);
     faults::every(iam::PARTS);
+}
+
+#[cfg(feature = "iam")]
+#[test]
+fn a_run_of_iam_that_is_interrupted_or_expires_is_finished_by_another() {
+    life::every(iam::CASES);
+    life::every(iam::PARTS);
 }
 
 #[cfg(feature = "s3")]
@@ -85,6 +99,12 @@ fn whatever_fails_of_s3_what_is_told_is_true() {
     faults::every(s3::CASES);
 }
 
+#[cfg(feature = "s3")]
+#[test]
+fn a_run_of_s3_that_is_interrupted_or_expires_is_finished_by_another() {
+    life::every(s3::CASES);
+}
+
 #[cfg(feature = "backup")]
 #[test]
 fn no_action_of_backup_is_left_out() {
@@ -101,4 +121,10 @@ fn a_plan_of_backup_touches_what_is_still_as_planned_and_nothing_else() {
 #[test]
 fn whatever_fails_of_backup_what_is_told_is_true() {
     faults::every(backup::CASES);
+}
+
+#[cfg(feature = "backup")]
+#[test]
+fn a_run_of_backup_that_is_interrupted_or_expires_is_finished_by_another() {
+    life::every(backup::CASES);
 }

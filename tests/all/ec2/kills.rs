@@ -7,18 +7,25 @@
 //!
 //! `delete_instances` is killed while it terminates an instance: then its final image is all that is left of it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::aaws::Aaws;
-use crate::support::directory;
 use crate::support::ec2::{World, is_write, writes};
+use crate::support::http::{self, Response, Server};
 use crate::support::trap::{Moment, Trap};
+use crate::support::{directory, proxy};
 
 /// How many worlds there are at a time.
 const AT_A_TIME: usize = 8;
+
+/// No run takes nearly as long to come to a request.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A running instance with a root volume and a data volume that goes with it, both without encryption.
 struct Case {
@@ -180,4 +187,50 @@ fn what_was_left_half_way_is_undone_only_when_the_guards_allow_it() {
     resume("").run().ok();
     let told = case.own(case.world.aaws(format!("log {id}"))).run().ok();
     case.is_encrypted(&told.stdout, "killed before it detached a volume");
+}
+
+/// A session of a role as STS gives it, with keys that are good in the world.
+fn role(key: &str, token: &str) -> Response {
+    let credentials = format!(
+        "<AccessKeyId>{key}</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>{token}</SessionToken>\
+         <Expiration>2099-01-01T00:00:00Z</Expiration>"
+    );
+    let result = format!("<AssumeRoleResult><Credentials>{credentials}</Credentials></AssumeRoleResult>");
+    Response::xml(200, format!("<AssumeRoleResponse>{result}</AssumeRoleResponse>"))
+}
+
+#[test]
+fn what_is_undone_after_an_interruption_is_so_by_a_role_that_is_assumed_again() {
+    let case = Case::new();
+    let (url, key) = (case.world.proxy().start().url, case.world.account.access_key.clone());
+    let ((came, reached), (release, released)) = (mpsc::channel(), mpsc::channel::<()>());
+    let (released, has_expired) = (Mutex::new(released), AtomicBool::new(false));
+    let server = Server::start(move |operation, n, mut request| {
+        if operation == "AssumeRole" {
+            return role(&key, if n == 1 { "first" } else { "second" });
+        }
+        if has_expired.load(Ordering::SeqCst) && request.header("x-amz-security-token") == Some("first") {
+            return proxy::error(&request, 400, "RequestExpired");
+        }
+        if operation == "AttachVolume" && n == 1 {
+            let _ = came.send(());
+            let _ = released.lock().unwrap().recv_timeout(LIMIT);
+            has_expired.store(true, Ordering::SeqCst);
+            return proxy::error(&request, 403, "UnauthorizedOperation");
+        }
+        // The world knows of no such token.
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("x-amz-security-token"));
+        http::send(&url, &request).expect("the world answers")
+    });
+    let line = format!("{} --role_arn arn:aws:iam::{}:role/encrypter", case.line, case.world.account.id);
+    let running = case.own(case.world.aaws_via(&server, line)).start();
+    reached.recv_timeout(LIMIT).expect("a copy is attached");
+    running.signal("INT");
+    running.logged("interrupted: finishing");
+    release.send(()).expect("the request is held");
+    let output = running.wait().exits(130).logs("undone: ");
+    assert!(!output.stderr.contains("could not undo"), "{output}");
+    assert_eq!(case.world.attached(&case.instance), case.devices, "{output}");
+    assert_eq!(case.world.instance_state(&case.instance).as_deref(), Some("running"), "{output}");
+    assert_eq!(server.count("AssumeRole"), 2, "{output}");
 }

@@ -156,6 +156,11 @@ impl Aaws {
         self
     }
 
+    /// A variable of its environment, where it is set.
+    pub fn value(&self, name: &str) -> Option<String> {
+        self.env.get(name).map(|value| value.to_string_lossy().into_owned())
+    }
+
     /// Runs in this directory, which relative paths are relative to.
     pub fn within(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.into());
