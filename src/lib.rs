@@ -31,8 +31,9 @@ pub mod actions;
 pub use aws::backoff::Policy;
 pub use aws::error::ErrorContext;
 pub use aws::guard::Weight;
+pub use aws::options::{Keys, SessionOptions};
 pub use aws::sandbox::{Sandbox, TourStep};
-pub use aws::session::{Keys, Session, SessionOptions};
+pub use aws::session::Session;
 pub use engine::action::{Action, Collected, Output, Reply, Row, Text};
 pub use engine::cache::Cache;
 pub use engine::change::{

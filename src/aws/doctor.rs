@@ -17,7 +17,8 @@ use jiff::Timestamp;
 
 use crate::aws::error::ErrorContext;
 use crate::aws::network::{CA_BUNDLE, Network, PROXY_VARIABLES};
-use crate::aws::session::{MfaPrompt, Session, SessionOptions, find_region};
+use crate::aws::options::{SessionOptions, find_region};
+use crate::aws::session::{MfaPrompt, Session};
 use crate::model::error::{Error, Result};
 use crate::model::target::Region;
 

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod limiter;
 pub mod network;
 pub mod once;
+pub mod options;
 mod profiles;
 pub mod sandbox;
 pub mod session;

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::aws::guard::Guard;
-use crate::aws::session::{Session, SessionOptions};
+use crate::aws::options::SessionOptions;
+use crate::aws::session::Session;
 use crate::engine::cache::Cache;
 use crate::engine::guards::Guards;
 use crate::engine::host::{Host, MfaOf, Place, Progress};

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::aws::session::{Session, SessionOptions};
+use crate::aws::options::SessionOptions;
+use crate::aws::session::Session;
 use crate::engine::action::{Action, Reply};
 use crate::engine::change::close_plan;
 use crate::engine::context::Context;

@@ -9,7 +9,8 @@ use super::completions;
 use super::flags::text;
 use super::settings::{PROTECT_TAG, Settings};
 use super::values::{concurrency, endpoint, parsed, whole};
-use crate::aws::{sandbox, session};
+use crate::aws::options::SessionOptions;
+use crate::aws::sandbox;
 use crate::engine::guards::{Guards, ProtectTag};
 use crate::engine::plan::NewPlan;
 use crate::engine::run::{Concurrency, RunOptions};
@@ -21,7 +22,7 @@ use crate::render::{Format, Wanted};
 /// What the common flags say.
 #[derive(Debug)]
 pub struct Common {
-    pub session: session::SessionOptions,
+    pub session: SessionOptions,
     pub format: Option<Format>,
     pub query: Option<String>,
     /// What of a listing is shown.
@@ -262,7 +263,7 @@ impl Common {
             protect_tags: protect_tags.map(|tag| parsed(PROTECT_TAG, &tag)).collect::<Result<Vec<ProtectTag>>>()?,
             require_yes: switched("require_yes"),
         };
-        let session = session::SessionOptions {
+        let session = SessionOptions {
             region: one("region")?.map(|r| parsed("region", &r)).transpose()?,
             profile: one("profile")?,
             role_arns,
@@ -273,7 +274,7 @@ impl Common {
             endpoint_url: one("endpoint_url")?.map(endpoint).transpose()?,
             sandbox: sandbox_dir(matches)?,
             account: one("account")?.map(|id| parsed("account", &id)).transpose()?,
-            ..session::SessionOptions::default()
+            ..SessionOptions::default()
         };
         // What a flag says wins over the other of the two in the settings.
         let verbosity = match (flag("debug"), flag("silent")) {

@@ -17,7 +17,7 @@ use super::run::listen;
 use super::settings::Settings;
 use super::terminal::{self, Terminal};
 use super::{did_you_mean, flags};
-use crate::aws::session::SessionOptions;
+use crate::aws::options::SessionOptions;
 use crate::catalog::invocation::{command_line, quoted};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
