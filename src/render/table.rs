@@ -209,7 +209,9 @@ impl Rows {
             is_text: numbers.get(at) != Some(&true) && self.rows.iter().filter_map(|row| row.get(&name)).any(begins_with_sense),
             name,
         };
-        let with_values = columns.into_iter().enumerate().filter(|(at, column)| *at == 0 || self.has_values(column));
+        let first = columns.first().cloned().unwrap_or_default();
+        let is_shown = |(at, column): &(usize, String)| *at == 0 || self.has_values(column) && !self.is_named(column, &first);
+        let with_values = columns.into_iter().enumerate().filter(is_shown);
         (with_values.map(candidate).collect(), room)
     }
 
@@ -225,7 +227,9 @@ impl Rows {
         let new: Vec<String> = columns(&self.rows).into_iter().filter(|column| !is_known(column)).collect();
         let mut header = false;
         if self.layout.is_some() {
-            laid.late.extend(new.into_iter().filter(|column| self.has_values(column)));
+            let first = laid.columns.first().cloned().unwrap_or_default();
+            let is_chosen = self.layout.as_ref().is_some_and(|layout| layout.chosen);
+            laid.late.extend(new.into_iter().filter(|column| self.has_values(column) && (is_chosen || !self.is_named(column, &first))));
         } else if !new.is_empty() {
             // Nothing of what goes into a pipe is left out: the table begins anew.
             header = true;
@@ -264,6 +268,7 @@ impl Rows {
         for row in &self.rows {
             let cells = cells(columns, row).into_iter().zip(columns).enumerate();
             table.add_row(cells.map(|(at, (value, column))| {
+                let value = if at == 0 { self.named(row, column).unwrap_or(value) } else { value };
                 let text = self.text(value, column);
                 if is_whole(value, at) { text } else { cut(text, room(at).min(LONGEST)) }
             }));
@@ -287,6 +292,20 @@ impl Rows {
             self.layout.is_some() && values().next().is_some() && values().all(Value::is_number)
         };
         columns.iter().map(is_of_numbers).collect()
+    }
+
+    /// What a row is known by that has no member of the first column: by its own first member. Of what begins alike there is no key, but a prefix.
+    fn named<'a>(&self, row: &'a Value, first: &str) -> Option<&'a Value> {
+        self.layout.as_ref().filter(|layout| !layout.chosen)?;
+        let (name, value) = row.as_object().filter(|members| !members.contains_key(first))?.iter().next()?;
+        (name != first).then_some(value)
+    }
+
+    /// Whether a column is only of such members, and stands in the first column already.
+    fn is_named(&self, column: &str, first: &str) -> bool {
+        let mut with_it = self.rows.iter().filter_map(|row| row.as_object()).filter(|members| members.contains_key(column)).peekable();
+        with_it.peek().is_some()
+            && with_it.all(|members| !members.contains_key(first) && members.keys().next().is_some_and(|name| name == column))
     }
 
     fn has_values(&self, column: &str) -> bool {
@@ -437,6 +456,15 @@ mod tests {
         {
             assert!(begins_with_sense(&text), "{text}");
         }
+    }
+
+    #[test]
+    fn a_row_without_the_name_of_the_others_is_known_by_its_own() {
+        let rows = [json!({ "Prefix": "logs/" }), json!({ "Key": "a.txt", "Size": 3 })];
+        let all = printed(Some(Layout::default()), rows.into_iter()).concat();
+        assert_eq!(all, " Key    Size\n logs/\n a.txt     3\n2 rows\n");
+        let folders = printed(Some(Layout::default()), [json!({ "Prefix": "logs/" })].into_iter()).concat();
+        assert_eq!(folders, " Prefix\n logs/\n1 row\n");
     }
 
     #[test]

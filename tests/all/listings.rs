@@ -120,6 +120,16 @@ fn a_long_name_leaves_room_for_what_is_told_of_it() {
 }
 
 #[test]
+fn folders_stand_among_the_objects_by_their_prefixes() {
+    let sandbox = three();
+    let body = json!([{ "Key": "logs/2024/a.txt", "Body": "xyz" }]).to_string();
+    aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(body).run().ok();
+    let lines = seen(list(&sandbox, "--delimiter / --output table"), "100");
+    assert!(lines[0].starts_with(" Key ") && !lines[0].contains("Prefix"), "{lines:?}");
+    assert!(lines.iter().any(|line| line == " logs/"), "{lines:?}");
+}
+
+#[test]
 fn what_all_rows_have_is_said_once_where_columns_have_no_room() {
     let sandbox = three();
     let body = json!([{ "Key": "d.txt", "Body": "xyz" }]).to_string();
