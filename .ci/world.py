@@ -205,7 +205,8 @@ def users(iam):
 def more_groups():
     """Groups that tools and wizards made, with names as long as theirs are, and rules that are wider than anybody meant."""
     names = ("launch-wizard-17", "k8s-elb-a3f09c1d2b7e64f58a90c1d2e3f40516", "eks-cluster-sg-production-europe-1734209871", "default-übergang",
-             "awseb-e-mq2zj4k8ph-stack-AWSEBLoadBalancerSecurityGroup-1QX7", "ElasticMapReduce-master", "rds-launch-wizard", "本番-踏み台", "vpn", "legacy")
+             "awseb-e-mq2zj4k8ph-stack-AWSEBLoadBalancerSecurityGroup-1QX7", "ElasticMapReduce-master", "rds-launch-wizard",
+             "本番-踏み台", "vpn", "legacy")
     rules = (("tcp", 22, 22, "0.0.0.0/0", "temporary, see the ticket"),
              ("tcp", 30000, 32767, "0.0.0.0/0", "kubernetes.io/rule/nlb/client=a3f09c1d2b7e64f58a90c1d2e3f40516"),
              ("-1", -1, -1, "0.0.0.0/0", ""), ("tcp", 0, 65535, "0.0.0.0/1", "half of the world"), ("tcp", 443, 443, "::/0", ""),
