@@ -38,7 +38,7 @@ impl Action for DiscoverUserEvents {
             Example {
                 title: "See what `alice` did in the last day",
                 input: r#"{"user": "alice", "created_after": "1d"}"#,
-                output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "EventId": "11111111-2222-3333-4444-555555555555", "EventSource": "ec2.amazonaws.com", "AwsRegion": "us-east-1", "ReadOnly": false, "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorCode": null, "ErrorMessage": null, "SourceIPAddress": "192.0.2.1", "UserAgent": "aws-cli/2.15"}]"#,
+                output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "ErrorCode": null, "SourceIPAddress": "192.0.2.1", "AwsRegion": "us-east-1", "EventSource": "ec2.amazonaws.com", "ReadOnly": false, "UserAgent": "aws-cli/2.15", "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorMessage": null, "EventId": "11111111-2222-3333-4444-555555555555"}]"#,
                 given: &["DetachVolume by alice on vol-0123456789abcdef0 i-0123456789abcdef0"],
             },
             Example {
@@ -50,7 +50,7 @@ impl Action for DiscoverUserEvents {
             Example {
                 title: "See what an access key was used for, with the parameters of each request",
                 input: r#"{"access_key_id": "AKIAIOSFODNN7EXAMPLE", "details": true}"#,
-                output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "EventId": "11111111-2222-3333-4444-555555555555", "EventSource": "ec2.amazonaws.com", "AwsRegion": "us-east-1", "ReadOnly": false, "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorCode": null, "ErrorMessage": null, "SourceIPAddress": "192.0.2.1", "UserAgent": "aws-cli/2.15", "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SessionIssuer": null, "RequestParameters": {"volumeId": "vol-0123456789abcdef0"}}]"#,
+                output: r#"[{"UserName": "alice", "EventTime": "2024-01-05T10:00:00Z", "EventName": "DetachVolume", "Resources": ["vol-0123456789abcdef0", "i-0123456789abcdef0"], "ErrorCode": null, "SourceIPAddress": "192.0.2.1", "AwsRegion": "us-east-1", "EventSource": "ec2.amazonaws.com", "ReadOnly": false, "UserAgent": "aws-cli/2.15", "UserArn": "arn:aws:iam::123456789012:user/alice", "ErrorMessage": null, "EventId": "11111111-2222-3333-4444-555555555555", "AccessKeyId": "AKIAIOSFODNN7EXAMPLE", "SessionIssuer": null, "RequestParameters": {"volumeId": "vol-0123456789abcdef0"}}]"#,
                 given: &["DetachVolume by alice on vol-0123456789abcdef0 i-0123456789abcdef0"],
             },
         ],

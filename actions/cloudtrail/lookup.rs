@@ -55,25 +55,25 @@ pub struct EventRow {
     event_name: Option<String>,
     /// Names, ids or ARNs of the resources that it names; which of them differs from service to service.
     resources: Vec<String>,
-    /// The event's id.
-    event_id: Option<String>,
-    /// The service: `ec2.amazonaws.com`.
-    event_source: Option<String>,
-    /// The region that it was sent to.
-    aws_region: Option<String>,
-    /// Whether it only looked.
-    read_only: Option<bool>,
-    /// ARN of who did it.
-    user_arn: Option<String>,
     /// Why it failed; null when it did not.
     error_code: Option<String>,
-    /// What was said of the failure.
-    error_message: Option<String>,
     /// Where it came from: an address, or the name of an AWS service.
     #[serde(rename = "SourceIPAddress")]
     source_ip_address: Option<String>,
+    /// The region that it was sent to.
+    aws_region: Option<String>,
+    /// The service: `ec2.amazonaws.com`.
+    event_source: Option<String>,
+    /// Whether it only looked.
+    read_only: Option<bool>,
     /// The program that sent it.
     user_agent: Option<String>,
+    /// ARN of who did it.
+    user_arn: Option<String>,
+    /// What was said of the failure.
+    error_message: Option<String>,
+    /// The event's id.
+    event_id: Option<String>,
     #[serde(flatten)]
     details: Option<Details>,
 }
@@ -142,15 +142,15 @@ impl EventRow {
             event_time: event.event_time.and_then(|t| t.fmt(DateTimeFormat::DateTime).ok()),
             event_name: event.event_name,
             resources: resources.into_iter().filter_map(|r| r.resource_name).collect(),
-            event_id: event.event_id,
-            event_source: event.event_source,
-            aws_region: recorded.aws_region,
-            read_only: event.read_only.and_then(|r| r.parse().ok()),
-            user_arn: who.arn,
             error_code: recorded.error_code,
-            error_message: recorded.error_message,
             source_ip_address: recorded.source_ip_address,
+            aws_region: recorded.aws_region,
+            event_source: event.event_source,
+            read_only: event.read_only.and_then(|r| r.parse().ok()),
             user_agent: recorded.user_agent,
+            user_arn: who.arn,
+            error_message: recorded.error_message,
+            event_id: event.event_id,
             details,
         }
     }

@@ -41,13 +41,13 @@ pub struct Details {
     pub status: Status,
     /// When its agent answered last, RFC 3339 in UTC; null when it never registered.
     pub last_ping: Option<String>,
-    /// Its operating system, as it is billed: `Linux/UNIX`, `Windows`.
-    pub platform_details: Option<String>,
-    /// When it was launched, or started last. RFC 3339 in UTC.
-    pub launch_time: Option<String>,
-    /// Whole days since then.
+    /// Whole days since it was launched, or started last.
     #[schemars(extend("x-unit" = "days"))]
     pub age_days: Option<i64>,
+    /// Its operating system, as it is billed: `Linux/UNIX`, `Windows`.
+    pub platform_details: Option<String>,
+    /// When that was, RFC 3339 in UTC.
+    pub launch_time: Option<String>,
     /// Image that it was launched from.
     pub image_id: Option<String>,
     /// VPC that it is in.
@@ -66,9 +66,9 @@ impl Details {
             name: all.name,
             status,
             last_ping: agent.and_then(last_ping),
+            age_days: all.age_days,
             platform_details: all.platform_details,
             launch_time: all.launch_time,
-            age_days: all.age_days,
             image_id: all.image_id,
             vpc_id: all.vpc_id,
             subnet_id: all.subnet_id,

@@ -55,13 +55,12 @@ pub struct OpenRule {
     cidr_ipv4: Option<String>,
     /// The IPv6 addresses that are admitted.
     cidr_ipv6: Option<String>,
-    // Of a group there is room for the name or for the id in a table of 100 columns, behind what is open to whom.
+    /// On how many network interfaces its group is; with 0 nothing is open by it yet.
+    network_interfaces: u64,
     /// Name of its group.
     group_name: Option<String>,
     /// Id of its group.
     group_id: Option<String>,
-    /// On how many network interfaces its group is; with 0 nothing is open by it yet.
-    network_interfaces: u64,
     /// What the rule is for, as somebody described it.
     description: Option<String>,
     /// The VPC that the group is in.
@@ -91,7 +90,7 @@ impl Action for DiscoverOpenSecurityGroups {
             Example {
                 title: "Tell of the rules of a group that admit everyone",
                 input: r#"{"security_group_ids": ["sg-0123456789abcdef0"], "protocols": ["tcp"], "details": true}"#,
-                output: r#"[{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIpv4": "0.0.0.0/0", "CidrIpv6": null, "GroupName": "web-1", "GroupId": "sg-0123456789abcdef0", "NetworkInterfaces": 0, "Description": null, "VpcId": "vpc-0123456789abcdef0"}]"#,
+                output: r#"[{"SecurityGroupRuleId": "sgr-0123456789abcdef0", "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIpv4": "0.0.0.0/0", "CidrIpv6": null, "NetworkInterfaces": 0, "GroupName": "web-1", "GroupId": "sg-0123456789abcdef0", "Description": null, "VpcId": "vpc-0123456789abcdef0"}]"#,
                 given: &["group sg-0123456789abcdef0", "rule sgr-0123456789abcdef0 of sg-0123456789abcdef0"],
             },
         ],

@@ -47,8 +47,6 @@ pub struct AdminPath {
     principal_type: PrincipalType,
     /// Name of the user or role.
     principal_name: String,
-    /// Its ARN.
-    arn: String,
     /// How near to everything it is.
     risk: AdminRisk,
     /// `Administrator`, or each known way to more: `CreatePolicyVersion`, `PassRole+RunInstances`; where it leads there by some resources only, with each of
@@ -60,6 +58,8 @@ pub struct AdminPath {
     conditional: bool,
     /// ARN of the policy that bounds its permissions.
     permissions_boundary: Option<String>,
+    /// ARN of the user or role.
+    arn: String,
 }
 
 /// What somebody is.
@@ -83,8 +83,8 @@ impl Action for DiscoverAdminPaths {
                 title: "Find who is an administrator, or can become one",
                 input: "{}",
                 output: r#"[
-                    {"PrincipalType": "User", "PrincipalName": "alice", "Arn": "arn:aws:iam::123456789012:user/alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["group/admins/everything"], "Conditional": false, "PermissionsBoundary": null},
-                    {"PrincipalType": "Role", "PrincipalName": "worker", "Arn": "arn:aws:iam::123456789012:role/worker", "Risk": "escalation", "Ways": ["PassRole+RunInstances"], "Policies": ["pass", "run"], "Conditional": false, "PermissionsBoundary": null}
+                    {"PrincipalType": "User", "PrincipalName": "alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["group/admins/everything"], "Conditional": false, "PermissionsBoundary": null, "Arn": "arn:aws:iam::123456789012:user/alice"},
+                    {"PrincipalType": "Role", "PrincipalName": "worker", "Risk": "escalation", "Ways": ["PassRole+RunInstances"], "Policies": ["pass", "run"], "Conditional": false, "PermissionsBoundary": null, "Arn": "arn:aws:iam::123456789012:role/worker"}
                 ]"#,
                 given: &[
                     r#"inline:group:admins:everything={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
@@ -97,7 +97,7 @@ impl Action for DiscoverAdminPaths {
             Example {
                 title: "Find the administrators only",
                 input: r#"{"risk": "admin"}"#,
-                output: r#"[{"PrincipalType": "User", "PrincipalName": "alice", "Arn": "arn:aws:iam::123456789012:user/alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["everything"], "Conditional": false, "PermissionsBoundary": null}]"#,
+                output: r#"[{"PrincipalType": "User", "PrincipalName": "alice", "Risk": "admin", "Ways": ["Administrator"], "Policies": ["everything"], "Conditional": false, "PermissionsBoundary": null, "Arn": "arn:aws:iam::123456789012:user/alice"}]"#,
                 given: &[
                     r#"inline:user:alice:everything={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#,
                     r#"inline:role:worker:version={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "iam:CreatePolicyVersion", "Resource": "*"}]}"#,

@@ -44,20 +44,20 @@ pub enum PermissivePolicy {
 pub struct Details {
     /// Name of the policy.
     policy_name: String,
-    /// Its ARN.
-    arn: String,
-    /// The path in its ARN.
-    path: Option<String>,
-    /// The version in force.
-    version: Option<String>,
-    /// Where it is attached.
-    attached_to: Attachments,
     /// Who is an administrator by it, or can become one: `user/ann`, `role/worker`. Users have it themselves or through a group.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     effective_admins: BTreeSet<String>,
     /// What is permissive in it.
     #[serde(flatten)]
     permissive: Permissive,
+    /// Where it is attached.
+    attached_to: Attachments,
+    /// Its ARN.
+    arn: String,
+    /// The path in its ARN.
+    path: Option<String>,
+    /// The version in force.
+    version: Option<String>,
 }
 
 /// The names of what a policy is attached to.

@@ -26,14 +26,14 @@ pub struct DiscoverTrustPolicies {
 pub struct OpenTrust {
     /// Name of the role.
     role_name: String,
-    /// Its ARN.
-    arn: String,
     /// What is wrong with it.
     finding: Finding,
     /// Who may assume the role, as its trust policy names them.
     principal: String,
     /// The id of the statement that says so, where it has one.
     sid: Option<String>,
+    /// The role's ARN.
+    arn: String,
 }
 
 #[async_trait]
@@ -48,8 +48,8 @@ impl Action for DiscoverTrustPolicies {
                 title: "Find the roles that strangers may assume",
                 input: "{}",
                 output: r#"[
-                    {"RoleName": "open", "Arn": "arn:aws:iam::123456789012:role/open", "Finding": "anyone", "Principal": "*", "Sid": "Everybody"},
-                    {"RoleName": "partner", "Arn": "arn:aws:iam::123456789012:role/partner", "Finding": "foreign_account", "Principal": "arn:aws:iam::111122223333:root", "Sid": null}
+                    {"RoleName": "open", "Finding": "anyone", "Principal": "*", "Sid": "Everybody", "Arn": "arn:aws:iam::123456789012:role/open"},
+                    {"RoleName": "partner", "Finding": "foreign_account", "Principal": "arn:aws:iam::111122223333:root", "Sid": null, "Arn": "arn:aws:iam::123456789012:role/partner"}
                 ]"#,
                 given: &[
                     r#"trust:open={"Version": "2012-10-17", "Statement": [{"Sid": "Everybody", "Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}"#,
@@ -60,7 +60,7 @@ impl Action for DiscoverTrustPolicies {
             Example {
                 title: "Find them where another account is one's own, too",
                 input: r#"{"trusted_accounts": ["111122223333"]}"#,
-                output: r#"[{"RoleName": "open", "Arn": "arn:aws:iam::123456789012:role/open", "Finding": "anyone", "Principal": "*", "Sid": null}]"#,
+                output: r#"[{"RoleName": "open", "Finding": "anyone", "Principal": "*", "Sid": null, "Arn": "arn:aws:iam::123456789012:role/open"}]"#,
                 given: &[
                     r#"trust:open={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}"#,
                     r#"trust:partner={"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "sts:AssumeRole"}]}"#,

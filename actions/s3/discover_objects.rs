@@ -138,11 +138,11 @@ pub struct Details {
     size: u64,
     /// When it was last modified, RFC 3339 in UTC.
     last_modified: Option<String>,
+    /// Such as `STANDARD` or `GLACIER`.
+    storage_class: Option<String>,
     /// The entity tag, with its quotes, as S3 gives it.
     #[serde(rename = "ETag")]
     etag: Option<String>,
-    /// Such as `STANDARD` or `GLACIER`.
-    storage_class: Option<String>,
 }
 
 /// What S3's listing says of a version, or of a delete marker, which has neither size nor ETag nor storage class.
@@ -151,8 +151,6 @@ pub struct Details {
 pub struct VersionDetails {
     /// The key.
     key: String,
-    /// The version's id; `null` is the id of what was written without versioning.
-    version_id: String,
     /// Whether it is what the key stands for now.
     is_latest: bool,
     /// Whether it is a delete marker: it hides the versions that are older.
@@ -162,11 +160,13 @@ pub struct VersionDetails {
     size: Option<u64>,
     /// When it was made, RFC 3339 in UTC.
     last_modified: Option<String>,
+    /// Such as `STANDARD` or `GLACIER`.
+    storage_class: Option<String>,
+    /// The version's id; `null` is the id of what was written without versioning.
+    version_id: String,
     /// The entity tag, with its quotes, as S3 gives it.
     #[serde(rename = "ETag")]
     etag: Option<String>,
-    /// Such as `STANDARD` or `GLACIER`.
-    storage_class: Option<String>,
 }
 
 /// All keys that begin alike.

@@ -2,6 +2,7 @@
 
 mod csv;
 mod escape;
+mod fit;
 mod json;
 mod query;
 mod shape;
@@ -61,7 +62,7 @@ impl Format {
         match self {
             Format::Json => Box::new(json::Json::new(terminal)),
             Format::Jsonl => Box::new(json::Jsonl { terminal }),
-            Format::Table => Box::new(table::Rows::new(layout)),
+            Format::Table => Box::new(table::Rows::new(terminal, layout)),
             Format::Csv => Box::new(csv::Rows::new(terminal)),
             Format::Yaml => Box::<yaml::Yaml>::default(),
             Format::Text => Box::new(text::Text { terminal }),

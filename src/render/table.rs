@@ -3,6 +3,7 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::Value;
 
+use super::fit::{Candidate, Fit, cut, fitted, heading, narrowed, width};
 use super::shape::Column;
 use super::units::readable;
 use super::{Writer, printable};
@@ -13,7 +14,13 @@ use crate::model::error::Result;
 const NARROWEST: u16 = 20;
 
 /// The most characters of a cell, but for those of the first column and of columns that were chosen.
-const LONGEST: usize = 48;
+const LONGEST: u16 = 48;
+
+/// From how many rows on a value that all of them have is said once, where not all columns fit beside each other. What a few rows share may be chance.
+const ALIKE: usize = 4;
+
+/// The most characters of a value that is said so.
+const SAID: u16 = 32;
 
 /// How many rows a table is laid out by: they are held in memory, and those behind them get the same columns.
 const LAID_OUT: usize = 1000;
@@ -32,6 +39,8 @@ pub struct Layout {
 
 #[derive(Default)]
 pub(super) struct Rows {
+    /// A person sees them.
+    terminal: bool,
     /// Those that are not printed yet.
     rows: Vec<Value>,
     /// How many there were.
@@ -50,6 +59,10 @@ struct Laid {
     fitted: bool,
     /// Which columns are of numbers.
     numbers: Vec<bool>,
+    /// Whether their names are on two lines.
+    two_lines: bool,
+    /// Columns that are left out because all rows have the same value there, with that.
+    alike: Vec<(String, String)>,
     /// Columns for which there was no room.
     left: Vec<String>,
     /// Columns that have values only behind the rows that the table was laid out by.
@@ -72,8 +85,8 @@ impl Laid {
 
 impl Rows {
     /// Laid out for a person, where that is asked for.
-    pub(super) fn new(layout: Option<Layout>) -> Self {
-        Rows { layout, ..Rows::default() }
+    pub(super) fn new(terminal: bool, layout: Option<Layout>) -> Self {
+        Rows { terminal, layout, ..Rows::default() }
     }
 }
 
@@ -94,6 +107,10 @@ impl Writer for Rows {
         let (Some(_), Some(laid)) = (&self.layout, &self.laid) else { return Ok(text) };
         let rows = self.count;
         text.push_str(&format!("{rows} row{}", if rows == 1 { "" } else { "s" }));
+        if !laid.alike.is_empty() {
+            let alike: Vec<_> = laid.alike.iter().map(|(name, value)| format!("{} {value}", printable(name))).collect();
+            text.push_str(&format!(", each with {}", alike.join(", ")));
+        }
         let named = |columns: &[String]| columns.iter().map(|name| printable(name)).collect::<Vec<_>>().join(", ");
         if !laid.left.is_empty() {
             text.push_str(&format!("; no room for {}", named(&laid.left)));
@@ -108,6 +125,18 @@ impl Writer for Rows {
     }
 
     fn single(&mut self, value: Value) -> Result<String> {
+        if self.terminal
+            && let Value::Object(members) = &value
+        {
+            // One thing is read from top to bottom.
+            let names: Vec<String> = members.keys().map(|name| printable(name)).collect();
+            let longest = names.iter().map(|name| width(name)).max().unwrap_or_default();
+            let line = |(name, (member, value)): (&String, (&String, &Value))| {
+                let blank = " ".repeat(usize::from(longest - width(name)) + 2);
+                format!(" {name}{blank}{}", self.readable(value, member)).trim_end().to_owned() + "\n"
+            };
+            return Ok(names.iter().zip(members).map(line).collect());
+        }
         let text = self.row(value)?;
         Ok(text + &self.end()?)
     }
@@ -127,24 +156,69 @@ impl Rows {
 
     /// The first rows, by which those behind them are laid out.
     fn first(&self, more: bool) -> (Laid, String) {
-        let (mut columns, mut left) = (columns(&self.rows), Vec::new());
+        let mut columns = columns(&self.rows);
         let is_for_people = self.layout.is_some();
-        if self.layout.as_ref().is_some_and(|layout| !layout.chosen) {
-            let all = self.table(&columns, true, &self.numbers(&columns), None);
-            let room = all.width().filter(|width| *width >= NARROWEST);
-            let widths = all.column_max_content_widths();
-            (columns, left) = fitting(columns, &widths, |column| self.has_values(column), room);
+        if self.layout.as_ref().is_none_or(|layout| layout.chosen) {
+            let numbers = self.numbers(&columns);
+            let mut table = self.table(&columns, true, &numbers, None);
+            let room = table.width().filter(|width| is_for_people && *width >= NARROWEST);
+            let widths = narrowed(table.column_max_content_widths(), &[], room);
+            let (fitted, two_lines, alike, left, late) = (room.is_some(), false, Vec::new(), Vec::new(), Vec::new());
+            let laid = Laid { columns, widths, fitted, numbers, two_lines, alike, left, late };
+            if more && laid.fitted {
+                laid.constrain(&mut table);
+            }
+            let text = lines(&table);
+            return (laid, text);
         }
+        // In the order of the row with the most members, whichever of them the first rows lack.
+        let fullest = self.rows.iter().max_by_key(|row| row.as_object().map_or(0, |members| members.len()));
+        let place = |name: &String| fullest.and_then(Value::as_object).and_then(|members| members.keys().position(|member| member == name));
+        columns.sort_by_key(|name| place(name).unwrap_or(usize::MAX));
+        let (all, room) = self.candidates(columns);
+        let needed = all.iter().map(|column| u32::from(width(&column.name).max(column.values)) + 2).sum::<u32>();
+        let (mut all, mut alike) = (all, Vec::new());
+        // Of rows that are still to come it is not known what they have.
+        if !more && self.rows.len() >= ALIKE && room.is_some_and(|room| needed > u32::from(room)) {
+            let first = all.first().map(|column| column.name.clone());
+            all.retain(|column| {
+                let shared = self.shared(&column.name).filter(|_| column.values <= SAID && Some(&column.name) != first.as_ref());
+                alike.extend(shared.map(|value| (column.name.clone(), self.text(value, &column.name))));
+                shared.is_none()
+            });
+        }
+        let Fit { columns, widths, left, two_lines } = fitted(&all, room);
         let numbers = self.numbers(&columns);
-        let mut table = self.table(&columns, true, &numbers, None);
-        let room = table.width().filter(|width| is_for_people && *width >= NARROWEST);
-        let widths = narrowed(table.column_max_content_widths(), room);
-        let laid = Laid { columns, widths, fitted: room.is_some(), numbers, left, late: Vec::new() };
-        if more && laid.fitted {
+        let laid = Laid { columns, widths, fitted: room.is_some(), numbers, two_lines, alike, left, late: Vec::new() };
+        let mut table = self.table(&laid.columns, true, &laid.numbers, Some(&laid));
+        if laid.fitted {
             laid.constrain(&mut table);
         }
         let text = lines(&table);
         (laid, text)
+    }
+
+    /// The columns that a table may have, which are the first one and those with values, and how much room there is.
+    fn candidates(&self, columns: Vec<String>) -> (Vec<Candidate>, Option<u16>) {
+        let numbers = self.numbers(&columns);
+        let all = self.table(&columns, false, &numbers, None);
+        let room = all.width().filter(|width| *width >= NARROWEST);
+        let widths = all.column_max_content_widths();
+        let candidate = |(at, name): (usize, String)| Candidate {
+            values: widths.get(at).copied().unwrap_or_default(),
+            is_text: numbers.get(at) != Some(&true) && self.rows.iter().filter_map(|row| row.get(&name)).any(begins_with_sense),
+            name,
+        };
+        let first = columns.first().cloned().unwrap_or_default();
+        let is_shown = |(at, column): &(usize, String)| *at == 0 || self.has_values(column) && !self.is_named(column, &first);
+        let with_values = columns.into_iter().enumerate().filter(is_shown);
+        (with_values.map(candidate).collect(), room)
+    }
+
+    /// The value that all rows have in a column, if it is one.
+    fn shared(&self, column: &str) -> Option<&Value> {
+        let first = self.rows.first()?.get(column)?;
+        self.rows.iter().all(|row| row.get(column) == Some(first)).then_some(first)
     }
 
     /// Rows behind those.
@@ -153,7 +227,9 @@ impl Rows {
         let new: Vec<String> = columns(&self.rows).into_iter().filter(|column| !is_known(column)).collect();
         let mut header = false;
         if self.layout.is_some() {
-            laid.late.extend(new.into_iter().filter(|column| self.has_values(column)));
+            let first = laid.columns.first().cloned().unwrap_or_default();
+            let is_chosen = self.layout.as_ref().is_some_and(|layout| layout.chosen);
+            laid.late.extend(new.into_iter().filter(|column| self.has_values(column) && (is_chosen || !self.is_named(column, &first))));
         } else if !new.is_empty() {
             // Nothing of what goes into a pipe is left out: the table begins anew.
             header = true;
@@ -175,14 +251,26 @@ impl Rows {
     fn table(&self, columns: &[String], header: bool, numbers: &[bool], laid: Option<&Laid>) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        let room = |at: usize| laid.filter(|laid| laid.fitted).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
         if header {
-            table.set_header(columns.iter().map(|c| printable(c)));
+            let two_lines = laid.is_some_and(|laid| laid.two_lines);
+            table.set_header(columns.iter().enumerate().map(|(at, name)| {
+                let name = printable(name);
+                // A column is as wide as its values, or as the longer line.
+                if at > 0 && two_lines { heading(&name, room(at), true) } else { name }
+            }));
         }
+        let is_whole = |value: &Value, at: usize| match &self.layout {
+            // What must not be cut: the name of the thing, a number, and what was chosen.
+            Some(layout) => at == 0 || layout.chosen || value.is_number(),
+            None => true,
+        };
         for row in &self.rows {
             let cells = cells(columns, row).into_iter().zip(columns).enumerate();
             table.add_row(cells.map(|(at, (value, column))| {
-                let most = laid.filter(|laid| laid.fitted).and_then(|laid| laid.widths.get(at)).map_or(LONGEST, |w| usize::from(*w));
-                printable(&self.text(value, column, at == 0, most.min(LONGEST)))
+                let value = if at == 0 { self.named(row, column).unwrap_or(value) } else { value };
+                let text = self.text(value, column);
+                if is_whole(value, at) { text } else { cut(text, room(at).min(LONGEST)) }
             }));
         }
         for (at, _) in numbers.iter().enumerate().filter(|(_, is_number)| **is_number) {
@@ -206,67 +294,40 @@ impl Rows {
         columns.iter().map(is_of_numbers).collect()
     }
 
+    /// What a row is known by that has no member of the first column: by its own first member. Of what begins alike there is no key, but a prefix.
+    fn named<'a>(&self, row: &'a Value, first: &str) -> Option<&'a Value> {
+        self.layout.as_ref().filter(|layout| !layout.chosen)?;
+        let (name, value) = row.as_object().filter(|members| !members.contains_key(first))?.iter().next()?;
+        (name != first).then_some(value)
+    }
+
+    /// Whether a column is only of such members, and stands in the first column already.
+    fn is_named(&self, column: &str, first: &str) -> bool {
+        let mut with_it = self.rows.iter().filter_map(|row| row.as_object()).filter(|members| members.contains_key(column)).peekable();
+        with_it.peek().is_some()
+            && with_it.all(|members| !members.contains_key(first) && members.keys().next().is_some_and(|name| name == column))
+    }
+
     fn has_values(&self, column: &str) -> bool {
-        let is_empty = |value: &Value| match value {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::String(text) => text.is_empty(),
-            _ => false,
-        };
-        column == CSV_HEADER || self.rows.iter().any(|row| row.get(column).is_some_and(|value| !is_empty(value)))
+        column == CSV_HEADER || self.rows.iter().any(|row| row.get(column).is_some_and(|value| !plain(value).is_empty()))
     }
 
-    /// A cell of `most` characters, but for what must not be cut: the name of the thing, a number, and what was chosen.
-    fn text(&self, value: &Value, column: &str, first: bool, most: usize) -> String {
-        let Some(layout) = &self.layout else { return cell(value) };
-        let unit = layout.columns.iter().find(|c| c.name == column).and_then(|c| c.unit);
-        let text = readable(value, unit).unwrap_or_else(|| match value {
-            Value::Array(items) if items.iter().all(Value::is_string) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-            value => cell(value),
-        });
-        if first || layout.chosen || value.is_number() || text.chars().count() <= most {
-            return text;
-        }
-        text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    /// A value as it is shown, with nothing in it that a terminal obeys.
+    fn text(&self, value: &Value, column: &str) -> String {
+        if self.layout.is_some() { self.readable(value, column) } else { printable(&cell(value)) }
     }
-}
 
-/// Widths that fit beside each other, the widest ones made narrower.
-fn narrowed(mut widths: Vec<u16>, room: Option<u16>) -> Vec<u16> {
-    let Some(room) = room else { return widths };
-    // A blank on each side.
-    let needed = |widths: &[u16]| widths.iter().map(|width| u32::from(*width) + 2).sum::<u32>();
-    while needed(&widths) > u32::from(room)
-        && let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > 1)
-    {
-        *widest -= 1;
+    /// A value for a person.
+    fn readable(&self, value: &Value, column: &str) -> String {
+        let columns = self.layout.as_ref().map_or(&[][..], |layout| &layout.columns);
+        let unit = columns.iter().find(|c| c.name == column).and_then(|c| c.unit);
+        printable(&readable(value, unit).unwrap_or_else(|| plain(value)))
     }
-    widths
 }
 
 /// Lines without what is blank at their ends.
 fn lines(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
-}
-
-/// Those of the columns that have values and fit beside each other, the first ones first; and the names of those with values that do not. The first is
-/// always there. Behind one that is too wide a narrower one may still fit.
-fn fitting(columns: Vec<String>, widths: &[u16], has_values: impl Fn(&str) -> bool, room: Option<u16>) -> (Vec<String>, Vec<String>) {
-    let (mut kept, mut left, mut taken) = (Vec::new(), Vec::new(), 0_u32);
-    for (at, column) in columns.into_iter().enumerate() {
-        if at > 0 && !has_values(&column) {
-            continue;
-        }
-        // A blank on each side.
-        let width = u32::from(widths.get(at).copied().unwrap_or_default()) + 2;
-        if kept.is_empty() || room.is_none_or(|room| taken + width <= u32::from(room)) {
-            taken += width;
-            kept.push(column);
-        } else {
-            left.push(column);
-        }
-    }
-    (kept, left)
 }
 
 /// Names of the columns, in the order in which rows first have them; rows that are no objects have one, `value`.
@@ -302,6 +363,39 @@ pub(super) fn cell(value: &Value) -> String {
     }
 }
 
+/// Whether the beginning of a value says something of it: not of an id, nor of JSON.
+fn begins_with_sense(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !is_id(text),
+        Value::Array(items) if items.len() == 1 && items.iter().all(Value::is_string) => items.iter().all(begins_with_sense),
+        Value::Array(_) | Value::Object(_) => !plain(value).starts_with(['[', '{']),
+        _ => false,
+    }
+}
+
+/// Whether a text is an id, or ends like one: with a long number of base 16, such as `vol-0123456789abcdef0` and `"d41d8cd98f00b204e9800998ecf8427e"`.
+fn is_id(text: &str) -> bool {
+    let last = text.trim_matches('"').rsplit('-').next().unwrap_or_default();
+    last.len() >= 8 && last.bytes().all(|b| b.is_ascii_hexdigit()) && !text.contains(' ')
+}
+
+/// A value for a person: lists with commas, of things that have a name by that; what is made of members with the names of those that say something.
+fn plain(value: &Value) -> String {
+    let name = |item: &Value| item.get("Name").and_then(Value::as_str).map(str::to_owned);
+    match value {
+        Value::Array(items) if items.iter().all(Value::is_string) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => match items.iter().map(name).collect::<Option<Vec<_>>>() {
+            Some(names) => names.join(", "),
+            None => cell(value),
+        },
+        Value::Object(members) => {
+            let said = members.iter().map(|(name, value)| (name, plain(value))).filter(|(_, text)| !text.is_empty());
+            said.map(|(name, text)| format!("{name} {text}")).collect::<Vec<_>>().join("; ")
+        }
+        value => cell(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,7 +403,7 @@ mod tests {
 
     /// What is printed of rows, each piece as it comes.
     fn printed(layout: Option<Layout>, rows: impl Iterator<Item = Value>) -> Vec<String> {
-        let mut table = Rows::new(layout);
+        let mut table = Rows::new(layout.is_some(), layout);
         let mut pieces: Vec<String> = rows.map(|row| table.row(row).expect("a piece")).collect();
         pieces.push(table.end().expect("the end"));
         pieces.into_iter().filter(|piece| !piece.is_empty()).collect()
@@ -342,22 +436,59 @@ mod tests {
     }
 
     #[test]
-    fn widths_are_narrowed_to_the_room_that_there_is() {
-        assert_eq!(narrowed(vec![10, 30, 5], Some(51)), [10, 30, 5]);
-        assert_eq!(narrowed(vec![10, 30, 5], Some(31)), [10, 10, 5]);
-        assert_eq!(narrowed(vec![10, 30], None), [10, 30]);
+    fn what_all_rows_have_is_said_once_where_there_is_no_room_for_it() {
+        let mut rows = Rows::new(true, Some(Layout::default()));
+        rows.rows = (0..5).map(|n| json!({ "Id": n, "State": "available", "Name": "x".repeat(n) })).collect();
+        assert_eq!(rows.shared("State"), Some(&json!("available")));
+        assert_eq!((rows.shared("Name"), rows.shared("None")), (None, None));
     }
 
     #[test]
-    fn columns_with_values_take_the_room_that_there_is() {
-        let fitted = |room: Option<u16>| {
-            let columns = ["Id", "Empty", "Long", "Short"].map(str::to_owned).to_vec();
-            fitting(columns, &[10, 5, 30, 5], |column| column != "Empty", room)
-        };
-        assert_eq!(fitted(None), (vec!["Id".into(), "Long".into(), "Short".into()], Vec::new()));
-        assert_eq!(fitted(Some(51)), (vec!["Id".into(), "Long".into(), "Short".into()], Vec::new()));
-        // What comes behind a column that is too wide is not lost with it.
-        assert_eq!(fitted(Some(40)), (vec!["Id".into(), "Short".into()], vec!["Long".into()]));
-        assert_eq!(fitted(Some(5)), (vec!["Id".into()], vec!["Long".into(), "Short".into()]));
+    fn ids_and_json_say_nothing_by_their_beginnings() {
+        let id = "vol-0123456789abcdef0";
+        for whole in
+            [json!(id), json!([id]), json!("\"d41d8cd98f00b204e9800998ecf8427e\""), json!("1-5555-0123456789ab"), json!([{}]), json!(null)]
+        {
+            assert!(!begins_with_sense(&whole), "{whole}");
+        }
+        for text in
+            [json!("data-logs-01"), json!("arn:aws:iam::123456789012:role/web"), json!([id, "vol-2"]), json!({ "a": "b" }), json!("日本語")]
+        {
+            assert!(begins_with_sense(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_the_name_of_the_others_is_known_by_its_own() {
+        let rows = [json!({ "Prefix": "logs/" }), json!({ "Key": "a.txt", "Size": 3 })];
+        let all = printed(Some(Layout::default()), rows.into_iter()).concat();
+        assert_eq!(all, " Key    Size\n logs/\n a.txt     3\n2 rows\n");
+        let folders = printed(Some(Layout::default()), [json!({ "Prefix": "logs/" })].into_iter()).concat();
+        assert_eq!(folders, " Prefix\n logs/\n1 row\n");
+    }
+
+    #[test]
+    fn columns_stand_in_the_order_of_the_fullest_row() {
+        let rows = [json!({ "Id": 1, "Last": 2 }), json!({ "Id": 3, "Between": 4, "Last": 5 })];
+        let all = printed(Some(Layout::default()), rows.into_iter()).concat();
+        assert!(all.starts_with(" Id  Between  Last\n"), "{all}");
+    }
+
+    #[test]
+    fn lists_and_what_has_members_are_shown_in_words() {
+        assert_eq!(plain(&json!(["a", "b"])), "a, b");
+        assert_eq!(plain(&json!([{ "Name": "PassRole", "Actions": ["iam:PassRole"] }, { "Name": "AddUser" }])), "PassRole, AddUser");
+        assert_eq!(plain(&json!({ "Users": [], "Roles": ["worker", "web"], "Dry": false })), "Roles worker, web; Dry false");
+        assert_eq!(plain(&json!([{ "Effect": "Allow" }])), r#"[{"Effect":"Allow"}]"#);
+        assert_eq!(plain(&json!([])), "");
+    }
+
+    #[test]
+    fn one_thing_is_read_from_top_to_bottom_on_a_terminal() {
+        let thing = json!({ "Arn": "arn:aws:iam::1:user/a", "Account": "1", "Region": null, "When": "2026-01-31T10:20:30Z" });
+        let shown = Rows::new(true, None).single(thing.clone()).expect("text");
+        assert_eq!(shown, " Arn      arn:aws:iam::1:user/a\n Account  1\n Region\n When     2026-01-31 10:20\n");
+        let piped = Rows::new(false, None).single(thing).expect("text");
+        assert_eq!(piped.lines().count(), 2, "{piped}");
     }
 }

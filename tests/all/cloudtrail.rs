@@ -42,6 +42,17 @@ fn detached() -> Vec<Value> {
 // --- What is found ---
 
 #[test]
+fn a_table_shows_on_what_it_was_done_and_from_where() {
+    let resources = ["vol-0123456789abcdef0", "i-0123456789abcdef0"];
+    let trail = FakeCloudTrail::new((0..3).map(|n| event(&format!("e{n}"), now() - 60 * n, "DetachVolume", "alice", &resources)).collect());
+    let command = on("discover_events --event DetachVolume --output table", &trail);
+    let shown = command.on_terminal_with(&["--columns", "100", "--stderr", "/dev/null"], "").stdout;
+    let header: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(header[..5], ["UserName", "EventTime", "EventName", "Resources", "SourceIPAddress"], "{shown}");
+    assert!(shown.contains("vol-0123456789abcdef") && !shown.contains("EventId  "), "{shown}");
+}
+
+#[test]
 fn an_event_is_printed_with_all_that_is_known_of_it() {
     let time = now() - 60;
     let mut failed = event("e1", time, "DetachVolume", "alice", &["vol-1", "i-1"]);

@@ -301,6 +301,17 @@ fn roles() -> Iam {
         .role("service", "/", 10, None)
 }
 
+#[test]
+fn a_table_shows_by_whom_a_role_may_be_assumed() {
+    let server =
+        roles().trusting("a-production-role-of-a-name-that-is-rather-long", &trust(json!("*"), "sts:AssumeRole", json!({}))).start();
+    let command = aaws("iam discover_trust_policies --output table").endpoint(&server.url);
+    let shown = command.on_terminal_with(&["--columns", "100", "--stderr", "/dev/null"], "").stdout;
+    let header: Vec<&str> = shown.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(header[..3], ["RoleName", "Finding", "Principal"], "{shown}");
+    assert!(shown.contains("arn:aws:iam::1111222"), "{shown}");
+}
+
 /// Role, finding, principal and statement of each row.
 fn findings(list: &Value) -> Vec<(&str, &str, &str, Option<&str>)> {
     fn text<'a>(row: &'a Value, name: &str) -> &'a str {

@@ -98,6 +98,74 @@ fn a_table_on_a_terminal_is_for_people() {
     assert_eq!(none.trim(), "0 rows");
 }
 
+/// The lines that a terminal of so many columns shows of a command, without the blanks at their ends.
+fn seen(command: Aaws, columns: &str) -> Vec<String> {
+    let shown = command.on_terminal_with(&["--columns", columns, "--stderr", "/dev/null"], "").stdout;
+    shown.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn a_long_name_leaves_room_for_what_is_told_of_it() {
+    let sandbox = three();
+    let long = format!("exports/{}/part-00000.parquet", "year=2026/".repeat(10));
+    let body = json!([{ "Key": long, "Body": "xyz" }]).to_string();
+    aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(body).run().ok();
+    let lines = seen(list(&sandbox, "--output table"), "100");
+    assert!(lines[0].contains("Size") && lines[0].contains("LastModified"), "{lines:?}");
+    assert!(lines[..lines.len() - 1].iter().all(|line| line.chars().count() <= 100), "{lines:?}");
+    // The name is whole: it goes on in the next line.
+    let at = lines.iter().position(|line| line.contains("3 B")).unwrap_or_else(|| panic!("{lines:?}"));
+    let name: String = lines[at..=at + 2].iter().map(|line| line.split_whitespace().next().unwrap_or_default()).collect();
+    assert!(name.starts_with(&long), "{name} and {lines:?}");
+}
+
+#[test]
+fn folders_stand_among_the_objects_by_their_prefixes() {
+    let sandbox = three();
+    let body = json!([{ "Key": "logs/2024/a.txt", "Body": "xyz" }]).to_string();
+    aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(body).run().ok();
+    let lines = seen(list(&sandbox, "--delimiter / --output table"), "100");
+    assert!(lines[0].starts_with(" Key ") && !lines[0].contains("Prefix"), "{lines:?}");
+    assert!(lines.iter().any(|line| line == " logs/"), "{lines:?}");
+}
+
+#[test]
+fn what_all_rows_have_is_said_once_where_columns_have_no_room() {
+    let sandbox = three();
+    let body = json!([{ "Key": "d.txt", "Body": "xyz" }]).to_string();
+    aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(body).run().ok();
+    let narrow = seen(list(&sandbox, "--output table"), "60");
+    assert!(!narrow[0].contains("StorageClass"), "{narrow:?}");
+    assert!(narrow.last().is_some_and(|line| line.starts_with("4 rows, each with StorageClass STANDARD")), "{narrow:?}");
+    // Where there is room, and of a few rows, it is a column.
+    let wide = seen(list(&sandbox, "--output table"), "150");
+    assert!(wide[0].contains("StorageClass") && wide.last().is_some_and(|line| line == "4 rows"), "{wide:?}");
+    let few = seen(list(&sandbox, "--output table --limit 3"), "60");
+    assert!(few.last().is_some_and(|line| !line.contains("each with")), "{few:?}");
+}
+
+#[test]
+fn wide_characters_take_the_columns_that_a_terminal_gives_them() {
+    let sandbox = three();
+    let body = json!([{ "Key": "資料/報告書.pdf", "Body": "xyz" }, { "Key": "Übersicht.pdf", "Body": "xyz" }]).to_string();
+    aaws("s3 create_objects --bucket example-bucket --objects -").sandbox(sandbox.path()).stdin(body).run().ok();
+    let lines = seen(list(&sandbox, "--output table --columns key,size"), "100");
+    // Each of the five takes two columns.
+    let end = |line: &str| line.chars().map(|c| if ('\u{2e80}'..='\u{9fff}').contains(&c) { 2 } else { 1 }).sum::<usize>();
+    let of = |name: &str| lines.iter().find(|line| line.contains(name)).map(|line| end(line)).unwrap_or_else(|| panic!("{lines:?}"));
+    assert_eq!(of("資料"), of("Übersicht"), "{lines:?}");
+    assert_eq!(of("資料"), of("c.txt"), "{lines:?}");
+}
+
+#[test]
+fn one_thing_is_shown_from_top_to_bottom_on_a_terminal() {
+    let sandbox = three();
+    let lines = seen(list(&sandbox, "--summary --output table"), "40");
+    assert_eq!(lines[..2], [format!(" {:14}  3", "Objects"), format!(" {:14}  1574922", "Bytes")]);
+    let piped = list(&sandbox, "--summary --output table").run().ok().stdout;
+    assert!(piped.lines().next().is_some_and(|line| line.contains("Objects") && line.contains("Bytes")), "{piped}");
+}
+
 #[test]
 fn a_table_in_a_pipe_is_what_was_asked_for() {
     let sandbox = three();

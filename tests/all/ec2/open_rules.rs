@@ -54,14 +54,17 @@ fn statuses<'a>(lines: &'a [Value], ids: &[&str]) -> Vec<(&'a str, &'a str)> {
 
 // --- Finding ---
 
-/// The columns of the table that a terminal of 100 columns shows, and what it names below.
-fn columns_shown(world: &World) -> (Vec<String>, String) {
+/// The lines of the table that a terminal of 100 columns shows, from its header on.
+fn lines_shown(world: &World) -> Vec<String> {
     let shown = world.aaws(format!("{DISCOVER} --output table")).on_terminal_with(&["--columns", "100"], "").stdout;
     let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
     assert!(lines.iter().all(|line| line.chars().count() <= 100 || line.contains("no room for")), "{shown}");
-    let header = lines.iter().find(|line| line.starts_with(" SecurityGroupRuleId")).unwrap_or_else(|| panic!("no header: {shown}"));
-    let below = lines.last().copied().unwrap_or_default();
-    (header.split_whitespace().map(str::to_owned).collect(), below.to_owned())
+    let header = lines.iter().position(|line| line.starts_with(" SecurityGroupRuleId")).unwrap_or_else(|| panic!("no header: {shown}"));
+    lines[header..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
 }
 
 #[test]
@@ -70,16 +73,19 @@ fn a_table_shows_first_what_is_open_to_whom() {
     let group = world.group("a-name-of-thirty-characters-ab");
     world.rule(&group, "22", "128.0.0.0/1");
     world.rule(&group, "65535", "0.0.0.0/0");
-    let open = ["SecurityGroupRuleId", "IpProtocol", "FromPort", "ToPort", "CidrIpv4"];
-    let (columns, _) = columns_shown(&world);
-    assert_eq!(columns[..5], open);
-    // Where there are sources of both kinds, the group is told by its id.
-    admit_all(&world, &group, "2000::/3");
+    // The names of the columns make room for the rest: on how many interfaces it is open, and which group does it.
+    let lines = lines_shown(&world);
+    assert_eq!(words(&lines[0]), ["SecurityGroupRuleId", "Ip", "From", "To", "CidrIpv4", "Network", "GroupName"]);
+    assert_eq!(words(&lines[1]), ["Protocol", "Port", "Port", "Interfaces"]);
+    assert!(lines[2..4].iter().all(|line| line.contains("a-name-of-thirty")), "{lines:?}");
+    // Where there are sources of both kinds, too, and what all rules have is said once.
+    let other = world.group("the-name-of-another-group-abcd");
+    admit_all(&world, &other, "2000::/3");
     admit_ping(&world, &group);
-    let (columns, below) = columns_shown(&world);
-    assert_eq!(columns[..5], open);
-    assert_eq!(columns[5..], ["CidrIpv6", "GroupId"]);
-    assert!(below.contains("no room for GroupName"), "{below}");
+    let lines = lines_shown(&world);
+    assert_eq!(words(&lines[0]), ["SecurityGroupRuleId", "IpProtocol", "FromPort", "ToPort", "CidrIpv4", "CidrIpv6", "GroupName"]);
+    let below = lines.last().expect("a line");
+    assert!(below.contains("4 rows, each with NetworkInterfaces 0") && below.contains("no room for GroupId"), "{lines:?}");
 }
 
 #[test]
