@@ -81,7 +81,7 @@ fn an_archive_for_windows_is_a_zip() {
     printed(package.arg("--out").arg(folder.path().join("out")).args(["--only", "archive"]));
     let names = printed(Command::new("python3").args(["-m", "zipfile", "--list"]).arg(file(&folder, "-x86_64-pc-windows-msvc.zip")));
     let head = format!("aaws-{}-x86_64-pc-windows-msvc/", env!("CARGO_PKG_VERSION"));
-    for name in ["aaws", "completions/_aaws.ps1", "THIRD-PARTY.md"] {
+    for name in ["aaws.exe", "completions/_aaws.ps1", "THIRD-PARTY.md"] {
         let place = format!("{head}{name}");
         assert!(names.lines().any(|line| line.split(' ').next() == Some(place.as_str())), "{name} is not in {names}");
     }

@@ -145,7 +145,7 @@ fn a_deletion_of_what_is_listed_that_is_killed_is_finished_in_whatever_order_it_
         let items = items.as_array().expect("the items");
         let done = items.iter().filter(|item| item["status"] == "done");
         let settled: BTreeSet<&str> = done.map(|item| item["item"].as_str().expect("a key")).collect();
-        assert!(settled.len() % 1000 == 0 && settled.len() < LISTED, "{when}: {} are done", settled.len());
+        assert!(settled.len().is_multiple_of(1000) && settled.len() < LISTED, "{when}: {} are done", settled.len());
         assert!(items.len() <= settled.len() + 4000, "{when}: no more than four requests were under way");
         {
             let deleted = bucket.deleted.lock().unwrap();

@@ -88,7 +88,7 @@ fn walk<P: Place>(case: &Case<P>) -> Row {
     let mut row = Row { action: case.action, mended: 0, ended: 0, undone: 0, finished: 0, unknown: 0 };
     let changes = mended(case, &mut row);
     // One signal is as good as another.
-    let signals = if case.action.len() % 2 == 0 { ["INT", "TERM"] } else { ["TERM", "INT"] };
+    let signals = if case.action.len().is_multiple_of(2) { ["INT", "TERM"] } else { ["TERM", "INT"] };
     asked_to_end(case, Trouble::Signal(1, signals[0]), &mut row);
     asked_to_end(case, Trouble::Signals(changes, signals[1]), &mut row);
     expired(case, changes / 2 + 1, &mut row);
