@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -29,12 +29,16 @@ const RENEWAL: Duration = Duration::from_secs(120);
 /// How long nobody asks again for others in the place of those that AWS turned down, when there were none.
 const IN_VAIN: Duration = Duration::from_secs(10);
 
+/// Whether credentials may take the place of others.
+type Fits = Box<dyn Fn(Credentials) -> BoxFuture<'static, bool> + Send + Sync>;
+
 /// Keeps credentials until they are about to expire, or AWS turns them down: each client would ask for its own. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct CachedCredentials(Arc<Inner>);
 
 struct Inner {
     make: Box<dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync>,
+    fits: OnceLock<Fits>,
     state: Mutex<State>,
 }
 
@@ -59,7 +63,7 @@ impl CachedCredentials {
             let made = make();
             async move { SharedCredentialsProvider::new(made.await) }.boxed()
         };
-        CachedCredentials(Arc::new(Inner { make: Box::new(make), state: Mutex::default() }))
+        CachedCredentials(Arc::new(Inner { make: Box::new(make), fits: OnceLock::new(), state: Mutex::default() }))
     }
 
     /// Of keys that are what they are.
@@ -77,6 +81,24 @@ impl CachedCredentials {
         Ok(new)
     }
 
+    /// Others serve only if they fit: whoever writes a profile, or answers for one, may have gone over to another account meanwhile.
+    pub(super) fn only_if(&self, fits: impl Fn(Credentials) -> BoxFuture<'static, bool> + Send + Sync + 'static) {
+        // It is said once, where the session is opened.
+        let _ = self.0.fits.set(Box::new(fits));
+    }
+
+    /// What a source gives in the place of what it gave.
+    async fn others(&self, source: &SharedCredentialsProvider, known: Option<Credentials>) -> provider::Result {
+        let given = in_time(source).await?;
+        // A key is one principal's.
+        let is_same_key = known.is_some_and(|known| known.access_key_id() == given.access_key_id());
+        let is_fit = match self.0.fits.get() {
+            Some(fits) if !is_same_key => fits(given.clone()).await,
+            _ => true,
+        };
+        if is_fit { Ok(given) } else { Err(CredentialsError::provider_error("the new credentials are not known to be of the same account")) }
+    }
+
     async fn get(&self) -> provider::Result {
         // Held while the source answers: who comes meanwhile waits for this answer rather than ask for another.
         let mut state = self.0.state.lock().await;
@@ -87,7 +109,8 @@ impl CachedCredentials {
             Some(source) => source.clone(),
             None => (self.0.make)().await,
         };
-        let given = if state.cached.is_some() { in_time(&source).await } else { source.provide_credentials().await };
+        let known = state.cached.clone();
+        let given = if known.is_some() { self.others(&source, known).await } else { source.provide_credentials().await };
         match given {
             Ok(credentials) => Ok(state.keep(source, credentials)),
             // Those that there are serve as long as they last.
@@ -111,7 +134,7 @@ impl Renew for CachedCredentials {
             return false;
         }
         let source = (self.0.make)().await;
-        match in_time(&source).await {
+        match self.others(&source, state.cached.clone()).await {
             Ok(credentials) if !turned_down.is_by(&credentials) => {
                 tracing::info!("the credentials were turned down, and there are new ones: the run goes on with those");
                 state.keep(source, credentials);

@@ -18,6 +18,7 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_smithy_runtime::client::identity::IdentityCache;
 use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
+use futures::FutureExt;
 use tokio::sync::OnceCell;
 
 use crate::aws::anew::Renew;
@@ -39,6 +40,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long STS may take to name the account for a report or a question, which can do without.
 const ACCOUNT: Duration = Duration::from_secs(5);
+
+/// How long it may take to name the account of credentials that are to take the place of others, which the run cannot do without.
+const ACCOUNT_OF_OTHERS: Duration = Duration::from_secs(60);
 
 /// How often a request is tried in all before it counts as failed.
 const TRIES: u32 = 5;
@@ -135,13 +139,14 @@ impl Session {
         let mut account = OnceCell::new();
         let guard = Guard::new("session", SESSION_CALLS, false, network.clone());
         let mut guard =
-            guard.within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none()).signing_with(Some(Arc::new(base)));
+            guard.within(found.access_key_id(), region.as_str(), options.endpoint_url.is_none()).signing_with(Some(Arc::new(base.clone())));
         let mut roles: Vec<RoleStep> = of_profile.into_iter().flat_map(|p| p.roles).chain(options.role_arns.iter().map(step)).collect();
         // The flags' length of the session is the last one's alone, and so is their external id.
         if let Some(last) = roles.last_mut() {
             last.external_id = options.external_id.clone().or(last.external_id.take());
             last.duration = options.duration.or(last.duration);
         }
+        let is_own = roles.is_empty();
         // The flags' device goes with the first role, or with a session of one's own; the digits with whatever device is asked for first.
         let mut devices = Devices { given: options.mfa_serial.clone(), token: options.mfa_token.clone(), prompt: mfa };
         if roles.is_empty()
@@ -170,6 +175,10 @@ impl Session {
         let (guard, once, sandbox) = (Some(guard), Once::default(), None);
         let region = Some(region);
         let session = Session(Arc::new(Inner { config, region, region_source, credentials_source, sandbox, account, once, guard }));
+        // A role is of its account, with whatever credentials it is assumed.
+        if is_own {
+            session.hold_to_account(&base);
+        }
         session.check_account(options.account.as_ref()).await?;
         Ok(session)
     }
@@ -239,18 +248,7 @@ impl Session {
     /// The account: asked of STS the first time, by a declared, logged and counted call. S3-compatible stores have no STS: there it stays unknown.
     /// AWS_ACCOUNT_ID and the profiles are not believed: a wrong one would name the wrong account in reports and ARNs.
     pub async fn account(&self) -> Option<&AccountId> {
-        let ask = || async {
-            let guard = self.0.guard.as_ref()?;
-            let request = sts(&self.0.config, guard);
-            match tokio::time::timeout(ACCOUNT, request.get_caller_identity().send()).await {
-                Ok(Ok(identity)) => identity.account.and_then(|account| account.parse().ok()),
-                Ok(Err(e)) => {
-                    tracing::debug!("STS does not say which account this is: {}", chain(&e));
-                    None
-                }
-                Err(_) => None,
-            }
-        };
+        let ask = || async { account_of(&self.0.config, self.0.guard.as_ref()?, ACCOUNT).await };
         self.0.account.get_or_init(ask).await.as_ref()
     }
 
@@ -269,6 +267,39 @@ impl Session {
             }
             None => {
                 Err(Error::Refused(format!("`account` allows {meant} only, and STS does not say which account the credentials are of")))
+            }
+        }
+    }
+
+    /// Takes no credentials in the place of these that are of another account: reports, plans, journals and `account` say which one the run is in.
+    fn hold_to_account(&self, base: &CachedCredentials) {
+        let session = Arc::downgrade(&self.0);
+        base.only_if(move |credentials| {
+            let session = session.upgrade().map(Session);
+            async move {
+                match session {
+                    Some(session) => session.is_of_account(credentials).await,
+                    None => true,
+                }
+            }
+            .boxed()
+        });
+    }
+
+    /// Whether credentials are of its account, as far as that is known.
+    async fn is_of_account(&self, credentials: Credentials) -> bool {
+        let (Some(account), Some(guard)) = (self.known_account(), self.0.guard.as_ref()) else { return true };
+        let config = self.0.config.clone().into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+        // These are not had anew: whoever needs others waits for this answer.
+        match account_of(&config, &guard.settling().signing_with(None), ACCOUNT_OF_OTHERS).await {
+            Some(of_others) if of_others == *account => true,
+            Some(of_others) => {
+                tracing::warn!("the new credentials are of the account {of_others}, and the run is in {account}: they are not used");
+                false
+            }
+            None => {
+                tracing::warn!("STS does not say which account the new credentials are of, and the run is in {account}: they are not used");
+                false
             }
         }
     }
@@ -330,6 +361,18 @@ struct Clock;
 impl aws_smithy_async::rt::sleep::AsyncSleep for Clock {
     fn sleep(&self, length: Duration) -> aws_smithy_async::rt::sleep::Sleep {
         aws_smithy_async::rt::sleep::Sleep::new(crate::model::clock::sleep(length))
+    }
+}
+
+/// The account, as STS says.
+async fn account_of(config: &SdkConfig, guard: &Guard, limit: Duration) -> Option<AccountId> {
+    match tokio::time::timeout(limit, sts(config, guard).get_caller_identity().send()).await {
+        Ok(Ok(identity)) => identity.account.and_then(|account| account.parse().ok()),
+        Ok(Err(e)) => {
+            tracing::debug!("STS does not say which account this is: {}", chain(&e));
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -375,6 +375,38 @@ fn credentials_that_are_turned_down_are_had_anew_from_where_they_came_from() {
     }
 }
 
+#[test]
+fn credentials_of_another_account_do_not_take_the_place_of_those_that_expired() {
+    let keys = |key: &str| format!("[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\naws_session_token = {key}\n");
+    for (next, signed) in [("ASIASAME", &["ASIAOLD", "ASIASAME"][..]), ("ASIAOTHER", &["ASIAOLD"][..])] {
+        let config = profiles(&keys("ASIAOLD"));
+        let (path, new) = (config.path().join("config"), keys(next));
+        let of_file = path.clone();
+        let server = Server::start(move |operation, _, request| match (operation, key_of(&request).as_str()) {
+            ("GetCallerIdentity", key) => {
+                let account = if key == "ASIAOTHER" { "222222222222" } else { "111111111111" };
+                let result = format!("<GetCallerIdentityResult><Account>{account}</Account></GetCallerIdentityResult>");
+                Response::xml(200, format!("<GetCallerIdentityResponse>{result}</GetCallerIdentityResponse>"))
+            }
+            ("DeleteObjects", "ASIAOLD") => {
+                fs::write(&of_file, &new).expect("the profiles");
+                Response::error(400, "ExpiredToken")
+            }
+            ("DeleteObjects", _) => Response::xml(200, "<DeleteResult><Deleted><Key>a</Key></Deleted></DeleteResult>"),
+            _ => Response::error(501, "NotImplemented"),
+        });
+        let run = aaws("s3 delete_objects --bucket b --objects a --yes --account 111111111111").stranger().env("AWS_REGION", "us-east-1");
+        let run = run.endpoint(&server.url).env("AWS_CONFIG_FILE", &path).run();
+        let sent: Vec<_> = server.requests("DeleteObjects").iter().map(key_of).collect();
+        assert_eq!(sent, signed, "{run}");
+        if next == "ASIASAME" {
+            run.ok();
+        } else {
+            run.exits(5).logs("of the account 222222222222, and the run is in 111111111111").logs("sign in again");
+        }
+    }
+}
+
 /// A session of a role as STS gives it.
 fn role(key: &str, expires: &str) -> Response {
     let credentials = format!(
