@@ -96,7 +96,11 @@ impl CachedCredentials {
             Some(fits) if !is_same_key => fits(given.clone()).await,
             _ => true,
         };
-        if is_fit { Ok(given) } else { Err(CredentialsError::provider_error("the new credentials are not known to be of the same account")) }
+        if is_fit {
+            Ok(given)
+        } else {
+            Err(CredentialsError::provider_error("the new credentials are not known to be of the same account"))
+        }
     }
 
     async fn get(&self) -> provider::Result {
