@@ -26,7 +26,8 @@ const AS_GIVEN: Duration = Duration::from_secs(60);
 /// How long getting others in their place may take. Somebody may have to sign in for the first ones.
 const RENEWAL: Duration = Duration::from_secs(120);
 
-/// How long nobody asks again for others in the place of those that AWS turned down, when there were none.
+/// How long nobody asks again for others: there were none, or those were turned down, too, and it is not for them. S3 answers HEAD with 400 for more than that, and
+/// a role gives others whenever it is asked.
 const IN_VAIN: Duration = Duration::from_secs(10);
 
 /// Whether credentials may take the place of others.
@@ -48,8 +49,8 @@ struct State {
     cached: Option<Credentials>,
     /// When they were given.
     given: Option<Instant>,
-    /// When there were no others in the place of those that were turned down.
-    in_vain: Option<Instant>,
+    /// When others were asked for, and there were none, or those that were turned down were replaced.
+    sought: Option<Instant>,
 }
 
 impl CachedCredentials {
@@ -113,15 +114,22 @@ impl CachedCredentials {
             Some(source) => source.clone(),
             None => (self.0.make)().await,
         };
+        let lasts = |c: &&Credentials| c.expiry().is_some_and(|expiry| expiry > SystemTime::now());
+        // Each request would ask, one after another.
+        if state.sought_lately()
+            && let Some(credentials) = state.cached.as_ref().filter(lasts)
+        {
+            return Ok(credentials.clone());
+        }
         let known = state.cached.clone();
         let given = if known.is_some() { self.others(&source, known).await } else { source.provide_credentials().await };
         match given {
             Ok(credentials) => Ok(state.keep(source, credentials)),
             // Those that there are serve as long as they last.
-            Err(e) => match state.cached.as_ref().filter(|c| c.expiry().is_some_and(|expiry| expiry > SystemTime::now())) {
-                Some(credentials) => Ok(credentials.clone()),
-                None => Err(e),
-            },
+            Err(e) => {
+                state.sought = Some(Instant::now());
+                state.cached.as_ref().filter(lasts).cloned().ok_or(e)
+            }
         }
     }
 }
@@ -134,7 +142,7 @@ impl Renew for CachedCredentials {
         if state.cached.as_ref().is_some_and(|credentials| !turned_down.is_by(credentials)) {
             return true;
         }
-        if state.in_vain.is_some_and(|asked| asked.elapsed() < IN_VAIN) {
+        if state.sought_lately() {
             return false;
         }
         let source = (self.0.make)().await;
@@ -142,15 +150,16 @@ impl Renew for CachedCredentials {
             Ok(credentials) if !turned_down.is_by(&credentials) => {
                 tracing::info!("the credentials were turned down, and there are new ones: the run goes on with those");
                 state.keep(source, credentials);
+                state.sought = Some(Instant::now());
                 true
             }
             Ok(_) => {
-                state.in_vain = Some(Instant::now());
+                state.sought = Some(Instant::now());
                 false
             }
             Err(e) => {
                 tracing::debug!("no new credentials: {}", chain(&e));
-                state.in_vain = Some(Instant::now());
+                state.sought = Some(Instant::now());
                 false
             }
         }
@@ -170,8 +179,12 @@ impl State {
         self.cached.as_ref().filter(|credentials| is_new || credentials.expiry().is_none_or(lasts))
     }
 
+    fn sought_lately(&self) -> bool {
+        self.sought.is_some_and(|sought| sought.elapsed() < IN_VAIN)
+    }
+
     fn keep(&mut self, source: SharedCredentialsProvider, credentials: Credentials) -> Credentials {
-        *self = State { source: Some(source), cached: Some(credentials.clone()), given: Some(Instant::now()), in_vain: None };
+        *self = State { source: Some(source), cached: Some(credentials.clone()), given: Some(Instant::now()), sought: None };
         credentials
     }
 }
@@ -261,4 +274,72 @@ fn of_sts(credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Creden
     let c = credentials.ok_or_else(|| Error::Credentials { message: "STS answered without credentials".into() })?;
     let expires = c.expiration.try_into().ok();
     Ok(Credentials::new(c.access_key_id, c.secret_access_key, Some(c.session_token), expires, "aaws-sts"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    /// Gives other credentials each time, or fails from the second time on; counts how often it is asked.
+    #[derive(Debug, Clone)]
+    struct Source {
+        asked: Arc<AtomicUsize>,
+        fails: bool,
+    }
+
+    impl ProvideCredentials for Source {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+            if self.fails && asked > 0 {
+                return future::ProvideCredentials::ready(Err(CredentialsError::provider_error("the digits were used")));
+            }
+            let expiry = SystemTime::now() + RENEWED_BEFORE / 2;
+            future::ProvideCredentials::ready(Ok(Credentials::new(format!("KEY{asked}"), "secret", None, Some(expiry), "test")))
+        }
+    }
+
+    fn source(fails: bool) -> (CachedCredentials, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let source = Source { asked: Arc::clone(&asked), fails };
+        (CachedCredentials::new(move || ready(source.clone())), asked)
+    }
+
+    fn key(given: &provider::Result) -> Option<&str> {
+        given.as_ref().ok().map(Credentials::access_key_id)
+    }
+
+    fn signed_with(key: &str) -> Signed {
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.headers_mut().insert("authorization", format!("AWS4-HMAC-SHA256 Credential={key}/20261129/us-east-1/s3/aws4_request"));
+        Signed::of(&request)
+    }
+
+    #[tokio::test]
+    async fn what_is_turned_down_with_new_credentials_too_does_not_ask_for_more_of_them() {
+        let (credentials, asked) = source(false);
+        assert_eq!(key(&credentials.get().await), Some("KEY0"));
+        assert!(credentials.renew(&signed_with("KEY0")).await, "there are others");
+        assert!(credentials.renew(&signed_with("KEY0")).await, "somebody else saw to it");
+        assert!(!credentials.renew(&signed_with("KEY1")).await, "it is not for the credentials");
+        assert_eq!((key(&credentials.get().await), asked.load(Ordering::SeqCst)), (Some("KEY1"), 2));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_gives_no_others_is_not_asked_for_each_request_until_these_expire() {
+        let (credentials, asked) = source(true);
+        assert_eq!(key(&credentials.get().await), Some("KEY0"));
+        credentials.0.state.lock().await.given = None;
+        for _ in 0..3 {
+            assert_eq!(key(&credentials.get().await), Some("KEY0"), "they serve as long as they last");
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
 }
