@@ -231,13 +231,25 @@ impl Network {
         self.0.limiter.answered(&call.key, paced, answered);
         let mut anew = answer.as_ref().ok().and_then(|answer| anew(&signed, answer));
         // Without a permit: other credentials may take a request of their own.
-        if anew == Some(Anew::Credentials) && !call.renew(&signed).await {
+        if anew == Some(Anew::Credentials) && !self.renew(&call, &signed).await {
             anew = None;
         }
         if let (Ok(answer), Some(anew)) = (&mut answer, anew) {
             answer.add_extension(anew);
         }
         answer
+    }
+
+    /// Asks for other credentials. Whether there are any. Somebody may have to sign in for them, whom a run that is over does not wait for.
+    async fn renew(&self, call: &CallInfo, signed: &Signed) -> bool {
+        let over = async {
+            self.0.cancellation.cancelled().await;
+            tokio::time::sleep(ANSWER_CANCELLED).await;
+        };
+        tokio::select! {
+            renewed = call.renew(signed) => renewed,
+            () = over, if !call.settling => false,
+        }
     }
 
     /// One request and its whole answer, so that the permit covers both.
@@ -594,5 +606,47 @@ mod tests {
         assert_eq!(answer.ok().and_then(|answer| answer.body().bytes().map(<[u8]>::len)), Some(LARGEST_ANSWER));
         let (answer, _) = exchanged(Cancellation::default(), slow(|| frames(65, 1 << 20)), SdkBody::empty()).await;
         assert!(answer.is_err_and(|e| e.is_user() && format!("{e:?}").contains("larger than 64 MiB")));
+    }
+
+    /// Turns down all that is sent, because its credentials have expired.
+    #[derive(Debug)]
+    struct Expired;
+
+    impl HttpConnector for Expired {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let body = SdkBody::from("<Error><Code>ExpiredToken</Code></Error>");
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(400.try_into().unwrap_or_else(|e| panic!("{e}")), body)))
+        }
+    }
+
+    /// Waits for somebody who is to sign in.
+    #[derive(Debug)]
+    struct Asking;
+
+    #[async_trait::async_trait]
+    impl Renew for Asking {
+        async fn renew(&self, _: &Signed) -> bool {
+            tokio::time::sleep(120 * SECOND).await;
+            false
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_is_over_does_not_wait_for_other_credentials() {
+        for (settling, took) in [(false, 30 * SECOND + ANSWER_CANCELLED), (true, 120 * SECOND)] {
+            let (cancellation, begun) = (Cancellation::default(), Instant::now());
+            let text = || "x".to_owned();
+            let key = Key { account: text(), region: text(), service: text(), kind: text(), scope: text(), documented: false };
+            let mut request = HttpRequest::new(SdkBody::empty());
+            request.add_extension(CallInfo { key, weight: 1, settling, signing: Some(Arc::new(Asking)) });
+            let cancel = async {
+                tokio::time::sleep(30 * SECOND).await;
+                cancellation.cancel(CancelReason::TimedOut);
+            };
+            let sent = Network::new(1, cancellation.clone()).send(SharedHttpConnector::new(Expired), request);
+            let (answer, ()) = tokio::join!(sent, cancel);
+            assert!(answer.is_ok_and(|answer| answer.extension::<Anew>().is_none()));
+            assert!((took..took + SECOND).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        }
     }
 }
