@@ -49,6 +49,7 @@ pub(crate) trait Renew: fmt::Debug + Send + Sync {
 pub(crate) struct Signed {
     key: Option<String>,
     token: Option<String>,
+    region: Option<String>,
     /// Seconds since 1970.
     time: Option<i64>,
     is_head: bool,
@@ -58,9 +59,11 @@ impl Signed {
     /// As its headers say.
     pub fn of(request: &HttpRequest) -> Self {
         let header = |name: &str| request.headers().get(name);
-        let key = header("authorization").and_then(|value| value.split_once("Credential=")).and_then(|(_, scope)| scope.split('/').next());
+        let scope = header("authorization").and_then(|value| value.split_once("Credential=")).map(|(_, scope)| scope);
+        let part = |place| scope.and_then(|scope| scope.split('/').nth(place)).map(str::to_owned);
         Signed {
-            key: key.map(str::to_owned),
+            key: part(0),
+            region: part(2),
             token: header("x-amz-security-token").map(str::to_owned),
             time: header("x-amz-date").and_then(seconds),
             is_head: request.method() == "HEAD",
@@ -82,8 +85,13 @@ impl Signed {
 
     /// Whether it was turned down because its credentials are no good any more. S3 answers HEAD with 400 then.
     pub fn has_expired(&self, answer: &HttpResponse, code: Option<&str>) -> bool {
-        let is_bad_head = || self.is_head && self.token.is_some() && answer.status().as_u16() == 400;
+        let is_bad_head = || self.is_head && self.token.is_some() && answer.status().as_u16() == 400 && !self.is_sent_away(answer);
         code.map_or_else(is_bad_head, |code| EXPIRED.contains(&code))
+    }
+
+    /// Whether it was signed for another region than that of the bucket, which S3 answers HEAD with 400, too.
+    fn is_sent_away(&self, answer: &HttpResponse) -> bool {
+        answer.headers().get("x-amz-bucket-region").is_some_and(|region| self.region.as_deref() != Some(region))
     }
 }
 
@@ -146,5 +154,15 @@ mod tests {
             signed.has_expired(&answer(400, date), Some("ExpiredToken")) && !signed.has_expired(&answer(403, date), Some("AccessDenied"))
         );
         assert!(Signed::of(&request("HEAD")).has_expired(&answer(400, date), None) && !signed.has_expired(&answer(400, date), None));
+    }
+
+    #[test]
+    fn a_bucket_that_is_in_another_region_says_nothing_of_credentials() {
+        let head = Signed::of(&request("HEAD"));
+        for (region, has_expired) in [("us-east-1", true), ("eu-west-3", false)] {
+            let mut answer = answer(400, "Sun, 29 Nov 2026 11:42:43 GMT");
+            answer.headers_mut().insert("x-amz-bucket-region", region);
+            assert_eq!(head.has_expired(&answer, None), has_expired, "{region}");
+        }
     }
 }
