@@ -11,7 +11,7 @@ const DIVIDED_FOR: usize = 8;
 /// How far the column of the things' names is narrowed: ids are shorter, and a longer name goes on in the next line.
 const NAME: u16 = 44;
 /// The same on terminals that are narrower.
-const SHORTEST_NAME: u16 = 28;
+pub(super) const SHORTEST_NAME: u16 = 28;
 
 /// How far another column is narrowed, whose longer texts are cut.
 const SHORTEST: u16 = 20;

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::Value;
 
-use super::fit::{Candidate, Fit, cut, fitted, heading, narrowed, width};
+use super::fit::{Candidate, Fit, SHORTEST_NAME, cut, fitted, heading, narrowed, width};
 use super::shape::Column;
 use super::units::readable;
 use super::{Writer, printable};
@@ -55,8 +55,8 @@ struct Laid {
     columns: Vec<String>,
     /// In characters, without the blanks beside.
     widths: Vec<u16>,
-    /// The table is fitted into a terminal: a cell that is longer is cut or wrapped. Otherwise its column grows.
-    fitted: bool,
+    /// How wide the terminal is that the table is fitted into: what is too long for it is cut or wrapped. Otherwise a column grows.
+    room: Option<u16>,
     /// Which columns are of numbers.
     numbers: Vec<bool>,
     /// Whether their names are on two lines.
@@ -70,16 +70,24 @@ struct Laid {
 }
 
 impl Laid {
-    /// Gives a table these widths; where it is not fitted, they are the least.
+    /// Gives a table these widths.
     fn constrain(&self, table: &mut Table) {
         for (at, width) in self.widths.iter().enumerate() {
-            // A blank on each side.
-            let width = Width::Fixed(width.saturating_add(2));
-            let constraint = if self.fitted { ColumnConstraint::Absolute(width) } else { ColumnConstraint::LowerBoundary(width) };
             if let Some(column) = table.column_mut(at) {
-                column.set_constraint(constraint);
+                // A blank on each side.
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(2))));
             }
         }
+    }
+
+    /// Gives columns that need more in later rows what room there is. The name of the thing makes room for them, as it goes on in the next line.
+    fn widen(&mut self, needed: &[u16]) {
+        let wanted = self.widths.iter().zip(needed).map(|(width, needed)| *width.max(needed)).collect();
+        let mut least = self.widths.clone();
+        if let Some(name) = least.first_mut() {
+            *name = (*name).min(SHORTEST_NAME);
+        }
+        self.widths = narrowed(wanted, &least, self.room);
     }
 }
 
@@ -163,9 +171,9 @@ impl Rows {
             let mut table = self.table(&columns, true, &numbers, None);
             let room = table.width().filter(|width| is_for_people && *width >= NARROWEST);
             let widths = narrowed(table.column_max_content_widths(), &[], room);
-            let (fitted, two_lines, alike, left, late) = (room.is_some(), false, Vec::new(), Vec::new(), Vec::new());
-            let laid = Laid { columns, widths, fitted, numbers, two_lines, alike, left, late };
-            if more && laid.fitted {
+            let (two_lines, alike, left, late) = (false, Vec::new(), Vec::new(), Vec::new());
+            let laid = Laid { columns, widths, room, numbers, two_lines, alike, left, late };
+            if more && laid.room.is_some() {
                 laid.constrain(&mut table);
             }
             let text = lines(&table);
@@ -189,9 +197,9 @@ impl Rows {
         }
         let Fit { columns, widths, left, two_lines } = fitted(&all, room);
         let numbers = self.numbers(&columns);
-        let laid = Laid { columns, widths, fitted: room.is_some(), numbers, two_lines, alike, left, late: Vec::new() };
+        let laid = Laid { columns, widths, room, numbers, two_lines, alike, left, late: Vec::new() };
         let mut table = self.table(&laid.columns, true, &laid.numbers, Some(&laid));
-        if laid.fitted {
+        if laid.room.is_some() {
             laid.constrain(&mut table);
         }
         let text = lines(&table);
@@ -237,12 +245,10 @@ impl Rows {
             laid.widths.resize(laid.columns.len(), 1);
             laid.numbers.resize(laid.columns.len(), false);
         }
+        let whole = self.table(&laid.columns, header, &laid.numbers, None);
+        laid.widen(&whole.column_max_content_widths());
         let mut table = self.table(&laid.columns, header, &laid.numbers, Some(&laid));
         laid.constrain(&mut table);
-        if !laid.fitted {
-            let grown = table.column_max_content_widths();
-            laid.widths.iter_mut().zip(grown).for_each(|(width, grown)| *width = (*width).max(grown));
-        }
         let text = lines(&table);
         (laid, text)
     }
@@ -251,7 +257,7 @@ impl Rows {
     fn table(&self, columns: &[String], header: bool, numbers: &[bool], laid: Option<&Laid>) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        let room = |at: usize| laid.filter(|laid| laid.fitted).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
+        let room = |at: usize| laid.filter(|laid| laid.room.is_some()).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
         if header {
             let two_lines = laid.is_some_and(|laid| laid.two_lines);
             table.set_header(columns.iter().enumerate().map(|(at, name)| {
