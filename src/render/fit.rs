@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     pub values: u16,
     /// Whether something is said by the beginning of a value: by that of a name, and not of a number or of an id.
     pub is_text: bool,
+    /// The most characters of an id that a value begins with: it is not cut.
+    pub id: u16,
 }
 
 /// The columns that there is room for.
@@ -50,7 +52,7 @@ impl Candidate {
         match at {
             0 => width.min((room / 9 * 4).clamp(SHORTEST_NAME, NAME)),
             _ if !self.is_text => width,
-            _ => width.min(SHORTEST.max(name_width(&self.name, self.values, two_lines))),
+            _ => width.min(SHORTEST.max(self.id).max(name_width(&self.name, self.values, two_lines))),
         }
     }
 }
@@ -157,11 +159,11 @@ mod tests {
     use super::*;
 
     fn text(name: &str, values: u16) -> Candidate {
-        Candidate { name: name.into(), values, is_text: true }
+        Candidate { name: name.into(), values, is_text: true, id: 0 }
     }
 
     fn number(name: &str, values: u16) -> Candidate {
-        Candidate { name: name.into(), values, is_text: false }
+        Candidate { name: name.into(), values, is_text: false, id: 0 }
     }
 
     fn names(fit: &Fit) -> Vec<&str> {

@@ -19,6 +19,9 @@ const LONGEST: u16 = 48;
 /// From how many rows on a value that all of them have is said once, where not all columns fit beside each other. What a few rows share may be chance.
 const ALIKE: usize = 4;
 
+/// The most characters of an id: `eipassoc-` and 17 digits. What is longer and looks like one is a name that a program made.
+const LONGEST_ID: u16 = 26;
+
 /// The most characters of a value that is said so.
 const SAID: u16 = 32;
 
@@ -215,6 +218,7 @@ impl Rows {
         let candidate = |(at, name): (usize, String)| Candidate {
             values: widths.get(at).copied().unwrap_or_default(),
             is_text: numbers.get(at) != Some(&true) && self.rows.iter().filter_map(|row| row.get(&name)).any(begins_with_sense),
+            id: self.rows.iter().filter_map(|row| row.get(&name)).map(id_width).max().unwrap_or_default(),
             name,
         };
         let first = columns.first().cloned().unwrap_or_default();
@@ -379,6 +383,17 @@ fn begins_with_sense(value: &Value) -> bool {
     }
 }
 
+/// How much room an id takes that a value begins with, and a sign that more follows.
+fn id_width(value: &Value) -> u16 {
+    let (first, more) = match value {
+        Value::Array(items) => (items.first(), items.len() > 1),
+        value => (Some(value), false),
+    };
+    let id = first.and_then(Value::as_str).filter(|text| is_id(text)).map(|text| width(&printable(text)));
+    let sign = if more { width(", …") } else { 0 };
+    id.filter(|id| *id <= LONGEST_ID).map_or(0, |id| id + sign)
+}
+
 /// Whether a text is an id, or ends like one: with a long number of base 16, such as `vol-0123456789abcdef0` and `"d41d8cd98f00b204e9800998ecf8427e"`.
 fn is_id(text: &str) -> bool {
     let last = text.trim_matches('"').rsplit('-').next().unwrap_or_default();
@@ -462,6 +477,17 @@ mod tests {
         {
             assert!(begins_with_sense(&text), "{text}");
         }
+    }
+
+    #[test]
+    fn an_id_that_a_list_begins_with_is_not_cut() {
+        let mut rows = Rows::new(true, Some(Layout::default()));
+        let ids = ["vol-0123456789abcdef0", "i-0123456789abcdef0"];
+        rows.rows = vec![json!({ "UserName": "x".repeat(40), "Resources": ids, "EventName": "DetachVolume" })];
+        let (all, _) = rows.candidates(columns(&rows.rows));
+        let fit = fitted(&all, Some(66));
+        let room = fit.widths.get(1).copied().unwrap_or_default();
+        assert!(cut(plain(&json!(ids)), room).starts_with("vol-0123456789abcdef0, "), "{fit:?}");
     }
 
     #[test]
