@@ -194,7 +194,7 @@ impl Rows {
             let first = all.first().map(|column| column.name.clone());
             all.retain(|column| {
                 let shared = self.shared(&column.name).filter(|_| column.values <= SAID && Some(&column.name) != first.as_ref());
-                alike.extend(shared.map(|value| (column.name.clone(), self.text(value, &column.name))));
+                alike.extend(shared.map(|value| (column.name.clone(), said(self.text(value, &column.name)))));
                 shared.is_none()
             });
         }
@@ -333,6 +333,11 @@ impl Rows {
         let unit = columns.iter().find(|c| c.name == column).and_then(|c| c.unit);
         printable(&readable(value, unit).unwrap_or_else(|| plain(value)))
     }
+}
+
+/// A value in a sentence: in quotation marks where somebody who chose it could make it go on as the sentence does.
+fn said(text: String) -> String {
+    if text.contains([',', ';', '"']) { Value::String(text).to_string() } else { text }
 }
 
 /// Lines without what is blank at their ends.

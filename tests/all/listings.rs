@@ -145,6 +145,24 @@ fn what_all_rows_have_is_said_once_where_columns_have_no_room() {
 }
 
 #[test]
+fn what_is_said_of_all_rows_is_not_taken_for_more_than_one_value() {
+    let object = |n: usize| {
+        format!(
+            "<Contents><Key>{n}</Key><LastModified>2024-01-0{}T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>{n}</Size>\
+             <StorageClass>A, Size 9 B; none</StorageClass></Contents>",
+            n + 1
+        )
+    };
+    let objects: String = (0..4).map(object).collect();
+    let page = format!(
+        "<ListBucketResult><Name>b</Name><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>"
+    );
+    let server = scripted([("ListObjectsV2", vec![Response::xml(200, page)])]);
+    let lines = seen(aaws("s3 discover_objects --bucket b --output table").endpoint(&server.url), "40");
+    assert!(lines.last().is_some_and(|line| line.contains(r#"StorageClass "A, Size 9 B; none""#)), "{lines:?}");
+}
+
+#[test]
 fn later_rows_have_the_room_that_the_first_ones_left() {
     let when = "2024-01-01T00:00:00.000Z";
     let short: Vec<String> = (0..1000).map(|n| format!("{n:04}")).collect();
