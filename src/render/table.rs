@@ -38,6 +38,8 @@ pub struct Layout {
     pub columns: Vec<Column>,
     /// They were chosen: all of them are shown, however narrow that makes them.
     pub chosen: bool,
+    /// The rows are what a query makes: it chooses, and they need not be of one kind.
+    pub queried: bool,
 }
 
 #[derive(Default)]
@@ -130,7 +132,7 @@ impl Writer for Rows {
             text.push_str(&format!("; only rows behind the first {LAID_OUT} have {}", named(&laid.late)));
         }
         if !laid.left.is_empty() || !laid.late.is_empty() {
-            text.push_str(": --columns chooses");
+            text.push_str(if self.is_queried() { ": --query chooses" } else { ": --columns chooses" });
         }
         Ok(text + "\n")
     }
@@ -306,7 +308,7 @@ impl Rows {
 
     /// What a row is known by that has no member of the first column: by its own first member. Of what begins alike there is no key, but a prefix.
     fn named<'a>(&self, row: &'a Value, first: &str) -> Option<&'a Value> {
-        self.layout.as_ref().filter(|layout| !layout.chosen)?;
+        self.layout.as_ref().filter(|layout| !layout.chosen && !layout.queried)?;
         let (name, value) = row.as_object().filter(|members| !members.contains_key(first))?.iter().next()?;
         (name != first).then_some(value)
     }
@@ -314,8 +316,13 @@ impl Rows {
     /// Whether a column is only of such members, and stands in the first column already.
     fn is_named(&self, column: &str, first: &str) -> bool {
         let mut with_it = self.rows.iter().filter_map(|row| row.as_object()).filter(|members| members.contains_key(column)).peekable();
-        with_it.peek().is_some()
+        !self.is_queried()
+            && with_it.peek().is_some()
             && with_it.all(|members| !members.contains_key(first) && members.keys().next().is_some_and(|name| name == column))
+    }
+
+    fn is_queried(&self) -> bool {
+        self.layout.as_ref().is_some_and(|layout| layout.queried)
     }
 
     fn has_values(&self, column: &str) -> bool {
@@ -502,6 +509,13 @@ mod tests {
         assert_eq!(all, " Key    Size\n logs/\n a.txt     3\n2 rows\n");
         let folders = printed(Some(Layout::default()), [json!({ "Prefix": "logs/" })].into_iter()).concat();
         assert_eq!(folders, " Prefix\n logs/\n1 row\n");
+    }
+
+    #[test]
+    fn what_a_query_makes_stands_below_its_own_names() {
+        let rows = || [json!({ "a": 1 }), json!({ "b": 2 })].into_iter();
+        let all = printed(Some(Layout { queried: true, ..Layout::default() }), rows()).concat();
+        assert_eq!(all, " b  a\n    1\n 2\n2 rows\n");
     }
 
     #[test]

@@ -370,3 +370,11 @@ fn what_a_query_is_of_does_not_depend_on_who_looks() {
     let shown = list(&sandbox, "--output table --query [0]").on_terminal("").stdout;
     assert!(shown.contains("a.txt") && !shown.contains("Size"), "{shown}");
 }
+
+#[test]
+fn a_query_is_not_told_to_choose_by_a_flag_that_goes_with_none() {
+    let sandbox = three();
+    let query = "s3 discover_objects --bucket example-bucket --details --output table --query";
+    let lines = seen(aaws(query).arg("[].{Key: Key, Changed: LastModified, Class: StorageClass}").sandbox(sandbox.path()), "30");
+    assert!(lines.last().is_some_and(|line| line.contains("no room for") && line.ends_with(": --query chooses")), "{lines:?}");
+}
