@@ -1,6 +1,6 @@
 //! Which columns of a table fit beside each other on a terminal, how wide each of them is, and texts that are cut to that.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The first columns are those that a person looks for: to make room for one of them, others are narrowed. For those behind them no other is.
 const LEADING: usize = 6;
@@ -143,13 +143,14 @@ pub(super) fn cut(text: String, most: u16) -> String {
     if width(&text) <= most {
         return text;
     }
-    let (mut taken, mut short) = (0, String::new());
+    let mut short = String::new();
     for c in text.chars() {
-        taken += c.width().unwrap_or_default();
-        if taken + 1 > usize::from(most) {
+        short.push(c);
+        // Of all of it: a sign may make the one before it wider, or go into one with it.
+        if width(&short) >= most {
+            short.pop();
             break;
         }
-        short.push(c);
     }
     short + "…"
 }
@@ -242,5 +243,7 @@ mod tests {
         assert_eq!(cut("日本語日本語".into(), 12), "日本語日本語");
         assert_eq!(cut("日本語日本語".into(), 8), "日本語…");
         assert_eq!(cut("日本語".into(), 1), "…");
+        // The second sign makes a picture of the first, twice as wide.
+        assert!(width(&cut("❤\u{fe0f}".repeat(10), 8)) <= 8);
     }
 }
