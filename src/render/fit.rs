@@ -1,6 +1,6 @@
 //! Which columns of a table fit beside each other on a terminal, how wide each of them is, and texts that are cut to that.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// The first columns are those that a person looks for: to make room for one of them, others are narrowed. For those behind them no other is.
 const LEADING: usize = 6;
@@ -11,7 +11,7 @@ const DIVIDED_FOR: usize = 8;
 /// How far the column of the things' names is narrowed: ids are shorter, and a longer name goes on in the next line.
 const NAME: u16 = 44;
 /// The same on terminals that are narrower.
-const SHORTEST_NAME: u16 = 28;
+pub(super) const SHORTEST_NAME: u16 = 28;
 
 /// How far another column is narrowed, whose longer texts are cut.
 const SHORTEST: u16 = 20;
@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     pub values: u16,
     /// Whether something is said by the beginning of a value: by that of a name, and not of a number or of an id.
     pub is_text: bool,
+    /// The most characters of an id that a value begins with: it is not cut.
+    pub id: u16,
 }
 
 /// The columns that there is room for.
@@ -50,7 +52,7 @@ impl Candidate {
         match at {
             0 => width.min((room / 9 * 4).clamp(SHORTEST_NAME, NAME)),
             _ if !self.is_text => width,
-            _ => width.min(SHORTEST.max(name_width(&self.name, self.values, two_lines))),
+            _ => width.min(SHORTEST.max(self.id).max(name_width(&self.name, self.values, two_lines))),
         }
     }
 }
@@ -141,13 +143,14 @@ pub(super) fn cut(text: String, most: u16) -> String {
     if width(&text) <= most {
         return text;
     }
-    let (mut taken, mut short) = (0, String::new());
+    let mut short = String::new();
     for c in text.chars() {
-        taken += c.width().unwrap_or_default();
-        if taken + 1 > usize::from(most) {
+        short.push(c);
+        // Of all of it: a sign may make the one before it wider, or go into one with it.
+        if width(&short) >= most {
+            short.pop();
             break;
         }
-        short.push(c);
     }
     short + "…"
 }
@@ -157,11 +160,11 @@ mod tests {
     use super::*;
 
     fn text(name: &str, values: u16) -> Candidate {
-        Candidate { name: name.into(), values, is_text: true }
+        Candidate { name: name.into(), values, is_text: true, id: 0 }
     }
 
     fn number(name: &str, values: u16) -> Candidate {
-        Candidate { name: name.into(), values, is_text: false }
+        Candidate { name: name.into(), values, is_text: false, id: 0 }
     }
 
     fn names(fit: &Fit) -> Vec<&str> {
@@ -240,5 +243,7 @@ mod tests {
         assert_eq!(cut("日本語日本語".into(), 12), "日本語日本語");
         assert_eq!(cut("日本語日本語".into(), 8), "日本語…");
         assert_eq!(cut("日本語".into(), 1), "…");
+        // The second sign makes a picture of the first, twice as wide.
+        assert!(width(&cut("❤\u{fe0f}".repeat(10), 8)) <= 8);
     }
 }

@@ -3,7 +3,7 @@
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde_json::Value;
 
-use super::fit::{Candidate, Fit, cut, fitted, heading, narrowed, width};
+use super::fit::{Candidate, Fit, SHORTEST_NAME, cut, fitted, heading, narrowed, width};
 use super::shape::Column;
 use super::units::readable;
 use super::{Writer, printable};
@@ -18,6 +18,9 @@ const LONGEST: u16 = 48;
 
 /// From how many rows on a value that all of them have is said once, where not all columns fit beside each other. What a few rows share may be chance.
 const ALIKE: usize = 4;
+
+/// The most characters of an id: `eipassoc-` and 17 digits. What is longer and looks like one is a name that a program made.
+const LONGEST_ID: u16 = 26;
 
 /// The most characters of a value that is said so.
 const SAID: u16 = 32;
@@ -35,6 +38,8 @@ pub struct Layout {
     pub columns: Vec<Column>,
     /// They were chosen: all of them are shown, however narrow that makes them.
     pub chosen: bool,
+    /// The rows are what a query makes: it chooses, and they need not be of one kind.
+    pub queried: bool,
 }
 
 #[derive(Default)]
@@ -55,8 +60,8 @@ struct Laid {
     columns: Vec<String>,
     /// In characters, without the blanks beside.
     widths: Vec<u16>,
-    /// The table is fitted into a terminal: a cell that is longer is cut or wrapped. Otherwise its column grows.
-    fitted: bool,
+    /// How wide the terminal is that the table is fitted into: what is too long for it is cut or wrapped. Otherwise a column grows.
+    room: Option<u16>,
     /// Which columns are of numbers.
     numbers: Vec<bool>,
     /// Whether their names are on two lines.
@@ -70,16 +75,24 @@ struct Laid {
 }
 
 impl Laid {
-    /// Gives a table these widths; where it is not fitted, they are the least.
+    /// Gives a table these widths.
     fn constrain(&self, table: &mut Table) {
         for (at, width) in self.widths.iter().enumerate() {
-            // A blank on each side.
-            let width = Width::Fixed(width.saturating_add(2));
-            let constraint = if self.fitted { ColumnConstraint::Absolute(width) } else { ColumnConstraint::LowerBoundary(width) };
             if let Some(column) = table.column_mut(at) {
-                column.set_constraint(constraint);
+                // A blank on each side.
+                column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width.saturating_add(2))));
             }
         }
+    }
+
+    /// Gives columns that need more in later rows what room there is. The name of the thing makes room for them, as it goes on in the next line.
+    fn widen(&mut self, needed: &[u16]) {
+        let wanted = self.widths.iter().zip(needed).map(|(width, needed)| *width.max(needed)).collect();
+        let mut least = self.widths.clone();
+        if let Some(name) = least.first_mut() {
+            *name = (*name).min(SHORTEST_NAME);
+        }
+        self.widths = narrowed(wanted, &least, self.room);
     }
 }
 
@@ -119,7 +132,7 @@ impl Writer for Rows {
             text.push_str(&format!("; only rows behind the first {LAID_OUT} have {}", named(&laid.late)));
         }
         if !laid.left.is_empty() || !laid.late.is_empty() {
-            text.push_str(": --columns chooses");
+            text.push_str(if self.is_queried() { ": --query chooses" } else { ": --columns chooses" });
         }
         Ok(text + "\n")
     }
@@ -163,9 +176,9 @@ impl Rows {
             let mut table = self.table(&columns, true, &numbers, None);
             let room = table.width().filter(|width| is_for_people && *width >= NARROWEST);
             let widths = narrowed(table.column_max_content_widths(), &[], room);
-            let (fitted, two_lines, alike, left, late) = (room.is_some(), false, Vec::new(), Vec::new(), Vec::new());
-            let laid = Laid { columns, widths, fitted, numbers, two_lines, alike, left, late };
-            if more && laid.fitted {
+            let (two_lines, alike, left, late) = (false, Vec::new(), Vec::new(), Vec::new());
+            let laid = Laid { columns, widths, room, numbers, two_lines, alike, left, late };
+            if more && laid.room.is_some() {
                 laid.constrain(&mut table);
             }
             let text = lines(&table);
@@ -183,15 +196,15 @@ impl Rows {
             let first = all.first().map(|column| column.name.clone());
             all.retain(|column| {
                 let shared = self.shared(&column.name).filter(|_| column.values <= SAID && Some(&column.name) != first.as_ref());
-                alike.extend(shared.map(|value| (column.name.clone(), self.text(value, &column.name))));
+                alike.extend(shared.map(|value| (column.name.clone(), said(self.text(value, &column.name)))));
                 shared.is_none()
             });
         }
         let Fit { columns, widths, left, two_lines } = fitted(&all, room);
         let numbers = self.numbers(&columns);
-        let laid = Laid { columns, widths, fitted: room.is_some(), numbers, two_lines, alike, left, late: Vec::new() };
+        let laid = Laid { columns, widths, room, numbers, two_lines, alike, left, late: Vec::new() };
         let mut table = self.table(&laid.columns, true, &laid.numbers, Some(&laid));
-        if laid.fitted {
+        if laid.room.is_some() {
             laid.constrain(&mut table);
         }
         let text = lines(&table);
@@ -207,6 +220,7 @@ impl Rows {
         let candidate = |(at, name): (usize, String)| Candidate {
             values: widths.get(at).copied().unwrap_or_default(),
             is_text: numbers.get(at) != Some(&true) && self.rows.iter().filter_map(|row| row.get(&name)).any(begins_with_sense),
+            id: self.rows.iter().filter_map(|row| row.get(&name)).map(id_width).max().unwrap_or_default(),
             name,
         };
         let first = columns.first().cloned().unwrap_or_default();
@@ -237,12 +251,10 @@ impl Rows {
             laid.widths.resize(laid.columns.len(), 1);
             laid.numbers.resize(laid.columns.len(), false);
         }
+        let whole = self.table(&laid.columns, header, &laid.numbers, None);
+        laid.widen(&whole.column_max_content_widths());
         let mut table = self.table(&laid.columns, header, &laid.numbers, Some(&laid));
         laid.constrain(&mut table);
-        if !laid.fitted {
-            let grown = table.column_max_content_widths();
-            laid.widths.iter_mut().zip(grown).for_each(|(width, grown)| *width = (*width).max(grown));
-        }
         let text = lines(&table);
         (laid, text)
     }
@@ -251,7 +263,7 @@ impl Rows {
     fn table(&self, columns: &[String], header: bool, numbers: &[bool], laid: Option<&Laid>) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-        let room = |at: usize| laid.filter(|laid| laid.fitted).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
+        let room = |at: usize| laid.filter(|laid| laid.room.is_some()).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
         if header {
             let two_lines = laid.is_some_and(|laid| laid.two_lines);
             table.set_header(columns.iter().enumerate().map(|(at, name)| {
@@ -296,7 +308,7 @@ impl Rows {
 
     /// What a row is known by that has no member of the first column: by its own first member. Of what begins alike there is no key, but a prefix.
     fn named<'a>(&self, row: &'a Value, first: &str) -> Option<&'a Value> {
-        self.layout.as_ref().filter(|layout| !layout.chosen)?;
+        self.layout.as_ref().filter(|layout| !layout.chosen && !layout.queried)?;
         let (name, value) = row.as_object().filter(|members| !members.contains_key(first))?.iter().next()?;
         (name != first).then_some(value)
     }
@@ -304,8 +316,13 @@ impl Rows {
     /// Whether a column is only of such members, and stands in the first column already.
     fn is_named(&self, column: &str, first: &str) -> bool {
         let mut with_it = self.rows.iter().filter_map(|row| row.as_object()).filter(|members| members.contains_key(column)).peekable();
-        with_it.peek().is_some()
+        !self.is_queried()
+            && with_it.peek().is_some()
             && with_it.all(|members| !members.contains_key(first) && members.keys().next().is_some_and(|name| name == column))
+    }
+
+    fn is_queried(&self) -> bool {
+        self.layout.as_ref().is_some_and(|layout| layout.queried)
     }
 
     fn has_values(&self, column: &str) -> bool {
@@ -323,6 +340,11 @@ impl Rows {
         let unit = columns.iter().find(|c| c.name == column).and_then(|c| c.unit);
         printable(&readable(value, unit).unwrap_or_else(|| plain(value)))
     }
+}
+
+/// A value in a sentence: in quotation marks where somebody who chose it could make it go on as the sentence does.
+fn said(text: String) -> String {
+    if text.contains([',', ';', '"']) { Value::String(text).to_string() } else { text }
 }
 
 /// Lines without what is blank at their ends.
@@ -371,6 +393,17 @@ fn begins_with_sense(value: &Value) -> bool {
         Value::Array(_) | Value::Object(_) => !plain(value).starts_with(['[', '{']),
         _ => false,
     }
+}
+
+/// How much room an id takes that a value begins with, and a sign that more follows.
+fn id_width(value: &Value) -> u16 {
+    let (first, more) = match value {
+        Value::Array(items) => (items.first(), items.len() > 1),
+        value => (Some(value), false),
+    };
+    let id = first.and_then(Value::as_str).filter(|text| is_id(text)).map(|text| width(&printable(text)));
+    let sign = if more { width(", …") } else { 0 };
+    id.filter(|id| *id <= LONGEST_ID).map_or(0, |id| id + sign)
 }
 
 /// Whether a text is an id, or ends like one: with a long number of base 16, such as `vol-0123456789abcdef0` and `"d41d8cd98f00b204e9800998ecf8427e"`.
@@ -459,12 +492,30 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_a_list_begins_with_is_not_cut() {
+        let mut rows = Rows::new(true, Some(Layout::default()));
+        let ids = ["vol-0123456789abcdef0", "i-0123456789abcdef0"];
+        rows.rows = vec![json!({ "UserName": "x".repeat(40), "Resources": ids, "EventName": "DetachVolume" })];
+        let (all, _) = rows.candidates(columns(&rows.rows));
+        let fit = fitted(&all, Some(66));
+        let room = fit.widths.get(1).copied().unwrap_or_default();
+        assert!(cut(plain(&json!(ids)), room).starts_with("vol-0123456789abcdef0, "), "{fit:?}");
+    }
+
+    #[test]
     fn a_row_without_the_name_of_the_others_is_known_by_its_own() {
         let rows = [json!({ "Prefix": "logs/" }), json!({ "Key": "a.txt", "Size": 3 })];
         let all = printed(Some(Layout::default()), rows.into_iter()).concat();
         assert_eq!(all, " Key    Size\n logs/\n a.txt     3\n2 rows\n");
         let folders = printed(Some(Layout::default()), [json!({ "Prefix": "logs/" })].into_iter()).concat();
         assert_eq!(folders, " Prefix\n logs/\n1 row\n");
+    }
+
+    #[test]
+    fn what_a_query_makes_stands_below_its_own_names() {
+        let rows = || [json!({ "a": 1 }), json!({ "b": 2 })].into_iter();
+        let all = printed(Some(Layout { queried: true, ..Layout::default() }), rows()).concat();
+        assert_eq!(all, " b  a\n    1\n 2\n2 rows\n");
     }
 
     #[test]

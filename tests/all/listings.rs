@@ -145,6 +145,51 @@ fn what_all_rows_have_is_said_once_where_columns_have_no_room() {
 }
 
 #[test]
+fn what_is_said_of_all_rows_is_not_taken_for_more_than_one_value() {
+    let object = |n: usize| {
+        format!(
+            "<Contents><Key>{n}</Key><LastModified>2024-01-0{}T00:00:00.000Z</LastModified><ETag>&quot;e&quot;</ETag><Size>{n}</Size>\
+             <StorageClass>A, Size 9 B; none</StorageClass></Contents>",
+            n + 1
+        )
+    };
+    let objects: String = (0..4).map(object).collect();
+    let page = format!(
+        "<ListBucketResult><Name>b</Name><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated>{objects}</ListBucketResult>"
+    );
+    let server = scripted([("ListObjectsV2", vec![Response::xml(200, page)])]);
+    let lines = seen(aaws("s3 discover_objects --bucket b --output table").endpoint(&server.url), "40");
+    assert!(lines.last().is_some_and(|line| line.contains(r#"StorageClass "A, Size 9 B; none""#)), "{lines:?}");
+}
+
+#[test]
+fn later_rows_have_the_room_that_the_first_ones_left() {
+    let when = "2024-01-01T00:00:00.000Z";
+    let short: Vec<String> = (0..1000).map(|n| format!("{n:04}")).collect();
+    let first: Vec<(&str, &str)> = short.iter().map(|key| (key.as_str(), when)).collect();
+    let long = "exports/2026/part-00000-of-00017.snappy.parquet";
+    let last = format!(
+        "<ListBucketResult><Name>b</Name><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>{long}</Key>\
+         <LastModified>{when}</LastModified><ETag>&quot;e&quot;</ETag><Size>2000</Size><StorageClass>STANDARD</StorageClass></Contents>\
+         </ListBucketResult>"
+    );
+    let shown = |columns: &str| {
+        let server = scripted([("ListObjectsV2", vec![listing(&first, Some("t")), Response::xml(200, last.clone())])]);
+        seen(aaws("s3 discover_objects --bucket b --concurrency 1 --output table").endpoint(&server.url), columns)
+    };
+    let wide = shown("200");
+    let row = wide.iter().find(|line| line.contains("exports/")).unwrap_or_else(|| panic!("{wide:?}"));
+    assert!(row.starts_with(&format!(" {long}  2.0 KiB  ")), "{row}");
+    assert_eq!(wide.len(), 1003, "a line for each row, their names and their number");
+    // Where there is less, a size is whole, and the name goes on in the next line.
+    let narrow = shown("60");
+    let row = narrow.iter().find(|line| line.contains("exports/")).unwrap_or_else(|| panic!("{narrow:?}"));
+    assert!(row.contains("  2.0 KiB  2024-01-01 00:00"), "{row}");
+    assert!(narrow.iter().rev().skip(1).all(|line| line.chars().count() <= 60), "{narrow:?}");
+    assert!(narrow.len() < 1010, "{narrow:?}");
+}
+
+#[test]
 fn wide_characters_take_the_columns_that_a_terminal_gives_them() {
     let sandbox = three();
     let body = json!([{ "Key": "資料/報告書.pdf", "Body": "xyz" }, { "Key": "Übersicht.pdf", "Body": "xyz" }]).to_string();
@@ -324,4 +369,12 @@ fn what_a_query_is_of_does_not_depend_on_who_looks() {
     let sandbox = three();
     let shown = list(&sandbox, "--output table --query [0]").on_terminal("").stdout;
     assert!(shown.contains("a.txt") && !shown.contains("Size"), "{shown}");
+}
+
+#[test]
+fn a_query_is_not_told_to_choose_by_a_flag_that_goes_with_none() {
+    let sandbox = three();
+    let query = "s3 discover_objects --bucket example-bucket --details --output table --query";
+    let lines = seen(aaws(query).arg("[].{Key: Key, Changed: LastModified, Class: StorageClass}").sandbox(sandbox.path()), "30");
+    assert!(lines.last().is_some_and(|line| line.contains("no room for") && line.ends_with(": --query chooses")), "{lines:?}");
 }

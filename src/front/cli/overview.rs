@@ -65,7 +65,7 @@ pub fn run(matches: &ArgMatches, settings: &Settings, error_format: ErrorFormat)
     let format = common.format.unwrap_or(if is_terminal { Format::Table } else { Format::Json });
     // Who sits at a terminal reads the table, and copies the commands: a cell would break them in two.
     let is_for_people = is_terminal && format == Format::Table && common.query.is_none();
-    let layout = is_for_people.then(|| Layout { columns: Vec::new(), chosen: true });
+    let layout = is_for_people.then(|| Layout { chosen: true, ..Layout::default() });
     // A query that is wrong is told before anything is sent.
     let mut printer = Printer::laid_out(Some(format), common.query.as_deref(), io::stdout(), is_terminal, layout)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::io("start", e))?;

@@ -110,7 +110,7 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
     let is_listing = entry.is_listing();
     let columns = entry.row_schema().filter(|_| is_listing).map(|rows| Column::all(&rows)).unwrap_or_default();
     let shape = Shape::of(&common.wanted, &columns)?;
-    let layout = (on_terminal && is_listing).then(|| Layout { columns, chosen: shape.has_columns() });
+    let layout = (on_terminal && is_listing).then(|| Layout { columns, chosen: shape.has_columns(), queried: common.query.is_some() });
     let mut printer = Printer::laid_out(common.format, common.query.as_deref(), stdout, on_terminal, layout)?;
 
     let cancellation = Cancellation::default();
