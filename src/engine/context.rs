@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_types::SdkConfig;
+use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -174,7 +175,9 @@ impl Context {
 
     /// Opens a session as the common flags would; whoever has the MFA device is asked for its digits.
     pub async fn open_session(&self, options: &SessionOptions) -> Result<Session> {
-        Session::open(options, self.0.meta.service(), &self.0.run.network, &MfaOf(&*self.0.run.host)).await
+        let mfa = MfaOf(&*self.0.run.host);
+        // Deep: whoever embeds it would have the compiler's limit to raise.
+        Session::open(options, self.0.meta.service(), &self.0.run.network, &mfa).boxed().await
     }
 
     /// A secret that somebody types; none when there is nobody.
