@@ -248,7 +248,8 @@ impl Session {
     /// The account: asked of STS the first time, by a declared, logged and counted call. S3-compatible stores have no STS: there it stays unknown.
     /// AWS_ACCOUNT_ID and the profiles are not believed: a wrong one would name the wrong account in reports and ARNs.
     pub async fn account(&self) -> Option<&AccountId> {
-        let ask = || async { account_of(&self.0.config, self.0.guard.as_ref()?, ACCOUNT).await };
+        // Boxed, as it is deep in the futures of actions: whoever writes one elsewhere would meet the compiler's limit.
+        let ask = || async { account_of(&self.0.config, self.0.guard.as_ref()?, ACCOUNT).boxed().await };
         self.0.account.get_or_init(ask).await.as_ref()
     }
 

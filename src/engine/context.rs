@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_types::SdkConfig;
-use futures::FutureExt;
 use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -175,9 +174,7 @@ impl Context {
 
     /// Opens a session as the common flags would; whoever has the MFA device is asked for its digits.
     pub async fn open_session(&self, options: &SessionOptions) -> Result<Session> {
-        let mfa = MfaOf(&*self.0.run.host);
-        // Deep: whoever embeds it would have the compiler's limit to raise.
-        Session::open(options, self.0.meta.service(), &self.0.run.network, &mfa).boxed().await
+        Session::open(options, self.0.meta.service(), &self.0.run.network, &MfaOf(&*self.0.run.host)).await
     }
 
     /// A secret that somebody types; none when there is nobody.

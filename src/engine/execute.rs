@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::aws::options::SessionOptions;
@@ -297,9 +296,7 @@ async fn open_session(meta: &Meta, target: &SessionOptions, run: &Run) -> Result
     if meta.effect == Effect::Local {
         return Ok(Session::local());
     }
-    let mfa = MfaOf(&*run.host);
-    // Deep: whoever embeds it would have the compiler's limit to raise.
-    let session = Session::open(target, meta.service(), &run.network, &mfa).boxed().await?;
+    let session = Session::open(target, meta.service(), &run.network, &MfaOf(&*run.host)).await?;
     if run.report.is_some() {
         // Its lines name the account; without STS they do without.
         session.account().await;
