@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,13 @@ pub fn outcomes(list: &Value) -> Vec<(&str, &str)> {
 #[cfg(target_os = "linux")]
 fn in_session_of_its_own(program: &OsString) -> Command {
     // By a program of util-linux, which then is that program: what is done between fork and exec makes the kernel copy the tables of all this process's
-    // memory for each start.
-    let mut command = Command::new("setsid");
+    // memory for each start. So does looking for a program that is no path, where its own PATH is another.
+    static SETSID: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places = std::env::split_paths(&path).map(|folder| folder.join("setsid"));
+        places.find(|place| place.is_file()).expect("setsid, of util-linux")
+    });
+    let mut command = Command::new(&*SETSID);
     command.arg(program);
     command
 }
