@@ -86,7 +86,7 @@ pub fn parse<T: DeserializeOwned>(rules: &[Rule], schema: &Value, input: Input, 
     name_objects(schema, &mut value, &mut found);
     for (field, spool) in &mut spools {
         let element = checks::member(schema, field).and_then(checks::list).and_then(|list| list.get("items"));
-        spool.expect(element.cloned().unwrap_or_default(), secret);
+        spool.describe(element.cloned().unwrap_or_default(), secret);
         value.insert(field.clone(), items::placeholder(field));
     }
     let (value, mut empty) = (Value::Object(value), Vec::new());

@@ -118,7 +118,7 @@ impl Spool {
     }
 
     /// Makes known what the action's schema says of it, for [`Spool::check`]. With `secret`, no message repeats what it holds.
-    pub(super) fn expect(&mut self, element: Value, secret: bool) {
+    pub(super) fn describe(&mut self, element: Value, secret: bool) {
         self.element = element;
         self.secret |= secret;
     }

@@ -1,10 +1,9 @@
 //! Selection: the same words list objects and delete them, and what is listed with them is what is deleted.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -104,9 +103,9 @@ fn pages_are_deleted_as_they_are_listed() {
 fn what_is_listed_behind_a_slow_page_is_deleted_meanwhile() {
     const KEYS: usize = 12_000;
     // The third page waits for a deletion of what lies behind it.
-    let (is_ahead, waited) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_ahead, waited_for) = (Arc::new((Mutex::new(false), Condvar::new())), Arc::new(AtomicBool::new(false)));
     let server = {
-        let (is_ahead, waited) = (Arc::clone(&is_ahead), Arc::clone(&waited));
+        let (is_ahead, waited_for) = (Arc::clone(&is_ahead), Arc::clone(&waited_for));
         Server::start(move |operation, _, request| match operation {
             "ListObjectsV2" => {
                 let start = match (request.query("continuation-token"), request.query("start-after")) {
@@ -115,11 +114,10 @@ fn what_is_listed_behind_a_slow_page_is_deleted_meanwhile() {
                     (None, None) => 0,
                 };
                 if start == 2000 {
-                    waited.store(true, Ordering::SeqCst);
-                    let began = Instant::now();
-                    while !is_ahead.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(10) {
-                        thread::sleep(Duration::from_millis(1));
-                    }
+                    let (is_ahead, changed) = &*is_ahead;
+                    let ahead = is_ahead.lock().expect("the lock");
+                    let (ahead, _) = changed.wait_timeout_while(ahead, Duration::from_secs(10), |ahead| !*ahead).expect("the lock");
+                    waited_for.store(*ahead, Ordering::SeqCst);
                 }
                 let end = KEYS.min(start + 1000);
                 let keys: Vec<String> = (start..end).map(VastBucket::key).collect();
@@ -130,21 +128,17 @@ fn what_is_listed_behind_a_slow_page_is_deleted_meanwhile() {
                 let keys = keys_of(&request);
                 // Until that page is answered.
                 if keys.iter().any(|key| *key >= VastBucket::key(3000)) {
-                    is_ahead.store(true, Ordering::SeqCst);
+                    *is_ahead.0.lock().expect("the lock") = true;
+                    is_ahead.1.notify_all();
                 }
                 delete_result(&keys.iter().map(|key| (key.as_str(), None)).collect::<Vec<_>>())
             }
             _ => Response::error(501, "NotImplemented"),
         })
     };
-    let began = Instant::now();
     let run = aaws("s3 delete_objects --bucket b --matching --whole_bucket").endpoint(&server.url).run().ok();
     assert_eq!(run.json(), json!([]));
-    assert!(
-        waited.load(Ordering::SeqCst) && began.elapsed() < Duration::from_secs(10),
-        "it waited for what is before: {:?}",
-        began.elapsed()
-    );
+    assert!(waited_for.load(Ordering::SeqCst), "what lies behind waited for the page before it");
     let deleted: Vec<String> = server.requests("DeleteObjects").iter().flat_map(keys_of).collect();
     assert_eq!((deleted.len(), deleted.into_iter().collect::<BTreeSet<_>>().len()), (KEYS, KEYS), "each is deleted once");
     assert_eq!(server.count("DeleteObjects"), KEYS / 1000, "requests are full");
