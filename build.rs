@@ -9,6 +9,17 @@ fn main() {
     println!("cargo::rerun-if-env-changed=AAWS_COMMIT");
     println!("cargo::rustc-env=AAWS_BUILT_OF={}", commit().unwrap_or_else(|| "unknown".into()));
     println!("cargo::rustc-env=AAWS_FEATURES={}", features());
+    if is_linked_to_a_place() {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
+}
+
+/// Whether the program is linked to a fixed place: a debug build for Linux with glibc is. Two thirds of the memory that a start of it touches, all services in it,
+/// are pages with addresses that are filled in where a program may be loaded anywhere, and the tests start it thousands of times. What is optimised is loaded
+/// anywhere, which makes it harder to attack.
+fn is_linked_to_a_place() -> bool {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|is| is == value);
+    is("PROFILE", "debug") && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu")
 }
 
 /// Hash and date of the commit: what packagers say who build without git, or what git says. A debug build does not look: it would be made anew after

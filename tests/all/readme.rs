@@ -99,9 +99,14 @@ pub fn build_crate(folder: &str, name: &str, manifest: &str, main: &str) -> Path
     let source = target.join(folder);
     fs::create_dir_all(source.join("src")).expect("a folder for the crate");
     // Its own workspace: the folder is below ours.
-    fs::write(source.join("Cargo.toml"), manifest.replace("../aaws", ROOT) + "\n[workspace]\n").expect("its Cargo.toml");
+    // What is written anew is compiled and linked anew.
+    let write = |name: &str, text: &str| {
+        let file = source.join(name);
+        if fs::read_to_string(&file).is_ok_and(|is| is == text) { Ok(()) } else { fs::write(file, text) }
+    };
+    write("Cargo.toml", &(manifest.replace("../aaws", ROOT) + "\n[workspace]\n")).expect("its Cargo.toml");
     fs::copy(Path::new(ROOT).join("Cargo.lock"), source.join("Cargo.lock")).expect("the locked versions");
-    fs::write(source.join("src/main.rs"), main).expect("its main.rs");
+    write("src/main.rs", main).expect("its main.rs");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--manifest-path"])

@@ -1,6 +1,6 @@
 //! HTTP/1.1, as little of it as the tests' servers and clients need: blocking, on loopback, one thread a connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -286,26 +286,53 @@ impl Server {
     }
 }
 
-/// Sends one request to `base`, on a connection of its own.
+/// The open connections to servers that keep them, which answer whatever comes, and outlive all tests.
+static KEPT: Mutex<BTreeMap<String, Vec<TcpStream>>> = Mutex::new(BTreeMap::new());
+
+/// Keeps connections to `base` for the next request.
+pub fn keep_connections(base: &str) {
+    KEPT.lock().unwrap().entry(address(base).to_owned()).or_default();
+}
+
+fn address(base: &str) -> &str {
+    base.strip_prefix("http://").unwrap_or(base).trim_end_matches('/')
+}
+
+/// Sends one request to `base`, on a connection of its own unless connections to it are kept.
 pub fn send(base: &str, request: &Request) -> io::Result<Response> {
-    let address = base.strip_prefix("http://").unwrap_or(base).trim_end_matches('/');
-    let stream = TcpStream::connect(address)?;
+    let address = address(base);
+    let kept = KEPT.lock().unwrap().get_mut(address).map(Vec::pop);
+    let is_kept = kept.is_some();
+    let stream = match kept.flatten() {
+        Some(stream) => stream,
+        None => TcpStream::connect(address)?,
+    };
     stream.set_nodelay(true)?;
+    let response = exchange(&stream, address, is_kept, request)?;
+    if let Some(kept) = KEPT.lock().unwrap().get_mut(address) {
+        kept.push(stream);
+    }
+    Ok(response)
+}
+
+fn exchange(stream: &TcpStream, address: &str, is_kept: bool, request: &Request) -> io::Result<Response> {
+    let mut stream = stream;
     let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
     if request.header("host").is_none() {
         head += &format!("Host: {address}\r\n");
     }
     push_headers(&mut head, &request.headers);
-    head += &format!("Content-Length: {}\r\nConnection: close\r\n\r\n", request.body.len());
-    (&stream).write_all(head.as_bytes())?;
-    (&stream).write_all(&request.body)?;
+    let connection = if is_kept { "" } else { "Connection: close\r\n" };
+    head += &format!("Content-Length: {}\r\n{connection}\r\n", request.body.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&request.body)?;
 
-    let mut reader = BufReader::new(&stream);
+    let mut reader = BufReader::new(stream);
     let (line, headers) = read_head(&mut reader)?.ok_or_else(|| io::Error::other("no reply"))?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {line}")))?;
     let mut body = Vec::new();
-    if request.method != "HEAD" {
+    if request.method != "HEAD" && status != 204 && status != 304 {
         match length_of(&headers)? {
             Some(length) => {
                 body.resize(length, 0);

@@ -45,6 +45,7 @@ fn start() -> Moto {
     BufReader::new(stdout).read_line(&mut port).expect("moto prints its port");
     let port: u16 = port.trim().parse().expect("moto prints its port; what went wrong is above");
     let url = format!("http://127.0.0.1:{port}");
+    http::keep_connections(&url);
     // The first request loads moto's S3, which takes it a while; later ones must not pay for that.
     let reply = http::send(&url, &signed(Request::new("GET", "/", b""))).expect("moto answers");
     assert_eq!(reply.status, 200, "moto lists its buckets: {}", reply.text());

@@ -4,17 +4,20 @@ The test binary holds the other end of standard input, so the server cannot outl
 """
 
 import functools
+import gc
+import io
 import logging
 import os
 import sys
 import threading
 
+import xmltodict
 from moto import backends
-from moto.core import DEFAULT_ACCOUNT_ID, responses
+from moto.core import DEFAULT_ACCOUNT_ID, base_backend, responses
 from moto.iam import models as iam
 from moto.kms import models as kms
 from moto.server import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 
 def end_with_parent():
@@ -33,6 +36,9 @@ def account_of(access_key):
     def holds(account):
         return any(access_key in backend.access_keys for backend in list(dict.values(iam.iam_backends[account])))
 
+    # No key of IAM has fewer characters (IAM API reference, AccessKey). Such a key is a stranger's, for which all accounts were looked through.
+    if len(access_key) < 16:
+        return DEFAULT_ACCOUNT_ID
     known = accounts.get(access_key)
     if known in iam.iam_backends and holds(known):
         return known
@@ -45,14 +51,68 @@ def account_of(access_key):
 
 iam.get_account_id_from = account_of
 
+make_backend = base_backend.BackendDict._create_account_specific_backend
+
+
+def make_once(backends_of_service, account):
+    """Each access to an account of a service makes it, unless it is in a list that moto makes of all accounts, which are hundreds here."""
+    if not (dict.__contains__(backends_of_service, account) and backends_of_service in base_backend.BackendDict._instances):
+        make_backend(backends_of_service, account)
+
+
+base_backend.BackendDict._create_account_specific_backend = make_once
+
 # Half of moto's time went into what it works out anew for each request, or each key: the private half of keys that nothing is signed with, the names of
-# a class's methods, the folders of its own package. The answers stay as they are.
+# a class's methods, whether a name can be that of an element, the folders of its own package. The answers stay as they are.
 kms.generate_private_key = functools.cache(kms.generate_private_key)
 responses.method_names_from_class = functools.cache(responses.method_names_from_class)
+xmltodict._validate_name = functools.cache(xmltodict._validate_name)
 backends.list_of_moto_modules = functools.cache(lambda find=backends.list_of_moto_modules: tuple(find()))
+
+# What was made so far stays, and is not looked through each time that rubbish is looked for, which is less often than by default: requests leave little.
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
+
+
+class Handler(WSGIRequestHandler):
+    """Answers all requests of a connection, as AWS does. werkzeug's closes it behind the first, and a third of moto's time went into connections and their threads."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def run_wsgi(self):
+        self.environ = environ = self.make_environ()
+        # All of it, whatever is made of it: what is left would be taken for the next request. One in chunks has no length.
+        length = environ.get("CONTENT_LENGTH")
+        body = environ["wsgi.input"].read(*([int(length or 0)] if not environ.get("wsgi.input_terminated") else []))
+        environ["wsgi.input"] = io.BytesIO(body)
+        head = []
+
+        def start_response(status, headers, error=None):
+            head[:] = [status, headers]
+
+        parts = self.server.app(environ, start_response)
+        try:
+            answer = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        (code, _, reason), headers = head[0].partition(" "), head[1]
+        self.send_response_only(int(code), reason)
+        told = {name.lower() for name, _ in headers}
+        for name, value in headers:
+            self.send_header(name, value)
+        if "date" not in told:
+            self.send_header("Date", self.date_time_string())
+        has_body = self.command != "HEAD" and code not in ("204", "304")
+        if has_body and "content-length" not in told:
+            self.send_header("Content-Length", str(len(answer)))
+        self._headers_buffer.append(b"\r\n" + (answer if has_body else b""))
+        self.flush_headers()
+
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 threading.Thread(target=end_with_parent, daemon=True).start()
-server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Handler)
 print(server.server_port, flush=True)
 server.serve_forever()
