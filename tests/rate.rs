@@ -18,6 +18,7 @@ mod support {
     pub mod fake_cloudtrail;
     pub mod fake_iam;
     pub mod http;
+    pub mod in_flight;
     pub mod proxy;
     pub mod rate;
     #[path = "ec2/wire.rs"]

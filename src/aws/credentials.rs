@@ -10,10 +10,11 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, SemaphorePermit};
 
 use crate::aws::anew::{Renew, Signed};
 use crate::aws::error::{ErrorContext, chain};
+use crate::aws::network::Network;
 use crate::model::error::{Error, Result};
 use crate::model::target::RoleArn;
 
@@ -40,6 +41,8 @@ pub(super) struct CachedCredentials(Arc<Inner>);
 struct Inner {
     make: Box<dyn Fn() -> BoxFuture<'static, SharedCredentialsProvider> + Send + Sync>,
     fits: OnceLock<Fits>,
+    /// Where what the source sends needs a permit of the run's; none for one that takes permits itself.
+    network: OnceLock<Network>,
     state: Mutex<State>,
 }
 
@@ -64,7 +67,12 @@ impl CachedCredentials {
             let made = make();
             async move { SharedCredentialsProvider::new(made.await) }.boxed()
         };
-        CachedCredentials(Arc::new(Inner { make: Box::new(make), fits: OnceLock::new(), state: Mutex::default() }))
+        CachedCredentials(Arc::new(Inner {
+            make: Box::new(make),
+            fits: OnceLock::new(),
+            network: OnceLock::new(),
+            state: Mutex::default(),
+        }))
     }
 
     /// Of keys that are what they are.
@@ -88,9 +96,28 @@ impl CachedCredentials {
         let _ = self.0.fits.set(Box::new(fits));
     }
 
+    /// What the source sends counts among the run's requests. The permit is taken here and not for each of them, because the SDK gives some of them a second or two,
+    /// in which they would have to wait for it. Not for sources whose requests are sent by the run's clients: those take a permit themselves.
+    pub(super) fn counted(self, network: &Network) -> Self {
+        // It is said once, where the credentials are looked for.
+        let _ = self.0.network.set(network.clone());
+        self
+    }
+
+    /// The permit for what the source sends.
+    async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        match self.0.network.get() {
+            Some(network) => network.permit().await,
+            None => None,
+        }
+    }
+
     /// What a source gives in the place of what it gave.
     async fn others(&self, source: &SharedCredentialsProvider, known: Option<Credentials>) -> provider::Result {
+        let permit = self.permit().await;
         let given = in_time(source).await?;
+        // STS may be asked whose they are.
+        drop(permit);
         // A key is one principal's.
         let is_same_key = known.is_some_and(|known| known.access_key_id() == given.access_key_id());
         let is_fit = match self.0.fits.get() {
@@ -122,7 +149,12 @@ impl CachedCredentials {
             return Ok(credentials.clone());
         }
         let known = state.cached.clone();
-        let given = if known.is_some() { self.others(&source, known).await } else { source.provide_credentials().await };
+        let given = if known.is_some() {
+            self.others(&source, known).await
+        } else {
+            let _permit = self.permit().await;
+            source.provide_credentials().await
+        };
         match given {
             Ok(credentials) => Ok(state.keep(source, credentials)),
             // Those that there are serve as long as they last.

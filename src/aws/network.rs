@@ -28,7 +28,7 @@ use http_body_util::BodyExt;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::aws::anew::{Anew, Renew, Signed};
@@ -201,8 +201,13 @@ impl Network {
         Ok(self.0.client.get_or_init(|| client).clone())
     }
 
+    /// A permit for what a source of credentials sends: the SDK's own do so one request after another. The semaphore is never closed, so there always is one.
+    pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.permits.acquire().await.ok()
+    }
+
     async fn send(self, connector: SharedHttpConnector, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
-        // What the SDK sends by itself (the instance's metadata, single sign-on) is no call of an action.
+        // What the SDK sends by itself (the instance's metadata, single sign-on) is no call of an action. Who asks it for credentials has a permit for that.
         let Some(call) = request.extension::<CallInfo>().cloned() else { return connector.call(request).await };
         let queued = Instant::now();
         let turn = async {

@@ -109,11 +109,12 @@ pub(super) fn base_credentials(
     }
     let (region, client) = (aws_config::Region::new(region.to_string()), network.http_client()?);
     let config = move || ProviderConfig::without_region().with_region(Some(region.clone())).with_http_client(client.clone());
-    Ok(match (roles, &options.profile) {
+    let credentials = match (roles, &options.profile) {
         (Some(roles), _) => roles.base(config),
         (None, Some(name)) => profiles::of_profile(name, config),
         (None, None) => CachedCredentials::new(move || DefaultCredentialsChain::builder().configure(config()).build()),
-    })
+    };
+    Ok(credentials.counted(network))
 }
 
 /// The order of the default chain, as far as it can be told from outside.

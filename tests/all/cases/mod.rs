@@ -7,6 +7,7 @@ mod backup;
 #[cfg(feature = "ec2")]
 mod ec2;
 mod faults;
+mod flight;
 #[cfg(feature = "iam")]
 mod iam;
 mod life;

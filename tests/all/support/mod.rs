@@ -36,6 +36,7 @@ pub mod fake_s3;
 #[cfg(feature = "ec2")]
 pub mod fake_services;
 pub mod http;
+pub mod in_flight;
 #[cfg(feature = "s3")]
 pub mod key_space;
 pub mod moto;

@@ -1,12 +1,12 @@
 //! What a server has seen: how many requests at once, what became of them, and when.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::super::http::Response;
+use super::super::in_flight::InFlight;
 use super::gate::Verdict;
 
 /// The share of throttled answers is that of a client that knows the limit by now. It gets a tenth of the time from the first throttled answer on to
@@ -22,8 +22,7 @@ pub struct Meter(Arc<Counts>);
 
 #[derive(Default)]
 struct Counts {
-    now: AtomicUsize,
-    most: AtomicUsize,
+    in_flight: InFlight,
     answers: Mutex<Vec<Answer>>,
 }
 
@@ -52,27 +51,10 @@ impl From<Verdict> for Load {
     }
 }
 
-/// A request that is being answered.
-struct InFlight<'a>(&'a Counts);
-
-impl<'a> InFlight<'a> {
-    fn enter(counts: &'a Counts) -> Self {
-        let now = counts.now.fetch_add(1, Ordering::SeqCst) + 1;
-        counts.most.fetch_max(now, Ordering::SeqCst);
-        Self(counts)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Meter {
     /// Answers a request, which takes `latency` at least. It is in flight until then; the client cannot know before that it is over.
     pub fn serve<L: Into<Load>>(&self, operation: &str, latency: Duration, answer: impl FnOnce() -> (L, Response)) -> Response {
-        let _in_flight = InFlight::enter(&self.0);
+        let _in_flight = self.0.in_flight.enter();
         let (load, response) = answer();
         let answer = Answer { at: Instant::now(), operation: operation.to_owned(), load: load.into() };
         self.0.answers.lock().unwrap().push(answer);
@@ -82,7 +64,7 @@ impl Meter {
 
     /// The most requests that were in flight at one moment.
     pub fn in_flight(&self) -> usize {
-        self.0.most.load(Ordering::SeqCst)
+        self.0.in_flight.most()
     }
 
     /// How many requests came.
