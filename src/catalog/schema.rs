@@ -1,7 +1,9 @@
 //! Reads a JSON Schema once, into what flags, help and pages need of it.
 
+use schemars::SchemaGenerator;
 use serde_json::{Map, Value};
 
+use crate::engine::entry::Entry;
 use crate::input::{Elements, Naming};
 use crate::model::error::{Error, InputError, Result};
 
@@ -178,12 +180,29 @@ fn fits(kind: &ParamKind, value: &Value) -> bool {
     }
 }
 
+/// The first sentences of many actions, for less than their schemas take: types that several of them share are described once.
+#[derive(Default)]
+pub struct Summaries(SchemaGenerator);
+
+impl Summaries {
+    /// What an action's doc comment says first.
+    pub fn of(&mut self, entry: &Entry) -> String {
+        let schema = entry.described(&mut self.0);
+        one_line(paragraphs(schema.as_value()).0)
+    }
+}
+
+/// A doc comment's first paragraph, and the rest.
+fn paragraphs(schema: &Value) -> (&str, &str) {
+    let text = text(schema, "description");
+    text.split_once("\n\n").unwrap_or((text, ""))
+}
+
 /// What an action's doc comment says: its first paragraph, and the rest.
 pub fn description(schema: &Value) -> (String, String) {
-    let text = text(schema, "description");
-    let (summary, rest) = text.split_once("\n\n").unwrap_or((text, ""));
-    let paragraphs = rest.split("\n\n").map(|p| if is_prose(p) { one_line(p) } else { p.trim_end().to_owned() });
-    (one_line(summary), paragraphs.collect::<Vec<_>>().join("\n\n").trim().to_owned())
+    let (summary, rest) = paragraphs(schema);
+    let rest = rest.split("\n\n").map(|p| if is_prose(p) { one_line(p) } else { p.trim_end().to_owned() });
+    (one_line(summary), rest.collect::<Vec<_>>().join("\n\n").trim().to_owned())
 }
 
 /// The flag for one element of a list: `objects` has `object`, `policies` has `policy`.
@@ -344,6 +363,15 @@ mod tests {
         let check = |objects: Value| check(&params, &Map::from_iter([("objects".to_owned(), objects)]));
         assert!(check(serde_json::json!(["a", {"Key": "b"}])).is_ok());
         assert!(check(serde_json::json!(["a", 7])).is_err());
+    }
+
+    #[test]
+    fn a_summary_is_what_the_whole_schema_says_first() {
+        let mut summaries = Summaries::default();
+        for entry in crate::catalog::registry::actions() {
+            let (summary, _) = description(&entry.input_schema().to_value());
+            assert_eq!((entry.meta.path, summaries.of(entry)), (entry.meta.path, summary));
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct Entry {
     pub package: &'static str,
     file: &'static str,
     input: fn() -> Schema,
+    described: fn(&mut SchemaGenerator) -> Schema,
     output: fn() -> Schema,
     parse: fn(Input, Timestamp) -> Result<Ready>,
     reversal: Option<Reversal>,
@@ -75,6 +76,7 @@ impl Entry {
             package,
             file,
             input: input_schema::<A>,
+            described: A::json_schema,
             output: || {
                 let mut generator = settings(SchemaSettings::for_serialize);
                 A::Output::schema(&mut generator)
@@ -122,6 +124,11 @@ impl Entry {
     /// JSON Schema of the input, descriptions included.
     pub fn input_schema(&self) -> Schema {
         (self.input)()
+    }
+
+    /// What it takes, with its doc comment, as a generator of one's own has it: what several types share that generator may describe once.
+    pub fn described(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.described)(generator)
     }
 
     /// JSON Schema of the output.

@@ -158,9 +158,13 @@ impl Execution {
         }
         let plan = plan.begin()?;
         let baseline = options.baseline.clone();
-        let known = tokio::task::spawn_blocking(move || Findings::open(entry.identity, baseline.as_deref()));
-        let known = async { known.await.map_err(|e| Error::Failed(format!("reading the baseline failed: {e}")))? };
-        self.findings = cancellable(&self.cancellation.clone(), known).await?;
+        self.findings = if baseline.is_some() {
+            let known = tokio::task::spawn_blocking(move || Findings::open(entry.identity, baseline.as_deref()));
+            let known = async { known.await.map_err(|e| Error::Failed(format!("reading the baseline failed: {e}")))? };
+            cancellable(&self.cancellation.clone(), known).await?
+        } else {
+            Findings::open(entry.identity, None)?
+        };
         let report = options.report.as_deref().map(open_report).transpose()?;
         let run = Run::new(options, host, report, journal, self.cancellation.clone());
         let begun = plan.clock(again.as_ref().map_or(run.now, |again| again.clock(run.now)));

@@ -22,10 +22,9 @@ use crate::model::error::{Error, Result};
 /// The command's name.
 pub const NAME: &str = "apply";
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let flag = |name: &'static str| flags::with_kebab(Arg::new(name).long(name), name);
-    let command = Command::new(NAME)
-        .about("Do what a plan says, to the items that are still as it saw them")
+    let command = command
         .long_about(
             "Do what a plan says that an action wrote with --plan.\n\n\
              The action selects its items again. Changed are those that the plan would change and that are still as it saw them; one that is not is \

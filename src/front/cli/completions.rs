@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 use super::help;
 use crate::catalog::registry;
+use crate::catalog::schema::Summaries;
 use crate::model::error::{Error, Result};
 use crate::model::target::REGIONS;
 
@@ -28,9 +29,8 @@ const SECTIONS: [&str; 2] = [
 ];
 const UNQUOTED: &str = r#"-e 's/^"\(.*\)"$/\1/'"#;
 
-pub fn command() -> Command {
-    let shell = Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).help("The shell that reads it");
-    Command::new("completions").about("Print a shell's completion script").arg(shell)
+pub fn command(command: Command) -> Command {
+    command.arg(Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).help("The shell that reads it"))
 }
 
 pub fn run(matches: &ArgMatches) -> Result<u8> {
@@ -102,10 +102,11 @@ fn of_words(name: &'static str, command: &Command) -> Command {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let flags = command.get_arguments().filter(|arg| !arg.is_positional()).cloned();
     let mut tree = Command::new(name).about(about).args(flags).disable_help_subcommand(true);
+    let mut summaries = Summaries::default();
     for service in registry::services() {
         let mut of_service = Command::new(service).about(format!("An action of {service}")).disable_help_subcommand(true);
         for entry in registry::of_service(service) {
-            let mut action = help::stub(entry);
+            let mut action = help::stub(entry, &mut summaries);
             if name == "permissions" {
                 let others = registry::of_service(service).map(|other| other.meta.name());
                 action = action.arg(Arg::new("more").num_args(0..).value_parser(PossibleValuesParser::new(others)).help("Another action"));

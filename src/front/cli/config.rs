@@ -18,14 +18,10 @@ use crate::render::Format;
 /// What is said of a setting that nothing sets.
 const DEFAULT: &str = "default";
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let about = "Show every setting, its value, and where it is from: a file and its line, a variable, a flag";
     let show = Command::new("show").about(about).max_term_width(120);
-    Command::new("config")
-        .about("Show the settings, and where each is from")
-        .subcommand_required(true)
-        .disable_help_subcommand(true)
-        .subcommand(common::add(show, common::flags()))
+    command.subcommand_required(true).disable_help_subcommand(true).subcommand(common::add(show, common::flags()))
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<u8> {

@@ -3,14 +3,10 @@
 use std::io::{self, Write};
 use std::process::{Child, Command as Process, Stdio};
 
-use clap::{ArgMatches, Command};
+use clap::ArgMatches;
 
 use crate::aws::sandbox;
 use crate::model::error::{Error, Result};
-
-pub fn command() -> Command {
-    Command::new("demo").about("Play a tour in a sandbox: no account, no network")
-}
 
 pub fn run(_: &ArgMatches) -> Result<u8> {
     let services = sandbox::services();

@@ -7,13 +7,12 @@ use clap::{Arg, ArgMatches, Command};
 use crate::docs;
 use crate::model::error::{Error, Result};
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let dir = || {
         let arg = Arg::new("dir").long("dir").value_name("DIR").default_value("docs").value_parser(clap::value_parser!(PathBuf));
         arg.help("Folder of the documentation")
     };
-    let command = Command::new("docs")
-        .about("Write the documentation of every action as Markdown or as a site, or check that it is current")
+    let command = command
         .subcommand_required(true)
         .subcommand(Command::new("markdown").about("Write the Markdown pages").arg(dir()))
         .subcommand(Command::new("check").about("Fail when the pages are not those of this program").arg(dir()));

@@ -47,9 +47,9 @@ const FLAGS: &[&str] = &[
 /// Where credentials are looked for when there is no region: the region does not matter to most of them.
 const ANY_REGION: &str = "us-east-1";
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let flags = common::flags().into_iter().filter(|flag| FLAGS.contains(&flag.get_id().as_str())).collect();
-    let command = Command::new(NAME).about("Check what a run needs: region, credentials, network, clock, settings").long_about(
+    let command = command.long_about(
         "Check what a run needs, a line each with `ok` or what to do: settings, region, certificates, proxies, profiles, credentials and when they \
          expire, whether STS answers and as whom, and the clock of this machine. Nothing is changed; the one request is GetCallerIdentity, which \
          needs no permission.\n\n\

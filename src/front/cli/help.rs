@@ -2,16 +2,46 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{apply, common, completions, config, demo, docs, doctor, flags, log, look, man, overview, resume, undo, version};
+use super::{apply, common, completions, config, docs, doctor, flags, log, look, man, overview, resume, undo, version};
 use crate::aws::sandbox;
 use crate::catalog::invocation::command_line;
 use crate::catalog::manifest::Manifest;
 use crate::catalog::registry;
+use crate::catalog::schema::Summaries;
 use crate::engine::entry::Entry;
 use crate::model::meta::Effect;
 
-/// The whole tree: services by name, the actions of the service asked for, the flags of the action asked for.
+/// The commands that are no services, in the order of the first screen: name, what it is for, and what else it has.
+const COMMANDS: [(&str, &str, fn(Command) -> Command); 14] = [
+    ("list", "List the actions that there are", look::list_command),
+    ("describe", "Describe an action as JSON: metadata and schemas", look::describe_command),
+    ("permissions", "Print the IAM policy that actions need", look::permissions_command),
+    (
+        "overview",
+        "Show what there is to look after in an account and region: what the actions that look find, side by side",
+        overview::command,
+    ),
+    ("config", "Show the settings, and where each is from", config::command),
+    (apply::NAME, "Do what a plan says, to the items that are still as it saw them", apply::command),
+    ("docs", "Write the documentation of every action as Markdown or as a site, or check that it is current", docs::command),
+    (doctor::NAME, "Check what a run needs: region, credentials, network, clock, settings", doctor::command),
+    ("completions", "Print a shell's completion script", completions::command),
+    ("man", "Print the manual page, or write one of the program and one of each service", man::command),
+    ("demo", "Play a tour in a sandbox: no account, no network", |command| command),
+    ("log", "List the runs that there are journals of, the newest first, or what one of them did", log::command),
+    ("undo", "Undo what a run did, from its last step to its first", undo::command),
+    ("resume", "Finish a run that was killed or interrupted", resume::command),
+];
+
+/// The tree: services by name, the actions of the service asked for, the flags of the action asked for, commands whose flags are made when they are asked
+/// for. All of it takes longer to make than what most commands do.
 pub fn root(service: Option<&str>, action: Option<&str>) -> Command {
+    let root = with_services(service, action);
+    COMMANDS.iter().fold(root, |root, (name, about, rest)| root.subcommand(Command::new(*name).about(*about).defer(*rest)))
+}
+
+/// The program, and its services.
+fn with_services(service: Option<&str>, action: Option<&str>) -> Command {
     let mut root = Command::new("aaws")
         .version(version::SHORT)
         .long_version(version::LONG)
@@ -25,7 +55,7 @@ pub fn root(service: Option<&str>, action: Option<&str>) -> Command {
     for name in registry::services() {
         root = root.subcommand(of_service(name, service == Some(name), |a| action == Some(a)));
     }
-    with_commands(root)
+    root
 }
 
 /// What to try first, at the end of the first screen: it is what stays in sight.
@@ -43,29 +73,16 @@ fn first_steps() -> String {
 
 /// The tree with every flag of every action: for completions.
 pub fn whole() -> Command {
-    let mut root = root(None, None);
+    let mut root = with_commands(with_services(None, None));
     for name in registry::services() {
         root = root.mut_subcommand(name, |_| of_service(name, true, |_| true));
     }
     root
 }
 
-/// The commands that are no services.
+/// The commands that are no services, with all their flags.
 pub fn with_commands(root: Command) -> Command {
-    root.subcommand(look::list_command())
-        .subcommand(look::describe_command())
-        .subcommand(look::permissions_command())
-        .subcommand(overview::command())
-        .subcommand(config::command())
-        .subcommand(apply::command())
-        .subcommand(docs::command())
-        .subcommand(doctor::command())
-        .subcommand(completions::command())
-        .subcommand(man::command())
-        .subcommand(demo::command())
-        .subcommand(log::command())
-        .subcommand(undo::command())
-        .subcommand(resume::command())
+    COMMANDS.iter().fold(root, |root, (name, about, rest)| root.subcommand(rest(Command::new(*name).about(*about))))
 }
 
 fn of_service(service: &'static str, asked: bool, with_flags: impl Fn(&str) -> bool) -> Command {
@@ -77,18 +94,23 @@ fn of_service(service: &'static str, asked: bool, with_flags: impl Fn(&str) -> b
         .disable_help_subcommand(true)
         .max_term_width(120);
     if asked {
+        // Beside an action that is called by its name nobody reads what the others do.
+        let is_one_called = registry::of_service(service).any(|entry| with_flags(entry.meta.name()));
+        let mut summaries = Summaries::default();
         for entry in registry::of_service(service) {
-            let name = entry.meta.name();
-            command = command.subcommand(if with_flags(name) { action(entry) } else { stub(entry) });
+            command = command.subcommand(match with_flags(entry.meta.name()) {
+                true => action(entry),
+                false if is_one_called => named(entry),
+                false => stub(entry, &mut summaries),
+            });
         }
     }
     command
 }
 
-/// An action that is only listed. Its summary is in its schema, which is worth building for the actions of one service.
-pub fn stub(entry: &Entry) -> Command {
-    let (summary, _) = crate::catalog::schema::description(&entry.input_schema().to_value());
-    named(entry).about(summary)
+/// An action that is only listed.
+pub fn stub(entry: &Entry, summaries: &mut Summaries) -> Command {
+    named(entry).about(summaries.of(entry))
 }
 
 fn named(entry: &Entry) -> Command {

@@ -11,10 +11,9 @@ use crate::engine::journal::{Fate, Past, PastItem, PastStep, Store, Writer};
 use crate::model::error::Result;
 use crate::render::{Format, Printer};
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let run = Arg::new("run").value_name("RUN").help("Show what this run did: its id, or the file of its journal");
-    let about = "List the runs that there are journals of, the newest first, or what one of them did";
-    common::add(Command::new("log").about(about).arg(run), common::local_flags())
+    common::add(command.arg(run), common::local_flags())
 }
 
 pub fn run(matches: &ArgMatches, settings: &Settings) -> Result<u8> {

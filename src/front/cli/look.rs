@@ -11,25 +11,23 @@ use super::{completions, find, flags, help};
 use crate::catalog::manifest::Manifest;
 use crate::catalog::policy::{Policy, Scope};
 use crate::catalog::registry;
-use crate::catalog::schema::Param;
+use crate::catalog::schema::{Param, Summaries};
 use crate::engine::action::to_value;
 use crate::engine::entry::Entry;
 use crate::model::error::{Error, Result};
 use crate::render::{Format, Printer};
 
-pub fn list_command() -> Command {
-    let service = Arg::new("service").help("Only this service");
-    common::add(Command::new("list").about("List the actions that there are").arg(service), common::local_flags())
+pub fn list_command(command: Command) -> Command {
+    common::add(command.arg(Arg::new("service").help("Only this service")), common::local_flags())
 }
 
-pub fn describe_command() -> Command {
+pub fn describe_command(command: Command) -> Command {
     let action = help::words("action", "Service and action, as in `s3 delete_objects`").required(true);
-    common::add(Command::new("describe").about("Describe an action as JSON: metadata and schemas").arg(action), common::local_flags())
+    common::add(command.arg(action), common::local_flags())
 }
 
-pub fn permissions_command() -> Command {
-    Command::new("permissions")
-        .about("Print the IAM policy that actions need")
+pub fn permissions_command(command: Command) -> Command {
+    command
         .long_about(
             "Print the IAM policy that actions need: `aaws permissions s3 delete_objects discover_objects`.\n\n\
              With inputs of the actions as flags (`--bucket b`) or --input, the policy is scoped to their ARNs. What is needed only with \
@@ -53,8 +51,9 @@ pub fn list(matches: &ArgMatches, settings: &Settings) -> Result<u8> {
         return Err(find(service).err().unwrap_or_else(|| Error::input(format!("there is no service `{service}`"))));
     }
     let wanted = registry::actions().iter().filter(|e| service.as_deref().is_none_or(|s| e.meta.service() == s));
+    let mut summaries = Summaries::default();
     let rows = wanted.map(|entry| {
-        let (summary, _) = crate::catalog::schema::description(&entry.input_schema().to_value());
+        let summary = summaries.of(entry);
         json!({ "service": entry.meta.service(), "action": entry.meta.name(), "effect": entry.meta.effect, "summary": summary })
     });
     let default = if io::stdout().is_terminal() { Format::Table } else { Format::Json };

@@ -21,11 +21,9 @@ const FILES: &[(&str, &str)] = &[
     ("~/.aws/config, ~/.aws/credentials", "profiles, as the AWS CLI writes them"),
 ];
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let out = Arg::new("out").long("out").value_name("DIR").value_parser(clap::value_parser!(PathBuf));
-    Command::new("man")
-        .about("Print the manual page, or write one of the program and one of each service")
-        .arg(out.help("Folder for aaws.1 and aaws-<service>.1; made if it is not there"))
+    command.arg(out.help("Folder for aaws.1 and aaws-<service>.1; made if it is not there"))
 }
 
 pub fn run(matches: &ArgMatches) -> Result<u8> {

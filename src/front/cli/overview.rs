@@ -30,9 +30,8 @@ use crate::render::{Format, Layout, Printer, printable};
 #[cfg(feature = "site")]
 use crate::site;
 
-pub fn command() -> Command {
-    let command = Command::new("overview")
-        .about("Show what there is to look after in an account and region: what the actions that look find, side by side")
+pub fn command(command: Command) -> Command {
+    let command = command
         .long_about(
             "Show what there is to look after in an account and region: users without MFA, old keys, volumes attached to nothing, whatever the actions \
              that look know to ask. Each line has how many there are, since when, the command that shows them, and the one that would mend them.\n\n\

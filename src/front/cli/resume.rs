@@ -18,10 +18,9 @@ use crate::engine::undoing::Again;
 use crate::input::holds_secret;
 use crate::model::error::{Error, Result};
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let run = Arg::new("run").value_name("RUN").required(true).help("The run: its id, or the file of its journal");
-    Command::new("resume")
-        .about("Finish a run that was killed or interrupted")
+    command
         .long_about(
             "Finish a run that was killed or interrupted, with the input that it was begun with.\n\n\
              What is done is not done again; an item that was left half way is undone first and done again, or goes on. A run that came to its end has nothing \

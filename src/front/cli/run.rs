@@ -22,6 +22,7 @@ use crate::engine::undoing::Again;
 use crate::input::Input;
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::error::{Error, Result};
+use crate::model::meta::Effect;
 use crate::render::{Column, Format, Layout, Printer, Shape};
 
 /// What is run: an action, or what is done about an earlier run of it.
@@ -85,7 +86,13 @@ fn with_details(manifest: &Manifest, input: &mut Input) -> bool {
 pub fn perform(job: Job, common: Common, error_format: ErrorFormat) -> u8 {
     let path = job.entry.meta.path;
     let fail = |e: &Error| terminal::print_error(e, Some(path), error_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if job.entry.meta.effect == Effect::Local {
+        // There is little to do side by side: one thread beside this one, which hears signals. To start more, and to ask how many would be good, takes
+        // longer than most such actions do.
+        runtime.worker_threads(1);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => return fail(&Error::io("start", e)),
     };

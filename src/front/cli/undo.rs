@@ -14,12 +14,11 @@ use crate::engine::undoing::Again;
 use crate::input::Input;
 use crate::model::error::Result;
 
-pub fn command() -> Command {
+pub fn command(command: Command) -> Command {
     let run = Arg::new("run")
         .value_name("RUN")
         .help("The run: its id, or the file of its journal; else the newest that is no undo, and not undone yet");
-    Command::new("undo")
-        .about("Undo what a run did, from its last step to its first")
+    command
         .long_about(
             "Undo what a run did, from its last step to its first.\n\n\
              Each item is looked at first: what somebody changed since is left alone (`skipped`, code `Changed`), and what has no way back is named beforehand. \
