@@ -175,11 +175,19 @@ async fn fetch(cx: &Context, client: &Client, asked: &mut bool) -> Result<Option
     };
     if let Some(generated) = answer.generated_time() {
         let minutes = (cx.now().as_second() - generated.secs()).max(0) / 60;
-        let age = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+        let age = in_words(minutes);
         tracing::info!("the credential report was made at {}, {age} ago", threshold::text(generated).unwrap_or_default());
     }
     let content = answer.content().map(AsRef::as_ref).unwrap_or_default();
     CredentialReport::parse(content).map(Some)
+}
+
+fn in_words(minutes: i64) -> String {
+    match minutes {
+        1 => "1 minute".to_owned(),
+        0..120 => format!("{minutes} minutes"),
+        _ => format!("{} hours", minutes / 60),
+    }
 }
 
 /// `N/A` and `not_supported` are neither.
@@ -199,6 +207,11 @@ fn date(text: &str) -> Option<DateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_told_in_words() {
+        assert_eq!([0, 1, 2, 119, 120, 300].map(in_words), ["0 minutes", "1 minute", "2 minutes", "119 minutes", "2 hours", "5 hours"]);
+    }
 
     #[test]
     fn what_the_report_does_not_say_is_none() {

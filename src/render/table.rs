@@ -264,7 +264,7 @@ impl Rows {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         let room = |at: usize| laid.filter(|laid| laid.room.is_some()).and_then(|laid| laid.widths.get(at)).copied().unwrap_or(LONGEST);
-        if header {
+        if header && !self.is_of_names(columns) {
             let two_lines = laid.is_some_and(|laid| laid.two_lines);
             table.set_header(columns.iter().enumerate().map(|(at, name)| {
                 let name = printable(name);
@@ -295,6 +295,11 @@ impl Rows {
             table.set_content_arrangement(ContentArrangement::Disabled);
         }
         table
+    }
+
+    /// Whether a person sees nothing but names, of volumes say: that they are values need not be said above them.
+    fn is_of_names(&self, columns: &[String]) -> bool {
+        self.layout.is_some() && matches!(columns, [one] if one == CSV_HEADER) && !self.rows.iter().any(Value::is_object)
     }
 
     /// Which columns of a table for people are of numbers.
@@ -509,6 +514,17 @@ mod tests {
         assert_eq!(all, " Key    Size\n logs/\n a.txt     3\n2 rows\n");
         let folders = printed(Some(Layout::default()), [json!({ "Prefix": "logs/" })].into_iter()).concat();
         assert_eq!(folders, " Prefix\n logs/\n1 row\n");
+    }
+
+    #[test]
+    fn names_alone_stand_below_nothing() {
+        let names = || (1..=2).map(|n| json!(format!("vol-{n}")));
+        for layout in [Layout::default(), Layout { queried: true, ..Layout::default() }] {
+            assert_eq!(printed(Some(layout), names()).concat(), " vol-1\n vol-2\n2 rows\n");
+        }
+        // A member of that name is another thing, and whatever is read by a program has its column's name.
+        assert_eq!(printed(Some(Layout::default()), [json!({ "value": 3 })].into_iter()).concat(), " value\n     3\n1 row\n");
+        assert_eq!(printed(None, names()).concat(), " value\n vol-1\n vol-2\n");
     }
 
     #[test]

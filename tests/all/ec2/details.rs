@@ -247,6 +247,17 @@ fn many_volumes(count: usize, free: usize) -> (Server, Arc<AtomicBool>) {
 }
 
 #[test]
+fn ids_alone_are_a_table_without_a_head_on_a_terminal() {
+    let (server, _) = many_volumes(2, 1);
+    let shown = aaws("ec2 discover_volumes --details=false --output table")
+        .endpoint(&server.url)
+        .on_terminal_with(&["--columns", "100", "--stderr", "/dev/null"], "")
+        .stdout;
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    assert_eq!(lines, [" vol-00000000", " vol-00000001", "2 rows"], "{shown}");
+}
+
+#[test]
 fn a_long_table_is_printed_while_it_is_listed() {
     let (server, release) = many_volumes(1700, 3);
     let run = aaws("ec2 discover_volumes --output table").endpoint(&server.url).start();
