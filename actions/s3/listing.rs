@@ -1,11 +1,11 @@
 //! What a bucket holds, page by page, with names as they are: the one place where S3's listings of objects and versions are read.
 //!
 //! - `answer`: where the SDK's reader is replaced by our own, or kept from answers that are torn;
-//! - `reader`: our own, of the XML of ListObjectsV2 and ListObjectVersions;
+//! - `reader`: our own, of the XML of ListObjectsV2 and ListObjectVersions, and what else reads XML by;
 //! - here: what others use, and the requests.
 
 mod answer;
-mod reader;
+pub mod reader;
 #[cfg(test)]
 mod tests;
 

@@ -88,13 +88,15 @@ pub fn is_whole(body: &[u8]) -> bool {
     read != Err(Unreadable::Torn)
 }
 
-struct Answer<'a> {
+/// XML, read event by event.
+pub struct Answer<'a> {
     xml: Reader<&'a [u8]>,
     fields: Fields,
 }
 
 impl<'a> Answer<'a> {
-    fn new(body: &'a [u8], fields: Fields) -> Self {
+    /// Of such a body; of listings these are read.
+    pub fn new(body: &'a [u8], fields: Fields) -> Self {
         let mut xml = Reader::from_reader(body);
         // `<Prefix/>` is a start and an end.
         xml.config_mut().expand_empty_elements = true;
@@ -121,7 +123,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The start of the document's element.
-    fn root(&mut self) -> Result<BytesStart<'a>, Unreadable> {
+    pub fn root(&mut self) -> Result<BytesStart<'a>, Unreadable> {
         loop {
             match self.event()? {
                 Event::Start(start) => return Ok(start),
@@ -133,7 +135,7 @@ impl<'a> Answer<'a> {
     }
 
     /// What may stand behind the document's element.
-    fn end(&mut self) -> Result<(), Unreadable> {
+    pub fn end(&mut self) -> Result<(), Unreadable> {
         loop {
             match self.xml.read_event() {
                 Ok(Event::Eof) => return Ok(()),
@@ -146,7 +148,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The next element in the one that is open; none at its end.
-    fn child(&mut self) -> Result<Option<BytesStart<'a>>, Unreadable> {
+    pub fn child(&mut self) -> Result<Option<BytesStart<'a>>, Unreadable> {
         loop {
             match self.event()? {
                 Event::Start(start) => return Ok(Some(start)),
@@ -158,7 +160,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Leaves out what is in the element that is open.
-    fn skip(&mut self) -> Result<(), Unreadable> {
+    pub fn skip(&mut self) -> Result<(), Unreadable> {
         let mut depth = 0_usize;
         loop {
             match self.event()? {
@@ -171,7 +173,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The text in the element that is open. Characters stay as they are, line ends too: they may be a key's.
-    fn text(&mut self) -> Result<Cow<'a, str>, Unreadable> {
+    pub fn text(&mut self) -> Result<Cow<'a, str>, Unreadable> {
         let mut text: Cow<'a, [u8]> = Cow::Borrowed(&[]);
         loop {
             let more = match self.event()? {
@@ -284,7 +286,8 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
-    fn truth(&mut self) -> Result<bool, Unreadable> {
+    /// The same, of what is true or false.
+    pub fn truth(&mut self) -> Result<bool, Unreadable> {
         let text = self.text()?;
         text.parse().map_err(|_| strange("neither `true` nor `false`", &text))
     }

@@ -12,8 +12,8 @@ const SLACK: f64 = 0.1;
 /// Of fewer pages than this, a few more requests than a quarter may be lost.
 const SHORT: f64 = 20.0;
 
-/// A first cut goes so many times as far ahead as has been seen.
-const STRIDE: u64 = 3;
+/// A first cut goes so many times as far ahead as has been seen, a little short of it for the same reason.
+const STRIDE: (u64, u64) = (29, 10);
 
 /// What the pieces are like at a moment.
 #[derive(Default)]
@@ -144,18 +144,19 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let gap = self.gap(at)?;
         let (low, base) = (gap.low.as_deref()?, self.base.as_deref()?);
         let ahead = |from: &str, times| self.space.ahead(from, low, None, times, Alphabet::Likely);
-        let cut = [(STRIDE, 1), (1, 1), (1, 3), (1, 9)].into_iter().find_map(|times| ahead(base, times));
+        let cut = [STRIDE, (1, 1), (1, 3), (1, 9)].into_iter().find_map(|times| ahead(base, times));
         if cut.is_some() {
             return cut;
         }
         // Here keys look different from where the list began: it is measured from here on.
-        let (cut, base) = gap.samples.iter().find_map(|(from, _)| Some((ahead(from, (STRIDE, 1))?, from.clone())))?;
+        let (cut, base) = gap.samples.iter().find_map(|(from, _)| Some((ahead(from, STRIDE)?, from.clone())))?;
         self.base = Some(base);
         Some(cut)
     }
 }
 
-/// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
+/// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them. Five of a
+/// short list, once it has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
 pub(super) fn affordable(pages: f64) -> f64 {
-    (1.0 + pages / 5.0).max(pages / 4.0).floor()
+    (1.0 + pages / 3.0).min(5.0).max(pages / 4.0).floor()
 }
