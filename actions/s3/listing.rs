@@ -17,8 +17,8 @@ use aws_sdk_s3::types::EncodingType;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::bucket::{Bucket, explain};
-pub use answer::OnlyWhole;
 use answer::ReadListing;
+pub use answer::{OnlyWhole, torn};
 use reader::{Listed, Of};
 
 /// The version that an object has where versions are not kept (S3 user guide, versioning).

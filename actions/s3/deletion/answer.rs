@@ -1,6 +1,7 @@
 //! Our own reader for the answer to a DeleteObjects, in place of the SDK's, which takes longer than all else that is done with a key.
 //!
-//! It reads what it knows. All else, errors and what is torn among it, is left as it is, for the SDK to read.
+//! Errors are left as they are, for the SDK to read. What is torn is not, nor what is no XML: the SDK's reader takes that for a shorter answer, in which a key
+//! may come short, too, and so be another one.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,8 +12,8 @@ use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
 use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{DeletedObject, Error};
 
-use super::super::listing::Fields;
 use super::super::listing::reader::{Answer, Unreadable};
+use super::super::listing::{Fields, torn};
 
 /// What S3 says of the keys of one request.
 #[derive(Debug, Default, PartialEq)]
@@ -53,11 +54,19 @@ impl Intercept for ReadAnswer {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let answer = context.response_mut();
-        let body = answer.body().bytes().filter(|_| answer.status().is_success());
-        if let Some(Ok(Some(answered))) = body.map(read) {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered);
-            // What is left for the SDK is an empty one.
-            *answer.body_mut() = SdkBody::from("<DeleteResult/>");
+        if !answer.status().is_success() {
+            return Ok(());
+        }
+        let Some(body) = answer.body().bytes() else { return Ok(()) };
+        match read(body) {
+            Ok(Some(answered)) => {
+                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered);
+                // What is left for the SDK is an empty one.
+                *answer.body_mut() = SdkBody::from("<DeleteResult/>");
+            }
+            Ok(None) => {}
+            Err(Unreadable::Torn) => *answer.body_mut() = torn(),
+            Err(e) => return Err(e.into()),
         }
         Ok(())
     }
@@ -134,7 +143,9 @@ mod tests {
         assert_eq!(read(b"<DeleteResult/>"), Ok(Some(Answered::default())));
         assert_eq!(read(b"<Error><Code>InternalError</Code></Error>"), Ok(None));
         for end in 0..body.len() {
-            assert!(read(&body.as_bytes()[..end]).is_err(), "{end} bytes of it");
+            assert_eq!(read(&body.as_bytes()[..end]), Err(Unreadable::Torn), "{end} bytes of it");
         }
+        let unescaped = read(b"<DeleteResult><Deleted><Key>a<b</Key></Deleted></DeleteResult>");
+        assert!(matches!(unescaped, Err(Unreadable::Invalid(_))), "{unescaped:?}");
     }
 }

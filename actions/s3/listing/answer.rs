@@ -95,6 +95,6 @@ impl Intercept for OnlyWhole {
 }
 
 /// A body that cannot be read, which is what a torn one is. So the SDK tries the request again, as it does when the connection breaks.
-fn torn() -> SdkBody {
+pub fn torn() -> SdkBody {
     SdkBody::from_body_1_x(StreamBody::new(stream::once(ready(Err::<Frame<Bytes>, _>(Unreadable::Torn)))))
 }

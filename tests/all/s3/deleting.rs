@@ -140,6 +140,30 @@ fn an_error_as_the_root_of_a_200_is_an_error() {
 }
 
 #[test]
+fn an_answer_that_is_torn_tells_of_no_key() {
+    // What is there of the key `abc` is another one, of which it would be said behind it that it was not deleted.
+    let whole = delete_result(&[("abc", None), ("a", Some("AccessDenied"))]);
+    let torn = Response::xml(200, whole.text().split_once("bc<").expect("the first key").0);
+    let healed = fake_s3::scripted([("DeleteObjects", vec![torn.clone(), whole])]);
+    assert_eq!(delete_on(&healed, "a abc").exits(3).logs("AccessDenied").json(), json!(["a"]));
+    assert_eq!(healed.count("DeleteObjects"), 2);
+
+    let broken = fake_s3::scripted([("DeleteObjects", vec![torn])]);
+    let run = delete_on(&broken, "a abc").exits(3).logs("UnreadableAnswer").logs("it ends in the middle");
+    assert_eq!(run.json(), json!(["a", "abc"]));
+}
+
+#[test]
+fn an_answer_that_is_no_xml_tells_of_no_key() {
+    // A store that writes keys as they are: read up to `<`, the first is the second.
+    let unescaped = "<DeleteResult><Deleted><Key>a<b</Key></Deleted>\
+                     <Error><Key>a</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>";
+    let server = fake_s3::scripted([("DeleteObjects", vec![Response::xml(200, unescaped)])]);
+    let output = aaws("s3 delete_objects --bucket b --objects -").stdin("a<b\na\n").endpoint(&server.url).run().exits(3);
+    assert_eq!(output.logs("UnreadableAnswer").json(), json!(["a<b", "a"]));
+}
+
+#[test]
 fn a_throttled_request_is_sent_again() {
     let bucket = Bucket::with(["a", "b"]);
     let proxy = Proxy::to(moto::endpoint()).fail("ListObjectsV2", 1, 503, "SlowDown").fail("DeleteObjects", 1, 503, "SlowDown").start();
