@@ -715,6 +715,31 @@ fn however_long_a_list_is_no_more_than_a_quarter_of_its_requests_is_lost() {
     }
 }
 
+#[test]
+fn folders_of_whole_pages_cost_no_request_more() {
+    // Every part ends with a page whose keys are all behind its end: each loses a whole request, and so does the last one.
+    let far = |folder: usize| format!("{:04x}", folder * 7919 % 65536);
+    let dated = |folder: usize| format!("2024/{:02}/{:02}", folder / 28 + 1, folder % 28 + 1);
+    let page = 20;
+    for folders in 2..=30 {
+        for each in [page, 2 * page] {
+            let below = |folder: String| (0..each).map(move |n| format!("{folder}/{n:05}"));
+            let shapes: [Vec<String>; 2] =
+                [(0..folders).map(far).flat_map(below).collect(), (0..folders).map(dated).flat_map(below).collect()];
+            for keys in shapes {
+                let store = Store::new(keys, page, Ways::True);
+                for order in [Order::Keys, Order::Any] {
+                    let before = store.requests();
+                    rounds(&store, order, 16);
+                    let (requests, pages) = (store.requests() - before, store.pages());
+                    let most = pages + (pages / 4).max(5);
+                    assert!(requests <= most, "{folders} folders of {each}, {order:?}: {requests} requests for {pages} pages");
+                }
+            }
+        }
+    }
+}
+
 /// A version or a delete marker. In the order of a listing: by key, and of each key the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Version {

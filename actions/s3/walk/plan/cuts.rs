@@ -12,6 +12,9 @@ const SLACK: f64 = 0.1;
 /// Of fewer pages than this, a few more requests than a quarter may be lost.
 const SHORT: f64 = 20.0;
 
+/// So many requests may be lost on those.
+const FEW: f64 = 5.0;
+
 /// A first cut goes so many times as far ahead as has been seen, a little short of it for the same reason.
 const STRIDE: (u64, u64) = (29, 10);
 
@@ -91,7 +94,12 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let pages = self.pages(self.keys);
         // A list is taken to be a little longer than it is yet, so that a short one is cut early; a long one keeps to what came.
         let expected = (pages + (survey.bounded / 2.0).min(pages / 2.0)).min(pages.max(SHORT));
-        tried && self.full >= 2 && self.room() > 0.0 && self.risked(survey.gaps) + 1.0 <= affordable(expected)
+        let (risk, most) = (self.risked(survey.gaps) + 1.0, affordable(expected));
+        // Where every part holds whole pages, the last page of all is lost, too, unless it is known that there are keys behind the last cut.
+        let is_near = survey.best.is_some() && matches!(self.trust, Trust::Proven);
+        let ends_with_keys = is_near && survey.last.is_some_and(|at| self.gap(at).is_some_and(|gap| gap.answered));
+        let pays = risk < most || (risk <= most && (most < FEW || ends_with_keys));
+        tried && self.full >= 2 && self.room() > 0.0 && pays
     }
 
     /// Whether the gap without an end is to be cut far ahead.
@@ -158,5 +166,5 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
 /// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them. Five of a
 /// short list, once it has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
 pub(super) fn affordable(pages: f64) -> f64 {
-    (1.0 + pages / 3.0).min(5.0).max(pages / 4.0).floor()
+    (1.0 + pages / 3.0).min(FEW).max(pages / 4.0).floor()
 }
