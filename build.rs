@@ -16,10 +16,13 @@ fn main() {
 
 /// Whether the program is linked to a fixed place: a debug build for Linux with glibc is. Two thirds of the memory that a start of it touches, all services in it,
 /// are pages with addresses that are filled in where a program may be loaded anywhere, and the tests start it thousands of times. What is optimised is loaded
-/// anywhere, which makes it harder to attack.
+/// anywhere, which makes it harder to attack, whatever its profile is made of. What is linked statically starts by code that is for one of the two, which rustc
+/// has chosen before the linker reads this.
 fn is_linked_to_a_place() -> bool {
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|is| is == value);
-    is("PROFILE", "debug") && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu")
+    let is_static = env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|features| features.split(',').any(|one| one == "crt-static"));
+    let is_debug = is("PROFILE", "debug") && is("OPT_LEVEL", "0");
+    is_debug && is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") && !is_static
 }
 
 /// Hash and date of the commit: what packagers say who build without git, or what git says. A debug build does not look: it would be made anew after

@@ -309,7 +309,8 @@ pub fn send(base: &str, request: &Request) -> io::Result<Response> {
     };
     stream.set_nodelay(true)?;
     let response = exchange(&stream, address, is_kept, request)?;
-    if let Some(kept) = KEPT.lock().unwrap().get_mut(address) {
+    let is_closed = response.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+    if !is_closed && let Some(kept) = KEPT.lock().unwrap().get_mut(address) {
         kept.push(stream);
     }
     Ok(response)
@@ -457,4 +458,20 @@ fn length_of(headers: &Headers) -> io::Result<Option<usize>> {
 
 fn is_chunked(headers: &Headers) -> bool {
     find_header(headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
+}
+
+#[test]
+fn a_connection_that_its_server_closes_is_not_kept() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
+    let url = format!("http://{}", listener.local_addr().expect("the listener's address"));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let _ = read_head(&mut BufReader::new(&stream));
+            let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na");
+        }
+    });
+    keep_connections(&url);
+    for _ in 0..3 {
+        assert_eq!(send(&url, &Request::new("GET", "/", b"")).expect("an answer").text(), "a");
+    }
 }

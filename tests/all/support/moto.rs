@@ -226,3 +226,14 @@ impl fmt::Display for Bucket {
         f.write_str(&self.name)
     }
 }
+
+#[test]
+fn what_moto_does_not_know_is_an_error_of_the_server() {
+    let ask = |action: &str| {
+        let request = Request::new("POST", "/", format!("Action={action}&Version=2016-11-15").as_bytes());
+        let request = request.with_header("Authorization", &SIGNATURE.replace("/s3/", "/ec2/"));
+        let request = request.with_header("Content-Type", "application/x-www-form-urlencoded");
+        http::send(endpoint(), &request).expect("moto answers").status
+    };
+    assert_eq!((ask("BeKind"), ask("DescribeRegions")), (500, 200));
+}

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+import traceback
 
 import xmltodict
 from moto import backends
@@ -17,6 +18,7 @@ from moto.core import DEFAULT_ACCOUNT_ID, base_backend, responses
 from moto.iam import models as iam
 from moto.kms import models as kms
 from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.exceptions import InternalServerError
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 
@@ -86,20 +88,15 @@ class Handler(WSGIRequestHandler):
         length = environ.get("CONTENT_LENGTH")
         body = environ["wsgi.input"].read(*([int(length or 0)] if not environ.get("wsgi.input_terminated") else []))
         environ["wsgi.input"] = io.BytesIO(body)
-        head = []
-
-        def start_response(status, headers, error=None):
-            head[:] = [status, headers]
-
-        parts = self.server.app(environ, start_response)
         try:
-            answer = b"".join(parts)
-        finally:
-            if hasattr(parts, "close"):
-                parts.close()
-        (code, _, reason), headers = head[0].partition(" "), head[1]
+            status, headers, answer = self.called(self.server.app)
+        except Exception:
+            # What moto cannot do is an error of the server's, as with werkzeug, and no connection that breaks.
+            self.log("error", f"Error on request:\n{traceback.format_exc()}")
+            status, headers, answer = self.called(InternalServerError())
+        code, _, reason = status.partition(" ")
         self.send_response_only(int(code), reason)
-        told = {name.lower() for name, _ in headers}
+        told = {name.lower(): value for name, value in headers}
         for name, value in headers:
             self.send_header(name, value)
         if "date" not in told:
@@ -107,8 +104,26 @@ class Handler(WSGIRequestHandler):
         has_body = self.command != "HEAD" and code not in ("204", "304")
         if has_body and "content-length" not in told:
             self.send_header("Content-Length", str(len(answer)))
+        elif has_body and told["content-length"] != str(len(answer)):
+            # The client would wait for the rest, or take it for the next answer.
+            self.send_header("Connection", "close")
         self._headers_buffer.append(b"\r\n" + (answer if has_body else b""))
         self.flush_headers()
+
+    def called(self, app):
+        """What an application answers: status, headers and body."""
+        head = []
+
+        def start_response(status, headers, error=None):
+            head[:] = [status, headers]
+
+        parts = app(self.environ, start_response)
+        try:
+            answer = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+        return *head, answer
 
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
