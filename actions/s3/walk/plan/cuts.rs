@@ -166,5 +166,5 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
 /// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them. Five of a
 /// short list, once it has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
 pub(super) fn affordable(pages: f64) -> f64 {
-    (1.0 + pages / 3.0).min(FEW).max(pages / 4.0).floor()
+    (1.0 + (pages - 1.0) / 3.0).min(FEW).max(pages / 4.0).floor()
 }
