@@ -48,7 +48,7 @@ pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
 pub use engine::journal::{Became, Ended, Fate, Header, IntentId, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::overview::{Answer, overview};
-pub use engine::paging::{Next, Page, paged, pages};
+pub use engine::paging::{Early, Next, Page, paged, paged_ahead, pages};
 pub use engine::plan::{NewPlan, PlanMode, PlanRules, Planned};
 pub use engine::poll::{Backoff, OnCancel, poll_until};
 pub use engine::run::{Concurrency, Counts, RunOptions};

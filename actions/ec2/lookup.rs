@@ -6,11 +6,13 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 
-use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Next, Outcome, Page, Record, Result, Status, paged};
+use aaws::{Call, Code, Context, Error, ErrorContext, Grant, Items, Next, Outcome, Page, Record, Result, Status, paged, paged_ahead};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Address, Filter, Image, Instance, NetworkInterface, SecurityGroup, Snapshot, Volume};
 use futures::future::ready;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use super::early::NextPage;
 
 /// The most values that one filter takes (EC2 user guide, "Filter resources").
 pub const MOST_VALUES: usize = 200;
@@ -51,12 +53,12 @@ fn some(filters: Vec<Filter>) -> Option<Vec<Filter>> {
     (!filters.is_empty()).then_some(filters)
 }
 
-/// A listing as a stream of things.
+/// A listing as a stream of things, with the next page on its way while one is gone through.
 macro_rules! listed {
     ($request:expr, $list:ident) => {{
         let request = $request;
-        paged(format!("the {}", Self::NAME), move |token: Option<String>| {
-            let request = request.clone().set_next_token(token);
+        paged_ahead(format!("the {}", Self::NAME), move |token: Option<String>, early| {
+            let request = request.clone().set_next_token(token).customize().interceptor(NextPage(early));
             async move {
                 let answer = request.send().await.context(|| format!("list the {}", Self::NAME))?;
                 Ok::<_, Error>(Page { next: Next::nonempty(answer.next_token), items: answer.$list.unwrap_or_default() })

@@ -21,6 +21,7 @@
 mod addresses;
 mod coalesce;
 mod details;
+mod early;
 mod group_order;
 mod group_rules;
 mod group_users;

@@ -269,6 +269,8 @@ impl Network {
             () = progress.silence() => return Err(ConnectorError::timeout("no answer in time".into())),
         };
         let body = self.read(answer.take_body()).await?;
+        // What makes the connection ready for the next request runs before this answer is parsed, which keeps a thread for milliseconds.
+        tokio::task::yield_now().await;
         let code = error_code(&answer, &body);
         let status = answer.status().as_u16();
         let turned_away = status == 429 || code.as_deref().is_some_and(is_throttling);

@@ -1,7 +1,9 @@
 //! discover_instances, discover_no_ssm_instances, discover_images, discover_snapshots and discover_volumes: what is asked of EC2, and what of its
 //! answers is printed. What is found by its tags is in `tags.rs`, and unused security groups are in `groups.rs`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,8 +11,8 @@ use serde_json::{Value, json};
 use crate::support::aaws::Aaws;
 use crate::support::ec2::{World, writes};
 use crate::support::http::Request;
-use crate::support::proxy::error;
-use crate::support::{Response, Server, directory, report, xml};
+use crate::support::proxy::{Proxy, error};
+use crate::support::{Response, Server, aaws, directory, report, xml};
 
 // --- What the tests share ---
 
@@ -183,6 +185,53 @@ fn a_token_that_comes_again_ends_a_listing_as_an_error() {
         let server = world.proxy().rule(operation, rule).start();
         via(&world, &server, action).run().exits(1).logs("where it was before");
         assert_eq!(server.count(operation), 2, "{action}");
+    }
+}
+
+/// EC2 with five pages of two things for each listing, `x-0` to `x-9`, and how many requests it had at once at most.
+fn five_pages() -> (Server, Arc<AtomicUsize>) {
+    let (most, now) = (Arc::<AtomicUsize>::default(), AtomicUsize::new(0));
+    let seen = Arc::clone(&most);
+    let server = Server::start(move |operation, _, request| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(10));
+        let number: usize = request.parameter("NextToken").map_or(0, |token| token.parse().expect("a token of ours"));
+        let (set, first) = listed(operation, &format!("x-{}", 2 * number));
+        let (_, second) = listed(operation, &format!("x-{}", 2 * number + 1));
+        let next = (number < 4).then(|| (number + 1).to_string());
+        now.fetch_sub(1, Ordering::SeqCst);
+        page(operation, set, &format!("{first}{second}"), next.as_deref())
+    });
+    (server, most)
+}
+
+#[test]
+fn who_wants_one_row_asks_for_no_more_than_one_page_behind_it() {
+    for (action, operation, _) in LISTINGS.into_iter().filter(|(action, ..)| *action != "discover_no_ssm_instances") {
+        let (server, _) = five_pages();
+        let output = aaws(format!("ec2 {action} --limit 1")).endpoint(&server.url).run().ok();
+        assert_eq!(output.json(), json!(["x-0"]), "{action}");
+        assert!((1..=2).contains(&server.count(operation)), "{action}: {:?}", server.operations());
+    }
+}
+
+/// Pages that are asked for ahead are requests as all are: with a listing of volumes behind one of snapshots, and one of images behind that.
+#[test]
+fn one_request_at_a_time_is_one_though_pages_are_asked_for_ahead() {
+    let (server, most) = five_pages();
+    let output = aaws("ec2 discover_snapshots --orphaned --concurrency 1").endpoint(&server.url).run().ok();
+    assert_eq!(output.json(), json!((0..10).map(|n| format!("x-{n}")).collect::<Vec<_>>()));
+    assert_eq!((server.operations().len(), most.load(Ordering::SeqCst)), (15, 1), "{:?}", server.operations());
+}
+
+#[test]
+fn an_error_of_a_page_comes_behind_all_rows_before_it() {
+    for (action, operation, _) in LISTINGS.into_iter().filter(|(action, ..)| *action != "discover_no_ssm_instances") {
+        let (pages, _) = five_pages();
+        let server = Proxy::to(&pages.url).fail(operation, 3, 403, "UnauthorizedOperation").start();
+        let output = aaws(format!("ec2 {action} --output jsonl")).endpoint(&server.url).run().exits(1).logs("UnauthorizedOperation");
+        assert_eq!(output.stdout.lines().collect::<Vec<_>>(), ["\"x-0\"", "\"x-1\"", "\"x-2\"", "\"x-3\""], "{action}");
+        assert_eq!(server.count(operation), 3, "{action}: what comes behind an error is not asked for");
     }
 }
 
