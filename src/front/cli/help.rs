@@ -11,8 +11,11 @@ use crate::catalog::schema::Summaries;
 use crate::engine::entry::Entry;
 use crate::model::meta::Effect;
 
+/// Adds to a command what it has beside its name and what it is for.
+type Rest = fn(Command) -> Command;
+
 /// The commands that are no services, in the order of the first screen: name, what it is for, and what else it has.
-const COMMANDS: [(&str, &str, fn(Command) -> Command); 14] = [
+const COMMANDS: [(&str, &str, Rest); 14] = [
     ("list", "List the actions that there are", look::list_command),
     ("describe", "Describe an action as JSON: metadata and schemas", look::describe_command),
     ("permissions", "Print the IAM policy that actions need", look::permissions_command),
