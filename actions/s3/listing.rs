@@ -18,7 +18,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::bucket::{Bucket, explain};
 use answer::ReadListing;
-pub use answer::{OnlyWhole, torn};
+pub use answer::{OnlyWhole, take_out};
 use reader::{Listed, Of};
 
 /// The version that an object has where versions are not kept (S3 user guide, versioning).

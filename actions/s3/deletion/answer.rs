@@ -9,11 +9,10 @@ use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextMut
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::delete_objects::DeleteObjectsOutput;
-use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{DeletedObject, Error};
 
 use super::super::listing::reader::{Answer, Unreadable};
-use super::super::listing::{Fields, torn};
+use super::super::listing::{Fields, take_out};
 
 /// What S3 says of the keys of one request.
 #[derive(Debug, Default, PartialEq)]
@@ -53,20 +52,8 @@ impl Intercept for ReadAnswer {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let answer = context.response_mut();
-        if !answer.status().is_success() {
-            return Ok(());
-        }
-        let Some(body) = answer.body().bytes() else { return Ok(()) };
-        match read(body) {
-            Ok(Some(answered)) => {
-                *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered);
-                // What is left for the SDK is an empty one.
-                *answer.body_mut() = SdkBody::from("<DeleteResult/>");
-            }
-            Ok(None) => {}
-            Err(Unreadable::Torn) => *answer.body_mut() = torn(),
-            Err(e) => return Err(e.into()),
+        if let Some(answered) = take_out(context, "DeleteResult", read)? {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered);
         }
         Ok(())
     }

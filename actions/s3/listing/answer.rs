@@ -50,22 +50,37 @@ impl Intercept for ReadListing {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let answer = context.response_mut();
-        if !answer.status().is_success() {
-            return Ok(());
-        }
-        let Some(body) = answer.body().bytes() else { return Ok(()) };
-        match reader::read(body, self.of, self.fields) {
-            Ok(Some(listed)) => {
-                *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
-                // What is left for the SDK is an empty one.
-                *answer.body_mut() = SdkBody::from(format!("<{}/>", self.of.root()));
-            }
-            Ok(None) => {}
-            Err(Unreadable::Torn) => *answer.body_mut() = torn(),
-            Err(e) => return Err(e.into()),
+        let read = |body: &[u8]| reader::read(body, self.of, self.fields);
+        if let Some(listed) = take_out(context, self.of.root(), read)? {
+            *self.listed.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
         }
         Ok(())
+    }
+}
+
+/// Reads an answer in place of the SDK, and leaves an empty one of that root for it. None is what `read` leaves to the SDK, and whatever is no success. One that is
+/// torn is sent for again, and one that cannot be read fails.
+pub fn take_out<T>(
+    context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+    root: &str,
+    read: impl FnOnce(&[u8]) -> Result<Option<T>, Unreadable>,
+) -> Result<Option<T>, BoxError> {
+    let answer = context.response_mut();
+    if !answer.status().is_success() {
+        return Ok(None);
+    }
+    let Some(body) = answer.body().bytes() else { return Ok(None) };
+    match read(body) {
+        Ok(Some(taken)) => {
+            *answer.body_mut() = SdkBody::from(format!("<{root}/>"));
+            Ok(Some(taken))
+        }
+        Ok(None) => Ok(None),
+        Err(Unreadable::Torn) => {
+            *answer.body_mut() = torn();
+            Ok(None)
+        }
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -95,6 +110,6 @@ impl Intercept for OnlyWhole {
 }
 
 /// A body that cannot be read, which is what a torn one is. So the SDK tries the request again, as it does when the connection breaks.
-pub fn torn() -> SdkBody {
+fn torn() -> SdkBody {
     SdkBody::from_body_1_x(StreamBody::new(stream::once(ready(Err::<Frame<Bytes>, _>(Unreadable::Torn)))))
 }
