@@ -36,7 +36,7 @@ fn program(folder: &Path) -> PathBuf {
 fn packages(kinds: &[&str]) -> TempDir {
     let folder = directory();
     let mut package = Command::new("python3");
-    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", TARGET, "--binary"]).arg(program(folder.path()));
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--level", "1", "--target", TARGET, "--binary"]).arg(program(folder.path()));
     printed(package.arg("--out").arg(folder.path().join("out")).arg("--only").args(kinds));
     folder
 }
@@ -77,7 +77,10 @@ fn an_archive_for_windows_is_a_zip() {
     }
     let folder = directory();
     let mut package = Command::new("python3");
-    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", "x86_64-pc-windows-msvc", "--binary"]).arg(program(folder.path()));
+    package
+        .arg(format!("{ROOT}/.ci/package"))
+        .args(["all", "--level", "1", "--target", "x86_64-pc-windows-msvc", "--binary"])
+        .arg(program(folder.path()));
     printed(package.arg("--out").arg(folder.path().join("out")).args(["--only", "archive"]));
     let names = printed(Command::new("python3").args(["-m", "zipfile", "--list"]).arg(file(&folder, "-x86_64-pc-windows-msvc.zip")));
     let head = format!("aaws-{}-x86_64-pc-windows-msvc/", env!("CARGO_PKG_VERSION"));
@@ -105,7 +108,7 @@ fn an_image_and_a_wheel_run_where_nothing_else_is_installed() {
     let binary = folder.path().join("aaws");
     printed(Command::new("strip").arg("-o").arg(&binary).arg(env!("CARGO_BIN_EXE_aaws")));
     let mut package = Command::new("python3");
-    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--target", TARGET, "--binary"]).arg(&binary);
+    package.arg(format!("{ROOT}/.ci/package")).args(["all", "--level", "1", "--target", TARGET, "--binary"]).arg(&binary);
     printed(package.arg("--out").arg(&out).args(["--only", "container", "wheel"]));
     let mut attempt = Command::new("python3");
     let said = printed(attempt.arg(format!("{ROOT}/.ci/try")).arg(&out).args(["--only", "container", "wheel"]));

@@ -105,7 +105,8 @@ fn as_the_other_process() {
     let notes: Vec<StepNote> = serde_json::from_value(read["notes"].clone()).expect("notes that can be read back");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let keys = &read["keys"];
-    let account = Account { id: String::new(), access_key: text(&keys[0]), secret_key: text(&keys[1]), token: text(&keys[2]) };
+    let account =
+        Account { id: String::new(), access_key: text(&keys[0]), secret_key: text(&keys[1]), token: text(&keys[2]), endpoint: "" };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let connection = Connection::open(target(&account, &text(&read["endpoint"]))).await.expect("a connection");

@@ -9,7 +9,7 @@ use crate::support::aaws::Aaws;
 use crate::support::ec2::{World, writes};
 use crate::support::http::{self, Request};
 use crate::support::proxy::error;
-use crate::support::{Response, Server, aaws, directory, moto, report, xml};
+use crate::support::{Response, Server, aaws, directory, report, xml};
 
 const OTHER: &str = "111122223333";
 
@@ -45,7 +45,7 @@ fn key_in(world: &World, region: &str) -> String {
         .with_header("X-Amz-Security-Token", &world.account.token)
         .with_header("Content-Type", "application/x-amz-json-1.1")
         .with_header("X-Amz-Target", "TrentService.CreateKey");
-    let made: Value = serde_json::from_slice(&http::send(moto::endpoint(), &request).expect("moto answers").body).expect("JSON");
+    let made: Value = serde_json::from_slice(&http::send(world.account.endpoint, &request).expect("moto answers").body).expect("JSON");
     made["KeyMetadata"]["KeyId"].as_str().expect("an id").to_owned()
 }
 

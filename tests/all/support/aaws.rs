@@ -29,6 +29,8 @@ pub struct Aaws {
     command: Vec<OsString>,
     env: BTreeMap<String, OsString>,
     stdin: Option<Vec<u8>>,
+    /// The moto server that it talks to where it has no endpoint: the first one.
+    moto: Option<&'static str>,
     /// The home directory, and where the command runs unless told otherwise.
     home: TempDir,
     directory: Option<OsString>,
@@ -116,7 +118,7 @@ impl Aaws {
         ] {
             env.insert(name.to_owned(), value.into());
         }
-        Self { command, env, stdin: None, home, directory: None }
+        Self { command, env, stdin: None, moto: None, home, directory: None }
     }
 
     /// Adds an argument as it is, spaces and all.
@@ -133,6 +135,12 @@ impl Aaws {
     /// Adds an argument that need not be UTF-8.
     pub fn arg_bytes(self, argument: &[u8]) -> Self {
         self.arg(OsString::from_vec(argument.to_vec()))
+    }
+
+    /// Talks to this moto server where it has no other endpoint.
+    pub fn moto(mut self, endpoint: &'static str) -> Self {
+        self.moto = Some(endpoint);
+        self
     }
 
     /// Talks to this endpoint instead of moto.
@@ -207,7 +215,7 @@ impl Aaws {
         // A test that talks to nothing must not wait for moto.
         let talks = !self.env.contains_key("AWS_ENDPOINT_URL") && !self.env.contains_key("AAWS_SANDBOX");
         if talks {
-            self.env.insert("AWS_ENDPOINT_URL".to_owned(), moto::endpoint().into());
+            self.env.insert("AWS_ENDPOINT_URL".to_owned(), self.moto.unwrap_or_else(moto::endpoint).into());
         }
         let mut command = in_session_of_its_own(&self.command[0]);
         let mut child = command

@@ -18,18 +18,25 @@ pub struct Account {
     pub access_key: String,
     pub secret_key: String,
     pub token: String,
+    /// Of the moto server that knows it.
+    pub endpoint: &'static str,
 }
 
 impl Account {
     /// An account with nothing in it.
     pub fn fresh() -> Self {
+        Self::fresh_at(moto::endpoint())
+    }
+
+    /// One that a certain moto server knows.
+    pub fn fresh_at(endpoint: &'static str) -> Self {
         let id = new_id();
         let role = xml::percent_encode(&format!("arn:aws:iam::{id}:role/tester"));
         let form = format!("Action=AssumeRole&Version=2011-06-15&RoleSessionName=tests&RoleArn={role}");
-        let reply = send("test", None, "sts", &form);
+        let reply = send(endpoint, "test", None, "sts", &form);
         assert_eq!(reply.status, 200, "moto assumes a role: {}", reply.text());
         let member = |name: &str| xml::texts(&reply.text(), name).into_iter().next().unwrap_or_else(|| panic!("{name} of the role's keys"));
-        Self { access_key: member("AccessKeyId"), secret_key: member("SecretAccessKey"), token: member("SessionToken"), id }
+        Self { access_key: member("AccessKeyId"), secret_key: member("SecretAccessKey"), token: member("SessionToken"), id, endpoint }
     }
 
     /// `aaws` with the arguments of a line, in this account on moto.
@@ -44,7 +51,8 @@ impl Account {
 
     /// A run in this account on moto.
     pub fn own(&self, run: Aaws) -> Aaws {
-        run.env("AWS_ACCESS_KEY_ID", &self.access_key).env("AWS_SECRET_ACCESS_KEY", &self.secret_key).env("AWS_SESSION_TOKEN", &self.token)
+        let run = run.env("AWS_ACCESS_KEY_ID", &self.access_key).env("AWS_SECRET_ACCESS_KEY", &self.secret_key);
+        run.env("AWS_SESSION_TOKEN", &self.token).moto(self.endpoint)
     }
 
     /// Sends a request of the query protocol (IAM, STS, EC2), and gives what moto answers, which must not be an error. Values are
@@ -65,7 +73,7 @@ impl Account {
             _ => "",
         };
         let form = if form.contains("&Version=") || version.is_empty() { form.to_owned() } else { format!("{form}&Version={version}") };
-        send(&self.access_key, Some(&self.token), service, &form)
+        send(self.endpoint, &self.access_key, Some(&self.token), service, &form)
     }
 
     /// An `iam` request that must succeed: `account.iam("CreateUser", &[("UserName", "alice")])`. Values are encoded here.
@@ -131,7 +139,7 @@ impl Account {
                 _ => panic!("what is {words}?"),
             }
         }
-        let mut proxy = Proxy::to(moto::endpoint());
+        let mut proxy = Proxy::to(self.endpoint);
         for operation in ["DeleteAccessKey", "GetAccessKeyLastUsed", "ListAccessKeys", "UpdateAccessKey"] {
             let (asked, told) = (keys.clone(), keys.clone());
             proxy = proxy.rule(operation, move |_, request| {
@@ -166,12 +174,12 @@ fn new_id() -> String {
 }
 
 /// moto reads the service and the access key from the signature's scope, and checks no signature.
-fn send(access_key: &str, token: Option<&str>, service: &str, form: &str) -> Response {
+fn send(endpoint: &str, access_key: &str, token: Option<&str>, service: &str, form: &str) -> Response {
     let scope = format!("{access_key}/20260101/us-east-1/{service}/aws4_request");
     let request = Request::new("POST", "/", form.as_bytes())
         .with_header("Authorization", &format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"))
         .with_header("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
         .with_header("X-Amz-Date", "20260101T000000Z");
     let request = token.into_iter().fold(request, |request, token| request.with_header("X-Amz-Security-Token", token));
-    http::send(moto::endpoint(), &request).expect("moto answers")
+    http::send(endpoint, &request).expect("moto answers")
 }

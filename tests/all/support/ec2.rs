@@ -15,7 +15,7 @@ use self::wire::{Form, Node};
 use super::aaws::Aaws;
 use super::http::{self, Request, Response, Server};
 use super::proxy::Proxy;
-use super::{Account, xml};
+use super::{Account, moto, xml};
 
 /// An image of Linux that moto has in every account.
 const IMAGE: &str = "ami-785db401";
@@ -68,7 +68,7 @@ pub struct Machine {
 
 impl World {
     pub fn new() -> Self {
-        let account = Account::fresh();
+        let account = Account::fresh_at(moto::endpoint_by_turns());
         Self { mended: mends::serve(&account), account }
     }
 

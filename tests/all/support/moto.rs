@@ -1,4 +1,4 @@
-//! moto, a stand-in for AWS: one server for the whole test binary, made and started on first use.
+//! moto, a stand-in for AWS: one server for the whole test binary, and a second one for half of the accounts of EC2, made and started on first use.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -30,6 +30,14 @@ struct Moto {
 pub fn endpoint() -> &'static str {
     static MOTO: OnceLock<Moto> = OnceLock::new();
     &MOTO.get_or_init(start).url
+}
+
+/// That endpoint and the one of a second server, by turns, for an account that is asked nowhere else. Python runs one request at a time, however many
+/// processors there are, and the tests of EC2 send most of them.
+pub fn endpoint_by_turns() -> &'static str {
+    static SECOND: OnceLock<Moto> = OnceLock::new();
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    if TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) { &SECOND.get_or_init(start).url } else { endpoint() }
 }
 
 fn start() -> Moto {

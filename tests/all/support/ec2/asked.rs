@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::wire::{Form, Node, refusal};
 use crate::support::http::{self, Request, Response};
-use crate::support::moto;
 
 /// An answer to read and change, or one to give as it is.
 pub type Answer = Result<Node, Response>;
@@ -12,15 +11,16 @@ pub type Answer = Result<Node, Response>;
 /// A request that came, and a way to ask moto more in its name.
 pub struct Asked {
     pub operation: String,
+    moto: &'static str,
     request: Request,
     pub form: Form,
     pub region: String,
 }
 
 impl Asked {
-    pub fn new(operation: &str, request: Request) -> Self {
+    pub fn new(moto: &'static str, operation: &str, request: Request) -> Self {
         let region = request.signed_region().unwrap_or("us-east-1").to_owned();
-        Self { operation: operation.to_owned(), form: Form::of(&request), request, region }
+        Self { operation: operation.to_owned(), moto, form: Form::of(&request), request, region }
     }
 
     /// What moto answers to this request.
@@ -34,7 +34,7 @@ impl Asked {
     }
 
     pub fn ask(&self, form: &Form) -> Answer {
-        let reply = send(&Request { body: form.encode(), ..self.request.clone() });
+        let reply = send(self.moto, &Request { body: form.encode(), ..self.request.clone() });
         match reply.status {
             200 => Ok(Node::parse(&reply.text())),
             // Not in XML, so that the program would try again and again, and tell nothing.
@@ -46,7 +46,7 @@ impl Asked {
     /// The same caller in another region.
     pub fn within(&self, region: &str) -> Self {
         let request = self.signed_for(&format!("/{region}/ec2/"));
-        Self { operation: self.operation.clone(), request, form: self.form.clone(), region: region.to_owned() }
+        Self { operation: self.operation.clone(), moto: self.moto, request, form: self.form.clone(), region: region.to_owned() }
     }
 
     /// The request with another region and service in its signature, which moto does not check.
@@ -65,7 +65,7 @@ impl Asked {
         request.body = json!({ "KeyId": id }).to_string().into_bytes();
         let request =
             request.with_header("Content-Type", "application/x-amz-json-1.1").with_header("X-Amz-Target", "TrentService.DescribeKey");
-        let answer: Value = serde_json::from_slice(&send(&request).body).ok()?;
+        let answer: Value = serde_json::from_slice(&send(self.moto, &request).body).ok()?;
         answer["KeyMetadata"]["Arn"].as_str().map(str::to_owned)
     }
 
@@ -89,9 +89,9 @@ impl Asked {
     }
 }
 
-/// What moto answers.
-pub fn send(request: &Request) -> Response {
-    http::send(moto::endpoint(), request).unwrap_or_else(|e| refusal("ServiceUnavailable", format!("moto does not answer: {e}")))
+/// What moto answers at an endpoint.
+pub fn send(moto: &str, request: &Request) -> Response {
+    http::send(moto, request).unwrap_or_else(|e| refusal("ServiceUnavailable", format!("moto does not answer: {e}")))
 }
 
 /// The service that a request was signed for.

@@ -30,12 +30,13 @@ const EMPTY: &[(&str, &str)] = &[
 
 /// Starts a server that mends moto for an account.
 pub fn serve(account: &Account) -> Server {
-    let mends = Mends { account: account.id.clone(), state: Mutex::default() };
+    let mends = Mends { account: account.id.clone(), moto: account.endpoint, state: Mutex::default() };
     Server::start(move |operation, _, request| mends.answer(operation, request))
 }
 
 struct Mends {
     account: String,
+    moto: &'static str,
     state: Mutex<State>,
 }
 
@@ -63,11 +64,11 @@ impl State {
 impl Mends {
     fn answer(&self, operation: &str, request: Request) -> Response {
         match service(&request).to_owned().as_str() {
-            "ec2" => self.ec2(&Asked::new(operation, request)).unwrap_or_else(|reply| reply),
-            "kms" if operation == "DescribeKey" => describe_key(&request),
+            "ec2" => self.ec2(&Asked::new(self.moto, operation, request)).unwrap_or_else(|reply| reply),
+            "kms" if operation == "DescribeKey" => describe_key(self.moto, &request),
             // moto has no managed instances.
             "ssm" if operation == "DescribeInstanceInformation" => json_answer(&json!({ "InstanceInformationList": [] })),
-            _ => send(&request),
+            _ => send(self.moto, &request),
         }
     }
 
@@ -399,11 +400,11 @@ fn snapshots_of(mapping: &Node) -> Vec<&str> {
 }
 
 /// moto does not know that the key of EBS is AWS's own, nor what a key is for when it was made without saying it.
-fn describe_key(request: &Request) -> Response {
-    let reply = send(request);
+fn describe_key(moto: &str, request: &Request) -> Response {
+    let reply = send(moto, request);
     let Ok(mut answer) = serde_json::from_slice::<Value>(&reply.body) else { return reply };
     let Some(key) = answer.get_mut("KeyMetadata").and_then(Value::as_object_mut) else { return reply };
-    let of_ebs = send(&Request { body: json!({ "KeyId": KEY_OF_EBS }).to_string().into_bytes(), ..request.clone() });
+    let of_ebs = send(moto, &Request { body: json!({ "KeyId": KEY_OF_EBS }).to_string().into_bytes(), ..request.clone() });
     let of_ebs: Value = serde_json::from_slice(&of_ebs.body).unwrap_or_default();
     if key.get("KeyId") == of_ebs.pointer("/KeyMetadata/KeyId") {
         key.insert("KeyManager".to_owned(), json!("AWS"));
