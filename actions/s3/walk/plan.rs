@@ -102,8 +102,6 @@ pub struct Plan<T, K = String> {
     keys: usize,
     /// Pages that were full, with more behind them.
     full: usize,
-    /// Gaps that were walked to their end, where there was one.
-    closed: usize,
     /// Keys held that nobody has read.
     held: usize,
 }
@@ -130,7 +128,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             answered: 0,
             keys: 0,
             full: 0,
-            closed: 0,
             held: 0,
             shape,
         }
@@ -370,7 +367,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             return;
         }
         let Piece::Gap(walked) = self.pieces.remove(at) else { return };
-        self.closed += usize::from(walked.high.is_some());
         // What it had to meet, unless it was empty and the gap before it has to instead.
         let is_kept = at.checked_sub(1).is_some_and(|before| self.gap(before).is_some());
         if self.shape.order == Order::Any && !is_kept && matches!(self.pieces.get(at), Some(Piece::Items(_))) {

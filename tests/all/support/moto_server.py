@@ -85,7 +85,7 @@ def headers_of(connection, _class=client.HTTPMessage):
     message = _class()
     while (line := connection.readline(65537)).strip():
         name, _, value = line.decode("iso-8859-1").partition(":")
-        message[name] = value.strip()
+        message[name] = value.strip(" \t\r\n")
     return message
 
 

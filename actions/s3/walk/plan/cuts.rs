@@ -15,9 +15,6 @@ const SHORT: f64 = 20.0;
 /// So many requests may be lost on those.
 const FEW: f64 = 5.0;
 
-/// What gaps lose is thought to be a page each until many more gaps than this were walked.
-const DOUBT: f64 = 4.0;
-
 /// A first cut goes so many times as far ahead as has been seen, a little short of it for the same reason.
 const STRIDE: (u64, u64) = (29, 10);
 
@@ -111,14 +108,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         near && self.gap(at).is_some_and(|gap| gap.answered && !gap.dull)
     }
 
-    /// Requests that brought no page of new keys, and those that may yet: each gap's last page holds keys from behind its end. All of it, as far as is known at
-    /// first; where those that are walked lost less, those that are not are thought to, but half a page at least, and one request more in all, as what
-    /// comes may be unlike it.
+    /// Requests that brought no page of new keys, and those that may yet: each gap's last page holds keys from behind its end.
     fn risked(&self, gaps: usize) -> f64 {
-        let lost = self.answered as f64 - self.pages(self.keys);
-        let open = gaps as f64 - 1.0;
-        let each = ((lost + DOUBT) / (self.closed as f64 + DOUBT)).max(0.5);
-        lost + open.min(open * each + 1.0)
+        self.answered as f64 - self.pages(self.keys) + gaps as f64 - 1.0
     }
 
     /// The fewest pages worth a cut: more, the more was lost.
