@@ -108,14 +108,19 @@ pub fn build_crate(folder: &str, name: &str, manifest: &str, main: &str) -> Path
     fs::copy(Path::new(ROOT).join("Cargo.lock"), source.join("Cargo.lock")).expect("the locked versions");
     write("src/main.rs", main).expect("its main.rs");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Nobody debugs these: without what debuggers need, the folder and the memory to link in are a fraction.
     let built = Command::new(cargo)
         .args(["build", "--quiet", "--manifest-path"])
         .arg(source.join("Cargo.toml"))
         .arg("--target-dir")
         .arg(&target)
+        .env("CARGO_PROFILE_DEV_DEBUG", "none")
         .output();
     let built = built.expect("cargo runs");
-    assert!(built.status.success(), "the crate `{folder}` does not build:\n{}", String::from_utf8_lossy(&built.stderr));
+    let said = String::from_utf8_lossy(&built.stderr);
+    // What went wrong is at the end: a linker that fails is shown with its whole command before it.
+    let end = said.char_indices().rev().nth(4000).map_or(0, |(place, _)| place);
+    assert!(built.status.success(), "the crate `{folder}` does not build ({}):\n{}", built.status, &said[end..]);
     let program = source.join(name);
     let _ = fs::remove_file(&program);
     // Not a copy: a file that is open for writing while another test forks cannot be run.
