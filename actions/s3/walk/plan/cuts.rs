@@ -6,8 +6,11 @@ use super::super::space::Alphabet;
 use super::super::{Keyed, Order};
 use super::{LEAD, Piece, Plan, Trust};
 
-/// A gap is cut so much short of whole pages, as its last page has to hold a key from behind its end.
+/// A gap is cut so much of a page short of whole pages, as its last page has to hold a key from behind its end.
 const SLACK: f64 = 0.1;
+
+/// The least of it: how exactly keys that are numbered one after another can be counted ahead.
+const LEAST_SLACK: f64 = 0.02;
 
 /// Of fewer pages than this, a few more requests than a quarter may be lost.
 const SHORT: f64 = 20.0;
@@ -17,6 +20,9 @@ const FEW: f64 = 5.0;
 
 /// A first cut goes so many times as far ahead as has been seen, a little short of it for the same reason.
 const STRIDE: (u64, u64) = (29, 10);
+
+/// A gap is taken to hold no more than so many times what has come of the whole list.
+const GUESSED: f64 = 4.0;
 
 /// What the pieces are like at a moment.
 #[derive(Default)]
@@ -48,7 +54,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     pub(super) fn survey(&self) -> Survey {
         let ordered = self.shape.order == Order::Keys;
         let (lead, width, room) = (LEAD as f64, self.shape.width as f64, self.room());
-        let smallest = self.smallest();
+        let (smallest, seen) = (self.smallest(), self.pages(self.keys));
         let mut survey = Survey::default();
         for (at, piece) in self.pieces.iter().enumerate() {
             let gap = match piece {
@@ -73,7 +79,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             }
             if let Some(left) = gap.left {
                 // What lies much farther ahead than has been seen is a guess too many: it may be a void.
-                let near = left.min(if ordered { lead - survey.ahead } else { self.pages(self.keys).max(lead) });
+                let near = left.min(if ordered { lead - survey.ahead } else { seen.max(lead) }).min(seen.max(1.0) * GUESSED);
                 if near >= smallest && !gap.dull && survey.best.is_none_or(|(_, best)| near > best) {
                     survey.best = Some((at, near));
                 }
@@ -118,8 +124,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let pages = self.pages(self.keys);
         let gaps = self.pieces.iter().filter(|piece| matches!(piece, Piece::Gap(_))).count();
         match self.risked(gaps) / affordable(pages) {
-            used if used < 0.5 || pages < SHORT => 2.0,
-            used if used < 0.75 => 4.0,
+            used if used < 0.9 || pages < SHORT => 2.0,
+            used if used < 1.0 => 4.0,
             _ => 8.0,
         }
     }
@@ -136,13 +142,16 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Half of what is near in a gap, in whole pages.
     pub(super) fn cut_near(&self, at: usize, near: f64) -> Option<String> {
         let gap = self.gap(at)?;
-        let (low, high) = (gap.low.as_deref()?, gap.high.as_deref()?);
-        let pages = (near / 2.0).floor().max(1.0) - SLACK;
+        let (low, high, left) = (gap.low.as_deref()?, gap.high.as_deref()?, gap.left?);
+        // A gap that was cut short of whole pages itself has little of a page to spare, which its two parts share: were one given more, the other would
+        // begin a page for a few keys.
+        let slack = if near < left { SLACK } else { ((1.0 - left.fract()) / 2.0).clamp(LEAST_SLACK, SLACK) };
+        let pages = (near / 2.0).floor().max(1.0) - slack;
         let (anchor, keys) = gap.window(pages * self.shape.page as f64 / 2.0)?;
         let times = ((pages * self.shape.page as f64) as u64, keys);
         let ahead = |alphabet| self.space.ahead(anchor, low, Some(high), times, alphabet);
         ahead(Alphabet::Seen).or_else(|| ahead(Alphabet::Likely)).or_else(|| {
-            let share = (pages / gap.left? * 64.0) as u64;
+            let share = (pages / left * 64.0) as u64;
             self.space.between(low, high, (share.clamp(1, 32), 64))
         })
     }
