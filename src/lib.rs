@@ -42,10 +42,10 @@ pub use engine::change::{
 pub use engine::context::Context;
 pub use engine::entry::{Entry, Ready};
 pub use engine::execute::{Connection, Execution, Request, Summary, execute};
-pub use engine::findings::Found;
+pub use engine::findings::FindingCounts;
 pub use engine::guards::{Guards, Percent, ProtectTag};
 pub use engine::host::{Consent, Host, Place, Progress, Question, Unattended};
-pub use engine::journal::{Became, Ended, Fate, Header, IntentId, Journal, Past, PastItem, PastStep, Settled, StepId, StepNote};
+pub use engine::journal::{Became, Ended, Fate, Header, IntentId, Journal, JournalResult, Past, PastItem, PastStep, StepId, StepNote};
 pub use engine::listing::{Listing, Out};
 pub use engine::overview::{Answer, overview};
 pub use engine::paging::{Early, Next, Page, paged, paged_ahead, pages};

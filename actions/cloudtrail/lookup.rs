@@ -230,8 +230,8 @@ impl Lookup {
 
     async fn read(self, cx: Context, mut out: Out<EventRow>) -> Result<()> {
         let client = aaws::client!(&cx, aws_sdk_cloudtrail);
-        let found = |value: &String| Found::new(events(client.clone(), self.key.clone(), value.clone(), self.window));
-        let mut lookups: Vec<Found> = self.values.iter().map(found).collect();
+        let found = |value: &String| EventLookup::new(events(client.clone(), self.key.clone(), value.clone(), self.window));
+        let mut lookups: Vec<EventLookup> = self.values.iter().map(found).collect();
         let mut twice = Twice::default();
         let mut empty = true;
         loop {
@@ -277,14 +277,14 @@ fn events(client: Client, key: LookupAttributeKey, value: String, window: Window
 }
 
 /// One lookup, and the event that is its next.
-struct Found {
+struct EventLookup {
     events: BoxStream<'static, Result<Event>>,
     head: Option<Event>,
 }
 
-impl Found {
+impl EventLookup {
     fn new(events: BoxStream<'static, Result<Event>>) -> Self {
-        Found { events, head: None }
+        EventLookup { events, head: None }
     }
 
     async fn look_ahead(&mut self) -> Result<()> {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::references::{self, DESCRIBE_IMAGE_REFERENCES, Uses};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
-use super::seen::{self, Seen};
+use super::seen::{self, WithState};
 use super::{states, tags};
 
 /// Deregister images (AMIs), and delete the snapshots behind them if asked.
@@ -31,7 +31,7 @@ use super::{states, tags};
 pub struct DeleteImages {
     /// Images to deregister: ids, or what `discover_images` prints of them with `details`, which are left alone when they are in another state by now. An
     /// empty list deregisters nothing.
-    pub image_ids: Items<Seen<Image>>,
+    pub image_ids: Items<WithState<Image>>,
     /// Delete the snapshots behind the images too.
     #[serde(default)]
     pub include_snapshots: bool,

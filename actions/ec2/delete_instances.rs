@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_INSTANCES, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES};
 use super::references::DESCRIBE_IMAGE_REFERENCES;
 use super::related::{DESCRIBE_LOCKED_SNAPSHOTS, DESCRIBE_SNAPSHOT_ATTRIBUTE, Overrides};
-use super::seen::{self, Seen};
+use super::seen::{self, WithState};
 use super::{snapshots, tags};
 
 mod plan;
@@ -39,7 +39,7 @@ use steps::{Terminate, TerminateStep};
 pub struct DeleteInstances {
     /// Instances to terminate: ids, or what `discover_instances` prints of them with `details`, which are left alone when they are in another state by
     /// now. An empty list terminates nothing.
-    pub instance_ids: Items<Seen<Instance>>,
+    pub instance_ids: Items<WithState<Instance>>,
     /// What to delete with them. An empty list is nothing.
     #[serde(default)]
     pub include: Vec<Related>,

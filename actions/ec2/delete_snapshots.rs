@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_IMAGES, DESCRIBE_SNAPSHOTS, Lookup, Resource};
 use super::related::{self, DESCRIBE_LOCKED_SNAPSHOTS, Locks, Overrides, Users};
-use super::seen::{self, Seen, States};
+use super::seen::{self, States, WithState};
 use super::{states, tags};
 
 /// Delete EBS snapshots.
@@ -24,7 +24,7 @@ use super::{states, tags};
 pub struct DeleteSnapshots {
     /// Snapshots to delete: ids, or what `discover_snapshots` prints of them with `details`, which are left alone when they are in another state by now.
     /// An empty list deletes nothing.
-    pub snapshot_ids: Items<Seen<Snapshot>>,
+    pub snapshot_ids: Items<WithState<Snapshot>>,
     /// Delete snapshots even if they are shared with other accounts, or with everyone.
     #[serde(default)]
     pub shared: bool,

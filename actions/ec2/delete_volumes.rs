@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lookup::{self, DESCRIBE_SNAPSHOTS, DESCRIBE_VOLUMES, Lookup};
 use super::safety::SafetySnapshots;
-use super::seen::{self, Seen, States};
+use super::seen::{self, States, WithState};
 use super::snapshots::{CREATE_SNAPSHOT, WITH_SNAPSHOT};
 use super::{ids, related, states, tags, volumes};
 
@@ -22,7 +22,7 @@ use super::{ids, related, states, tags, volumes};
 pub struct DeleteVolumes {
     /// Volumes to delete: ids, or what `discover_volumes` prints of them with `details`, which are left alone when they are in another state by now. An
     /// empty list deletes nothing.
-    pub volume_ids: Items<Seen<Volume>>,
+    pub volume_ids: Items<WithState<Volume>>,
     /// Take a snapshot of each volume first, and await it.
     #[serde(default)]
     pub snapshot: bool,

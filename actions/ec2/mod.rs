@@ -114,7 +114,7 @@ pub use modify_tags::ModifyTags;
 pub use modify_volumes::ModifyVolumes;
 pub use release_addresses::ReleaseAddresses;
 pub use revoke_security_group_rules::RevokeSecurityGroupRules;
-pub use seen::Seen;
+pub use seen::WithState;
 pub use share_snapshots::ShareSnapshots;
 pub use start_instances::StartInstances;
 pub use stop_instances::StopInstances;

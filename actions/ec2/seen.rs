@@ -65,7 +65,7 @@ impl Stateful for Instance {
 
 /// A thing of EC2: its id, or as a listing prints it with `details`, an object with the member that names it, and `State` where it is known. Other
 /// members, and those that are null, say nothing.
-pub struct Seen<T> {
+pub struct WithState<T> {
     /// Its id.
     pub id: String,
     /// The state that it was seen in, and has to be in still.
@@ -73,40 +73,40 @@ pub struct Seen<T> {
     kind: PhantomData<fn() -> T>,
 }
 
-impl<T> Seen<T> {
+impl<T> WithState<T> {
     /// A thing that was seen in a state.
     pub fn in_state(id: impl Into<String>, state: impl Into<String>) -> Self {
-        Seen { id: id.into(), state: Some(state.into()), kind: PhantomData }
+        WithState { id: id.into(), state: Some(state.into()), kind: PhantomData }
     }
 }
 
-impl<T> From<String> for Seen<T> {
+impl<T> From<String> for WithState<T> {
     fn from(id: String) -> Self {
-        Seen { id, state: None, kind: PhantomData }
+        WithState { id, state: None, kind: PhantomData }
     }
 }
 
-impl<T> From<&str> for Seen<T> {
+impl<T> From<&str> for WithState<T> {
     fn from(id: &str) -> Self {
-        Seen::from(id.to_owned())
+        WithState::from(id.to_owned())
     }
 }
 
-impl<T> Clone for Seen<T> {
+impl<T> Clone for WithState<T> {
     fn clone(&self) -> Self {
-        Seen { id: self.id.clone(), state: self.state.clone(), kind: PhantomData }
+        WithState { id: self.id.clone(), state: self.state.clone(), kind: PhantomData }
     }
 }
 
-impl<T> PartialEq for Seen<T> {
+impl<T> PartialEq for WithState<T> {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.state == other.state
     }
 }
 
-impl<T> Eq for Seen<T> {}
+impl<T> Eq for WithState<T> {}
 
-impl<T> fmt::Debug for Seen<T> {
+impl<T> fmt::Debug for WithState<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.state {
             Some(state) => write!(f, "{:?} ({state})", self.id),
@@ -118,32 +118,32 @@ impl<T> fmt::Debug for Seen<T> {
 struct SeenVisitor<T>(PhantomData<fn() -> T>);
 
 impl<'de, T: Stateful> Visitor<'de> for SeenVisitor<T> {
-    type Value = Seen<T>;
+    type Value = WithState<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an id, or an object with the member `{}`", T::MEMBER)
     }
 
-    fn visit_str<E: de::Error>(self, id: &str) -> Result<Seen<T>, E> {
-        Ok(Seen::from(id))
+    fn visit_str<E: de::Error>(self, id: &str) -> Result<WithState<T>, E> {
+        Ok(WithState::from(id))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Seen<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<WithState<T>, A::Error> {
         let members: serde_json::Map<String, serde_json::Value> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
         let text = |name: &str| members.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
         let missing = || de::Error::custom(format!("an object without a member `{}` that says which one is meant", T::MEMBER));
         let id = text(T::MEMBER).ok_or_else(missing)?;
-        Ok(Seen { id, state: text("State").filter(|state| T::STATES.contains(&state.as_str())), kind: PhantomData })
+        Ok(WithState { id, state: text("State").filter(|state| T::STATES.contains(&state.as_str())), kind: PhantomData })
     }
 }
 
-impl<'de, T: Stateful> Deserialize<'de> for Seen<T> {
+impl<'de, T: Stateful> Deserialize<'de> for WithState<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(SeenVisitor::<T>(PhantomData))
     }
 }
 
-impl<T: Stateful> JsonSchema for Seen<T> {
+impl<T: Stateful> JsonSchema for WithState<T> {
     fn schema_name() -> Cow<'static, str> {
         format!("SeenBy{}", T::MEMBER).into()
     }
@@ -184,11 +184,11 @@ impl States {
 }
 
 /// The ids of a list, and the states that came with them.
-pub async fn parted<T: Stateful>(list: Items<Seen<T>>) -> Result<(Vec<String>, States)> {
+pub async fn parted<T: Stateful>(list: Items<WithState<T>>) -> Result<(Vec<String>, States)> {
     let mut states = States::default();
     let mut ids = Vec::with_capacity(usize::try_from(list.len()).unwrap_or_default());
     let mut list = list.stream();
-    while let Some(Seen { id, state, .. }) = list.try_next().await? {
+    while let Some(WithState { id, state, .. }) = list.try_next().await? {
         if let Some(state) = state {
             states.0.entry(id.clone()).or_insert(state);
         }
@@ -204,17 +204,17 @@ mod tests {
 
     use super::*;
 
-    fn seen(value: Value) -> Result<Seen<Volume>, String> {
+    fn seen(value: Value) -> Result<WithState<Volume>, String> {
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
     #[test]
     fn an_object_says_what_was_seen_of_its_own_kind() {
-        assert_eq!(seen(json!("vol-1")), Ok(Seen::from("vol-1")));
-        assert_eq!(seen(json!({"VolumeId": "vol-1", "State": "in-use", "Size": 8})), Ok(Seen::in_state("vol-1", "in-use")));
+        assert_eq!(seen(json!("vol-1")), Ok(WithState::from("vol-1")));
+        assert_eq!(seen(json!({"VolumeId": "vol-1", "State": "in-use", "Size": 8})), Ok(WithState::in_state("vol-1", "in-use")));
         // What is told of a snapshot names its volume, and has a state of its own.
-        assert_eq!(seen(json!({"SnapshotId": "snap-1", "VolumeId": "vol-1", "State": "completed"})), Ok(Seen::from("vol-1")));
-        assert_eq!(seen(json!({"VolumeId": "vol-1", "State": null})), Ok(Seen::from("vol-1")));
+        assert_eq!(seen(json!({"SnapshotId": "snap-1", "VolumeId": "vol-1", "State": "completed"})), Ok(WithState::from("vol-1")));
+        assert_eq!(seen(json!({"VolumeId": "vol-1", "State": null})), Ok(WithState::from("vol-1")));
     }
 
     #[test]

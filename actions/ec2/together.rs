@@ -14,7 +14,7 @@ enum Look<T> {
     /// Nobody has looked yet.
     Not,
     /// The things of these ids that there are.
-    Seen { asked: HashSet<String>, things: HashMap<String, T> },
+    Taken { asked: HashSet<String>, things: HashMap<String, T> },
     /// They cannot be looked at.
     Failed { why: String, fatal: Option<Arc<Error>> },
 }
@@ -83,7 +83,7 @@ impl<T: Send + Sync> Together<T> {
                 let ids: Vec<String> = self.waiting().iter().cloned().collect();
                 rhythm.is_begun = true;
                 let seen = match rhythm.backoff.attempt(look(ids.clone())).await {
-                    Ok(Some(things)) => Look::Seen { asked: ids.into_iter().collect(), things },
+                    Ok(Some(things)) => Look::Taken { asked: ids.into_iter().collect(), things },
                     Ok(None) => continue,
                     Err(e) => Look::Failed { why: format!("cannot be looked at, and goes on: {e}"), fatal: Failure::from(&e).fatal },
                 };
@@ -149,8 +149,8 @@ impl<J> One<'_, J> {
         J: Fn(Option<&T>) -> PollState,
     {
         let things = match look {
-            Look::Seen { asked, things } if asked.contains(self.id) => things,
-            Look::Seen { .. } | Look::Not => return None,
+            Look::Taken { asked, things } if asked.contains(self.id) => things,
+            Look::Taken { .. } | Look::Not => return None,
             Look::Failed { why, fatal } => {
                 return Some(Err(Failure { fatal: fatal.clone(), ..Failure::permanent(Code::NotComplete, why.clone()) }));
             }
@@ -183,7 +183,7 @@ mod tests {
             None => PollState::Failed("gone".into()),
         };
         let mut one = One { id: "a", judge, misses: Misses::default(), state: String::new() };
-        let look = |there: bool| Look::Seen {
+        let look = |there: bool| Look::Taken {
             asked: HashSet::from(["a".to_owned()]),
             things: there.then(|| ("a".to_owned(), true)).into_iter().collect(),
         };

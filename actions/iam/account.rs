@@ -83,7 +83,7 @@ impl<T> Findings<T> {
 #[async_trait]
 pub trait Inspect: Send + Sync + 'static {
     /// What it reports.
-    type Found: Send + 'static;
+    type Finding: Send + 'static;
 
     /// Whether the listing of users leaves open that there is something to report.
     fn may_be(&self, _now: Timestamp, _user: &User) -> bool {
@@ -94,7 +94,7 @@ pub trait Inspect: Send + Sync + 'static {
     fn worth(&self, now: Timestamp, row: &Row) -> bool;
 
     /// Looks at one user. `row` is what the credential report says of that user, when there is one.
-    async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<Self::Found>) -> Result<()>;
+    async fn inspect(&self, iam: &Iam, user: &User, row: Option<&Row>, findings: &mut Findings<Self::Finding>) -> Result<()>;
 }
 
 /// The users of an account, and what its credential report says of them, if that is asked.
@@ -114,7 +114,7 @@ impl Survey {
 ///
 /// The credential report may be hours old, so it only chooses whom to look at: who was deleted since is not in the listing of users, and
 /// who is not in the report is looked at.
-pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, survey: Survey, out: &mut Out<I::Found>) -> Result<()> {
+pub async fn inspect_users<I: Inspect>(iam: &Iam, inspector: I, survey: Survey, out: &mut Out<I::Finding>) -> Result<()> {
     let Survey { report, users } = survey;
     let inspector = Arc::new(inspector);
     let now = iam.now();

@@ -55,7 +55,7 @@ fn is_unsettled(error: &Error) -> bool {
 }
 
 /// An error that one item has, or else one that all would have.
-pub(super) fn of_item<T>(result: Result<T>) -> Result<Result<T, Failure>> {
+pub(super) fn per_item<T>(result: Result<T>) -> Result<Result<T, Failure>> {
     match result {
         Ok(value) => Ok(Ok(value)),
         Err(e) if e.is_fatal() => Err(e),

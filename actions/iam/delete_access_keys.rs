@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::changes::{failure, is_missing, look_up, not_found_or, of_item};
+use super::changes::{failure, is_missing, look_up, not_found_or, per_item};
 use super::keys::{ANYBODY, Keys, OWNERS, keys_of, owner};
 use super::modify_access_keys::KeyOfUser;
 use super::threshold::{ThresholdDays, age_days, later, text};
@@ -146,7 +146,7 @@ fn is_unusable(key: &AccessKeyMetadata) -> bool {
 /// When a key was used last, and never is no date; or why that is not known.
 async fn last_use(iam: Client, id: String) -> Result<(String, Result<Option<DateTime>, Failure>)> {
     let answer = iam.get_access_key_last_used().access_key_id(&id).send().await;
-    let answer = of_item(answer.context(|| format!("read the last use of the access key `{id}`")))?;
+    let answer = per_item(answer.context(|| format!("read the last use of the access key `{id}`")))?;
     let silent = || Failure::permanent(Code::NoAnswer, "IAM says nothing of it");
     let used = answer.and_then(|a| a.access_key_last_used.ok_or_else(silent)).map(|last| last.last_used_date);
     Ok((id, used))

@@ -88,7 +88,7 @@ aaws::register!(DiscoverInactiveConsoleUsers);
 
 #[async_trait]
 impl Inspect for DiscoverInactiveConsoleUsers {
-    type Found = InactiveConsoleUser;
+    type Finding = InactiveConsoleUser;
 
     fn may_be(&self, now: Timestamp, user: &User) -> bool {
         user.password_last_used().is_none_or(|used| self.threshold_days.passed(now, used))

@@ -109,7 +109,7 @@ struct Credential {
 
 #[async_trait]
 impl Inspect for DiscoverInactiveUsers {
-    type Found = InactiveUser;
+    type Finding = InactiveUser;
 
     fn worth(&self, now: Timestamp, row: &Row) -> bool {
         let fresh = |used: Option<DateTime>| used.is_some_and(|used| !self.threshold_days.passed(now, &used));

@@ -95,7 +95,7 @@ aaws::register!(DiscoverNoMfaUsers);
 
 #[async_trait]
 impl Inspect for DiscoverNoMfaUsers {
-    type Found = NoMfaUser;
+    type Finding = NoMfaUser;
 
     fn worth(&self, _: Timestamp, row: &Row) -> bool {
         row.mfa_active != Some(true) && (self.all_users || row.password_enabled != Some(false))

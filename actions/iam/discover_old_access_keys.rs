@@ -86,7 +86,7 @@ aaws::register!(DiscoverOldAccessKeys);
 
 #[async_trait]
 impl Inspect for DiscoverOldAccessKeys {
-    type Found = OldAccessKey;
+    type Finding = OldAccessKey;
 
     fn worth(&self, now: Timestamp, row: &Row) -> bool {
         let old = |since: Option<_>| since.as_ref().is_none_or(|since| self.threshold_days.passed(now, since));

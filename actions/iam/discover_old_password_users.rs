@@ -76,7 +76,7 @@ aaws::register!(DiscoverOldPasswordUsers);
 
 #[async_trait]
 impl Inspect for DiscoverOldPasswordUsers {
-    type Found = OldPasswordUser;
+    type Finding = OldPasswordUser;
 
     fn worth(&self, now: Timestamp, row: &Row) -> bool {
         let young = row.password_last_changed.is_some_and(|changed| !self.threshold_days.passed(now, &changed));

@@ -104,7 +104,7 @@ aaws::register!(DiscoverUnusedAccessKeys);
 
 #[async_trait]
 impl Inspect for DiscoverUnusedAccessKeys {
-    type Found = UnusedAccessKey;
+    type Finding = UnusedAccessKey;
 
     fn worth(&self, now: Timestamp, row: &Row) -> bool {
         // Never used, it counts from its creation.

@@ -7,7 +7,7 @@ use aws_sdk_iam::Client;
 use aws_sdk_iam::types::AccessKeyMetadata;
 
 use super::account;
-use super::changes::{not_a_user, of_item, users};
+use super::changes::{not_a_user, per_item, users};
 use super::modify_access_keys::KeyOfUser;
 
 /// Users that are given with their keys.
@@ -23,7 +23,7 @@ pub async fn owner(iam: Client, key: KeyOfUser) -> Result<(String, Result<String
         return Ok((id, not_a_user(&name).map_or(Ok(name), Err)));
     }
     let answer = iam.get_access_key_last_used().access_key_id(&id).send().await;
-    let answer = of_item(answer.context(|| format!("find whose access key `{id}` is")))?;
+    let answer = per_item(answer.context(|| format!("find whose access key `{id}` is")))?;
     let nobody = || Failure::permanent("UnknownUser", "IAM does not say whose access key it is: give its user's name");
     let user = answer.and_then(|a| a.user_name.filter(|name| not_a_user(name).is_none()).ok_or_else(nobody));
     Ok((id, user))
@@ -34,6 +34,6 @@ pub type Keys = HashMap<String, AccessKeyMetadata>;
 
 /// A user, and its keys or why they are not known.
 pub async fn keys_of(iam: Client, user: String) -> Result<(String, Result<Keys, Failure>)> {
-    let keys = of_item(account::access_keys(&iam, &user).await)?;
+    let keys = per_item(account::access_keys(&iam, &user).await)?;
     Ok((user, keys.map(|keys| keys.into_iter().filter_map(|key| Some((key.access_key_id.clone()?, key))).collect())))
 }

@@ -9,10 +9,10 @@ use aws_sdk_iam::types::StatusType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::changes::{aws_policy, is_missing, not_found_or, of_item};
+use super::changes::{aws_policy, is_missing, not_found_or, per_item};
 use super::credentials::{Part, boundary, denying, inline_policy, list, set_status};
 use super::lockout::{
-    ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, StageEnd, ending, settle,
+    ATTACHED, AWS_DENY_ALL, AsyncStage, BOUNDARY, DENY_ALL, Done, END_SESSIONS, INLINE, NO_BOUNDARY, StageEnd, ending, run_steps,
 };
 use super::quarantine_user::QuarantineStep;
 
@@ -58,7 +58,7 @@ impl AsyncStage<Stage> for Lift {
             Ok((change, statuses)) => {
                 let about = rows.iter().map(about).collect();
                 let items = rows.into_iter().map(|row| change.item(row, &statuses)).collect();
-                settle(&self.cx, &user, items, about, change).await
+                run_steps(&self.cx, &user, items, about, change).await
             }
             Err(e) => StageEnd { error: Some(e), ..StageEnd::default() },
         }
@@ -246,7 +246,7 @@ impl Undoing {
             _ => {
                 let id = row.id.as_deref().unwrap_or_default();
                 let active = StatusType::Active;
-                match of_item(set_status(&self.iam, &self.user, row.step, id, active.clone()).await)? {
+                match per_item(set_status(&self.iam, &self.user, row.step, id, active.clone()).await)? {
                     Ok(()) => (Ok(()), active.to_string(), Some(active.to_string())),
                     Err(f) => {
                         return Ok(not_found_or(f, self.ignore_not_found, format!("the user `{}` has no such {}", self.user, row.step)));
@@ -257,7 +257,7 @@ impl Undoing {
         match undone {
             // The user is there: it is the policy that is not.
             Err(e) if is_missing(&e) => Ok(Outcome::Unchanged("it is not there any more".into())),
-            undone => Ok(match of_item(undone)? {
+            undone => Ok(match per_item(undone)? {
                 Ok(()) => Outcome::Done(Done { before: row.now.clone(), now, ..about(row) }, Some(said)),
                 Err(failure) => Outcome::Failed(failure),
             }),

@@ -9,7 +9,7 @@ use futures::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 
 use super::account::attached_policies;
-use super::changes::{NO_SUCH_ENTITY, failure, is_missing, not_found_or, of_item};
+use super::changes::{NO_SUCH_ENTITY, failure, is_missing, not_found_or, per_item};
 use super::credentials::{Part, denying, inline_policy, list, put_policy, set_status};
 use super::lift::LockStep;
 use super::quarantine_user::QuarantineStep;
@@ -41,7 +41,7 @@ pub struct StageEnd {
 }
 
 /// Changes items, and makes rows of what became of them: of all that came about, also when an error ends the run.
-pub async fn settle<C: Change<Done = Done>>(cx: &Context, user: &str, steps: Vec<C::Item>, about: Vec<Done>, change: C) -> StageEnd {
+pub async fn run_steps<C: Change<Done = Done>>(cx: &Context, user: &str, steps: Vec<C::Item>, about: Vec<Done>, change: C) -> StageEnd {
     let mut stage = StageEnd::default();
     // A run that goes on from an earlier one has results of the rest only.
     let mut about: HashMap<String, Done> = steps.iter().map(|step| change.id(step)).zip(about).collect();
@@ -150,11 +150,11 @@ pub struct Run {
 impl AsyncStage<Part> for Run {
     async fn stage(&mut self, part: Part) -> StageEnd {
         match part {
-            Part::User => self.settle(vec![Step::NoUser { ignored: self.lockout.ignore_not_found }]).await,
+            Part::User => self.run_steps(vec![Step::NoUser { ignored: self.lockout.ignore_not_found }]).await,
             Part::Deny => {
                 let in_place = self.lockout.denied().await;
                 self.denied_before = in_place.is_some();
-                let mut stage = self.settle(vec![Step::Deny { in_place }]).await;
+                let mut stage = self.run_steps(vec![Step::Deny { in_place }]).await;
                 // There is no such user: a failure, or unchanged where that is ignored. What denies already names what denies.
                 let gone = |row: &QuarantineStep| {
                     row.code.as_deref() == Some(Code::NotFound.as_str()) || (row.status == Status::Unchanged && row.id.is_none())
@@ -165,19 +165,19 @@ impl AsyncStage<Part> for Run {
             }
             Part::Sessions => {
                 let in_place = if self.denied_before { self.lockout.sessions_ended().await } else { None };
-                self.settle(vec![Step::Sessions { in_place }]).await
+                self.run_steps(vec![Step::Sessions { in_place }]).await
             }
             Part::ConsolePassword => match self.lockout.has_password().await {
-                Ok(there) => self.settle(vec![Step::Password { there }]).await,
+                Ok(there) => self.run_steps(vec![Step::Password { there }]).await,
                 Err(e) => StageEnd { error: Some(e), ..StageEnd::default() },
             },
             kind => {
                 let found = match list(&self.lockout.iam, &self.lockout.user, kind).await {
                     Ok(found) => found,
                     Err(e) if e.is_fatal() => return StageEnd { error: Some(e), ..StageEnd::default() },
-                    Err(e) => return self.settle(vec![Step::Unlisted { kind, failure: failure(&e) }]).await,
+                    Err(e) => return self.run_steps(vec![Step::Unlisted { kind, failure: failure(&e) }]).await,
                 };
-                self.settle(found.into_iter().map(|(id, before)| Step::Credential { kind, id, before }).collect()).await
+                self.run_steps(found.into_iter().map(|(id, before)| Step::Credential { kind, id, before }).collect()).await
             }
         }
     }
@@ -185,9 +185,9 @@ impl AsyncStage<Part> for Run {
 
 impl Run {
     /// Does steps that may go side by side.
-    async fn settle(&self, steps: Vec<Step>) -> StageEnd {
+    async fn run_steps(&self, steps: Vec<Step>) -> StageEnd {
         let about = steps.iter().map(Step::about).collect();
-        settle(&self.cx, &self.lockout.user, steps, about, self.lockout.clone()).await
+        run_steps(&self.cx, &self.lockout.user, steps, about, self.lockout.clone()).await
     }
 }
 
@@ -341,7 +341,7 @@ impl Lockout {
             Step::Sessions { .. } => {
                 let done = Done { now: Some(self.until.clone()), ..about };
                 self.note(cx, step, &done).await?;
-                Ok(match of_item(put_policy(&self.iam, &self.user, END_SESSIONS, &ending(&self.until)).await)? {
+                Ok(match per_item(put_policy(&self.iam, &self.user, END_SESSIONS, &ending(&self.until)).await)? {
                     Ok(()) => Outcome::Done(done, Some(format!("opened before {}: ended", self.until))),
                     Err(failure) => {
                         Outcome::Failed(failure.with_note("what denies everything holds for sessions too, as long as it is there"))
@@ -352,7 +352,7 @@ impl Lockout {
                 let inactive = StatusType::Inactive;
                 let done = Done { now: Some(inactive.to_string()), ..about };
                 self.note(cx, step, &done).await?;
-                Ok(match of_item(set_status(&self.iam, &self.user, *kind, id, inactive.clone()).await)? {
+                Ok(match per_item(set_status(&self.iam, &self.user, *kind, id, inactive.clone()).await)? {
                     Ok(()) => Outcome::Done(done, Some(inactive.to_string())),
                     Err(failure) => Outcome::Failed(failure),
                 })
@@ -379,7 +379,7 @@ impl Lockout {
     async fn deny(&self, cx: &Context, step: &Step) -> Result<Outcome<Done>> {
         let mut refused = String::new();
         self.note(cx, step, &self.denying(DENY_ALL, INLINE)).await?;
-        match of_item(put_policy(&self.iam, &self.user, DENY_ALL, &denying(None)).await)? {
+        match per_item(put_policy(&self.iam, &self.user, DENY_ALL, &denying(None)).await)? {
             Ok(()) => {
                 let done = self.denying(DENY_ALL, INLINE);
                 let said = said(&done);
@@ -393,7 +393,7 @@ impl Lockout {
         let arn = &self.aws_deny_all;
         self.note(cx, step, &self.denying(arn, ATTACHED)).await?;
         let attached = self.iam.attach_user_policy().user_name(&self.user).policy_arn(arn).send().await;
-        match of_item(attached.context(|| format!("attach {AWS_DENY_ALL} to the user `{}`", self.user)))? {
+        match per_item(attached.context(|| format!("attach {AWS_DENY_ALL} to the user `{}`", self.user)))? {
             Ok(_) => {
                 let done = self.denying(arn, ATTACHED);
                 let said = format!("{}{refused}", said(&done));
@@ -405,7 +405,7 @@ impl Lockout {
         let done = Done { before, ..self.denying(arn, BOUNDARY) };
         self.note(cx, step, &done).await?;
         let bounded = self.iam.put_user_permissions_boundary().user_name(&self.user).permissions_boundary(arn).send().await;
-        Ok(match of_item(bounded.context(|| format!("make {AWS_DENY_ALL} the permissions boundary of the user `{}`", self.user)))? {
+        Ok(match per_item(bounded.context(|| format!("make {AWS_DENY_ALL} the permissions boundary of the user `{}`", self.user)))? {
             Ok(_) => {
                 let lost = if done.before.is_none() { "; which boundary there was before is not known" } else { "" };
                 let said = format!("{}{lost}{refused}", said(&done));

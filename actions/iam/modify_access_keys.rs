@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::account;
-use super::changes::{Members, is_missing, look_up, not_found_or, of_item, patiently};
+use super::changes::{Members, is_missing, look_up, not_found_or, patiently, per_item};
 use super::keys::{ANYBODY, Keys, OWNERS, keys_of, owner};
 
 /// Enable or disable access keys of IAM users.
@@ -271,7 +271,7 @@ impl Change for SetStatus {
             }
             let step = KeyStep { user: key.user.clone(), key: key.id.clone(), enabled: self.status == StatusType::Active };
             cx.note(&key.id, &step).await?;
-            outcomes.push(match of_item(step.set(&self.iam, step.enabled).await)? {
+            outcomes.push(match per_item(step.set(&self.iam, step.enabled).await)? {
                 Ok(()) => Outcome::Done((), Some(format!("of the user `{}`: now {}", key.user, self.status))),
                 Err(failure) => not_found_or(failure, self.ignore_not_found, format!("the user `{}` has no such access key", key.user)),
             });

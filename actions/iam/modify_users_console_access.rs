@@ -12,7 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::account::attached_policies;
-use super::changes::{Members, NO_SUCH_ENTITY, aws_policy, failure, is_missing, look_up, not_a_user, not_found_or, of_item, users, veiled};
+use super::changes::{
+    Members, NO_SUCH_ENTITY, aws_policy, failure, is_missing, look_up, not_a_user, not_found_or, per_item, users, veiled,
+};
 
 mod step;
 
@@ -171,7 +173,7 @@ impl Action for ModifyUsersConsoleAccess {
         let users = look_up(cx, wished, |(name, password)| {
             let (iam, policy) = (iam.clone(), policy.clone());
             async move {
-                let now = of_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now);
+                let now = per_item(Now::read(&iam, &name, &policy).await)?.and_then(|now| now);
                 Ok(User { now, name, password, duplicate: false })
             }
         });
@@ -311,7 +313,7 @@ impl Steps for ConsoleAccess {
             (Some(password), true) => {
                 let done =
                     if now.password { self.replace(name, password, now, undo).await } else { self.create(name, password, now, undo).await };
-                Ok(match of_item(done.map_err(|e| veiled(e, password)))? {
+                Ok(match per_item(done.map_err(|e| veiled(e, password)))? {
                     Ok(note) => Outcome::Done((), Some(note)),
                     // It failed, even where that is no matter: what was done has to be undone.
                     Err(failure) if failure.code == NO_SUCH_ENTITY => Outcome::Failed(Failure { code: Code::NotFound.into(), ..failure }),
@@ -376,7 +378,7 @@ impl ConsoleAccess {
         }
         let mut told = Vec::new();
         if now.password {
-            match of_item(delete(&self.iam, name).await)? {
+            match per_item(delete(&self.iam, name).await)? {
                 Ok(()) => told.push("console password deleted"),
                 // It went since it was looked for; or the answer to a first try was lost.
                 Err(failure) if failure.code == NO_SUCH_ENTITY => told.push("console password gone"),

@@ -219,9 +219,9 @@ impl Action for QuarantineUser {
         let until = cx.now();
         let until = until.checked_add(MARGIN).unwrap_or(until).strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let parts = match &found {
-            Found::Nobody => vec![Part::User],
+            UserLookup::Nobody => vec![Part::User],
             // The deny first: a key listed before it would not be the last one made.
-            Found::User(_) | Found::NotReadable => [
+            UserLookup::User(_) | UserLookup::NotReadable => [
                 Some(Part::Deny),
                 Some(Part::Sessions),
                 Some(Part::AccessKey),
@@ -235,8 +235,8 @@ impl Action for QuarantineUser {
             .collect(),
         };
         let boundary = match found {
-            Found::User(user) => Some(user.permissions_boundary.and_then(|b| b.permissions_boundary_arn)),
-            Found::Nobody | Found::NotReadable => None,
+            UserLookup::User(user) => Some(user.permissions_boundary.and_then(|b| b.permissions_boundary_arn)),
+            UserLookup::Nobody | UserLookup::NotReadable => None,
         };
         let asks = !cx.dry_run();
         let lockout = Lockout { iam, user, until, aws_deny_all, boundary, ignore_not_found: self.ignore_not_found, asks };
@@ -254,7 +254,7 @@ fn user_name(field: &str, name: &str) -> Result<()> {
 }
 
 /// What is known of the user.
-enum Found {
+enum UserLookup {
     User(Box<User>),
     Nobody,
     /// It may not be read, which is no reason to leave somebody in.
@@ -262,7 +262,7 @@ enum Found {
 }
 
 /// The user, unless it is the one who asks.
-async fn look(cx: &Context, iam: &Client, name: &str) -> Result<Found> {
+async fn look(cx: &Context, iam: &Client, name: &str) -> Result<UserLookup> {
     let sts = aaws::client!(cx, aws_sdk_sts);
     let caller = sts.get_caller_identity().send().await.context(|| "find out who is asking, who must not lock out themselves")?;
     let is_self = || Error::Refused(format!("`{name}` is the user whose credentials this command runs with: you would lock out yourself"));
@@ -279,13 +279,13 @@ async fn look(cx: &Context, iam: &Client, name: &str) -> Result<Found> {
             if !user.user_id().is_empty() && caller.user_id() == Some(user.user_id()) {
                 return Err(is_self());
             }
-            Ok(Found::User(Box::new(user)))
+            Ok(UserLookup::User(Box::new(user)))
         }
-        Err(e) if is_missing(&e) => Ok(Found::Nobody),
+        Err(e) if is_missing(&e) => Ok(UserLookup::Nobody),
         Err(e) if e.is_fatal() => Err(e),
         Err(e) => {
             tracing::warn!("{e}; the user is locked out all the same");
-            Ok(Found::NotReadable)
+            Ok(UserLookup::NotReadable)
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::account::{RESERVED, SERVICE_LINKED};
-use super::changes::{NO_SUCH_ENTITY, is_missing, look_up, of_item, patiently};
+use super::changes::{NO_SUCH_ENTITY, is_missing, look_up, patiently, per_item};
 use super::lockout::ending;
 use super::server_clock::ServerClock;
 use super::statements::parse;
@@ -214,12 +214,12 @@ struct Looked {
 /// A role's name and how it stands, or why that is not known.
 async fn look(iam: Client, name: String) -> Result<(String, Result<Looked, Failure>)> {
     let role = iam.get_role().role_name(&name).send().await.context(|| format!("find the role `{name}`"));
-    let role = match of_item(role)? {
+    let role = match per_item(role)? {
         Ok(role) => role,
         Err(failure) => return Ok((name, Err(failure))),
     };
     let path = role.role.map(|role| role.path).unwrap_or_default();
-    let policy = of_item(inline_policy(&iam, &name).await)?;
+    let policy = per_item(inline_policy(&iam, &name).await)?;
     Ok((name, policy.map(|policy| Looked { path, policy })))
 }
 
@@ -295,7 +295,7 @@ impl ChangeOne for Revoke {
         if answer.as_ref().is_err_and(|e| !e.is_ambiguous()) {
             noted.into_iter().for_each(|noted| cx.forget(noted));
         }
-        Ok(match of_item(answer)? {
+        Ok(match per_item(answer)? {
             Ok(()) => Outcome::Done((), Some(format!("opened before {}: ended{lost}", self.until))),
             Err(failure) if failure.code == NO_SUCH_ENTITY => no_such_role(self.ignore_not_found, name),
             Err(failure) if failure.code == UNMODIFIABLE => {

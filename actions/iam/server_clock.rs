@@ -16,10 +16,10 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 /// Notes when answers say that they were sent (RFC 9110, 6.6.1).
 #[derive(Debug, Clone, Default)]
-pub struct ServerClock(Arc<Mutex<Seen>>);
+pub struct ServerClock(Arc<Mutex<Observed>>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     /// When the last attempt was begun, by the clock here.
     begun: Option<Timestamp>,
     /// How far the other clock is ahead, at least and at most: the answer was sent between the attempt's begin and its end.
@@ -34,7 +34,7 @@ impl ServerClock {
         differ.and_then(|(_, most)| here.checked_add(most).ok()).unwrap_or(here)
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    fn seen(&self) -> MutexGuard<'_, Observed> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::{Body, Content};
 use super::bucket::{Bucket, CREATE_SESSION, HEAD_BUCKET, Place, UNDONE};
-use super::folder::{Folders, Found};
+use super::folder::{Folders, LocalFile};
 use super::names::{BucketName, HeaderText, Key, MetadataItem, NonEmpty, Prefix, join};
 use super::selection::Selection;
 use super::upload_step::UploadStep;
@@ -308,7 +308,7 @@ impl Given {
 /// An object to create, as it was given or found.
 enum New {
     Object(NewObject),
-    File(Found),
+    File(LocalFile),
 }
 
 impl New {

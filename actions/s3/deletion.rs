@@ -66,7 +66,7 @@ pub struct Findings {
 }
 
 /// What became of a target, with the version id of the delete marker that was added to it.
-type Told = Outcome<Option<String>>;
+type KeyOutcome = Outcome<Option<String>>;
 
 /// What S3 answered of one target.
 enum Answer<'a> {
@@ -144,11 +144,11 @@ impl Change for Deletion {
 
 impl Deletion {
     /// Notes the delete markers that were added, those of one request together: nobody knows their ids before its answer.
-    async fn note_markers(&self, cx: &Context, targets: &[Target], told: &[Told]) {
+    async fn note_markers(&self, cx: &Context, targets: &[Target], told: &[KeyOutcome]) {
         if !cx.keeps_journal() {
             return;
         }
-        let added = |(target, outcome): (&Target, &Told)| match outcome {
+        let added = |(target, outcome): (&Target, &KeyOutcome)| match outcome {
             Outcome::Done(Some(marker), _) => {
                 Some(AddedMarker { place: self.place.clone(), key: target.key.clone(), marker: marker.clone() })
             }
@@ -166,7 +166,7 @@ impl Deletion {
     }
 
     /// An answer says of a key what became of it, and not of which mention of it: what is there twice goes in requests one after another.
-    async fn delete_distinct(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
+    async fn delete_distinct(&self, cx: &Context, targets: &[Target]) -> Vec<KeyOutcome> {
         if are_distinct(targets) {
             return self.delete_batch(cx, targets).await;
         }
@@ -180,7 +180,7 @@ impl Deletion {
             }
             *mention += 1;
         }
-        let mut told: Vec<Option<Told>> = targets.iter().map(|_| None).collect();
+        let mut told: Vec<Option<KeyOutcome>> = targets.iter().map(|_| None).collect();
         for round in rounds {
             let batch: Vec<Target> = round.iter().filter_map(|place| targets.get(*place)).cloned().collect();
             for (place, answer) in round.into_iter().zip(self.delete_batch(cx, &batch).await) {
@@ -191,7 +191,7 @@ impl Deletion {
     }
 
     /// All of them in one request, if S3 takes them so.
-    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<Told>> {
+    fn delete_batch<'a>(&'a self, cx: &'a Context, targets: &'a [Target]) -> BoxFuture<'a, Vec<KeyOutcome>> {
         Box::pin(async move {
             let conditional = targets.iter().any(|target| target.etag.is_some());
             if conditional && self.knows_no_conditions() {
@@ -239,7 +239,7 @@ impl Deletion {
     }
 
     /// Leaves those that have a condition alone, and deletes the others.
-    async fn delete_unconditional(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
+    async fn delete_unconditional(&self, cx: &Context, targets: &[Target]) -> Vec<KeyOutcome> {
         let plain: Vec<Target> = targets.iter().filter(|target| target.etag.is_none()).cloned().collect();
         let deleted = if plain.is_empty() { Vec::new() } else { self.delete_batch(cx, &plain).await };
         let mut deleted = deleted.into_iter();
@@ -250,12 +250,12 @@ impl Deletion {
         targets.iter().map(outcome).collect()
     }
 
-    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<Told> {
+    async fn delete_each(&self, cx: &Context, targets: &[Target]) -> Vec<KeyOutcome> {
         let deletions: Vec<_> = targets.iter().map(|target| self.delete_one(target)).collect();
         stream::iter(deletions).buffered(cx.concurrency()).collect().await
     }
 
-    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<Told>> {
+    async fn send_batch(&self, cx: &Context, targets: &[Target]) -> Result<Vec<KeyOutcome>> {
         let attempted = || format!("delete {} objects from the bucket `{}`", targets.len(), self.bucket.name);
         let identifier = |t: &Target| {
             let identifier = ObjectIdentifier::builder().key(&t.key).set_version_id(t.version.clone());
@@ -329,7 +329,7 @@ impl Deletion {
         cx.throttled_items("s3:DeleteObjects", &self.bucket.name, u32::try_from(keys).unwrap_or(u32::MAX));
     }
 
-    async fn delete_one(&self, target: &Target) -> Told {
+    async fn delete_one(&self, target: &Target) -> KeyOutcome {
         if target.etag.is_some() && self.knows_no_conditions() {
             return condition_not_known();
         }
@@ -349,7 +349,7 @@ impl Deletion {
     }
 
     /// What S3 says of one item. It takes what is not there for deleted, unless it has to compare an ETag; other stores do not.
-    fn failed(&self, target: &Target, failure: Failure) -> Told {
+    fn failed(&self, target: &Target, failure: Failure) -> KeyOutcome {
         match failure.code.as_str() {
             "PreconditionFailed" if target.etag.is_some() => changed(),
             "NotImplemented" if target.etag.is_some() => condition_not_known(),
@@ -361,13 +361,13 @@ impl Deletion {
     }
 
     /// What S3 says that it did with one item of a batch.
-    fn answered(&self, target: &Target, deleted: &DeletedObject) -> Told {
+    fn answered(&self, target: &Target, deleted: &DeletedObject) -> KeyOutcome {
         let marker = deleted.delete_marker_version_id().filter(|_| deleted.version_id().is_none());
         self.deleted(deleted.delete_marker(), marker, target.version.as_deref())
     }
 
     /// What S3 did when it deleted.
-    fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> Told {
+    fn deleted(&self, marker: Option<bool>, marker_version: Option<&str>, version: Option<&str>) -> KeyOutcome {
         let marked = marker == Some(true);
         let note = match version {
             Some(version) if marked => Some(format!("the delete marker {version} is gone")),
@@ -407,19 +407,19 @@ async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static
 }
 
 /// An answer that leaves a key out does not say that it was deleted.
-fn unanswered() -> Told {
+fn unanswered() -> KeyOutcome {
     Outcome::Failed(Failure::permanent(Code::NoAnswer, "S3's answer does not mention this key"))
 }
 
 /// What a condition comes to where it would not be looked at: it is not left out.
-fn condition_not_known() -> Told {
+fn condition_not_known() -> KeyOutcome {
     let message = "the store cannot compare ETags when it deletes, so that it was not deleted; \
                    --if_match=false deletes what is there now, whatever it is";
     Outcome::Failed(Failure::permanent("NotImplemented", message))
 }
 
 /// What the error of a whole request comes to for each of its items. One that ends the run is said of one of them: nothing was done with the others.
-fn all_alike(error: &Error, items: usize) -> Vec<Told> {
+fn all_alike(error: &Error, items: usize) -> Vec<KeyOutcome> {
     let failed = Outcome::Failed(Failure::from(error));
     let others = if error.is_fatal() { Outcome::skipped_as(Code::NotStarted, format!("not started: {error}")) } else { failed.clone() };
     std::iter::once(failed).chain(std::iter::repeat_n(others, items.saturating_sub(1))).collect()

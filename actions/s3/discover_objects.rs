@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, CREATE_SESSION};
-use super::listing::{self, Fields, Found, Kind, VersionOf, Wanted};
+use super::listing::{self, Fields, Kind, ListEntry, VersionOf, Wanted};
 use super::names::{BucketName, Key, NonEmpty, Prefix};
 use super::selection::{Selection, StorageClass};
 use super::size::Size;
@@ -327,7 +327,12 @@ fn shown(details: bool, summary: bool) -> Fields {
 }
 
 /// Asks for the next page while the last one is read.
-async fn list(mut pages: BoxStream<'static, Result<Vec<Found>>>, selection: Selection, form: Form, mut out: Out<ObjectRow>) -> Result<()> {
+async fn list(
+    mut pages: BoxStream<'static, Result<Vec<ListEntry>>>,
+    selection: Selection,
+    form: Form,
+    mut out: Out<ObjectRow>,
+) -> Result<()> {
     let mut page = pages.try_next().await?;
     while let Some(found) = page {
         let (next, sent) = future::join(pages.try_next(), send(found, &selection, form, &mut out)).await;
@@ -337,7 +342,7 @@ async fn list(mut pages: BoxStream<'static, Result<Vec<Found>>>, selection: Sele
     Ok(())
 }
 
-async fn send(page: Vec<Found>, selection: &Selection, form: Form, out: &mut Out<ObjectRow>) -> Result<()> {
+async fn send(page: Vec<ListEntry>, selection: &Selection, form: Form, out: &mut Out<ObjectRow>) -> Result<()> {
     for found in page {
         if selection.takes(&found) {
             out.send(form.row(found)).await?;
@@ -347,7 +352,7 @@ async fn send(page: Vec<Found>, selection: &Selection, form: Form, out: &mut Out
 }
 
 /// Counts what is selected. Half a listing is an error, and no smaller sum.
-async fn summarize(mut pages: BoxStream<'static, Result<Vec<Found>>>, selection: &Selection) -> Result<Summary> {
+async fn summarize(mut pages: BoxStream<'static, Result<Vec<ListEntry>>>, selection: &Selection) -> Result<Summary> {
     let (mut delete_markers, mut classes) = (0_u64, BTreeMap::<String, (u64, u64)>::new());
     while let Some(page) = pages.try_next().await? {
         for found in page.iter().filter(|found| selection.takes(found)) {
@@ -377,7 +382,7 @@ struct Form {
 }
 
 impl Form {
-    fn row(self, found: Found) -> ObjectRow {
+    fn row(self, found: ListEntry) -> ObjectRow {
         let delete_marker = found.is_delete_marker();
         match found.kind {
             Kind::Version(VersionOf { id, latest }) | Kind::DeleteMarker(VersionOf { id, latest }) => ObjectRow::Version(VersionDetails {

@@ -16,7 +16,7 @@ use super::selection::Selection;
 const AHEAD: usize = 1_000;
 
 /// What was found.
-pub struct Found {
+pub struct LocalFile {
     /// Its path below the folder that was given, with `/` between its parts: its key, but for a prefix. That of a folder ends in `/`.
     pub name: String,
     /// Where it is, or why it cannot be uploaded.
@@ -43,14 +43,14 @@ impl Folders {
     }
 
     /// What is meant, each folder in the order of its names. Files that are links are followed; folders that are links are not.
-    pub fn stream(self) -> BoxStream<'static, Result<Found>> {
+    pub fn stream(self) -> BoxStream<'static, Result<LocalFile>> {
         let (found, files) = mpsc::channel(AHEAD);
         let walk = tokio::task::spawn_blocking(move || self.walk(&found));
         stream::unfold((files, Some(walk)), next).boxed()
     }
 
     /// Tells all of them, as long as somebody listens.
-    fn walk(&self, to: &mpsc::Sender<Found>) {
+    fn walk(&self, to: &mpsc::Sender<LocalFile>) {
         for given in &self.given {
             let path = given.as_path();
             let mut walk = Walk { selection: &self.selection, to, found: 0 };
@@ -65,10 +65,10 @@ impl Folders {
     }
 }
 
-type Walked = (mpsc::Receiver<Found>, Option<JoinHandle<()>>);
+type Walked = (mpsc::Receiver<LocalFile>, Option<JoinHandle<()>>);
 
 /// The next one. A walk that broke off is no end.
-async fn next((mut files, mut walk): Walked) -> Option<(Result<Found>, Walked)> {
+async fn next((mut files, mut walk): Walked) -> Option<(Result<LocalFile>, Walked)> {
     if let Some(found) = files.recv().await {
         return Some((Ok(found), (files, walk)));
     }
@@ -79,7 +79,7 @@ async fn next((mut files, mut walk): Walked) -> Option<(Result<Found>, Walked)> 
 /// One folder that is gone through. What its methods give is whether somebody still listens.
 struct Walk<'a> {
     selection: &'a Selection,
-    to: &'a mpsc::Sender<Found>,
+    to: &'a mpsc::Sender<LocalFile>,
     found: u64,
 }
 
@@ -125,7 +125,7 @@ impl Walk<'_> {
 
     fn tell(&mut self, name: String, file: Result<PathBuf, Failure>) -> bool {
         self.found += 1;
-        self.to.blocking_send(Found { name, file }).is_ok()
+        self.to.blocking_send(LocalFile { name, file }).is_ok()
     }
 }
 

@@ -30,13 +30,13 @@ const STANDARD: &str = "STANDARD";
 /// What is read of each object, or version, beside its key. All else is left where it is: reading takes time, and what is read is held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fields {
-    /// [`Found::size`]
+    /// [`ListEntry::size`]
     pub size: bool,
-    /// [`Found::modified`]
+    /// [`ListEntry::modified`]
     pub modified: bool,
-    /// [`Found::etag`]
+    /// [`ListEntry::etag`]
     pub etag: bool,
-    /// [`Found::class`]
+    /// [`ListEntry::class`]
     pub class: bool,
 }
 
@@ -57,7 +57,7 @@ impl Fields {
 
 /// What a listing says of one thing in a bucket. Of objects only those [`Fields`] are known that were asked for.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct ListEntry {
     /// The key; of a folder what its keys begin with, up to and with the delimiter.
     pub key: String,
     /// What it is.
@@ -94,7 +94,7 @@ pub struct VersionOf {
     pub latest: bool,
 }
 
-impl Found {
+impl ListEntry {
     /// Which version it is, of what is listed by versions.
     pub fn version(&self) -> Option<&VersionOf> {
         match &self.kind {
@@ -117,7 +117,7 @@ impl Found {
     }
 
     fn folder(prefix: String) -> Self {
-        Found { key: prefix, kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
+        ListEntry { key: prefix, kind: Kind::Folder, size: None, modified: None, etag: None, class: None }
     }
 }
 
@@ -143,7 +143,7 @@ pub struct Wanted {
 
 impl Wanted {
     /// A store that does not know of prefixes lists all, and all of it is not what was asked for.
-    fn has(&self, found: &Found) -> bool {
+    fn has(&self, found: &ListEntry) -> bool {
         self.prefix.as_deref().is_none_or(|prefix| found.key.starts_with(prefix))
     }
 
@@ -157,13 +157,13 @@ impl Wanted {
 /// The objects of a bucket as they are now, whose keys begin with a prefix and come behind another, with one [`Kind::Folder`] in place of all keys
 /// that go on alike behind the prefix, up to a delimiter; a page at a time, in the order of their UTF-8 bytes. A listing that S3 does not bring to its
 /// end is an error. (All objects are listed by [`super::walk`].)
-pub fn folders(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<Found>>> {
+pub fn folders(bucket: Bucket, wanted: Wanted) -> BoxStream<'static, Result<Vec<ListEntry>>> {
     let wanted = Arc::new(wanted);
     pages(wanted.words("objects", &bucket), move |token| page(read_objects(bucket.clone(), Arc::clone(&wanted), token))).boxed()
 }
 
 /// The versions and delete markers of one key. Other keys that begin with it come behind it in the listing, so that the first of them ends it.
-pub async fn entries(bucket: &Bucket, key: &str) -> Result<Vec<Found>> {
+pub async fn entries(bucket: &Bucket, key: &str) -> Result<Vec<ListEntry>> {
     let wanted = Arc::new(Wanted { prefix: Some(key.to_owned()), start_after: None, delimiter: None, fields: Fields::ALL });
     let (what, bucket) = (wanted.words("versions", bucket), bucket.clone());
     let mut pages = pages(what, move |marker| page(read_versions(bucket.clone(), Arc::clone(&wanted), marker))).boxed();
@@ -179,12 +179,12 @@ pub async fn entries(bucket: &Bucket, key: &str) -> Result<Vec<Found>> {
 }
 
 /// A page is read on a thread of its own: its XML takes longer than all that is done with it.
-async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<Found, K>>> + Send + 'static) -> Result<Page<Found, K>> {
+async fn page<K: Send + 'static>(read: impl Future<Output = Result<Page<ListEntry, K>>> + Send + 'static) -> Result<Page<ListEntry, K>> {
     tokio::spawn(read).await.map_err(|e| Error::Failed(format!("listing the bucket failed: {e}")))?
 }
 
 /// One page of objects, and of folders where a delimiter is asked for.
-pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<Found, String>> {
+pub async fn read_objects(bucket: Bucket, wanted: Arc<Wanted>, token: Option<String>) -> Result<Page<ListEntry, String>> {
     let reading = ReadListing::new(Of::Objects, wanted.fields);
     let answer = bucket.send(|s3| {
         let request = s3.list_objects_v2().bucket(&bucket.name).encoding_type(EncodingType::Url);
@@ -212,7 +212,7 @@ fn taken(reading: &ReadListing, bucket: &Bucket) -> Result<Listed> {
 pub type Marker = (String, Option<String>);
 
 /// One page of versions and delete markers; by key, and of each key the newest first. It begins behind a key with all that comes of it, or at a marker.
-pub async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marker>) -> Result<Page<Found, Marker>> {
+pub async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<Marker>) -> Result<Page<ListEntry, Marker>> {
     let (key, version) = marker.map_or_else(|| (wanted.start_after.clone(), None), |(key, version)| (Some(key), version));
     // Where a store lists versions and delete markers apart, their dates put them together.
     let reading = ReadListing::new(Of::Versions, wanted.fields.and(Fields { modified: true, ..Fields::default() }));
@@ -231,15 +231,15 @@ pub async fn read_versions(bucket: Bucket, wanted: Arc<Wanted>, marker: Option<M
 
 /// S3 lists versions and delete markers together, by key and newest first, and that order is kept: dates do not tell it, as several may be of one second,
 /// and an upload in parts has that of its beginning. Some stores list all versions first, each kind in order. What is in no order stays so, to be noticed.
-fn put_together(items: &mut [Found]) {
+fn put_together(items: &mut [ListEntry]) {
     let markers = items.partition_point(|found| !found.is_delete_marker());
-    let is_by_key = |items: &[Found]| items.is_sorted_by(|a, b| a.key <= b.key);
-    let are_apart = items.is_sorted_by_key(Found::is_delete_marker) && markers < items.len();
+    let is_by_key = |items: &[ListEntry]| items.is_sorted_by(|a, b| a.key <= b.key);
+    let are_apart = items.is_sorted_by_key(ListEntry::is_delete_marker) && markers < items.len();
     let (versions, delete_markers) = items.split_at(markers);
     if !are_apart || !is_by_key(versions) || !is_by_key(delete_markers) {
         return;
     }
-    let latest = |found: &Found| found.version().is_some_and(|version| version.latest);
+    let latest = |found: &ListEntry| found.version().is_some_and(|version| version.latest);
     items.sort_by(|a, b| {
         let by_age = || latest(b).cmp(&latest(a)).then_with(|| b.modified.cmp(&a.modified));
         a.key.cmp(&b.key).then_with(by_age)

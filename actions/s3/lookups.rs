@@ -6,7 +6,7 @@ use aaws::{Code, Context, Error, Failure, Outcome, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::Bucket;
-use super::listing::{self, Found, Kind, NULL_VERSION};
+use super::listing::{self, Kind, ListEntry, NULL_VERSION};
 use super::selection::Selection;
 
 /// One thing to delete.
@@ -35,7 +35,7 @@ impl Target {
     }
 
     /// What a listing found: a version exactly, an object as it will be then.
-    pub fn found(found: Found) -> Self {
+    pub fn found(found: ListEntry) -> Self {
         let (version, kind) = match found.kind {
             Kind::Version(version) => (Some(version.id), Some("version")),
             Kind::DeleteMarker(version) => (Some(version.id), Some("delete marker")),
@@ -121,7 +121,7 @@ impl Lookups {
             }
             Ok(found) => match version {
                 Some(version) => {
-                    let one: Vec<Found> = found.into_iter().filter(|found| found.version().is_some_and(|v| v.id == version)).collect();
+                    let one: Vec<ListEntry> = found.into_iter().filter(|found| found.version().is_some_and(|v| v.id == version)).collect();
                     if one.is_empty() {
                         let outcome = Outcome::not_found(self.ignore_not_found, "no such version of it exists");
                         return Ok(vec![Target { version: Some(version), ..Target::settled(key, outcome) }]);
@@ -194,7 +194,7 @@ impl Lookups {
 }
 
 /// The version that a key stands for now.
-fn latest(found: &[Found]) -> Option<&Found> {
+fn latest(found: &[ListEntry]) -> Option<&ListEntry> {
     found.iter().find(|found| found.version().is_some_and(|version| version.latest))
 }
 

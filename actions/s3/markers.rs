@@ -6,7 +6,7 @@ use aaws::{Context, Outcome, Result, Step, async_trait, left_alone};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, Place, explain};
-use super::listing::{self, Found};
+use super::listing::{self, ListEntry};
 
 /// A delete marker that was added to a key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl fmt::Display for AddedMarker {
 }
 
 /// How a key with an added marker is now.
-enum Seen {
+enum MarkerState {
     /// The marker is not there any more.
     Gone,
     /// An object was written over it.
@@ -36,27 +36,27 @@ enum Seen {
 }
 
 impl AddedMarker {
-    async fn seen(&self, bucket: &Bucket) -> Result<Seen> {
+    async fn seen(&self, bucket: &Bucket) -> Result<MarkerState> {
         let entries = listing::entries(bucket, &self.key).await?;
-        let is_ours = |found: &Found| found.version().is_some_and(|version| version.id == self.marker);
+        let is_ours = |found: &ListEntry| found.version().is_some_and(|version| version.id == self.marker);
         if !entries.iter().any(is_ours) {
-            return Ok(Seen::Gone);
+            return Ok(MarkerState::Gone);
         }
-        let is_latest = |found: &&Found| found.version().is_some_and(|version| version.latest);
+        let is_latest = |found: &&ListEntry| found.version().is_some_and(|version| version.latest);
         if entries.iter().find(is_latest).is_some_and(|latest| !latest.is_delete_marker()) {
-            return Ok(Seen::Overwritten);
+            return Ok(MarkerState::Overwritten);
         }
         let by_others = entries.iter().any(|found| found.is_delete_marker() && !is_ours(found));
-        Ok(Seen::Hidden { by_others })
+        Ok(MarkerState::Hidden { by_others })
     }
 
     /// Takes it away, if it is there and no object was written over it.
     async fn remove(&self, cx: &Context) -> Result<Outcome> {
         let bucket = self.place.open(cx)?;
         let by_others = match self.seen(&bucket).await? {
-            Seen::Gone => return Ok(gone()),
-            Seen::Overwritten => return Ok(overwritten()),
-            Seen::Hidden { by_others } => by_others,
+            MarkerState::Gone => return Ok(gone()),
+            MarkerState::Overwritten => return Ok(overwritten()),
+            MarkerState::Hidden { by_others } => by_others,
         };
         let answer = bucket.send(|s3| {
             let request = s3.delete_object().bucket(&bucket.name).key(&self.key).version_id(&self.marker);
@@ -85,9 +85,9 @@ impl Step for AddedMarker {
 
     async fn look(&self, cx: &Context) -> Result<Option<Outcome>> {
         Ok(match self.seen(&self.place.open(cx)?).await? {
-            Seen::Gone => Some(gone()),
-            Seen::Overwritten => Some(overwritten()),
-            Seen::Hidden { .. } => None,
+            MarkerState::Gone => Some(gone()),
+            MarkerState::Overwritten => Some(overwritten()),
+            MarkerState::Hidden { .. } => None,
         })
     }
 

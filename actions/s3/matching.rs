@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::bucket::Bucket;
-use super::listing::{Fields, Found};
+use super::listing::{Fields, ListEntry};
 use super::lookups::Target;
 use super::selection::Selection;
 use super::size;
@@ -51,7 +51,7 @@ impl Matching {
         };
         let passed_over = Arc::<AtomicU64>::default();
         let (applied, passed) = (cx.clone(), Arc::clone(&passed_over));
-        let target = move |found: Found| {
+        let target = move |found: ListEntry| {
             let is_taken = selection.takes(&found);
             let target = Target::found(found);
             // What is there and not meant any more is told apart from what is gone.
@@ -60,7 +60,7 @@ impl Matching {
             let precheck = is_left.then(|| Outcome::skipped("it is not selected any more"));
             (is_taken || is_left).then_some(Target { precheck, ..target })
         };
-        let pages = pages.map_ok(move |page: Vec<Found>| page.into_iter().filter_map(&target).collect::<Vec<Target>>());
+        let pages = pages.map_ok(move |page: Vec<ListEntry>| page.into_iter().filter_map(&target).collect::<Vec<Target>>());
         let targets = read_ahead(pages.boxed()).map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten().boxed();
         let things = if of_versions { "versions and delete markers" } else { "objects" };
         if cx.dry_run() || !cx.can_ask() {

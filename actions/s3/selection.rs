@@ -10,7 +10,7 @@
 use aaws::{Error, Glob, Moment, Result};
 use aws_sdk_s3::primitives::DateTime;
 
-use super::listing::{Fields, Found};
+use super::listing::{Fields, ListEntry};
 use super::size::Size;
 
 aaws::text_type! {
@@ -74,7 +74,7 @@ impl Selection {
     }
 
     /// Whether this is one of those that are meant. Its [`Selection::fields`] have to be known.
-    pub fn takes(&self, found: &Found) -> bool {
+    pub fn takes(&self, found: &ListEntry) -> bool {
         self.takes_version(found)
             && self.takes_size(found.size)
             && self.takes_date(found.modified)
@@ -82,7 +82,7 @@ impl Selection {
             && self.takes_key(&found.key)
     }
 
-    fn takes_version(&self, found: &Found) -> bool {
+    fn takes_version(&self, found: &ListEntry) -> bool {
         let noncurrent = || found.version().is_some_and(|version| !version.latest);
         (!self.noncurrent || noncurrent()) && (!self.delete_markers || found.is_delete_marker())
     }
@@ -129,14 +129,14 @@ mod tests {
         Some(patterns.iter().map(|pattern| pattern.parse().expect("a pattern")).collect())
     }
 
-    fn object(key: &str) -> Found {
+    fn object(key: &str) -> ListEntry {
         let modified = Some(DateTime::from_secs(1_000));
-        Found { key: key.into(), kind: Kind::Object, size: Some(10), modified, etag: None, class: None }
+        ListEntry { key: key.into(), kind: Kind::Object, size: Some(10), modified, etag: None, class: None }
     }
 
-    fn marker(latest: bool) -> Found {
+    fn marker(latest: bool) -> ListEntry {
         let kind = Kind::DeleteMarker(VersionOf { id: "v".into(), latest });
-        Found { kind, size: None, ..object("k") }
+        ListEntry { kind, size: None, ..object("k") }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::model::error::{Error, Result};
 type Answer = Arc<dyn Any + Send + Sync>;
 
 /// What comes to an answer.
-type Ask = BoxFuture<'static, Result<Answer, Arc<Error>>>;
+type PendingAnswer = BoxFuture<'static, Result<Answer, Arc<Error>>>;
 
 /// Answers by their types and by what was asked. They are kept as long as this is.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub struct Once(Mutex<HashMap<(TypeId, String), Entry>>);
 
 enum Entry {
     /// Those who wait hold it: once all of them have gone, nobody asks.
-    Asking(WeakShared<Ask>),
+    Asking(WeakShared<PendingAnswer>),
     Known(Answer),
 }
 
@@ -42,9 +42,9 @@ impl Once {
     {
         let key = (TypeId::of::<T>(), what.to_owned());
         let asking = match self.find(&key) {
-            Found::Known(answer) => return typed(answer),
-            Found::Asking(asking) => asking,
-            Found::Nothing(mut entries) => {
+            EntryState::Known(answer) => return typed(answer),
+            EntryState::Asking(asking) => asking,
+            EntryState::Nothing(mut entries) => {
                 let answer = ask().map(|answer| answer.map(|answer| Arc::new(answer) as Answer).map_err(Arc::new));
                 let asking = answer.boxed().shared();
                 if let Some(weak) = asking.downgrade() {
@@ -60,14 +60,14 @@ impl Once {
         typed(answer)
     }
 
-    fn find(&self, key: &(TypeId, String)) -> Found<'_> {
+    fn find(&self, key: &(TypeId, String)) -> EntryState<'_> {
         let entries = self.entries();
         let asking = match entries.get(key) {
-            Some(Entry::Known(answer)) => return Found::Known(Arc::clone(answer)),
+            Some(Entry::Known(answer)) => return EntryState::Known(Arc::clone(answer)),
             Some(Entry::Asking(weak)) => weak.upgrade(),
             None => None,
         };
-        asking.map_or_else(|| Found::Nothing(entries), Found::Asking)
+        asking.map_or_else(|| EntryState::Nothing(entries), EntryState::Asking)
     }
 
     fn entries(&self) -> MutexGuard<'_, HashMap<(TypeId, String), Entry>> {
@@ -76,10 +76,10 @@ impl Once {
 }
 
 /// What there is of an answer.
-enum Found<'a> {
+enum EntryState<'a> {
     Known(Answer),
     /// Whoever waits for it drives it: none waits for another who has stopped.
-    Asking(Shared<Ask>),
+    Asking(Shared<PendingAnswer>),
     Nothing(MutexGuard<'a, HashMap<(TypeId, String), Entry>>),
 }
 

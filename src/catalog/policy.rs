@@ -41,7 +41,7 @@ pub struct Scope {
     pub region: Option<String>,
     /// Twelve digits.
     pub account: Option<String>,
-    /// Also what is needed only under conditions that the inputs do not settle.
+    /// Also what is needed only under conditions that the inputs do not decide.
     pub all: bool,
 }
 

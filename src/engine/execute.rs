@@ -13,7 +13,7 @@ use crate::engine::action::{Action, Reply};
 use crate::engine::change::close_plan;
 use crate::engine::context::Context;
 use crate::engine::entry::{Entry, Ready};
-use crate::engine::findings::{Findings, Found};
+use crate::engine::findings::{FindingCounts, Findings};
 use crate::engine::host::{Host, MfaOf, Progress, Unattended};
 use crate::engine::journal::Journal;
 use crate::engine::plan::PlanMode;
@@ -91,7 +91,7 @@ pub struct Summary {
     /// How many requests were turned away for their rate, and waited for.
     pub throttled: u64,
     /// What a listing found.
-    pub found: Found,
+    pub found: FindingCounts,
     /// Whether it found something though it was to find nothing: [`RunOptions::fail_on_findings`].
     pub has_findings: bool,
     /// The error that it ended with.
@@ -225,7 +225,7 @@ impl Execution {
                 counts: Counts::default(),
                 calls: BTreeMap::new(),
                 throttled: 0,
-                found: Found::default(),
+                found: FindingCounts::default(),
                 has_findings: false,
                 error: error.or_else(|| self.cancellation.error()),
             };

@@ -27,7 +27,7 @@ pub struct Findings(Arc<Mutex<Judge>>);
 
 /// How many things a listing found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct FindingCounts {
     /// Those that no baseline knows.
     pub new: u64,
     /// Those that the baseline knows, and that are not listed for that.
@@ -36,7 +36,7 @@ pub struct Found {
     pub gone: Option<Vec<String>>,
 }
 
-impl Found {
+impl FindingCounts {
     /// "2 new, 5 known, 1 gone: vol-1"; empty without a baseline.
     pub fn words(&self) -> String {
         let Some(gone) = &self.gone else { return String::new() };
@@ -56,7 +56,7 @@ struct Judge {
     identity: &'static [&'static str],
     /// What the baseline holds, and whether it came again.
     baseline: Option<BTreeMap<Name, bool>>,
-    found: Found,
+    found: FindingCounts,
 }
 
 /// What a row is known by: a text for each member of its identity that has one, with the place of the member. One that is known by one text alone has
@@ -114,7 +114,7 @@ impl Findings {
     }
 
     /// What was found.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> FindingCounts {
         self.with(|judge| judge.found.clone())
     }
 

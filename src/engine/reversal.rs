@@ -16,14 +16,14 @@ pub struct Reversal {
     undo: Does<()>,
     look: Does<Option<Outcome>>,
     revert: Does<Outcome>,
-    tell: fn(Value) -> Result<Told>,
+    tell: fn(Value) -> Result<StepTraits>,
 }
 
 type Does<T> = for<'a> fn(&'a Context, Value) -> BoxFuture<'a, Result<T>>;
 
 /// What a step says of itself.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
+pub struct StepTraits {
     /// See [`Step::undoing_disrupts`].
     pub disrupts: bool,
     /// See [`Step::is_undone_last`].
@@ -54,7 +54,7 @@ impl Reversal {
     }
 
     /// What it says of itself.
-    pub fn tell(&self, step: Value) -> Result<Told> {
+    pub fn tell(&self, step: Value) -> Result<StepTraits> {
         (self.tell)(step)
     }
 }
@@ -84,11 +84,11 @@ fn revert<S: Step>(cx: &Context, step: Value) -> BoxFuture<'_, Result<Outcome>> 
     }
 }
 
-fn tell<S: Step>(step: Value) -> Result<Told> {
+fn tell<S: Step>(step: Value) -> Result<StepTraits> {
     let step = read::<S>(step)?;
     let inverse = step.inverse().map(|inverse| match serde_json::to_value(&inverse) {
         Ok(data) => Ok((data, inverse.to_string())),
         Err(e) => Err(Error::Failed(format!("a step cannot be written down: {e}"))),
     });
-    Ok(Told { disrupts: step.undoing_disrupts(), is_last: step.is_undone_last(), inverse: inverse.transpose()? })
+    Ok(StepTraits { disrupts: step.undoing_disrupts(), is_last: step.is_undone_last(), inverse: inverse.transpose()? })
 }

@@ -14,8 +14,8 @@ use crate::engine::change::Change;
 use crate::engine::context::Context;
 use crate::engine::entry::{Entry, Ready};
 use crate::engine::host::Consent;
-use crate::engine::journal::{Fate, Journal, Past, PastItem, PastStep, Settled, StepId, Writer};
-use crate::engine::reversal::{Reversal, Told};
+use crate::engine::journal::{Fate, Journal, JournalResult, Past, PastItem, PastStep, StepId, Writer};
+use crate::engine::reversal::{Reversal, StepTraits};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::meta::Meta;
@@ -119,7 +119,7 @@ type Half<'a> = (&'a PastItem, Vec<PastStep>);
 
 /// Undoes the steps of items that were left half way: then they are begun again.
 async fn unwind(entry: &Entry, cx: &Context, past: &Past) -> Result<()> {
-    let left = past.items.iter().filter(|item| !item.result.as_ref().is_some_and(Settled::is_as_asked));
+    let left = past.items.iter().filter(|item| !item.result.as_ref().is_some_and(JournalResult::is_as_asked));
     let halves = left.map(|item| (item, item.to_undo().into_iter().filter(|step| step.unwinds).collect::<Vec<_>>()));
     let halves: Vec<Half<'_>> = halves.filter(|(_, steps)| !steps.is_empty()).collect();
     if cx.dry_run() {
@@ -182,7 +182,7 @@ async fn may_unwind(cx: &Context, past: &Past, halves: &[Half<'_>]) -> Result<()
 struct Undone {
     item: String,
     /// From the last to the first.
-    steps: Vec<(PastStep, Told)>,
+    steps: Vec<(PastStep, StepTraits)>,
     /// Those that are as they were before already.
     so_already: Vec<StepId>,
     /// What becomes of it without anything being sent.
@@ -271,7 +271,7 @@ async fn undo(entry: &'static Entry, cx: &Context, past: Past, original: Option<
     }
     let reversal = *entry.reversal()?;
     let undoable = undoable.into_iter().map(|item| Undone::of(&reversal, item)).collect::<Result<Vec<_>>>()?;
-    let says = |tells: fn(&Told) -> bool| undoable.iter().flat_map(|undone| &undone.steps).any(|(_, told)| tells(told));
+    let says = |tells: fn(&StepTraits) -> bool| undoable.iter().flat_map(|undone| &undone.steps).any(|(_, told)| tells(told));
     let undoing = Undoing {
         reversal,
         original: original.clone(),

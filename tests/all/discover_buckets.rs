@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::fake_cloudwatch::{self, Figure, Found, POINTS, QUERIES};
+use crate::support::fake_cloudwatch::{self, Answered, Figure, POINTS, QUERIES};
 use crate::support::http::Request;
 use crate::support::proxy::Proxy;
 use crate::support::{Response, Server, aaws, directory, report};
@@ -341,7 +341,7 @@ fn measured(buckets: &[(&str, &str)], answers: impl Fn(usize, &Request) -> Respo
 }
 
 /// What S3 tells CloudWatch of some buckets, each in its own region: in one some of it was archived lately, and the last day of another is not whole yet.
-fn figures(figure: &Figure) -> Found {
+fn figures(figure: &Figure) -> Answered {
     Ok(match (figure.region, figure.bucket, figure.storage) {
         ("eu-west-1", "dev-b", "AllStorageTypes") => vec![(2, 9.0), (1, 7.0)],
         ("eu-west-1", "dev-b", "StandardStorage") => vec![(2, 900.0), (1, 200.0)],

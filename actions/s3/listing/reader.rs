@@ -13,7 +13,7 @@ use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::super::bucket::Decoder;
-use super::{Fields, Found, Kind, Marker, version_of};
+use super::{Fields, Kind, ListEntry, Marker, version_of};
 
 /// Of what a listing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Of {
 #[derive(Debug, Default)]
 pub struct Listed {
     /// Objects and folders, or versions and delete markers, with their names decoded, in the order of the answer.
-    pub items: Vec<Found>,
+    pub items: Vec<ListEntry>,
     /// Whether there are folders among them.
     pub has_folders: bool,
     /// Whether there is more behind them.
@@ -238,9 +238,9 @@ impl<'a> Answer<'a> {
     }
 
     /// A version, or a delete marker: of that there is nothing but a date.
-    fn version(&mut self, is_marker: bool) -> Result<Found, Unreadable> {
+    fn version(&mut self, is_marker: bool) -> Result<ListEntry, Unreadable> {
         let (mut key, mut id, mut latest) = (None, None, None);
-        let mut found = Found { key: String::new(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
+        let mut found = ListEntry { key: String::new(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
         while let Some(start) = self.child()? {
             match start.local_name().into_inner() {
                 b"Key" => key = Some(self.text()?.into_owned()),
@@ -259,9 +259,9 @@ impl<'a> Answer<'a> {
         Ok(found)
     }
 
-    fn object(&mut self) -> Result<Found, Unreadable> {
+    fn object(&mut self) -> Result<ListEntry, Unreadable> {
         let mut key = None;
-        let mut found = Found { key: String::new(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
+        let mut found = ListEntry { key: String::new(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
         while let Some(start) = self.child()? {
             match start.local_name().into_inner() {
                 b"Key" => key = Some(self.text()?.into_owned()),
@@ -276,10 +276,10 @@ impl<'a> Answer<'a> {
         Ok(found)
     }
 
-    fn folder(&mut self, items: &mut Vec<Found>) -> Result<(), Unreadable> {
+    fn folder(&mut self, items: &mut Vec<ListEntry>) -> Result<(), Unreadable> {
         while let Some(start) = self.child()? {
             match start.local_name().into_inner() {
-                b"Prefix" => items.push(Found::folder(self.text()?.into_owned())),
+                b"Prefix" => items.push(ListEntry::folder(self.text()?.into_owned())),
                 _ => self.skip()?,
             }
         }

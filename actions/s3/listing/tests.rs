@@ -73,9 +73,9 @@ impl HttpConnector for Answers {
 }
 
 /// What the SDK read, in our form.
-fn of_the_sdk(output: &ListObjectsV2Output) -> (Vec<Found>, Option<bool>, Option<String>) {
+fn of_the_sdk(output: &ListObjectsV2Output) -> (Vec<ListEntry>, Option<bool>, Option<String>) {
     let decode = Decoder::of(output.encoding_type());
-    let objects = output.contents().iter().map(|object| Found {
+    let objects = output.contents().iter().map(|object| ListEntry {
         key: decode.text(object.key().unwrap_or_default()),
         kind: Kind::Object,
         size: object.size().and_then(|size| u64::try_from(size).ok()),
@@ -83,7 +83,7 @@ fn of_the_sdk(output: &ListObjectsV2Output) -> (Vec<Found>, Option<bool>, Option
         etag: nonempty(object.e_tag()),
         class: nonempty(object.storage_class().map(|class| class.as_str())),
     });
-    let folders = output.common_prefixes().iter().map(|common| Found::folder(decode.text(common.prefix().unwrap_or_default())));
+    let folders = output.common_prefixes().iter().map(|common| ListEntry::folder(decode.text(common.prefix().unwrap_or_default())));
     (objects.chain(folders).collect(), output.is_truncated(), nonempty(output.next_continuation_token()))
 }
 
@@ -165,11 +165,11 @@ fn only_what_is_asked_for_is_read() {
                   <StorageClass>GLACIER</StorageClass></Contents>";
     let answer = format!("<ListBucketResult>{object}</ListBucketResult>");
     let found = |fields| read(answer.as_bytes(), Of::Objects, fields).expect("it is read").expect("a listing").items.remove(0);
-    let key = Found { key: "a".into(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
+    let key = ListEntry { key: "a".into(), kind: Kind::Object, size: None, modified: None, etag: None, class: None };
     assert_eq!(found(Fields::default()), key);
-    assert_eq!(found(Fields { size: true, ..Fields::default() }), Found { size: Some(7), ..key.clone() });
+    assert_eq!(found(Fields { size: true, ..Fields::default() }), ListEntry { size: Some(7), ..key.clone() });
     let modified = Some(DateTime::from_secs(1_704_067_200));
-    let all = Found { size: Some(7), modified, etag: Some("\"e\"".into()), class: Some("GLACIER".into()), ..key };
+    let all = ListEntry { size: Some(7), modified, etag: Some("\"e\"".into()), class: Some("GLACIER".into()), ..key };
     assert_eq!(found(Fields::ALL), all);
     // What is not read is not looked at.
     let odd = answer.replace("<Size>7</Size>", "<Size>seven</Size>");
@@ -305,7 +305,7 @@ async fn whatever_a_listing_says_of_versions_is_what_the_sdk_reads() {
         let theirs = answers.client().list_object_versions().bucket("b").send().await.expect("the SDK reads it");
         let ours = answers.versions().await.expect("we read it").expect("a listing");
         let decode = Decoder::of(theirs.encoding_type());
-        let versions = theirs.versions().iter().map(|version| Found {
+        let versions = theirs.versions().iter().map(|version| ListEntry {
             key: decode.text(version.key().unwrap_or_default()),
             kind: Kind::Version(version_of(version.version_id(), version.is_latest())),
             size: version.size().and_then(|size| u64::try_from(size).ok()),
@@ -313,7 +313,7 @@ async fn whatever_a_listing_says_of_versions_is_what_the_sdk_reads() {
             etag: nonempty(version.e_tag()),
             class: nonempty(version.storage_class().map(|class| class.as_str())),
         });
-        let markers = theirs.delete_markers().iter().map(|marker| Found {
+        let markers = theirs.delete_markers().iter().map(|marker| ListEntry {
             key: decode.text(marker.key().unwrap_or_default()),
             kind: Kind::DeleteMarker(version_of(marker.version_id(), marker.is_latest())),
             size: None,
@@ -321,9 +321,9 @@ async fn whatever_a_listing_says_of_versions_is_what_the_sdk_reads() {
             etag: None,
             class: None,
         });
-        let (mut found, apart) = (ours.items, versions.chain(markers).collect::<Vec<Found>>());
+        let (mut found, apart) = (ours.items, versions.chain(markers).collect::<Vec<ListEntry>>());
         // The SDK tells them apart. The sort is stable.
-        found.sort_by_key(Found::is_delete_marker);
+        found.sort_by_key(ListEntry::is_delete_marker);
         assert_eq!(found, apart, "round {round}: {answer}");
         let marker = theirs.next_key_marker().map(|key| (decode.text(key), nonempty(theirs.next_version_id_marker())));
         assert_eq!((ours.truncated, ours.marker), (theirs.is_truncated(), marker), "round {round}: {answer}");
@@ -335,9 +335,9 @@ fn versions_keep_the_order_of_the_listing_and_are_put_together_where_they_are_ap
     let found = |key: &str, id: &str, latest: bool, is_marker: bool, day: i64| {
         let version = VersionOf { id: id.to_owned(), latest };
         let kind = if is_marker { Kind::DeleteMarker(version) } else { Kind::Version(version) };
-        Found { key: key.to_owned(), kind, size: None, modified: Some(DateTime::from_secs(day)), etag: None, class: None }
+        ListEntry { key: key.to_owned(), kind, size: None, modified: Some(DateTime::from_secs(day)), etag: None, class: None }
     };
-    let ordered = |mut items: Vec<Found>| {
+    let ordered = |mut items: Vec<ListEntry>| {
         put_together(&mut items);
         items.iter().filter_map(|found| Some(format!("{} {}", found.key, found.version()?.id))).collect::<Vec<_>>()
     };

@@ -8,18 +8,18 @@ use futures::stream::{self, Stream};
 use tokio::task::{JoinError, JoinSet};
 
 use super::Keyed;
-use super::kept::Kept;
-use super::plan::{Ask, Plan};
+use super::kept::KeptCut;
+use super::plan::{PageRequest, Plan};
 
 /// Takes what a whole list has learned for a later one; it may block.
-pub type Keep = Box<dyn FnOnce(Vec<Kept>) + Send>;
+pub type Keep = Box<dyn FnOnce(Vec<KeptCut>) + Send>;
 
 /// The objects of a list, page by page. `read` asks for one; what is on its way is dropped with the stream.
 pub fn drive<T, K, R, F>(plan: Plan<T, K>, keep: Option<Keep>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
 where
     T: Keyed + Send + 'static,
     K: Clone + Eq + Hash + Send + 'static,
-    R: Fn(Ask<K>) -> F + Send,
+    R: Fn(PageRequest<K>) -> F + Send,
     F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
     let driver = Driver { plan, keep, read, tasks: JoinSet::new() };
@@ -42,13 +42,13 @@ impl<T, K, R, F> Driver<T, K, R>
 where
     T: Keyed + Send + 'static,
     K: Clone + Eq + Hash + Send + 'static,
-    R: Fn(Ask<K>) -> F,
+    R: Fn(PageRequest<K>) -> F,
     F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
     async fn step(&mut self) -> Result<Option<Vec<T>>> {
         loop {
             while let Some(answer) = self.tasks.try_join_next() {
-                self.settle(answer)?;
+                self.accept(answer)?;
             }
             let asked = self.fill();
             if let Some(items) = self.plan.take() {
@@ -61,7 +61,7 @@ where
                 return Ok(None);
             }
             match self.tasks.join_next().await {
-                Some(answer) => self.settle(answer)?,
+                Some(answer) => self.accept(answer)?,
                 None => return Err(Error::Failed("the listing stands still: this is a mistake of this program".into())),
             }
         }
@@ -85,7 +85,7 @@ where
         Ok(())
     }
 
-    fn settle(&mut self, answer: Result<Answer<T, K>, JoinError>) -> Result<()> {
+    fn accept(&mut self, answer: Result<Answer<T, K>, JoinError>) -> Result<()> {
         let (id, page) = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
         match page {
             Ok(page) => self.plan.answer(id, page),

@@ -35,7 +35,7 @@ const LONGEST: usize = 128;
 
 /// Where an earlier list was good to cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptCut {
     /// A text between two keys.
     pub cut: String,
     /// How many keys there were between the one before it and this.
@@ -52,26 +52,26 @@ struct Content {
 }
 
 /// The cuts that are kept of a list below a prefix; none where there are none, or something else.
-pub fn read(cache: &Cache, prefix: &str) -> Vec<Kept> {
+pub fn read(cache: &Cache, prefix: &str) -> Vec<KeptCut> {
     cache.read().map(|bytes| parsed(&bytes, prefix)).unwrap_or_default()
 }
 
-fn parsed(bytes: &[u8], prefix: &str) -> Vec<Kept> {
+fn parsed(bytes: &[u8], prefix: &str) -> Vec<KeptCut> {
     let Some(file) = serde_json::from_slice::<Content>(bytes).ok().filter(|file| file.format == FORMAT) else { return Vec::new() };
     let cuts = file.cuts.into_iter().take(NEAR + FAR).filter(|(_, tail)| tail.len() <= LONGEST);
-    cuts.map(|(keys, tail)| Kept { cut: format!("{prefix}{tail}"), keys }).collect()
+    cuts.map(|(keys, tail)| KeptCut { cut: format!("{prefix}{tail}"), keys }).collect()
 }
 
 /// Keeps them; where there are none, nothing is kept.
-pub fn write(cache: &Cache, prefix: &str, kept: &[Kept]) {
+pub fn write(cache: &Cache, prefix: &str, kept: &[KeptCut]) {
     match text(kept, prefix) {
         Some(text) => cache.write(text.as_bytes()),
         None => cache.remove(),
     }
 }
 
-fn text(kept: &[Kept], prefix: &str) -> Option<String> {
-    let tail = |kept: &Kept| Some((kept.keys, kept.cut.strip_prefix(prefix)?.to_owned()));
+fn text(kept: &[KeptCut], prefix: &str) -> Option<String> {
+    let tail = |kept: &KeptCut| Some((kept.keys, kept.cut.strip_prefix(prefix)?.to_owned()));
     let cuts: Vec<(u64, String)> = kept.iter().filter_map(tail).collect();
     if cuts.is_empty() {
         return None;
@@ -141,10 +141,10 @@ impl Density {
     }
 
     /// The cuts to keep: near ones at the beginning, where a list in order is walked first, and some that divide the rest.
-    pub fn cuts(&self, prefix: &str, page: usize) -> Vec<Kept> {
+    pub fn cuts(&self, prefix: &str, page: usize) -> Vec<KeptCut> {
         let page = page.max(1) as u64;
         let all = self.marks.values().fold(0_u64, |sum, mark| sum.saturating_add(mark.keys));
-        let mut cuts: Vec<Kept> = Vec::new();
+        let mut cuts: Vec<KeptCut> = Vec::new();
         if all < page.saturating_mul(FEWEST) {
             return cuts;
         }
@@ -156,7 +156,7 @@ impl Density {
             if since > step
                 && let Some((cut, keys)) = best.take()
             {
-                cuts.push(Kept { cut: cut.clone(), keys });
+                cuts.push(KeptCut { cut: cut.clone(), keys });
                 since -= keys;
                 before += keys;
                 if cuts.len() == NEAR {

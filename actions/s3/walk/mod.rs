@@ -19,10 +19,10 @@ use aaws::{Cache, Context, Result};
 use futures::stream::Stream;
 
 use super::bucket::Bucket;
-use super::listing::{Fields, Found, Marker, Wanted, read_objects, read_versions};
+use super::listing::{Fields, ListEntry, Marker, Wanted, read_objects, read_versions};
 use drive::{Keep, drive};
-use kept::Kept;
-use plan::{Ask, Plan, Shape};
+use kept::KeptCut;
+use plan::{PageRequest, Plan, Shape};
 
 /// The most requests of one list at once, whatever `--concurrency` allows.
 const WIDEST: usize = 64;
@@ -79,7 +79,7 @@ impl Walk {
         if !self.learns || self.start_after.is_some() {
             return (plan, None);
         }
-        let keep: Keep = Box::new(move |cuts: Vec<Kept>| kept::write(&cache, &prefix, &cuts));
+        let keep: Keep = Box::new(move |cuts: Vec<KeptCut>| kept::write(&cache, &prefix, &cuts));
         (plan.learning(), Some(keep))
     }
 
@@ -104,7 +104,7 @@ pub trait Keyed {
     fn key(&self) -> &str;
 }
 
-impl Keyed for Found {
+impl Keyed for ListEntry {
     fn key(&self) -> &str {
         &self.key
     }
@@ -112,16 +112,16 @@ impl Keyed for Found {
 
 /// The objects of a bucket, a page or less at a time, as wide as `--concurrency` allows. Requests are sent while it is read, and end with it. A
 /// listing that cannot be read to its end is an error, never short.
-pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
+pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<ListEntry>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "objects", false);
-    drive(plan, keep, move |ask: Ask| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
+    drive(plan, keep, move |ask: PageRequest| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 /// Every version and delete marker of a bucket, in the same way: by key, and of each key the newest first. A cut is a key, and all that comes of it lies
 /// before the cut; so what comes of one key is read one page after another, by key and version id.
-pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<Found>>> + Send + use<> {
+pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<ListEntry>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "versions", true);
-    drive(plan, keep, move |ask: Ask<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
+    drive(plan, keep, move |ask: PageRequest<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use aaws::{Error, Next, Page, Result};
 
 use super::gap::{Gap, Position};
-use super::kept::{Density, Kept};
+use super::kept::{Density, KeptCut};
 use super::space::Space;
 use super::{Keyed, Order};
 
@@ -50,7 +50,7 @@ pub struct Shape {
 
 /// A page to ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ask<K = String> {
+pub struct PageRequest<K = String> {
     /// Which it is.
     pub id: u64,
     /// Only keys behind this one.
@@ -89,7 +89,7 @@ pub struct Plan<T, K = String> {
     /// From where a first cut is measured.
     base: Option<String>,
     /// Cuts of an earlier list that were not tried yet.
-    kept: VecDeque<Kept>,
+    kept: VecDeque<KeptCut>,
     /// What is learned for a later one, if anything is.
     density: Option<Density>,
     /// Hashes of the tokens asked for, each with where its gap began: one that comes again leads nowhere.
@@ -141,7 +141,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     }
 
     /// A page to ask for now, if one should be. When nothing is in flight and nothing is to be taken, there is one until the list is whole.
-    pub fn request(&mut self) -> Result<Option<Ask<K>>> {
+    pub fn request(&mut self) -> Result<Option<PageRequest<K>>> {
         while self.in_flight < self.shape.width.max(1) {
             let survey = self.survey();
             if let Some(at) = survey.idle {
@@ -268,7 +268,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         page.items.iter().step_by(SAMPLED).for_each(|item| self.space.learn(item.key()));
         self.space.learn(last.key());
         self.space.learn_page(first.key(), last.key());
-        self.space.settle();
+        self.space.prepare();
         self.full += usize::from(page.items.len() >= self.shape.page && page.next != Next::End);
     }
 
@@ -402,7 +402,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
     }
 
-    fn ask(&mut self, at: usize) -> Result<Ask<K>> {
+    fn ask(&mut self, at: usize) -> Result<PageRequest<K>> {
         let id = self.ids;
         let open = matches!(self.trust, Trust::Open(None));
         let what = self.shape.what.clone();
@@ -424,7 +424,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         }
         self.ids += 1;
         self.in_flight += 1;
-        Ok(Ask { id, start_after: gap.start_after.clone(), token })
+        Ok(PageRequest { id, start_after: gap.start_after.clone(), token })
     }
 
     fn gap(&self, at: usize) -> Option<&Gap<K>> {

@@ -27,7 +27,7 @@ const CLASSES: [&str; 3] = ["0123456789", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefg
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alphabet {
     /// Those seen, where the keys have run through all that there are.
-    Seen,
+    Observed,
     /// Also those that may well come: all digits where there is one.
     Likely,
 }
@@ -102,7 +102,7 @@ impl Space {
     }
 
     /// Gets the alphabets ready, after learning.
-    pub fn settle(&mut self) {
+    pub fn prepare(&mut self) {
         if !std::mem::take(&mut self.stale) {
             return;
         }
@@ -219,7 +219,7 @@ impl Space {
 
     fn frame(&self, length: usize, alphabet: Alphabet) -> Frame<'_> {
         let alphabets = match alphabet {
-            Alphabet::Seen => &self.seen,
+            Alphabet::Observed => &self.seen,
             Alphabet::Likely => &self.likely,
         };
         let length = length.min(alphabets.len()).min(self.places.len());
@@ -335,7 +335,7 @@ mod tests {
     fn space<'a>(prefix: &str, keys: impl IntoIterator<Item = &'a str>) -> Space {
         let mut space = Space::new(prefix);
         keys.into_iter().for_each(|key| space.learn(key));
-        space.settle();
+        space.prepare();
         space
     }
 
@@ -361,12 +361,12 @@ mod tests {
     fn a_place_that_ran_through_holds_what_was_seen() {
         let keys: Vec<String> = (1..4).flat_map(|day| (0..30).map(move |n| format!("2024/01/{day:02}/{n:03}"))).collect();
         let mut space = space("2024/", keys.iter().map(String::as_str));
-        let next = |space: &Space| space.ahead("2024/01/03/000", "2024/01/03/020", None, (15, 20), Alphabet::Seen);
+        let next = |space: &Space| space.ahead("2024/01/03/000", "2024/01/03/020", None, (15, 20), Alphabet::Observed);
         assert_eq!(next(&space).as_deref(), Some("2024/01/03/035"), "it is not known yet that a day has 30");
         for _ in 0..ROUNDS {
             space.learn_page("2024/01/01/000", "2024/01/03/029");
         }
-        space.settle();
+        space.prepare();
         assert_eq!(next(&space).as_deref(), Some("2024/01/04/005"));
     }
 
@@ -408,7 +408,7 @@ mod tests {
                     let fits = |cut: String| low < cut.as_str() && cut.as_str() < high && cut.chars().all(is_sendable);
                     assert!(cut.is_none_or(fits), "{low:?} {high:?}");
                 }
-                for alphabet in [Alphabet::Seen, Alphabet::Likely] {
+                for alphabet in [Alphabet::Observed, Alphabet::Likely] {
                     for times in [(1, 9), (1, 1), (3, 1), (5000, 1)] {
                         let cut = space.ahead(low, high, None, times, alphabet);
                         assert!(cut.is_none_or(|cut| high < cut.as_str() && cut.chars().all(is_sendable)), "{low:?} {high:?}");

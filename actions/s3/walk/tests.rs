@@ -10,8 +10,8 @@ use fastrand::Rng;
 use futures::{StreamExt, TryStreamExt};
 
 use super::drive::{Keep, drive};
-use super::kept::Kept;
-use super::plan::{Ask, LEAD, Plan, Shape};
+use super::kept::KeptCut;
+use super::plan::{LEAD, PageRequest, Plan, Shape};
 use super::{Keyed, Marker, Order};
 
 impl Keyed for String {
@@ -59,7 +59,7 @@ impl Store {
         Arc::new(Store { keys, page, ways, requests: AtomicUsize::new(0), given: AtomicUsize::new(0) })
     }
 
-    fn answer(&self, ask: &Ask) -> Page<String, String> {
+    fn answer(&self, ask: &PageRequest) -> Page<String, String> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
         let start = match (&ask.token, &ask.start_after) {
             (Some(token), _) => token.parse().expect("a token of this store"),
@@ -97,7 +97,7 @@ impl Store {
     /// The same, beginning with cuts. Where all keys are below `p/`, that is their prefix.
     async fn list_from(
         self: &Arc<Self>,
-        kept: Vec<Kept>,
+        kept: Vec<KeptCut>,
         keep: Option<Keep>,
         order: Order,
         width: usize,
@@ -338,7 +338,7 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
 }
 
 /// The same, beginning with cuts; and those that are to be kept of it.
-fn rounds_from(store: &Store, kept: Vec<Kept>, order: Order, width: usize) -> (usize, Option<Vec<Kept>>) {
+fn rounds_from(store: &Store, kept: Vec<KeptCut>, order: Order, width: usize) -> (usize, Option<Vec<KeptCut>>) {
     let shape = Shape {
         what: "the keys".into(),
         prefix: String::new(),
@@ -352,7 +352,7 @@ fn rounds_from(store: &Store, kept: Vec<Kept>, order: Order, width: usize) -> (u
     let mut plan: Plan<String> = Plan::new(shape).starting(kept).learning();
     let (mut rounds, mut keys) = (0, 0);
     while !plan.is_done() {
-        let asks: Vec<Ask> = std::iter::from_fn(|| plan.request().expect("a page to ask for")).collect();
+        let asks: Vec<PageRequest> = std::iter::from_fn(|| plan.request().expect("a page to ask for")).collect();
         for ask in asks {
             plan.answer(ask.id, store.answer(&ask)).expect("a page of S3");
         }
@@ -366,7 +366,7 @@ fn rounds_from(store: &Store, kept: Vec<Kept>, order: Order, width: usize) -> (u
 }
 
 /// Cuts as a file may have them: of an earlier list, of another one, or of somebody who means no good.
-fn any_cuts(rng: &mut Rng, keys: &[String]) -> Vec<Kept> {
+fn any_cuts(rng: &mut Rng, keys: &[String]) -> Vec<KeptCut> {
     let count = rng.usize(..=48);
     let cuts = (0..count).map(|_| {
         let key = rng.choice(keys.iter()).cloned().unwrap_or_default();
@@ -383,9 +383,9 @@ fn any_cuts(rng: &mut Rng, keys: &[String]) -> Vec<Kept> {
             6 => format!("{key}{}", "~".repeat(rng.usize(..2000))),
             _ => format!("{key}0"),
         };
-        Kept { cut, keys: [0, 1, 10, u64::MAX][rng.usize(..4)] }
+        KeptCut { cut, keys: [0, 1, 10, u64::MAX][rng.usize(..4)] }
     });
-    let mut cuts: Vec<Kept> = cuts.collect();
+    let mut cuts: Vec<KeptCut> = cuts.collect();
     if rng.bool() {
         cuts.sort_by(|a, b| a.cut.cmp(&b.cut));
     }
@@ -542,7 +542,7 @@ fn cuts_of_a_list_that_is_short_by_now_cost_as_many_requests_as_are_sent_at_once
 }
 
 /// A page of what is there by now: a token says behind which key it goes on, as that of S3 does.
-fn page_of(left: &BTreeSet<String>, ask: &Ask, page: usize) -> Page<String, String> {
+fn page_of(left: &BTreeSet<String>, ask: &PageRequest, page: usize) -> Page<String, String> {
     let from: Bound<&String> = ask.token.as_ref().or(ask.start_after.as_ref()).map_or(Bound::Unbounded, Bound::Excluded);
     let behind = left.range::<String, (Bound<&String>, Bound<&String>)>((from, Bound::Unbounded));
     let mut items: Vec<String> = behind.take(page + 1).cloned().collect();
@@ -593,7 +593,7 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
                     wanted.remove(&gone);
                 }
             }
-            let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
+            let ask: PageRequest = asked.swap_remove(rng.usize(..asked.len()));
             let mut answer = page_of(if leaves_entries { &entries } else { &left }, &ask, page);
             answer.items.retain(|key| left.contains(key));
             plan.answer(ask.id, answer).unwrap_or_else(|e| panic!("round {round}: {e}"));
@@ -646,7 +646,7 @@ fn a_store_whose_pages_are_short_or_empty_is_listed_whole() {
                 asked.push(ask);
             }
             assert!(!asked.is_empty(), "round {round}: it stands still, after {} keys of {}", given.len(), visible.len());
-            let ask: Ask = asked.swap_remove(rng.usize(..asked.len()));
+            let ask: PageRequest = asked.swap_remove(rng.usize(..asked.len()));
             let mut answer = page_of(&all, &ask, page);
             answer.items.retain(|key| !hidden.contains(key));
             empty += usize::from(answer.items.is_empty() && answer.next != Next::End);
@@ -824,7 +824,7 @@ impl Versioned {
         Arc::new(Versioned { versions, page, requests: AtomicUsize::new(0) })
     }
 
-    fn answer(&self, ask: &Ask<Marker>) -> Page<Version, Marker> {
+    fn answer(&self, ask: &PageRequest<Marker>) -> Page<Version, Marker> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let behind = |key: &str| self.versions.partition_point(|version| version.key.as_str() <= key);
         let start = match (&ask.token, &ask.start_after) {
@@ -863,7 +863,7 @@ impl Versioned {
     /// The same, beginning with cuts.
     async fn list_from(
         self: &Arc<Self>,
-        kept: Vec<Kept>,
+        kept: Vec<KeptCut>,
         order: Order,
         width: usize,
         seed: u64,
@@ -881,7 +881,7 @@ impl Versioned {
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape).starting(kept).learning(), None, move |ask: Ask<Marker>| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), None, move |ask: PageRequest<Marker>| {
             let store = Arc::clone(&store);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Change, Step};
 use crate::engine::context::Context;
-use crate::engine::journal::{Became, Fate, IntentId, Journal, Settled, StepId, StepNote};
+use crate::engine::journal::{Became, Fate, IntentId, Journal, JournalResult, StepId, StepNote};
 use crate::model::code::Code;
 use crate::model::error::{Error, Result};
 use crate::model::meta::Effect;
@@ -133,22 +133,22 @@ fn gone<D>() -> Outcome<D> {
 /// What was begun before, and is found to be as it was asked for, is known to be so from here on.
 pub(super) fn found<D>(cx: &Context, item: String, outcome: &Outcome<D>) {
     let Some(journal) = cx.run().journal.as_deref().filter(|journal| journal.was_begun(&item)) else { return };
-    let settled = settled(journal, item, outcome);
-    if !settled.is_as_asked() {
+    let result = result_of(journal, item, outcome);
+    if !result.is_as_asked() {
         return;
     }
-    if let Err(e) = journal.settle(vec![settled]) {
+    if let Err(e) = journal.record_results(vec![result]) {
         tracing::error!("{e}");
     }
 }
 
 /// The result of an item. One that was begun before, and is so already, counts as done by the run: undoing must not take it for what was so all along.
-fn settled<D>(journal: &dyn Journal, item: String, outcome: &Outcome<D>) -> Settled {
+fn result_of<D>(journal: &dyn Journal, item: String, outcome: &Outcome<D>) -> JournalResult {
     let begun_before = journal.was_begun(&item);
-    let settled = Settled::of(item, outcome);
-    match settled.status {
-        Status::Unchanged if begun_before => Settled { status: Status::Done, ..settled },
-        _ => settled,
+    let result = JournalResult::of(item, outcome);
+    match result.status {
+        Status::Unchanged if begun_before => JournalResult { status: Status::Done, ..result },
+        _ => result,
     }
 }
 
@@ -195,11 +195,11 @@ fn note_outcomes<C: Change>(
     }
     match outcomes {
         Ok(outcomes) => {
-            journal.settle(items.iter().zip(outcomes).map(|(item, outcome)| settled(journal, change.id(item), outcome)).collect())
+            journal.record_results(items.iter().zip(outcomes).map(|(item, outcome)| result_of(journal, change.id(item), outcome)).collect())
         }
         Err(e) => {
             let failed: Outcome = Outcome::Failed(Failure::from(e));
-            journal.settle(items.iter().map(|item| Settled::of(change.id(item), &failed)).collect())
+            journal.record_results(items.iter().map(|item| JournalResult::of(change.id(item), &failed)).collect())
         }
     }
 }

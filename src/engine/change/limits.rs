@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt};
 
-use super::planned::{self, Verdict};
+use super::planned::{self, Admission};
 use super::{Change, ItemResult};
 use crate::engine::context::Context;
 use crate::engine::guards::Guards;
@@ -73,11 +73,11 @@ pub(super) async fn within<C: Change>(
         };
         let Some(item) = item else { break };
         let item = item?;
-        match planned::verdict(cx, change, &item) {
-            Verdict::Goes => counted.add(true),
-            Verdict::Ends(_) => counted.add(false),
+        match planned::admission(cx, change, &item) {
+            Admission::Goes => counted.add(true),
+            Admission::Ends(_) => counted.add(false),
             // The plan that is applied does not know it, and nothing is done to it.
-            Verdict::New => {}
+            Admission::New => {}
         }
         held.push(item);
         if let Some(why) = counted.too_many(guards) {

@@ -16,7 +16,7 @@ use crate::model::meta::Effect;
 use crate::model::outcome::{Failure, Outcome, Record, Skip, Status};
 
 /// What is to be done about an item.
-pub(super) enum Verdict<D> {
+pub(super) enum Admission<D> {
     /// It is changed.
     Goes,
     /// This became of it already.
@@ -26,49 +26,49 @@ pub(super) enum Verdict<D> {
 }
 
 /// What selection, and the plan that is applied if there is one, say of an item.
-pub(super) fn verdict<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Verdict<C::Done> {
+pub(super) fn admission<C: Change>(cx: &Context, change: &C, item: &C::Item) -> Admission<C::Done> {
     let now = settled(cx, change, item);
     let RunPlan::Applying(planned) = &cx.run().plan else {
-        return journaled::begun_before(cx, change, item, now).map_or(Verdict::Goes, Verdict::Ends);
+        return journaled::begun_before(cx, change, item, now).map_or(Admission::Goes, Admission::Ends);
     };
     let line = match planned.expected(&change.id(item)) {
         Ok(Some(line)) => line,
-        Ok(None) if !change.wants_all() => return Verdict::New,
-        Ok(None) => return Verdict::Ends(now.unwrap_or_else(|| changed("it is not in the plan"))),
-        Err(e) => return Verdict::Ends(Outcome::Failed(Failure::permanent(Code::Unchecked, e.to_string()))),
+        Ok(None) if !change.wants_all() => return Admission::New,
+        Ok(None) => return Admission::Ends(now.unwrap_or_else(|| changed("it is not in the plan"))),
+        Err(e) => return Admission::Ends(Outcome::Failed(Failure::permanent(Code::Unchecked, e.to_string()))),
     };
     match (line.record.status, now) {
         (Status::Planned, now) => as_planned(cx, change, item, &line, now),
         // It needed nothing, and still needs nothing.
-        (Status::Unchanged, Some(outcome)) => Verdict::Ends(outcome),
+        (Status::Unchanged, Some(outcome)) => Admission::Ends(outcome),
         (Status::Unchanged, None) => match difference(line.state.as_ref(), change.state(item).as_ref()) {
-            Some(what) => Verdict::Ends(changed(what)),
+            Some(what) => Admission::Ends(changed(what)),
             // It is done once more for the sake of what follows it, which somebody agrees to with it: nothing of it has changed.
-            None if change.wants_all() && line.state.is_some() => Verdict::Goes,
-            None => Verdict::Ends(changed("it needed no change when it was planned, and now does")),
+            None if change.wants_all() && line.state.is_some() => Admission::Goes,
+            None => Admission::Ends(changed("it needed no change when it was planned, and now does")),
         },
-        (Status::Skipped | Status::Failed | Status::Done, _) => Verdict::Ends(as_left(line.record)),
+        (Status::Skipped | Status::Failed | Status::Done, _) => Admission::Ends(as_left(line.record)),
     }
 }
 
 /// What becomes of an item that the plan would change.
-fn as_planned<C: Change>(cx: &Context, change: &C, item: &C::Item, line: &ItemLine, now: Option<Outcome<C::Done>>) -> Verdict<C::Done> {
+fn as_planned<C: Change>(cx: &Context, change: &C, item: &C::Item, line: &ItemLine, now: Option<Outcome<C::Done>>) -> Admission<C::Done> {
     let is_missing = |failure: &Failure| failure.code == Code::NotFound.as_str();
     match now {
         // It is as it was to become.
-        Some(outcome @ Outcome::Unchanged(_)) => return Verdict::Ends(outcome),
+        Some(outcome @ Outcome::Unchanged(_)) => return Admission::Ends(outcome),
         Some(Outcome::Failed(failure)) if is_missing(&failure) => {
-            return Verdict::Ends(gone(cx).unwrap_or(Outcome::Failed(failure)));
+            return Admission::Ends(gone(cx).unwrap_or(Outcome::Failed(failure)));
         }
         _ => {}
     }
     if let Some(what) = difference(line.state.as_ref(), change.state(item).as_ref()) {
-        return Verdict::Ends(changed(what));
+        return Admission::Ends(changed(what));
     }
     match now {
-        None => Verdict::Goes,
-        Some(Outcome::Skipped(Skip { code: None, why })) => Verdict::Ends(changed(format!("it is not as planned: {why}"))),
-        Some(outcome) => Verdict::Ends(outcome),
+        None => Admission::Goes,
+        Some(Outcome::Skipped(Skip { code: None, why })) => Admission::Ends(changed(format!("it is not as planned: {why}"))),
+        Some(outcome) => Admission::Ends(outcome),
     }
 }
 
@@ -119,12 +119,12 @@ fn told(value: &Value) -> String {
 
 /// Whether an item would be changed: for the person asked.
 pub(super) fn goes<C: Change>(cx: &Context, change: &C, item: &C::Item) -> bool {
-    matches!(verdict(cx, change, item), Verdict::Goes)
+    matches!(admission(cx, change, item), Admission::Goes)
 }
 
 /// Whether an item is one that the run is about.
 pub(super) fn is_known<C: Change>(cx: &Context, change: &C, item: &C::Item) -> bool {
-    !matches!(verdict(cx, change, item), Verdict::New)
+    !matches!(admission(cx, change, item), Admission::New)
 }
 
 /// A plan counts as applied from here on.
@@ -158,13 +158,13 @@ pub(super) fn plan<C: Change>(
                 Ok(item) => item,
                 Err(e) => return vec![Err(e)],
             };
-            let (result, fatal) = match verdict(&cx, &*change, &item) {
-                Verdict::Goes => (foreseen(&cx, &*change, &item), None),
-                Verdict::Ends(outcome) => {
+            let (result, fatal) = match admission(&cx, &*change, &item) {
+                Admission::Goes => (foreseen(&cx, &*change, &item), None),
+                Admission::Ends(outcome) => {
                     let fatal = outcome.fatal();
                     (record(&cx, &*change, &item, outcome), fatal)
                 }
-                Verdict::New => {
+                Admission::New => {
                     leave(&cx, &*change, &item);
                     return Vec::new();
                 }

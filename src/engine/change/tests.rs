@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::aws::session::Session;
 use crate::engine::host::{Consent, Host, Question, Unattended};
-use crate::engine::journal::{Journal, Settled, StepId, StepNote};
+use crate::engine::journal::{Journal, JournalResult, StepId, StepNote};
 use crate::engine::run::{Concurrency, Run, RunOptions};
 use crate::model::cancellation::{CancelReason, Cancellation};
 use crate::model::meta::{Effect, Meta};
@@ -457,7 +457,7 @@ async fn the_person_asked_hears_of_what_would_be_changed_and_of_nothing_else() {
 
 /// A run that goes on from another process, which had begun `a` and `b` when it was killed; of `b` it had noted a step that is undone first.
 #[derive(Default)]
-struct Begun(Mutex<Vec<Settled>>);
+struct Begun(Mutex<Vec<JournalResult>>);
 
 #[async_trait]
 impl Journal for Begun {
@@ -477,7 +477,7 @@ impl Journal for Begun {
         item == "b"
     }
 
-    fn settle(&self, results: Vec<Settled>) -> Result<()> {
+    fn record_results(&self, results: Vec<JournalResult>) -> Result<()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(results);
         Ok(())
     }

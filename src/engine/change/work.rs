@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::batch::{Halt, Work};
 use super::dependencies::Recorded;
-use super::planned::{self, Verdict};
+use super::planned::{self, Admission};
 use super::{Change, ItemResult, journaled, name, record, record_quietly};
 use crate::aws::backoff::Delays;
 use crate::engine::context::Context;
@@ -89,13 +89,13 @@ impl<C: Change> Batch<C> {
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
             let first = self.recorded.is_first(|| self.change.id(&pending.item));
-            let outcome = match planned::verdict(&self.cx, &*self.change, &pending.item) {
-                Verdict::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
-                Verdict::Ends(outcome) => {
+            let outcome = match planned::admission(&self.cx, &*self.change, &pending.item) {
+                Admission::Goes => self.recorded.wait(&self.cx, self.change.after(&pending.item)).await,
+                Admission::Ends(outcome) => {
                     journaled::found(&self.cx, self.change.id(&pending.item), &outcome);
                     Some(outcome)
                 }
-                Verdict::New => {
+                Admission::New => {
                     // What waits for it to be gone waits no longer.
                     let left = planned::leave(&self.cx, &*self.change, &pending.item);
                     if first {

@@ -90,7 +90,7 @@ pub enum Line {
     /// What came of items that were sent.
     Results {
         /// Each with its outcome.
-        results: Vec<Settled>,
+        results: Vec<JournalResult>,
     },
     /// All items of one request came to the same.
     Alike {
@@ -167,7 +167,7 @@ pub enum Fate {
 
 /// What became of an item that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct JournalResult {
     /// Its identity.
     pub item: String,
     /// What became of it.
@@ -206,13 +206,13 @@ impl Became {
     }
 
     /// The same of one of them.
-    pub fn of(self, item: String) -> Settled {
+    pub fn of(self, item: String) -> JournalResult {
         let Became { status, code, message } = self;
-        Settled { item, status, code, message }
+        JournalResult { item, status, code, message }
     }
 }
 
-impl Settled {
+impl JournalResult {
     /// Of an outcome.
     pub fn of<D>(item: String, outcome: &Outcome<D>) -> Self {
         Became::from_outcome(outcome).of(item)
@@ -308,7 +308,7 @@ mod tests {
             Line::Ready,
             Line::Step { item: "i".into(), says: "stop i".into(), step, unwinds: true },
             Line::Gone { steps: vec![1, 2], fate: Fate::Final },
-            Line::Results { results: vec![Settled { item: "a".into(), status: Status::Skipped, code: None, message: None }] },
+            Line::Results { results: vec![JournalResult { item: "a".into(), status: Status::Skipped, code: None, message: None }] },
             Line::Alike { intent: 7, became: Became { status: Status::Done, code: None, message: None } },
             Line::Alike { intent: 7, became: Became { status: Status::Failed, code: Some("Denied".into()), message: Some("no".into()) } },
             Line::End { time: Timestamp::UNIX_EPOCH, counts, error: None, complete: true },

@@ -12,7 +12,7 @@ mod remainder;
 mod store;
 mod writer;
 
-pub use format::{Became, FORMAT, Fate, Header, IntentId, Settled, StepId};
+pub use format::{Became, FORMAT, Fate, Header, IntentId, JournalResult, StepId};
 pub use reader::{Ended, Past, PastItem, PastStep};
 pub use remainder::Remainder;
 pub use store::{Store, new_id};
@@ -77,7 +77,7 @@ pub trait Journal: Send + Sync + 'static {
     }
 
     /// What came of items that were sent.
-    fn settle(&self, _results: Vec<Settled>) -> Result<()> {
+    fn record_results(&self, _results: Vec<JournalResult>) -> Result<()> {
         Ok(())
     }
 

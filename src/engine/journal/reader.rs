@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::format::{FORMAT, Fate, Flaw, Header, IntentId, Line, Settled, StepId, decode};
+use super::format::{FORMAT, Fate, Flaw, Header, IntentId, JournalResult, Line, StepId, decode};
 use crate::input::{Input, Spool, was_typed};
 use crate::model::error::{Error, Result};
 use crate::model::outcome::Status;
@@ -58,7 +58,7 @@ pub struct PastItem {
     /// Its identity.
     pub item: String,
     /// What came of it, when that is known.
-    pub result: Option<Settled>,
+    pub result: Option<JournalResult>,
     /// Its steps, in their order.
     pub steps: Vec<PastStep>,
 }

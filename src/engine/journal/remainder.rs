@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::format::{Settled, StepId};
+use super::format::{JournalResult, StepId};
 use super::reader::Past;
 use super::{Journal, StepNote};
 use crate::model::error::Result;
@@ -21,7 +21,7 @@ pub struct Remainder {
 impl Remainder {
     /// Of what a journal says.
     pub fn of(past: &Past) -> Self {
-        let settled = past.items.iter().filter(|item| item.result.as_ref().is_some_and(Settled::is_as_asked));
+        let settled = past.items.iter().filter(|item| item.result.as_ref().is_some_and(JournalResult::is_as_asked));
         let begun = past.items.iter().filter(|item| item.result.is_none());
         Remainder {
             settled: settled.map(|item| item.item.clone()).collect(),

@@ -43,14 +43,14 @@ pub struct Store {
 
 /// A journal in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct JournalFile {
     /// The run's id.
     pub id: String,
     /// Its file, which may be elsewhere.
     pub path: PathBuf,
 }
 
-impl Kept {
+impl JournalFile {
     /// Whether nothing is written in it: its run was begun just now, or ended before it wrote anything.
     pub fn is_empty(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|file| file.len() == 0)
@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// All, the newest first; none where there is no folder yet.
-    pub fn all(&self) -> Result<Vec<Kept>> {
+    pub fn all(&self) -> Result<Vec<JournalFile>> {
         let failed = |e| Error::io(format!("read the folder of the journals `{}`", self.folder.display()), e);
         let entries = match fs::read_dir(&self.folder) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -104,7 +104,7 @@ impl Store {
                 (None, Some(id)) => Some((id.to_owned(), pointed(&path).map_err(failed)?)),
                 (None, None) => None,
             };
-            all.extend(kept.filter(|(id, _)| is_id(id)).map(|(id, path)| Kept { id, path }));
+            all.extend(kept.filter(|(id, _)| is_id(id)).map(|(id, path)| JournalFile { id, path }));
         }
         all.sort_unstable_by(|a, b| b.id.cmp(&a.id));
         Ok(all)
@@ -249,7 +249,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, id, file) = (Store::at(folder.path().join("journal")), new_id(day(0)), folder.path().join("mine.jsonl"));
         store.point(&id, &file, day(0)).expect("a pointer");
-        assert_eq!(store.all().expect("all"), [Kept { id: id.clone(), path: file.clone() }]);
+        assert_eq!(store.all().expect("all"), [JournalFile { id: id.clone(), path: file.clone() }]);
         assert_eq!(store.find(&id).ok(), Some(file));
         assert!(store.find("20260101T000000000-abcdef").is_err_and(|e| matches!(e, Error::Input(_))));
     }

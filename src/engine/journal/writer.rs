@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::format::{Became, Fate, Header, IntentId, Line, Settled, StepId, WITH_ALIKE, encode, encode_todo};
+use super::format::{Became, Fate, Header, IntentId, JournalResult, Line, StepId, WITH_ALIKE, encode, encode_todo};
 use super::reader::Past;
 use super::remainder::Remainder;
 use super::store::{self, Store};
@@ -262,7 +262,7 @@ impl Journal for Writer {
         Ok(numbers.first().copied().unwrap_or_default())
     }
 
-    fn settle(&self, results: Vec<Settled>) -> Result<()> {
+    fn record_results(&self, results: Vec<JournalResult>) -> Result<()> {
         self.append([Line::Results { results }]).map(drop)
     }
 
@@ -345,8 +345,8 @@ mod tests {
         StepNote { action: "test/change".into(), item: item.into(), says: step.into(), step: json!(step), unwinds: true }
     }
 
-    fn became(item: &str, status: Status) -> Settled {
-        Settled { item: item.into(), status, code: None, message: None }
+    fn became(item: &str, status: Status) -> JournalResult {
+        JournalResult { item: item.into(), status, code: None, message: None }
     }
 
     /// A folder of journals, and one in it of a run that was killed half way: `a` is done, `b` is not.
@@ -358,7 +358,7 @@ mod tests {
         writer.take_input(&mut input, &json!({})).expect("it is written");
         writer.place(&Target::default(), "sandbox /there").expect("it is written");
         writer.intend(vec!["a".into()]).await.expect("it is written");
-        writer.settle(vec![became("a", Status::Done)]).expect("it is written");
+        writer.record_results(vec![became("a", Status::Done)]).expect("it is written");
         writer.intend(vec!["b".into()]).await.expect("it is written");
         let steps = writer.note(vec![note("b", "one"), note("b", "two")]).await.expect("it is written");
         writer.retract(&steps[..1], Fate::Dropped).expect("it is written");
@@ -424,7 +424,7 @@ mod tests {
                     let (intent, items) = under_way.swap_remove(rng.usize(..under_way.len()));
                     let status = [Status::Done, Status::Failed, Status::Unchanged][rng.usize(..3)];
                     let became = Became { status, code: None, message: Some(format!("request {intent}")) };
-                    long.settle(items.into_iter().map(|item| became.clone().of(item)).collect()).expect("it is written");
+                    long.record_results(items.into_iter().map(|item| became.clone().of(item)).collect()).expect("it is written");
                     short.settle_alike(intent, became).expect("it is written");
                 }
             }

@@ -72,14 +72,14 @@ const OWNS: [&str; 14] = [
 const OWNING: [&str; 6] = ["NoAnswer", "NotAwaited", "NotComplete", "TimedOut", "Unknown", "Unreachable"];
 
 /// An item's outcome.
-pub struct Told {
+pub struct ReportLine {
     pub item: String,
     pub status: String,
     pub code: String,
     pub message: String,
 }
 
-impl Told {
+impl ReportLine {
     pub fn is_so(&self) -> bool {
         matches!(self.status.as_str(), "done" | "unchanged")
     }
@@ -168,17 +168,17 @@ fn run<P: Place>(case: &Case<P>, plan: Plan) -> Ended {
         faults: spoiled.faults.load(Ordering::Relaxed),
         lost_a_change: spoiled.lost.load(Ordering::Relaxed) > 0,
         requests: server.operations().len(),
-        is_done: output.code == Some(0) && told.len() == ids.len() && told.iter().all(Told::is_so),
+        is_done: output.code == Some(0) && told.len() == ids.len() && told.iter().all(ReportLine::is_so),
     }
 }
 
 /// What a run says holds in the world.
-pub fn is_true<P: Place>(case: &Case<P>, place: &P, ids: &[String], output: &Output, told: &[Told], all: &str) {
+pub fn is_true<P: Place>(case: &Case<P>, place: &P, ids: &[String], output: &Output, told: &[ReportLine], all: &str) {
     assert!(output.stdout.is_empty() || serde_json::from_str::<Value>(&output.stdout).is_ok(), "what is printed is no JSON: {all}");
     let failed_as_a_whole = !matches!(output.code, Some(0 | 3));
     for id in ids {
         let is_done = (case.is_done)(place, id);
-        let outcomes: Vec<&Told> = told.iter().filter(|told| told.item == *id).collect();
+        let outcomes: Vec<&ReportLine> = told.iter().filter(|told| told.item == *id).collect();
         let [outcome] = outcomes[..] else {
             let may_have_none = failed_as_a_whole || (case.takes == Takes::Parts && output.code != Some(0));
             assert!(may_have_none && outcomes.is_empty(), "{id} has {} outcomes: {all}", outcomes.len());
@@ -188,15 +188,15 @@ pub fn is_true<P: Place>(case: &Case<P>, place: &P, ids: &[String], output: &Out
         assert!(is_done || !outcome.is_so(), "{id} is said to be {}, and is not: {all}", outcome.status);
         assert!(!is_done || outcome.is_so() || outcome.owns(), "{id} is done, and nobody is told: {all}");
     }
-    assert!(output.code != Some(0) || told.iter().all(Told::is_so), "it says that all went well: {all}");
+    assert!(output.code != Some(0) || told.iter().all(ReportLine::is_so), "it says that all went well: {all}");
 }
 
 /// The outcomes of a report.
-pub fn told(report: &str) -> Vec<Told> {
+pub fn told(report: &str) -> Vec<ReportLine> {
     let lines = report.lines().map(|line| serde_json::from_str::<Value>(line).expect("each line of a report is JSON"));
     let text = |line: &Value, member: &str| line[member].as_str().unwrap_or_default().to_owned();
     lines
-        .map(|line| Told {
+        .map(|line| ReportLine {
             item: text(&line, "item"),
             status: text(&line, "status"),
             code: text(&line, "code"),

@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use super::faults::{Told, is_true, pass, told};
+use super::faults::{ReportLine, is_true, pass, told};
 use crate::support::aaws::{Aaws, Output};
 use crate::support::cases::{Case, Place, Takes, changes, each};
 use crate::support::directory;
@@ -109,7 +109,7 @@ fn mended<P: Place>(case: &Case<P>, row: &mut Row) -> usize {
     let output = run.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{}/credentials", given.url)).run();
     let (told, all) = scene.told(&output);
     is_true(case, &scene.place, &scene.ids, &output, &told, &all);
-    assert!(output.code == Some(0) && told.len() == scene.ids.len() && told.iter().all(Told::is_so), "it could go on: {all}");
+    assert!(output.code == Some(0) && told.len() == scene.ids.len() && told.iter().all(ReportLine::is_so), "it could go on: {all}");
     let front = &scene.front;
     let (by_clock, by_token) = (front.by_clock.load(Ordering::Relaxed), front.by_token.load(Ordering::Relaxed));
     assert!(by_clock > 0 && by_token > 0, "nothing was turned down: {by_clock} times for the clock, {by_token} for the token: {all}");
@@ -219,13 +219,13 @@ impl<P: Place> Scene<P> {
     }
 
     /// What a run said, and all that there is to say of it.
-    fn told(&self, output: &Output) -> (Vec<Told>, String) {
+    fn told(&self, output: &Output) -> (Vec<ReportLine>, String) {
         let report = fs::read_to_string(self.folder.path().join("report.jsonl")).unwrap_or_default();
         (told(&report), format!("{:?}: {output}\n--- report\n{report}", self.trouble))
     }
 
     /// What is done about the run when the trouble is over.
-    fn after(&self, doing: &str, before: &str) -> (Output, Vec<Told>, String) {
+    fn after(&self, doing: &str, before: &str) -> (Output, Vec<ReportLine>, String) {
         self.front.is_over.store(true, Ordering::Relaxed);
         let _ = fs::remove_file(self.folder.path().join("report.jsonl"));
         let output = self.aaws(&format!("{doing} {JOURNAL} --report report.jsonl")).run();
@@ -236,9 +236,10 @@ impl<P: Place> Scene<P> {
     /// The rest is done, and nothing is left half way. Of what was being made, and `may_be_there`, it is said that it is not known; gives how many those are.
     fn finish(&self, case: &Case<P>, before: &str, may_be_there: bool) -> usize {
         let (output, told, all) = self.after("resume", before);
-        let unknown: Vec<&Told> = told.iter().filter(|told| may_be_there && told.status == "failed" && told.code == "Unknown").collect();
+        let unknown: Vec<&ReportLine> =
+            told.iter().filter(|told| may_be_there && told.status == "failed" && told.code == "Unknown").collect();
         assert_eq!(output.code, Some(if unknown.is_empty() { 0 } else { 3 }), "the run is finished: {all}");
-        assert!(told.iter().filter(|told| told.code != "Unknown").all(Told::is_so), "the run is finished: {all}");
+        assert!(told.iter().filter(|told| told.code != "Unknown").all(ReportLine::is_so), "the run is finished: {all}");
         for id in &self.ids {
             let is_known = unknown.iter().all(|told| told.item != *id);
             assert!(!is_known || (case.is_done)(&self.place, id), "{id} is not done: {all}");
@@ -253,13 +254,13 @@ impl<P: Place> Scene<P> {
         for id in &self.ids {
             let is_done = (case.is_done)(&self.place, id);
             let outcome = told.iter().find(|told| told.item == *id);
-            let looks_done = LOOKS_DONE.contains(&case.action) && outcome.is_some_and(Told::is_so);
+            let looks_done = LOOKS_DONE.contains(&case.action) && outcome.is_some_and(ReportLine::is_so);
             assert!(
                 !is_done || looks_done || output.code == Some(4) || outcome.is_some_and(|told| !told.is_so()),
                 "{id} is as the run left it: {all}"
             );
         }
-        assert!(output.code != Some(0) || told.iter().all(Told::is_so), "it says that all went well: {all}");
+        assert!(output.code != Some(0) || told.iter().all(ReportLine::is_so), "it says that all went well: {all}");
     }
 }
 

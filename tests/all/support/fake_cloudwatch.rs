@@ -24,7 +24,7 @@ pub struct Figure<'a> {
 }
 
 /// What there is of a figure: days ago, and what was measured. Or else what is wrong with it: the status of the result, nothing for no result at all.
-pub type Found = Result<Vec<(i64, f64)>, &'static str>;
+pub type Answered = Result<Vec<(i64, f64)>, &'static str>;
 
 /// The day so many days ago, as the program prints it.
 pub fn day(ago: i64) -> String {
@@ -39,7 +39,7 @@ fn midnight() -> i64 {
 }
 
 /// Answers a request for figures, of which a page holds `most`.
-pub fn answer(request: &Request, most: usize, figures: impl Fn(&Figure) -> Found) -> Response {
+pub fn answer(request: &Request, most: usize, figures: impl Fn(&Figure) -> Answered) -> Response {
     if let Some(wrong) = wrong(request) {
         return error(400, wrong);
     }

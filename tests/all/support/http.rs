@@ -198,7 +198,7 @@ impl Response {
 
 /// What a server was asked, each request with its operation, and the news of another.
 #[derive(Default)]
-struct Seen {
+struct Received {
     requests: Mutex<Vec<(String, Request)>>,
     another: Condvar,
 }
@@ -206,7 +206,7 @@ struct Seen {
 /// A server on loopback that remembers what it was asked. It serves until the test binary ends.
 pub struct Server {
     pub url: String,
-    seen: Arc<Seen>,
+    seen: Arc<Received>,
 }
 
 impl Server {
@@ -214,7 +214,7 @@ impl Server {
     pub fn start(answer: impl Fn(&str, usize, Request) -> Response + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port on loopback");
         let url = format!("http://{}", listener.local_addr().expect("the listener's address"));
-        let seen = Arc::<Seen>::default();
+        let seen = Arc::<Received>::default();
         let server = Self { url, seen: Arc::clone(&seen) };
         let state = Arc::new((answer, seen, Mutex::new(HashMap::<String, usize>::new())));
         thread::spawn(move || {

@@ -56,11 +56,11 @@ enum Kind {
 }
 
 /// A server that is under way, or why it cannot be.
-type Found = Result<Store, String>;
+type Installed = Result<Store, String>;
 
 /// Garage, or `None` on a machine without it, which is said in a line. Where it is required, that is a failure.
 pub fn garage() -> Option<&'static Store> {
-    static GARAGE: OnceLock<Found> = OnceLock::new();
+    static GARAGE: OnceLock<Installed> = OnceLock::new();
     or_left_out(GARAGE.get_or_init(|| {
         let program = garage_program();
         if is_there(&program) { Ok(start_garage(&program)) } else { Err(format!("there is no {}: .ci/run builds it", program.display())) }
@@ -69,14 +69,14 @@ pub fn garage() -> Option<&'static Store> {
 
 /// s3rver, or `None` on a machine that cannot run it, which is said in a line. Where it is required, that is a failure.
 pub fn s3rver() -> Option<&'static Store> {
-    static S3RVER: OnceLock<Found> = OnceLock::new();
+    static S3RVER: OnceLock<Installed> = OnceLock::new();
     or_left_out(S3RVER.get_or_init(|| match ["node", "npm"].into_iter().find(|program| !is_there(program)) {
         None => Ok(start_s3rver()),
         Some(missing) => Err(format!("there is no {missing} on this machine (Debian: apt-get install nodejs npm)")),
     }))
 }
 
-fn or_left_out(found: &Found) -> Option<&Store> {
+fn or_left_out(found: &Installed) -> Option<&Store> {
     found.as_ref().map_err(|why| left_out(REQUIRED, why)).ok()
 }
 

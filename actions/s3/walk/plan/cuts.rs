@@ -46,7 +46,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let Some(Piece::Gap(gap)) = self.pieces.get_mut(at) else { return };
         gap.left = gap.high.clone().and_then(|high| {
             let mut guess = |alphabet| gap.pages(&high, self.shape.page, LEAD, &self.space, alphabet);
-            guess(Alphabet::Seen).or_else(|| guess(Alphabet::Likely))
+            guess(Alphabet::Observed).or_else(|| guess(Alphabet::Likely))
         });
     }
 
@@ -150,7 +150,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let (anchor, keys) = gap.window(pages * self.shape.page as f64 / 2.0)?;
         let times = ((pages * self.shape.page as f64) as u64, keys);
         let ahead = |alphabet| self.space.ahead(anchor, low, Some(high), times, alphabet);
-        ahead(Alphabet::Seen).or_else(|| ahead(Alphabet::Likely)).or_else(|| {
+        ahead(Alphabet::Observed).or_else(|| ahead(Alphabet::Likely)).or_else(|| {
             let share = (pages / left * 64.0) as u64;
             self.space.between(low, high, (share.clamp(1, 32), 64))
         })

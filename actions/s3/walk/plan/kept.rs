@@ -2,14 +2,14 @@
 
 use std::hash::Hash;
 
-use super::super::kept::{Density, Kept};
+use super::super::kept::{Density, KeptCut};
 use super::super::{Keyed, Order};
 use super::cuts::{Survey, affordable};
 use super::{LEAD, Plan, Trust};
 
 impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// With cuts of an earlier list. They may be any: each is a guess like all others.
-    pub fn starting(mut self, kept: Vec<Kept>) -> Self {
+    pub fn starting(mut self, kept: Vec<KeptCut>) -> Self {
         self.kept = kept.into();
         self
     }
@@ -22,7 +22,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
 
     /// The cuts for the next list, once this one is whole. None where nothing was learned: of a list that is walked by tokens, and of one so short that it
     /// was never cut, whose store may be of that kind.
-    pub fn learned(&self) -> Option<Vec<Kept>> {
+    pub fn learned(&self) -> Option<Vec<KeptCut>> {
         let density = self.density.as_ref().filter(|_| matches!(self.trust, Trust::Proven))?;
         Some(density.cuts(&self.shape.prefix, self.shape.page))
     }
@@ -52,7 +52,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             self.kept.clear();
             return None;
         }
-        while let Some(Kept { cut, keys }) = self.kept.pop_front() {
+        while let Some(KeptCut { cut, keys }) = self.kept.pop_front() {
             if low.as_ref().is_none_or(|low| cut > *low) && self.space.takes(&cut) {
                 let pages = self.pages(usize::try_from(keys).unwrap_or(usize::MAX)).max(1.0);
                 self.split(at, cut);

@@ -1,7 +1,7 @@
 //! A gate in front of a fake that knows no limits.
 
 use super::super::http::{self, Response, Server};
-use super::gate::{Gate, Verdict};
+use super::gate::{Admission, Gate};
 use super::meter::Meter;
 use super::{LATENCY, identity, throttled};
 
@@ -21,11 +21,11 @@ impl Front {
                 return identity();
             }
             counted.serve(operation, LATENCY, || match gate.admit(operation) {
-                Verdict::Admitted => {
+                Admission::Admitted => {
                     let reply = iam_write(operation).unwrap_or_else(|| http::send(&url, &request).unwrap_or_else(|_| Response::dropped()));
-                    (Verdict::Admitted, reply)
+                    (Admission::Admitted, reply)
                 }
-                verdict => (verdict, throttled(&request)),
+                admission => (admission, throttled(&request)),
             })
         });
         Self { server, meter }

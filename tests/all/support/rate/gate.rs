@@ -50,7 +50,7 @@ impl Bucket {
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admission {
     Admitted,
     /// It came too soon.
     Throttled,
@@ -59,18 +59,18 @@ pub enum Verdict {
 }
 
 /// Decides about requests by the names of their operations, in the order they come.
-pub struct Gate(Box<dyn Fn(&str) -> Verdict + Send + Sync>);
+pub struct Gate(Box<dyn Fn(&str) -> Admission + Send + Sync>);
 
 impl Gate {
     /// Takes everything.
     pub fn open() -> Self {
-        Self(Box::new(|_| Verdict::Admitted))
+        Self(Box::new(|_| Admission::Admitted))
     }
 
     /// One bucket for all operations.
     pub fn one(limit: Limit) -> Self {
         let bucket = Mutex::new(Bucket::full(limit));
-        Self(Box::new(move |_| if bucket.lock().unwrap().take(1) == 1 { Verdict::Admitted } else { Verdict::Throttled }))
+        Self(Box::new(move |_| if bucket.lock().unwrap().take(1) == 1 { Admission::Admitted } else { Admission::Throttled }))
     }
 
     /// A bucket for each operation.
@@ -79,7 +79,7 @@ impl Gate {
         Self(Box::new(move |operation| {
             let mut buckets = buckets.lock().unwrap();
             let bucket = buckets.entry(operation.to_owned()).or_insert_with(|| Bucket::full(limit_of(operation)));
-            if bucket.take(1) == 1 { Verdict::Admitted } else { Verdict::Throttled }
+            if bucket.take(1) == 1 { Admission::Admitted } else { Admission::Throttled }
         }))
     }
 
@@ -88,13 +88,13 @@ impl Gate {
         let count = AtomicUsize::new(0);
         Self(Box::new(move |name| {
             let nth = if name == operation { count.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
-            if span.contains(&nth) { Verdict::Imposed } else { Verdict::Admitted }
+            if span.contains(&nth) { Admission::Imposed } else { Admission::Admitted }
         }))
     }
 
     /// Never takes what `turned_away` names.
     pub fn shut(turned_away: fn(&str) -> bool) -> Self {
-        Self(Box::new(move |operation| if turned_away(operation) { Verdict::Imposed } else { Verdict::Admitted }))
+        Self(Box::new(move |operation| if turned_away(operation) { Admission::Imposed } else { Admission::Admitted }))
     }
 
     /// Turns every `nth` request away beside.
@@ -111,11 +111,11 @@ impl Gate {
         let count = AtomicUsize::new(0);
         Self(Box::new(move |operation| {
             let number = count.fetch_add(1, Ordering::Relaxed) + 1;
-            if turned_away(number) { Verdict::Imposed } else { self.admit(operation) }
+            if turned_away(number) { Admission::Imposed } else { self.admit(operation) }
         }))
     }
 
-    pub fn admit(&self, operation: &str) -> Verdict {
+    pub fn admit(&self, operation: &str) -> Admission {
         (self.0)(operation)
     }
 }

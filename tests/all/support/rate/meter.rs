@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::super::http::Response;
 use super::super::in_flight::InFlight;
-use super::gate::Verdict;
+use super::gate::Admission;
 
 /// The share of throttled answers is that of a client that knows the limit by now. It gets a tenth of the time from the first throttled answer on to
 /// learn it, within these bounds.
@@ -41,12 +41,12 @@ pub struct Load {
     pub imposed: usize,
 }
 
-impl From<Verdict> for Load {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Admitted => Load { admitted: 1, ..Load::default() },
-            Verdict::Throttled => Load { throttled: 1, ..Load::default() },
-            Verdict::Imposed => Load { imposed: 1, ..Load::default() },
+impl From<Admission> for Load {
+    fn from(admission: Admission) -> Self {
+        match admission {
+            Admission::Admitted => Load { admitted: 1, ..Load::default() },
+            Admission::Throttled => Load { throttled: 1, ..Load::default() },
+            Admission::Imposed => Load { imposed: 1, ..Load::default() },
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::http::{Request, Response, Server};
 use super::super::xml;
-use super::gate::{Bucket, Gate, Limit, Verdict};
+use super::gate::{Admission, Bucket, Gate, Limit};
 use super::meter::{Load, Meter};
 use super::{LATENCY, identity, throttled};
 
@@ -41,8 +41,8 @@ impl S3 {
             }
             counted.serve(operation, LATENCY, || match &held {
                 Held::Requests(gate) => match gate.admit(operation) {
-                    Verdict::Admitted => (Load::from(Verdict::Admitted), answer(operation, &request, &state, |_| true)),
-                    verdict => (Load::from(verdict), throttled(&request)),
+                    Admission::Admitted => (Load::from(Admission::Admitted), answer(operation, &request, &state, |_| true)),
+                    admission => (Load::from(admission), throttled(&request)),
                 },
                 Held::Keys(limit) => {
                     let mut load = Load::default();

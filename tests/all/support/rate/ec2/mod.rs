@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::http::{Request, Response, Server};
 use super::super::wire::{Form, Node};
-use super::gate::{Gate, Limit, Verdict};
+use super::gate::{Admission, Gate, Limit};
 use super::meter::Meter;
 use super::{LATENCY, identity, throttled};
 
@@ -80,12 +80,12 @@ impl Ec2 {
             }
             counted.serve(operation, LATENCY, || {
                 let form = Form::of(&request);
-                let verdict = gate.admit(&bucket(operation, &form));
-                let reply = match verdict {
-                    Verdict::Admitted => answer(operation, &form, &request, &mut shared.lock().unwrap()),
+                let admission = gate.admit(&bucket(operation, &form));
+                let reply = match admission {
+                    Admission::Admitted => answer(operation, &form, &request, &mut shared.lock().unwrap()),
                     _ => throttled(&request),
                 };
-                (verdict, reply)
+                (admission, reply)
             })
         });
         Self { server, meter, state }
