@@ -2,7 +2,7 @@
 //!
 //! One chain of tokens is enough to list a bucket, and too slow: each page waits for the one before. So gaps are cut, and each is walked by itself: by
 //! the tokens of its own pages, after a first request that starts behind the cut. A cut is a guess. One that lands where no keys are, or just before
-//! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, whatever the keys.
+//! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, five of a short list, whatever the keys.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};

@@ -9,19 +9,16 @@ use super::{LEAD, Piece, Plan, Trust};
 /// A gap is cut so much of a page short of whole pages, as its last page has to hold a key from behind its end.
 const SLACK: f64 = 0.1;
 
-/// The least of it: how exactly keys that are numbered one after another can be counted ahead.
-const LEAST_SLACK: f64 = 0.02;
-
 /// Of fewer pages than this, a few more requests than a quarter may be lost.
 const SHORT: f64 = 20.0;
 
 /// So many requests may be lost on those.
 const FEW: f64 = 5.0;
 
-/// A first cut goes so many times as far ahead as has been seen, a little short of it for the same reason.
+/// A first cut goes so many times as far ahead as has been seen, a little short of it for the reason of [`SLACK`].
 const STRIDE: (u64, u64) = (29, 10);
 
-/// A gap is taken to hold no more than so many times what has come of the whole list.
+/// A gap is cut as if it held no more than so many times what has come of the whole list.
 const GUESSED: f64 = 4.0;
 
 /// What the pieces are like at a moment.
@@ -145,7 +142,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let (low, high, left) = (gap.low.as_deref()?, gap.high.as_deref()?, gap.left?);
         // A gap that was cut short of whole pages itself has little of a page to spare, which its two parts share: were one given more, the other would
         // begin a page for a few keys.
-        let slack = if near < left { SLACK } else { ((1.0 - left.fract()) / 2.0).clamp(LEAST_SLACK, SLACK) };
+        let slack = if near < left { SLACK } else { ((1.0 - left.fract()) / 2.0).min(SLACK) };
         let pages = (near / 2.0).floor().max(1.0) - slack;
         let (anchor, keys) = gap.window(pages * self.shape.page as f64 / 2.0)?;
         let times = ((pages * self.shape.page as f64) as u64, keys);
