@@ -149,12 +149,13 @@ async fn run(job: Job, common: Common) -> Result<Summary> {
 
 /// The first signal cancels the run, the second ends the process.
 pub(super) fn listen(cancellation: Cancellation) {
+    // Before anything is begun: a task may come to run late. Where nobody can listen, a signal ends the process at once.
+    let Ok(mut signals) = Signals::new() else { return };
     tokio::spawn(async move {
-        // Where nobody can listen, a signal ends the process at once.
-        let Ok(mut signals) = Signals::new() else { return };
         signals.next().await;
-        cancellation.cancel(CancelReason::Interrupted);
+        // Said first: the run may be at its end at once.
         tracing::warn!("interrupted: finishing requests in progress; press Ctrl-C again to exit now");
+        cancellation.cancel(CancelReason::Interrupted);
         signals.next().await;
         std::process::exit(130);
     });
