@@ -92,7 +92,7 @@ impl Change for Deletion {
     }
 
     fn precheck(&self, target: &Target) -> Option<Outcome> {
-        target.precheck.clone()
+        target.precheck.as_deref().cloned()
     }
 
     fn plan(&self, target: &Target) -> Option<String> {

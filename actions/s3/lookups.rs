@@ -24,8 +24,8 @@ pub struct Target {
     pub kind: Option<&'static str>,
     /// Its bytes, where they are known.
     pub size: u64,
-    /// What is already clear: it is not there, is another one by now, or could not be looked at.
-    pub precheck: Option<Outcome>,
+    /// What is already clear: it is not there, is another one by now, or could not be looked at. Of most nothing is, and all are handed on often.
+    pub precheck: Option<Box<Outcome>>,
 }
 
 impl Target {
@@ -55,7 +55,7 @@ impl Target {
     }
 
     fn settled(key: String, outcome: Outcome) -> Self {
-        Target { precheck: Some(outcome), ..Target::of(key, None) }
+        Target { precheck: Some(Box::new(outcome)), ..Target::of(key, None) }
     }
 }
 
@@ -96,7 +96,7 @@ impl Lookups {
             () = self.over() => return Ok(not_looked_at(target.key)),
             found = self.precheck(&target) => found,
         };
-        Ok(Target { precheck: found, ..target })
+        Ok(Target { precheck: found.map(Box::new), ..target })
     }
 
     /// The versions and delete markers of one key that are selected; when there is none, or they cannot be listed, that. A version that is meant by its

@@ -39,8 +39,9 @@ impl Matching {
             Some(prefix) => format!("under `{}` from the bucket `{}`", prefix.escape_debug(), bucket.name),
             None => format!("from the whole bucket `{}`", bucket.name),
         };
+        let asks = cx.can_ask() && !cx.dry_run();
         // The question says how many bytes they have, and a plan is of these very objects; a version never becomes another one.
-        let fields = selection.fields().and(Fields { size: true, etag: cx.foresees() && !of_versions, ..Fields::default() });
+        let fields = selection.fields().and(Fields { size: asks, etag: cx.foresees() && !of_versions, ..Fields::default() });
         // What is deleted at once waits for nothing before it. A plan, a question, and what stands for one key are in order.
         let is_in_order = of_versions || cx.foresees() || cx.can_ask();
         let order = if is_in_order { Order::Keys } else { Order::Any };
@@ -57,13 +58,13 @@ impl Matching {
             // What is there and not meant any more is told apart from what is gone.
             let is_left = !is_taken && applied.plan_has(&target.id());
             passed.fetch_add(u64::from(!is_taken && !is_left), Ordering::Relaxed);
-            let precheck = is_left.then(|| Outcome::skipped("it is not selected any more"));
+            let precheck = is_left.then(|| Box::new(Outcome::skipped("it is not selected any more")));
             (is_taken || is_left).then_some(Target { precheck, ..target })
         };
         let pages = pages.map_ok(move |page: Vec<ListEntry>| page.into_iter().filter_map(&target).collect::<Vec<Target>>());
         let targets = read_ahead(pages.boxed()).map_ok(|page| stream::iter(page).map(Ok::<_, Error>)).try_flatten().boxed();
         let things = if of_versions { "versions and delete markers" } else { "objects" };
-        if cx.dry_run() || !cx.can_ask() {
+        if !asks {
             return Ok(Matching { targets, summary: format!("delete the {things} that match {place}"), passed_over });
         }
         let (targets, summary) = previewed(targets, things, &place).await?;

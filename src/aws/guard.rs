@@ -142,8 +142,12 @@ impl Guard {
         }
     }
 
+    fn declared(&self, service: &str, operation: &str) -> Option<&'static Call> {
+        self.calls.iter().find(|call| call.is(service, operation))
+    }
+
     fn check(&self, service: &str, operation: &str) -> Result<(), Refused> {
-        let Some(call) = self.calls.iter().find(|c| c.is(service, operation)) else {
+        let Some(call) = self.declared(service, operation) else {
             return Err(Refused::Undeclared { action: self.action, service: service.into(), operation: operation.into() });
         };
         if self.dry_run && call.access == Access::Write {
@@ -201,6 +205,7 @@ impl Intercept for Guard {
         context.request_mut().add_extension(CallInfo {
             key,
             weight: weight.items.max(1),
+            changes: self.declared(service, operation).is_none_or(|call| call.access == Access::Write),
             settling: self.settling,
             signing: self.signing.clone(),
         });

@@ -49,6 +49,9 @@ const ANSWER_CANCELLED: Duration = Duration::from_secs(10);
 /// The largest answer that is read. The largest that AWS gives are pages of a thousand to ten thousand entries, a few MiB.
 const LARGEST_ANSWER: usize = 64 << 20;
 
+/// Answers are hardly ever larger: a page of 1,000 keys has 300 KiB.
+const USUAL_ANSWER: usize = 1 << 20;
+
 /// The variables that name a proxy, as the SDK's HTTP client reads them.
 pub(super) const PROXY_VARIABLES: &[&str] =
     &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
@@ -71,6 +74,8 @@ pub struct Network(Arc<Inner>);
 
 struct Inner {
     permits: Semaphore,
+    /// Of requests that change something one at a time stands in the line for a permit.
+    changing: Semaphore,
     limiter: Limiter,
     retries: AtomicI64,
     cancellation: Cancellation,
@@ -85,6 +90,8 @@ pub(super) struct CallInfo {
     pub key: Key,
     /// Against the rate: 1, or the items of a request that the service counts by items.
     pub weight: u32,
+    /// Whether it changes something.
+    pub changes: bool,
     /// Whether it is sent even when the run was cancelled while it waited: it settles what was begun.
     pub settling: bool,
     /// What it is signed with.
@@ -131,6 +138,7 @@ impl Network {
         let retries = AtomicI64::new(RETRY_QUOTA);
         Network(Arc::new(Inner {
             permits,
+            changing: Semaphore::new(1),
             limiter: Limiter::new(KNOWN),
             retries,
             cancellation,
@@ -195,13 +203,23 @@ impl Network {
                 builder.build()
             })
         };
-        let (proxied, direct) = (client(ProxyConfig::from_env), client(ProxyConfig::disabled));
+        let clients = Clients { proxied: client(ProxyConfig::from_env), direct: client(ProxyConfig::disabled), plain: Builder::new().build_http() };
         // The clients do not hold the network itself: it holds them.
-        let client = SharedHttpClient::new(Client { proxied, direct, network: Arc::downgrade(&self.0) });
+        let client = SharedHttpClient::new(Client { clients, network: Arc::downgrade(&self.0) });
         Ok(self.0.client.get_or_init(|| client).clone())
     }
 
-    /// A permit for what a source of credentials sends: the SDK's own do so one request after another. The semaphore is never closed, so there always is one.
+    /// A permit for a request. What only looks goes before what changes something: there is nothing to change before it is found, and what is found early is
+    /// changed beside the rest. One that changes something still has its turn behind those that wait by then.
+    async fn permit_for(&self, call: &CallInfo) -> Option<SemaphorePermit<'_>> {
+        let _first = match call.changes && !call.settling {
+            true => self.0.changing.acquire().await.ok(),
+            false => None,
+        };
+        self.permit().await
+    }
+
+    /// A permit, as for what a source of credentials sends: the SDK's own do so one request after another. The semaphore is never closed, so there always is one.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         self.0.permits.acquire().await.ok()
     }
@@ -212,8 +230,7 @@ impl Network {
         let queued = Instant::now();
         let turn = async {
             let paced = self.0.limiter.acquire(&call.key, call.weight).await;
-            // The semaphore is never closed, so there always is a permit.
-            (paced, self.0.permits.acquire().await)
+            (paced, self.permit_for(&call).await)
         };
         let (paced, permit) = tokio::select! {
             biased;
@@ -286,7 +303,9 @@ impl Network {
         if let Some(bytes) = body.bytes() {
             return Ok(Bytes::copy_from_slice(bytes));
         }
-        let mut read = BytesMut::new();
+        // Mostly it is said how long it is, and then it is copied once.
+        let said = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let mut read = BytesMut::with_capacity(said.min(USUAL_ANSWER));
         let whole = async {
             while let Some(frame) = body.frame().await {
                 let frame = frame.map_err(ConnectorError::io)?;
@@ -312,10 +331,28 @@ impl Network {
     }
 }
 
-struct Client {
+/// Each keeps its connections, and makes what it needs for them when it is first used.
+#[derive(Clone)]
+struct Clients {
     proxied: SharedHttpClient,
-    /// For the loopback, which no proxy reaches: the sandbox is there.
+    /// For the loopback, which no proxy reaches.
     direct: SharedHttpClient,
+    /// The same without TLS: the sandbox is there. To read the system's certificates takes milliseconds.
+    plain: SharedHttpClient,
+}
+
+impl Clients {
+    fn of(&self, uri: &str) -> &SharedHttpClient {
+        match is_loopback(uri) {
+            true if uri.starts_with("http:") => &self.plain,
+            true => &self.direct,
+            false => &self.proxied,
+        }
+    }
+}
+
+struct Client {
+    clients: Clients,
     network: Weak<Inner>,
 }
 
@@ -328,8 +365,7 @@ impl fmt::Debug for Client {
 impl HttpClient for Client {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(Connector {
-            proxied: self.proxied.clone(),
-            direct: self.direct.clone(),
+            clients: self.clients.clone(),
             settings: settings.clone(),
             components: components.clone(),
             network: self.network.clone(),
@@ -337,10 +373,9 @@ impl HttpClient for Client {
     }
 }
 
-/// Chooses the client when it knows where the request goes: each keeps its connections, and makes what it needs for them when it is first used.
+/// Chooses the client when it knows where the request goes.
 struct Connector {
-    proxied: SharedHttpClient,
-    direct: SharedHttpClient,
+    clients: Clients,
     settings: HttpConnectorSettings,
     components: RuntimeComponents,
     network: Weak<Inner>,
@@ -354,8 +389,7 @@ impl fmt::Debug for Connector {
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = if is_loopback(request.uri()) { &self.direct } else { &self.proxied };
-        let connector = client.http_connector(&self.settings, &self.components);
+        let connector = self.clients.of(request.uri()).http_connector(&self.settings, &self.components);
         match self.network.upgrade() {
             Some(network) => HttpConnectorFuture::new(Network(network).send(connector, request)),
             None => HttpConnectorFuture::ready(Err(ConnectorError::user("the run is over".into()))),
@@ -498,7 +532,7 @@ fn check_certificates(bundle: &[u8]) -> Result<(), String> {
 mod tests {
     use std::io;
 
-    use futures::stream;
+    use futures::stream::{self, FuturesUnordered, StreamExt};
     use http_body_util::StreamBody;
     use tokio::sync::mpsc;
 
@@ -615,6 +649,31 @@ mod tests {
         assert!(answer.is_err_and(|e| e.is_user() && format!("{e:?}").contains("larger than 64 MiB")));
     }
 
+    fn call(changes: bool) -> CallInfo {
+        let text = || "x".to_owned();
+        let key = Key { account: text(), region: text(), service: text(), kind: text(), scope: text(), documented: false };
+        CallInfo { key, weight: 1, changes, settling: false, signing: None }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_only_looks_is_sent_before_what_changes_something_and_does_not_keep_it_waiting() {
+        let network = Network::new(2, Cancellation::default());
+        let slow = SharedHttpConnector::new(Slow { pause: SECOND, answer: SdkBody::empty });
+        let asked = [("change 1", true), ("change 2", true), ("change 3", true), ("change 4", true), ("look 1", false), ("look 2", false)];
+        let asked = asked.into_iter().chain([("look 3", false), ("look 4", false)]);
+        let answered = asked.map(|(name, changes)| {
+            let mut request = HttpRequest::new(frames(1, 1));
+            request.add_extension(call(changes));
+            let answer = network.clone().send(slow.clone(), request);
+            async move { answer.await.map(|_| name).unwrap_or_else(|e| panic!("{name}: {e}")) }
+        });
+        let order: Vec<&str> = StreamExt::collect(answered.collect::<FuturesUnordered<_>>()).await;
+        let mut pairs: Vec<Vec<&str>> = order.chunks(2).map(<[&str]>::to_vec).collect();
+        pairs.iter_mut().for_each(|pair| pair.sort_unstable());
+        // The third change stood in the line when the looks came; the fourth comes behind all of them.
+        assert_eq!(pairs, [["change 1", "change 2"], ["change 3", "look 1"], ["look 2", "look 3"], ["change 4", "look 4"]]);
+    }
+
     /// Turns down all that is sent, because its credentials have expired.
     #[derive(Debug)]
     struct Expired;
@@ -642,10 +701,8 @@ mod tests {
     async fn a_run_that_is_over_does_not_wait_for_other_credentials() {
         for (settling, took) in [(false, 30 * SECOND + ANSWER_CANCELLED), (true, 120 * SECOND)] {
             let (cancellation, begun) = (Cancellation::default(), Instant::now());
-            let text = || "x".to_owned();
-            let key = Key { account: text(), region: text(), service: text(), kind: text(), scope: text(), documented: false };
             let mut request = HttpRequest::new(SdkBody::empty());
-            request.add_extension(CallInfo { key, weight: 1, settling, signing: Some(Arc::new(Asking)) });
+            request.add_extension(CallInfo { settling, signing: Some(Arc::new(Asking)), ..call(true) });
             let cancel = async {
                 tokio::time::sleep(30 * SECOND).await;
                 cancellation.cancel(CancelReason::TimedOut);

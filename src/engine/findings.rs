@@ -139,8 +139,8 @@ impl Judge {
     }
 
     fn is_new(&mut self, row: &Value) -> bool {
-        let name = self.name(row);
-        let known = self.baseline.as_mut().and_then(|baseline| baseline.get_mut(&name));
+        let name = self.baseline.is_some().then(|| self.name(row));
+        let known = self.baseline.as_mut().zip(name).and_then(|(baseline, name)| baseline.get_mut(&name));
         let is_known = known.is_some_and(|came| {
             *came = true;
             true

@@ -131,7 +131,7 @@ struct Line<'a> {
 impl<'a> Line<'a> {
     fn now(target: &'a Target, path: &'a str, record: &'a Record) -> Self {
         let (service, action) = path.split_once('/').unwrap_or((path, ""));
-        let target = record.target.as_ref().unwrap_or(target);
+        let target = record.target.as_deref().unwrap_or(target);
         Line {
             time: Timestamp::now(),
             account: target.account.as_ref(),

@@ -214,7 +214,7 @@ pub struct Record {
     pub message: Option<String>,
     /// Where it is; said in a record that stands by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<Target>,
+    pub target: Option<Box<Target>>,
 }
 
 impl Record {
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_as_it_was_written() {
-        let target = Some(Target { account: None, region: "eu-west-1".parse().ok() });
+        let target = Some(Box::new(Target { account: None, region: "eu-west-1".parse().ok() }));
         let record =
             Record { name: Some("root of i-1".into()), kind: Some("volume".into()), target, ..Record::new("vol-1", Status::Failed) };
         let record = record.with_code(Code::NotFound).with_message("it does not exist");

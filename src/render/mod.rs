@@ -94,14 +94,17 @@ fn apart(aside: Aside<'_>, write: impl FnOnce() -> Result<()>) -> Result<()> {
     written
 }
 
+/// So many bytes are written at once: what a pipe holds (Linux, pipe(7)).
+const FULL: usize = 1 << 16;
+
 /// Writes one reply.
 pub struct Printer<'a> {
     writer: Box<dyn Writer>,
     query: Option<Query>,
     out: Box<dyn Write + Send + 'a>,
     written: bool,
-    /// Something was written that is not flushed.
-    pending: bool,
+    /// What is not written yet: much at once, as it takes what is drawn beside it away each time.
+    pending: String,
     closed: bool,
     /// No format and no query was asked for: text is not made a JSON string.
     as_it_stands: bool,
@@ -124,8 +127,7 @@ impl<'a> Printer<'a> {
         let query = query.map(Query::compile).transpose()?;
         let as_it_stands = format.is_none() && query.is_none();
         let writer = format.unwrap_or(Format::Json).writer(terminal, layout);
-        let out = Box::new(io::BufWriter::with_capacity(1 << 16, out));
-        Ok(Printer { writer, query, out, written: false, pending: false, closed: false, as_it_stands })
+        Ok(Printer { writer, query, out: Box::new(out), written: false, pending: String::new(), closed: false, as_it_stands })
     }
 
     /// Writes all of a reply. An error in the middle leaves what was written whole: lists are closed.
@@ -137,7 +139,7 @@ impl<'a> Printer<'a> {
                 if (failed.is_ok() || self.written) && !self.closed {
                     apart(aside, || {
                         let end = self.writer.end()?;
-                        self.write(&end)?;
+                        self.pending.push_str(&end);
                         self.flush()
                     })?;
                 }
@@ -149,7 +151,7 @@ impl<'a> Printer<'a> {
             }
             Reply::Value(value) => apart(aside, || self.value(value)),
             Reply::Text(text) if self.as_it_stands => apart(aside, || {
-                self.write(&text)?;
+                self.pending.push_str(&text);
                 self.flush()
             }),
             Reply::Text(text) => apart(aside, || self.value(Value::String(text))),
@@ -190,24 +192,21 @@ impl<'a> Printer<'a> {
             let item = match items.next().now_or_never() {
                 Some(item) => item,
                 None => {
-                    // Nothing is ready: whoever reads gets what there is, rather than wait until 64 KiB are full.
-                    if self.pending
-                        && let Err(e) = apart(aside, || self.flush())
-                    {
-                        failed = failed.or(Some(e));
-                        self.closed = true;
-                    }
+                    // Nothing is ready: whoever reads gets what there is.
+                    failed = failed.or(self.give_out(aside));
                     items.next().await
                 }
             };
             let Some(item) = item else { break };
             match item {
-                Ok(value) if !self.closed => {
-                    if let Err(e) = apart(aside, || self.row(value)) {
-                        failed = failed.or(Some(e));
+                Ok(value) if !self.closed => match self.row(value) {
+                    Ok(()) if self.pending.len() >= FULL => failed = failed.or(self.give_out(aside)),
+                    Ok(()) => {}
+                    Err(e) => {
+                        failed = failed.or(self.give_out(aside)).or(Some(e));
                         self.closed = true;
                     }
-                }
+                },
                 Ok(_) => {}
                 // The first error counts; what is in flight is still settled.
                 Err(e) => failed = failed.or(Some(e)),
@@ -221,6 +220,16 @@ impl<'a> Printer<'a> {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Writes what is held. An error is given back, and ends all writing.
+    fn give_out(&mut self, aside: Aside<'_>) -> Option<Error> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let failed = apart(aside, || self.flush()).err();
+        self.closed |= failed.is_some();
+        failed
+    }
+
     /// Writes one whole value; a list is written row by row.
     pub fn value(&mut self, value: Value) -> Result<()> {
         let value = match &self.query {
@@ -231,13 +240,16 @@ impl<'a> Printer<'a> {
             Value::Array(rows) => {
                 for row in rows {
                     self.row(row)?;
+                    if self.pending.len() >= FULL {
+                        self.flush()?;
+                    }
                 }
                 let end = self.writer.end()?;
-                self.write(&end)?;
+                self.pending.push_str(&end);
             }
             value => {
                 let text = self.writer.single(value)?;
-                self.write(&text)?;
+                self.pending.push_str(&text);
             }
         }
         self.flush()
@@ -246,25 +258,18 @@ impl<'a> Printer<'a> {
     fn row(&mut self, value: Value) -> Result<()> {
         let text = self.writer.row(value)?;
         self.written = true;
-        self.write(&text)
+        self.pending.push_str(&text);
+        Ok(())
     }
 
-    fn write(&mut self, text: &str) -> Result<()> {
-        if self.closed {
-            return Ok(());
-        }
-        self.pending = true;
-        let written = self.out.write_all(text.as_bytes());
-        self.ignore_broken_pipe(written)
-    }
-
+    /// Writes what is held, unless nobody reads any more.
     fn flush(&mut self) -> Result<()> {
-        if self.closed {
-            return Ok(());
-        }
-        self.pending = false;
-        let flushed = self.out.flush();
-        self.ignore_broken_pipe(flushed)
+        let written = match self.closed {
+            true => Ok(()),
+            false => self.out.write_all(self.pending.as_bytes()).and_then(|()| self.out.flush()),
+        };
+        self.pending.clear();
+        self.ignore_broken_pipe(written)
     }
 
     /// A reader that went away, as `head` does, is no error.

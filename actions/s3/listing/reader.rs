@@ -4,6 +4,7 @@
 //! elements that it does not know, in any order, with namespaces, comments and CDATA.
 
 use std::borrow::Cow;
+use std::io::BufRead;
 
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_s3::types::EncodingType;
@@ -159,10 +160,11 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Leaves out what is in the element that is open.
+    /// Leaves out what is in the element that is open. Its text is not read at all, as that would be most of what a listing takes.
     pub fn skip(&mut self) -> Result<(), Unreadable> {
         let mut depth = 0_usize;
         loop {
+            self.skip_text();
             match self.event()? {
                 Event::Start(_) => depth += 1,
                 Event::End(_) if depth == 0 => return Ok(()),
@@ -170,6 +172,13 @@ impl<'a> Answer<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// Goes on to the next markup: in text there is no `<`.
+    fn skip_text(&mut self) {
+        let text = self.xml.get_ref();
+        let length = memchr::memchr(b'<', text).unwrap_or(text.len());
+        self.xml.stream().consume(length);
     }
 
     /// The text in the element that is open. Characters stay as they are, line ends too: they may be a key's.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::hash::Hash;
+use std::time::{Duration, Instant};
 
 use aaws::{Error, Page, Result};
 use futures::stream::{self, Stream};
@@ -10,6 +11,9 @@ use tokio::task::{JoinError, JoinSet};
 use super::Keyed;
 use super::kept::KeptCut;
 use super::plan::{PageRequest, Plan};
+
+/// Where an answer is asked for, here and read within this, there is next to nothing to wait for.
+const QUICK: Duration = Duration::from_millis(4);
 
 /// Takes what a whole list has learned for a later one; it may block.
 pub type Keep = Box<dyn FnOnce(Vec<KeptCut>) + Send>;
@@ -36,7 +40,11 @@ struct Driver<T, K, R> {
     tasks: JoinSet<Answer<T, K>>,
 }
 
-type Answer<T, K> = (u64, Result<Page<T, K>>);
+struct Answer<T, K> {
+    id: u64,
+    page: Result<Page<T, K>>,
+    took: Duration,
+}
 
 impl<T, K, R, F> Driver<T, K, R>
 where
@@ -80,15 +88,19 @@ where
     fn fill(&mut self) -> Result<()> {
         while let Some(ask) = self.plan.request()? {
             let (id, page) = (ask.id, (self.read)(ask));
-            self.tasks.spawn(async move { (id, page.await) });
+            let asked = Instant::now();
+            self.tasks.spawn(async move { Answer { id, page: page.await, took: asked.elapsed() } });
         }
         Ok(())
     }
 
     fn accept(&mut self, answer: Result<Answer<T, K>, JoinError>) -> Result<()> {
-        let (id, page) = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
+        let Answer { id, page, took } = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
         match page {
-            Ok(page) => self.plan.answer(id, page),
+            Ok(page) => {
+                self.plan.note_pace(&page, took < QUICK);
+                self.plan.answer(id, page)
+            }
             Err(e) => self.plan.refused(id, e),
         }
     }

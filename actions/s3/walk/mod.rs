@@ -1,7 +1,7 @@
 //! Listing a bucket wider than one chain of tokens: the space of keys is cut, and each part walked by itself. Objects, and versions.
 //!
 //! - `space`: keys as numbers, and which text lies so far ahead;
-//! - `gap`, `plan`: what is known, what is not, and which page is asked for next. No network, no time: a machine that is told of answers;
+//! - `gap`, `plan`: what is known, what is not, and which page is asked for next. No network, no clock: a machine that is told of answers;
 //! - `kept`: what one list has learned for the next, in the user's cache directory;
 //! - `drive`: tasks and the stream;
 //! - here: what others use, and the request itself.

@@ -23,6 +23,9 @@ use trust::Trust;
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
 pub const LEAD: usize = 64;
 
+/// Of a store that answers at once a list is cut that has more full pages than these: what is saved by then is more than what is lost at most.
+const LONG: usize = 16;
+
 /// Of every page that is learned from, one key in so many is looked at closely.
 const SAMPLED: usize = 37;
 
@@ -102,6 +105,8 @@ pub struct Plan<T, K = String> {
     keys: usize,
     /// Pages that were full, with more behind them.
     full: usize,
+    /// Whether any full page came at once.
+    quick: bool,
     /// Keys held that nobody has read.
     held: usize,
 }
@@ -128,6 +133,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             answered: 0,
             keys: 0,
             full: 0,
+            quick: false,
             held: 0,
             shape,
         }
@@ -153,6 +159,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             if !self.may_cut(&survey) {
                 break;
             }
+            self.space.prepare();
             let near = survey.best.filter(|_| matches!(self.trust, Trust::Proven));
             let (at, cut) = match (near, survey.last) {
                 (Some((at, pages)), _) => (at, self.cut_near(at, pages)),
@@ -168,6 +175,16 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             }
         }
         Ok(None)
+    }
+
+    /// Says whether a page came at once. Where full ones do, a short list is walked by tokens, as a request that is lost takes longer than what is waited for.
+    pub fn note_pace(&mut self, page: &Page<T, K>, quick: bool) {
+        self.quick |= quick && page.items.len() >= self.shape.page;
+    }
+
+    /// Whether enough pages came for a cut to be worth it.
+    fn is_long(&self) -> bool {
+        self.full >= if self.quick { LONG } else { 2 }
     }
 
     /// Whether all was given out.
@@ -268,7 +285,6 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         page.items.iter().step_by(SAMPLED).for_each(|item| self.space.learn(item.key()));
         self.space.learn(last.key());
         self.space.learn_page(first.key(), last.key());
-        self.space.prepare();
         self.full += usize::from(page.items.len() >= self.shape.page && page.next != Next::End);
     }
 

@@ -23,10 +23,12 @@ pub use outputs::{DoneItems, FailedItems, LeftItems, OrPlan};
 pub use planned::close_plan;
 pub use steps::{Step, Steps, Undo, left_alone};
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
 
 use async_trait::async_trait;
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{BoxStream, Stream, StreamExt};
 
 use crate::engine::context::Context;
 use crate::engine::host::Progress;
@@ -195,9 +197,8 @@ impl Context {
         let under_way = if change.batch() == 1 { WAITING.max(self.concurrency()) } else { self.concurrency() };
         let results = work
             .map(move |work| finish_work(cx.clone(), Arc::clone(&change), work, halt.clone(), recorded.clone()))
-            .buffered(under_way)
-            .flat_map(stream::iter);
-        Ok(Changed { results: error_last(results), planned: false })
+            .buffered(under_way);
+        Ok(Changed { results: Results { work: results.boxed(), current: Vec::new().into_iter(), error: None }.boxed(), planned: false })
     }
 }
 
@@ -215,19 +216,34 @@ fn name<C: Change>(change: &C, item: &C::Item) -> String {
     change.name(item).unwrap_or_else(|| change.id(item))
 }
 
-/// The first error, behind all that is settled: whoever stops at it must not drop what is in flight, half way through its steps.
-fn error_last<T: Send + 'static>(results: impl Stream<Item = Result<T>> + Send + 'static) -> BoxStream<'static, Result<T>> {
-    let state = (results.boxed(), None);
-    let next = |(mut results, mut error): (BoxStream<'static, Result<T>>, Option<Error>)| async move {
+/// The results of pieces of work, one by one, and behind all of them the first error: whoever stops at it must not drop what is in flight, half way
+/// through its steps.
+struct Results<T> {
+    work: BoxStream<'static, Vec<Result<T>>>,
+    /// What is left of the piece that is given out.
+    current: std::vec::IntoIter<Result<T>>,
+    error: Option<Error>,
+}
+
+// Nothing in it is pinned: the stream is boxed.
+impl<T> Unpin for Results<T> {}
+
+impl<T> Stream for Results<T> {
+    type Item = Result<T>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<T>>> {
+        let this = self.get_mut();
         loop {
-            match results.next().await {
-                Some(Ok(one)) => return Some((Ok(one), (results, error))),
-                Some(Err(e)) => drop(error.get_or_insert(e)),
-                None => return error.take().map(|e| (Err(e), (results, None))),
+            match this.current.next() {
+                Some(Ok(one)) => return Poll::Ready(Some(Ok(one))),
+                Some(Err(e)) => drop(this.error.get_or_insert(e)),
+                None => match ready!(this.work.poll_next_unpin(cx)) {
+                    Some(more) => this.current = more.into_iter(),
+                    None => return Poll::Ready(this.error.take().map(Err)),
+                },
             }
         }
-    };
-    stream::unfold(state, next).boxed()
+    }
 }
 
 fn named<C: Change>(change: &C, item: &C::Item, record: Record) -> Record {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -28,7 +28,8 @@ pub(super) async fn finish_work<C: Change>(
 ) -> Vec<Result<ItemResult<C::Done>>> {
     match work {
         Work::Apply(items) => {
-            let mut batch = Batch { cx, change, halt, recorded, results: Vec::new(), fatal: None, ended: 0 };
+            let results = Vec::with_capacity(items.len());
+            let mut batch = Batch { cx, change, halt, recorded, results, fatal: None, ended: 0 };
             batch.apply(items).await;
             batch.advance();
             batch.results.sort_by_key(|(place, _)| *place);
@@ -85,7 +86,7 @@ impl<C: Change> Batch<C> {
 
     /// Ends those that need no work, or what they wait for stays; gives the others.
     async fn ready(&mut self, items: Vec<C::Item>) -> Vec<Pending<C::Item>> {
-        let mut ready = Vec::new();
+        let mut ready = Vec::with_capacity(items.len());
         for (place, item) in items.into_iter().enumerate() {
             let pending = Pending { place, item };
             let first = self.recorded.is_first(|| self.change.id(&pending.item));

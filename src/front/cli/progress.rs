@@ -84,6 +84,8 @@ impl ProgressLine {
                 line.bar.set_style(style(Some(total)));
                 line.bar.set_length(total);
             }
+            // To count costs more than most items do.
+            Progress::Advanced(_) if !self.drawn => {}
             Progress::Advanced(items) => {
                 let first = *self.line().first.get_or_insert_with(Instant::now);
                 let bar = if first.elapsed() >= QUICK { self.begin() } else { self.line().bar.clone() };
@@ -122,6 +124,9 @@ impl ProgressLine {
 
     /// Does something to the terminal while the line is away. It is to end a line of its own: the line is drawn where it leaves off.
     pub fn aside<R>(&self, write: impl FnOnce() -> R) -> R {
+        if !self.drawn {
+            return write();
+        }
         let bar = self.line().bar.clone();
         if bar.is_hidden() { write() } else { bar.suspend(write) }
     }

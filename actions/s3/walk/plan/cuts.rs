@@ -41,6 +41,9 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Guesses how many pages are left in a gap.
     pub(super) fn measure(&mut self, at: usize) {
         let Some(Piece::Gap(gap)) = self.pieces.get_mut(at) else { return };
+        if gap.high.is_some() {
+            self.space.prepare();
+        }
         gap.left = gap.high.clone().and_then(|high| {
             let mut guess = |alphabet| gap.pages(&high, self.shape.page, LEAD, &self.space, alphabet);
             guess(Alphabet::Observed).or_else(|| guess(Alphabet::Likely))
@@ -102,7 +105,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         let is_near = survey.best.is_some() && matches!(self.trust, Trust::Proven);
         let ends_with_keys = is_near && survey.last.is_some_and(|at| self.gap(at).is_some_and(|gap| gap.answered));
         let pays = risk < most || (risk <= most && (most < FEW || ends_with_keys));
-        tried && self.full >= 2 && self.room() > 0.0 && pays
+        tried && self.is_long() && self.room() > 0.0 && pays
     }
 
     /// Whether the gap without an end is to be cut far ahead.

@@ -33,7 +33,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// When more than a quarter of the pages is lost, the list is not as it was, and no more of them are tried: what is on its way by then may be lost, too.
     pub(super) fn split_at_kept(&mut self, survey: &Survey) -> Option<usize> {
         let is_near = self.shape.order == Order::Any || survey.ahead < LEAD as f64;
-        if self.kept.is_empty() || !is_near || self.room() <= 0.0 {
+        if self.kept.is_empty() || !is_near || self.room() <= 0.0 || (self.quick && !self.is_long()) {
             return None;
         }
         let at = survey.last?;
