@@ -15,8 +15,9 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::retry::RetryConfig;
 use jiff::Timestamp;
 
+use crate::aws::clients::{CA_BUNDLE, PROXY_VARIABLES};
 use crate::aws::error::ErrorContext;
-use crate::aws::network::{CA_BUNDLE, Network, PROXY_VARIABLES};
+use crate::aws::network::Network;
 use crate::aws::options::{SessionOptions, find_region};
 use crate::aws::session::{MfaPrompt, Session};
 use crate::model::error::{Error, Result};

@@ -3,6 +3,7 @@
 
 mod anew;
 pub mod backoff;
+mod clients;
 mod credentials;
 pub mod doctor;
 pub mod endpoint;

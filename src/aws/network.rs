@@ -10,9 +10,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use aws_smithy_http_client::{Builder, ConnectorBuilder};
 use aws_smithy_runtime::client::retries::{RetryPartition, TokenBucket};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -25,17 +22,14 @@ use aws_smithy_types::retry::ErrorKind;
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::aws::anew::{Anew, Renew, Signed};
-use crate::aws::endpoint::is_loopback;
+use crate::aws::clients::Clients;
 use crate::aws::limiter::{Answer, KNOWN, Key, Limiter};
 use crate::model::cancellation::Cancellation;
-use crate::model::error::{Error, Result, is_throttling};
+use crate::model::error::{Result, is_throttling};
 
 /// How long AWS may say nothing: while a body is being sent it is the time without progress, and from then on the time to the answer's first byte.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -51,13 +45,6 @@ const LARGEST_ANSWER: usize = 64 << 20;
 
 /// Answers are hardly ever larger: a page of 1,000 keys has 300 KiB.
 const USUAL_ANSWER: usize = 1 << 20;
-
-/// The variables that name a proxy, as the SDK's HTTP client reads them.
-pub(super) const PROXY_VARIABLES: &[&str] =
-    &["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"];
-
-/// The variable that names certificates beside the system's.
-pub(super) const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// A request that waited this long is signed anew: AWS takes signatures of the last five minutes (S3: fifteen).
 const SIGNATURE_AGE: Duration = Duration::from_secs(60);
@@ -191,19 +178,7 @@ impl Network {
         if let Some(client) = self.0.client.get() {
             return Ok(client.clone());
         }
-        let context = tls_context()?;
-        let client = |proxy: fn() -> ProxyConfig| {
-            let context = context.clone();
-            Builder::new().build_with_connector_fn(move |settings, components| {
-                let mut builder = ConnectorBuilder::default().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc));
-                builder = builder.tls_context(context.clone());
-                builder.set_connector_settings(settings.cloned());
-                builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
-                builder.set_proxy_config(Some(proxy()));
-                builder.build()
-            })
-        };
-        let clients = Clients { proxied: client(ProxyConfig::from_env), direct: client(ProxyConfig::disabled), plain: Builder::new().build_http() };
+        let clients = Clients::new()?;
         // The clients do not hold the network itself: it holds them.
         let client = SharedHttpClient::new(Client { clients, network: Arc::downgrade(&self.0) });
         Ok(self.0.client.get_or_init(|| client).clone())
@@ -328,26 +303,6 @@ impl Network {
             () = cancelled => return Err(ConnectorError::timeout("the answer did not end in time after the run was cancelled".into())),
         }
         Ok(read.freeze())
-    }
-}
-
-/// Each keeps its connections, and makes what it needs for them when it is first used.
-#[derive(Clone)]
-struct Clients {
-    proxied: SharedHttpClient,
-    /// For the loopback, which no proxy reaches.
-    direct: SharedHttpClient,
-    /// The same without TLS: the sandbox is there. To read the system's certificates takes milliseconds.
-    plain: SharedHttpClient,
-}
-
-impl Clients {
-    fn of(&self, uri: &str) -> &SharedHttpClient {
-        match is_loopback(uri) {
-            true if uri.starts_with("http:") => &self.plain,
-            true => &self.direct,
-            false => &self.proxied,
-        }
     }
 }
 
@@ -504,28 +459,6 @@ fn cbor_text<'a>(body: &'a [u8], name: &str) -> Option<&'a str> {
 fn bare(kind: &str) -> String {
     let code = kind.split(':').next().unwrap_or(kind);
     code.rsplit('#').next().unwrap_or(code).to_owned()
-}
-
-/// The system's certificates, and those of AWS_CA_BUNDLE beside them, as other tools of AWS have it.
-fn tls_context() -> Result<TlsContext> {
-    let mut store = TrustStore::default();
-    if let Some(path) = std::env::var_os(CA_BUNDLE).filter(|p| !p.is_empty()) {
-        let shown = path.to_string_lossy().into_owned();
-        let bundle = std::fs::read(&path).map_err(|e| Error::io(format!("read the certificates of AWS_CA_BUNDLE, `{shown}`"), e))?;
-        check_certificates(&bundle).map_err(|what| Error::Failed(format!("AWS_CA_BUNDLE: `{shown}` {what}")))?;
-        store.add_pem_certificate(bundle);
-    }
-    TlsContext::builder().with_trust_store(store).build().map_err(|e| Error::Failed(format!("cannot set up TLS: {e}")))
-}
-
-/// Reads a bundle as TLS will, which panics over one that it cannot read.
-fn check_certificates(bundle: &[u8]) -> Result<(), String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(bundle) {
-        let certificate = certificate.map_err(|e| format!("cannot be read as certificates in PEM form: {e}"))?;
-        roots.add(certificate).map_err(|e| format!("holds a certificate that cannot be used: {e}"))?;
-    }
-    if roots.is_empty() { Err("holds no certificate in PEM form".into()) } else { Ok(()) }
 }
 
 #[cfg(test)]

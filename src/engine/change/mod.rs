@@ -195,9 +195,8 @@ impl Context {
         let work = batches(self.clone(), items, Arc::clone(&change), halt.clone());
         let cx = self.clone();
         let under_way = if change.batch() == 1 { WAITING.max(self.concurrency()) } else { self.concurrency() };
-        let results = work
-            .map(move |work| finish_work(cx.clone(), Arc::clone(&change), work, halt.clone(), recorded.clone()))
-            .buffered(under_way);
+        let results =
+            work.map(move |work| finish_work(cx.clone(), Arc::clone(&change), work, halt.clone(), recorded.clone())).buffered(under_way);
         Ok(Changed { results: Results { work: results.boxed(), current: Vec::new().into_iter(), error: None }.boxed(), planned: false })
     }
 }
