@@ -501,6 +501,17 @@ fn the_certificates_of_a_bundle_are_trusted_and_those_of_nobody_are_not() {
 }
 
 #[test]
+fn a_store_on_this_machine_without_tls_needs_no_certificates() {
+    let server = scripted([("ListObjectsV2", vec![listing(&[("a", "2024-01-01T00:00:00.000Z")], None)])]);
+    let directory = directory();
+    let nothing = directory.path().join("no-certificates.pem");
+    fs::write(&nothing, "").expect("a file");
+    let run = aaws("s3 discover_objects --bucket b").endpoint(&server.url).env("SSL_CERT_FILE", &nothing).run().ok();
+    assert_eq!(run.json(), json!(["a"]));
+    assert_eq!(run.stderr, "");
+}
+
+#[test]
 fn no_proxy_is_asked_for_what_is_on_this_machine() {
     let server = scripted([("ListObjectsV2", vec![listing(&[], None)])]);
     let proxy = Server::start(|_, _, _| listing(&[], None));

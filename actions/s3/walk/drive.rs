@@ -13,7 +13,7 @@ use super::kept::KeptCut;
 use super::plan::{PageRequest, Plan};
 
 /// Where an answer is asked for, here and read within this, there is next to nothing to wait for.
-const QUICK: Duration = Duration::from_millis(4);
+const QUICK: Duration = Duration::from_millis(2);
 
 /// Takes what a whole list has learned for a later one; it may block.
 pub type Keep = Box<dyn FnOnce(Vec<KeptCut>) + Send>;

@@ -339,6 +339,17 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
 
 /// The same, beginning with cuts; and those that are to be kept of it.
 fn rounds_from(store: &Store, kept: Vec<KeptCut>, order: Order, width: usize) -> (usize, Option<Vec<KeptCut>>) {
+    rounds_of(store, kept, order, width, |_| false)
+}
+
+/// The same of a store that answers at once with these pages.
+fn rounds_of(
+    store: &Store,
+    kept: Vec<KeptCut>,
+    order: Order,
+    width: usize,
+    at_once: impl Fn(&Page<String, String>) -> bool,
+) -> (usize, Option<Vec<KeptCut>>) {
     let shape = Shape {
         what: "the keys".into(),
         prefix: String::new(),
@@ -354,7 +365,9 @@ fn rounds_from(store: &Store, kept: Vec<KeptCut>, order: Order, width: usize) ->
     while !plan.is_done() {
         let asks: Vec<PageRequest> = std::iter::from_fn(|| plan.request().expect("a page to ask for")).collect();
         for ask in asks {
-            plan.answer(ask.id, store.answer(&ask)).expect("a page of S3");
+            let page = store.answer(&ask);
+            plan.note_pace(&page, at_once(&page));
+            plan.answer(ask.id, page).expect("a page of S3");
         }
         while let Some(items) = plan.take() {
             keys += items.len();
@@ -758,28 +771,50 @@ fn a_list_that_becomes_unlike_its_beginning_loses_no_more_than_a_quarter() {
     }
 }
 
-#[test]
-fn ten_pages_take_fewer_rounds_than_one_after_another_whatever_their_shape() {
+/// So many keys of four shapes.
+fn shapes(count: usize) -> [Vec<String>; 4] {
     let mut rng = Rng::with_seed(3);
-    let shapes: [Vec<String>; 4] = [
-        (0..10_000).map(|n| format!("key-{n:08}")).collect(),
-        (0..10_000).map(|n| format!("logs/2024/{:02}/{:02}/part-{:06}", n / 756 + 1, n / 27 % 28 + 1, n % 27)).collect(),
-        (0..10_000).map(|_| format!("{:016x}", rng.u64(..))).collect(),
+    [
+        (0..count).map(|n| format!("key-{n:08}")).collect(),
+        (0..count).map(|n| format!("logs/{}/{:02}/part-{:06}", n / 7560 + 2024, n / 27 % 280 + 10, n % 27)).collect(),
+        (0..count).map(|_| format!("{:016x}", rng.u64(..))).collect(),
         // In the middle one of three folders, behind half a page, is a gap that looks endless.
-        (0..10_000)
+        (0..count)
             .map(|n| match n % 20 {
                 0 => format!("archive/{n:08}"),
                 1 => format!("tmp/{n:08}"),
                 _ => format!("images/original/{n:09}.jpg"),
             })
             .collect(),
-    ];
-    for (number, keys) in shapes.into_iter().enumerate() {
+    ]
+}
+
+#[test]
+fn ten_pages_take_fewer_rounds_than_one_after_another_whatever_their_shape() {
+    for (number, keys) in shapes(10_000).into_iter().enumerate() {
         let store = Store::new(keys, 1000, Ways::True);
         for order in [Order::Keys, Order::Any] {
             let rounds = rounds(&store, order, 16);
             assert!(rounds <= 8, "shape {number}, {order:?}: {rounds} rounds for {} pages", store.pages());
         }
+    }
+}
+
+#[test]
+fn a_short_list_of_a_store_that_answers_at_once_is_walked_by_tokens() {
+    for (number, (short, long)) in shapes(10_000).into_iter().zip(shapes(100_000)).enumerate() {
+        let (short, long) = (Store::new(short, 1000, Ways::True), Store::new(long, 1000, Ways::True));
+        let cuts = rounds_from(&long, Vec::new(), Order::Keys, 16).1.expect("a long list learns something");
+        for cuts in [Vec::new(), cuts] {
+            let before = short.requests();
+            let (rounds, _) = rounds_of(&short, cuts, Order::Keys, 16, |_| true);
+            assert_eq!((rounds, short.requests() - before), (10, 10), "shape {number}");
+        }
+        let rounds = rounds_of(&long, Vec::new(), Order::Keys, 16, |_| true).0;
+        assert!(rounds < 50, "shape {number}: {rounds} rounds for {} pages", long.pages());
+        // What comes at once because there is hardly anything in it says nothing of the others.
+        let rounds = rounds_of(&short, Vec::new(), Order::Keys, 16, |page| page.items.len() < 1000).0;
+        assert!(rounds <= 8, "shape {number}: {rounds} rounds for {} pages", short.pages());
     }
 }
 
