@@ -46,6 +46,9 @@ const LARGEST_ANSWER: usize = 64 << 20;
 /// Answers are hardly ever larger: a page of 1,000 keys has 300 KiB.
 const USUAL_ANSWER: usize = 1 << 20;
 
+/// A request that changes something lets those that only look go before it for so long at most.
+const STEPS_BACK: Duration = Duration::from_secs(1);
+
 /// A request that waited this long is signed anew: AWS takes signatures of the last five minutes (S3: fifteen).
 const SIGNATURE_AGE: Duration = Duration::from_secs(60);
 
@@ -185,10 +188,10 @@ impl Network {
     }
 
     /// A permit for a request. What only looks goes before what changes something: there is nothing to change before it is found, and what is found early is
-    /// changed beside the rest. One that changes something still has its turn behind those that wait by then.
+    /// changed beside the rest. But for a while only: those who look may be waiting for the very change, and one that nobody polls must not keep others back.
     async fn permit_for(&self, call: &CallInfo) -> Option<SemaphorePermit<'_>> {
         let _first = match call.changes && !call.settling {
-            true => self.0.changing.acquire().await.ok(),
+            true => tokio::time::timeout(STEPS_BACK, self.0.changing.acquire()).await.ok(),
             false => None,
         };
         self.permit().await
@@ -591,7 +594,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_only_looks_is_sent_before_what_changes_something_and_does_not_keep_it_waiting() {
         let network = Network::new(2, Cancellation::default());
-        let slow = SharedHttpConnector::new(Slow { pause: SECOND, answer: SdkBody::empty });
+        let slow = SharedHttpConnector::new(Slow { pause: SECOND / 4, answer: SdkBody::empty });
         let asked = [("change 1", true), ("change 2", true), ("change 3", true), ("change 4", true), ("look 1", false), ("look 2", false)];
         let asked = asked.into_iter().chain([("look 3", false), ("look 4", false)]);
         let answered = asked.map(|(name, changes)| {
@@ -605,6 +608,33 @@ mod tests {
         pairs.iter_mut().for_each(|pair| pair.sort_unstable());
         // The third change stood in the line when the looks came; the fourth comes behind all of them.
         assert_eq!(pairs, [["change 1", "change 2"], ["change 3", "look 1"], ["look 2", "look 3"], ["change 4", "look 4"]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_look_what_changes_something_waits_no_longer_than_they_do() {
+        let network = Network::new(2, Cancellation::default());
+        let slow = SharedHttpConnector::new(Slow { pause: SECOND, answer: SdkBody::empty });
+        let begun = Instant::now();
+        let send = |changes| {
+            let mut request = HttpRequest::new(frames(1, 1));
+            request.add_extension(call(changes));
+            let answer = network.clone().send(slow.clone(), request);
+            async move { answer.await.map(|_| begun.elapsed()) }
+        };
+        let looking = async {
+            // They look again and again, forty at a time.
+            let looks = stream::iter(0..400).map(|_| send(false)).buffer_unordered(40);
+            StreamExt::collect::<Vec<_>>(looks).await
+        };
+        let changing = async {
+            tokio::time::sleep(SECOND / 2).await;
+            StreamExt::collect::<Vec<_>>((0..10).map(|_| send(true)).collect::<FuturesUnordered<_>>()).await
+        };
+        let (looks, changes) = tokio::join!(looking, changing);
+        let last = changes.into_iter().map(|ended| ended.unwrap_or_else(|e| panic!("{e}"))).max();
+        // Twenty turns of two are before them, and five are their own.
+        assert!(last.is_some_and(|last| last <= 28 * SECOND), "{last:?}");
+        assert!(looks.iter().all(Result::is_ok));
     }
 
     /// Turns down all that is sent, because its credentials have expired.

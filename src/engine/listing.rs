@@ -47,10 +47,19 @@ impl<T> Out<T> {
                 return Poll::Pending;
             }
             state.items.extend(item.take());
-            state.reader.take().into_iter().for_each(Waker::wake);
+            let reader = state.reader.take();
+            drop(state);
+            wake(reader);
             Poll::Ready(Ok(()))
         })
         .await
+    }
+}
+
+/// Not while the queue is held: who is woken may look at it.
+fn wake(waiting: Option<Waker>) {
+    if let Some(waker) = waiting {
+        waker.wake();
     }
 }
 
@@ -58,7 +67,9 @@ impl<T> Drop for Out<T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         state.is_whole = true;
-        state.reader.take().into_iter().for_each(Waker::wake);
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
     }
 }
 
@@ -90,7 +101,9 @@ impl<T> Queue<T> {
     fn swap(&self, read: &mut VecDeque<T>) {
         let mut state = self.state();
         std::mem::swap(&mut state.items, read);
-        state.producer.take().into_iter().for_each(Waker::wake);
+        let producer = state.producer.take();
+        drop(state);
+        wake(producer);
     }
 }
 
@@ -243,7 +256,9 @@ impl<T> Drop for Produced<T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
         state.reader_is_gone = true;
-        state.producer.take().into_iter().for_each(Waker::wake);
+        let producer = state.producer.take();
+        drop(state);
+        wake(producer);
     }
 }
 

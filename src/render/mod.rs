@@ -239,7 +239,10 @@ impl<'a> Printer<'a> {
         match value {
             Value::Array(rows) => {
                 for row in rows {
-                    self.row(row)?;
+                    if let Err(e) = self.row(row) {
+                        self.flush()?;
+                        return Err(e);
+                    }
                     if self.pending.len() >= FULL {
                         self.flush()?;
                     }

@@ -174,7 +174,7 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Goes on to the next markup: in text there is no `<`.
+    /// Goes on to the next markup: in text there is no `<`. (Behind an element that is empty it is the text of the one around it, which is not read either.)
     fn skip_text(&mut self) {
         let text = self.xml.get_ref();
         let length = memchr::memchr(b'<', text).unwrap_or(text.len());

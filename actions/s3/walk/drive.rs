@@ -10,10 +10,13 @@ use tokio::task::{JoinError, JoinSet};
 
 use super::Keyed;
 use super::kept::KeptCut;
-use super::plan::{PageRequest, Plan};
+use super::plan::{Pace, PageRequest, Plan};
 
-/// Where an answer is asked for, here and read within this, there is next to nothing to wait for.
-const QUICK: Duration = Duration::from_millis(2);
+/// Where a page is asked for, here and read within this, there is next to nothing to wait for.
+const AT_ONCE: Duration = Duration::from_millis(2);
+
+/// What takes longer than this was waited for.
+const WAITED: Duration = Duration::from_millis(10);
 
 /// Takes what a whole list has learned for a later one; it may block.
 pub type Keep = Box<dyn FnOnce(Vec<KeptCut>) + Send>;
@@ -38,6 +41,14 @@ struct Driver<T, K, R> {
     keep: Option<Keep>,
     read: R,
     tasks: JoinSet<Answer<T, K>>,
+}
+
+fn pace(took: Duration) -> Pace {
+    match took {
+        took if took < AT_ONCE => Pace::AtOnce,
+        took if took < WAITED => Pace::Unclear,
+        _ => Pace::Waited,
+    }
 }
 
 struct Answer<T, K> {
@@ -98,7 +109,7 @@ where
         let Answer { id, page, took } = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
         match page {
             Ok(page) => {
-                self.plan.note_pace(&page, took < QUICK);
+                self.plan.note_pace(&page, pace(took));
                 self.plan.answer(id, page)
             }
             Err(e) => self.plan.refused(id, e),

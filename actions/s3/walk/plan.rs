@@ -62,6 +62,17 @@ pub struct PageRequest<K = String> {
     pub token: Option<K>,
 }
 
+/// How long a page took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Next to nothing.
+    AtOnce,
+    /// Something in between.
+    Unclear,
+    /// It was waited for.
+    Waited,
+}
+
 enum Piece<T, K> {
     /// Objects that wait for those before them.
     Items(Vec<T>),
@@ -105,7 +116,7 @@ pub struct Plan<T, K = String> {
     keys: usize,
     /// Pages that were full, with more behind them.
     full: usize,
-    /// Whether any full page came at once.
+    /// Whether full pages come at once.
     quick: bool,
     /// Keys held that nobody has read.
     held: usize,
@@ -177,9 +188,14 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         Ok(None)
     }
 
-    /// Says whether a page came at once. Where full ones do, a short list is walked by tokens, as a request that is lost takes longer than what is waited for.
-    pub fn note_pace(&mut self, page: &Page<T, K>, quick: bool) {
-        self.quick |= quick && page.items.len() >= self.shape.page;
+    /// Says how a page came. Where full ones come at once, a short list is walked by tokens, as a request that is lost takes longer than what is waited for.
+    pub fn note_pace(&mut self, page: &Page<T, K>, pace: Pace) {
+        match pace {
+            _ if page.items.len() < self.shape.page => {}
+            Pace::AtOnce => self.quick = true,
+            Pace::Waited => self.quick = false,
+            Pace::Unclear => {}
+        }
     }
 
     /// Whether enough pages came for a cut to be worth it.
