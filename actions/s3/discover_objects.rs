@@ -15,7 +15,7 @@ use super::listing::{self, Fields, Kind, ListEntry, VersionOf, Wanted};
 use super::names::{BucketName, Key, NonEmpty, Prefix};
 use super::selection::{Selection, StorageClass};
 use super::size::Size;
-use super::walk::{self, Order, Walk};
+use super::walk::{self, Order, Purpose, Walk};
 
 /// List the objects of an S3 bucket.
 ///
@@ -303,9 +303,11 @@ impl Action for DiscoverObjects {
         let fields = selection.fields().and(shown(self.details, self.summary));
         let pages = match self.delimiter.map(String::from) {
             // Of versions all is printed.
-            _ if of_versions => walk::versions(cx, Walk { bucket, prefix, start_after, order, fields: Fields::ALL, learns: true }).boxed(),
+            _ if of_versions => {
+                walk::versions(cx, Walk { bucket, prefix, start_after, order, fields: Fields::ALL, purpose: Purpose::Listing }).boxed()
+            }
             Some(delimiter) => listing::folders(bucket, Wanted { prefix, start_after, delimiter: Some(delimiter), fields }),
-            None => walk::objects(cx, Walk { bucket, prefix, start_after, order, fields, learns: true }).boxed(),
+            None => walk::objects(cx, Walk { bucket, prefix, start_after, order, fields, purpose: Purpose::Listing }).boxed(),
         };
         if self.summary {
             return Ok(Discovered::Summary(summarize(pages, &selection).await?));

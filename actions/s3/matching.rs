@@ -13,7 +13,7 @@ use super::listing::{Fields, ListEntry};
 use super::lookups::Target;
 use super::selection::Selection;
 use super::size;
-use super::walk::{self, Order, Walk};
+use super::walk::{self, Order, Purpose, Walk};
 
 /// How many things are looked through before somebody is asked: what is known of them is part of the question, and they wait in memory for the
 /// answer.
@@ -45,7 +45,8 @@ impl Matching {
         // What is deleted at once waits for nothing before it. A plan, a question, and what stands for one key are in order.
         let is_in_order = of_versions || cx.foresees() || cx.can_ask();
         let order = if is_in_order { Order::Keys } else { Order::Any };
-        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order, fields, learns: cx.dry_run() };
+        let purpose = if cx.dry_run() { Purpose::Listing } else { Purpose::Deletion };
+        let walk = Walk { bucket: bucket.clone(), prefix: under, start_after: None, order, fields, purpose };
         let pages = match of_versions {
             true => walk::versions(cx, walk).boxed(),
             false => walk::objects(cx, walk).boxed(),

@@ -22,7 +22,7 @@ use super::bucket::Bucket;
 use super::listing::{Fields, ListEntry, Marker, Wanted, read_objects, read_versions};
 use drive::{Keep, drive};
 use kept::KeptCut;
-use plan::{PageRequest, Plan, Shape};
+use plan::{Losses, PageRequest, Plan, Shape};
 
 /// The most requests of one list at once, whatever `--concurrency` allows.
 const WIDEST: usize = 64;
@@ -42,8 +42,8 @@ pub struct Walk {
     pub order: Order,
     /// What is read of each object, or version, beside its key.
     pub fields: Fields,
-    /// Whether the next list will be like this one, so that what is learned of it is kept: not where what is listed is then deleted.
-    pub learns: bool,
+    /// What becomes of what is listed.
+    pub purpose: Purpose,
 }
 
 impl Walk {
@@ -57,6 +57,10 @@ impl Walk {
             // Directory buckets list in no order, and start nowhere but at a token (S3 API reference, ListObjectsV2).
             width: if self.bucket.is_directory() { 1 } else { cx.concurrency().min(WIDEST) },
             page: PAGE,
+            losses: match self.purpose {
+                Purpose::Listing => Losses::FEW,
+                Purpose::Deletion => Losses::MORE,
+            },
             repeats,
         }
     }
@@ -76,7 +80,7 @@ impl Walk {
         let Some(cache) = self.cache(cx, what) else { return (plan, None) };
         let prefix = self.prefix.clone().unwrap_or_default();
         let plan = plan.starting(kept::read(&cache, &prefix));
-        if !self.learns || self.start_after.is_some() {
+        if self.purpose == Purpose::Deletion || self.start_after.is_some() {
             return (plan, None);
         }
         let keep: Keep = Box::new(move |cuts: Vec<KeptCut>| kept::write(&cache, &prefix, &cuts));
@@ -86,6 +90,15 @@ impl Walk {
     fn wanted(&self, start_after: Option<String>) -> Arc<Wanted> {
         Arc::new(Wanted { prefix: self.prefix.clone(), start_after, delimiter: None, fields: self.fields })
     }
+}
+
+/// What a list is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// It is shown, and may be listed again: what is learned of it is kept for that.
+    Listing,
+    /// What is listed is deleted. There is no next list that is like this one, and many requests wait for it, which are worth a few that are lost.
+    Deletion,
 }
 
 /// The order of a list.

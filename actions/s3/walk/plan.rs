@@ -2,7 +2,7 @@
 //!
 //! One chain of tokens is enough to list a bucket, and too slow: each page waits for the one before. So gaps are cut, and each is walked by itself: by
 //! the tokens of its own pages, after a first request that starts behind the cut. A cut is a guess. One that lands where no keys are, or just before
-//! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, five of a short list, whatever the keys.
+//! a page that is known, costs a request; how many may be lost so is limited to a quarter of the pages that came, a few of a short list, whatever the keys.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -47,6 +47,8 @@ pub struct Shape {
     pub width: usize,
     /// The most keys of a page.
     pub page: usize,
+    /// How many requests may be lost while the list is short.
+    pub losses: Losses,
     /// Whether a key may come several times, one behind another, and on several pages: its versions.
     pub repeats: bool,
 }
@@ -60,6 +62,33 @@ pub struct PageRequest<K = String> {
     pub start_after: Option<String>,
     /// Where the page before it ended; it says where to go on, whatever `start_after` is.
     pub token: Option<K>,
+}
+
+/// How many requests may be lost on a list that is too short for a quarter to be as many.
+#[derive(Debug, Clone, Copy)]
+pub struct Losses {
+    /// So many.
+    most: f64,
+    /// One behind the first page, and one more behind each so many.
+    pages: f64,
+}
+
+impl Losses {
+    /// Five, once the list has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
+    pub const FEW: Losses = Losses { most: 5.0, pages: 3.0 };
+
+    /// Ten, and sooner: a list of a hundred pages takes up to three round trips less of eighteen, and hardly ever more requests.
+    pub const MORE: Losses = Losses { most: 10.0, pages: 1.5 };
+
+    /// Lists of fewer pages than this may lose more than a quarter.
+    fn short(self) -> f64 {
+        self.most * 4.0
+    }
+
+    /// How many on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
+    fn affordable(self, pages: f64) -> f64 {
+        (1.0 + (pages - 1.0) / self.pages).min(self.most).max(pages / 4.0).floor()
+    }
 }
 
 /// How long a page took.

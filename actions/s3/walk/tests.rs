@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::drive::{Keep, drive};
 use super::kept::KeptCut;
-use super::plan::{LEAD, Pace, PageRequest, Plan, Shape};
+use super::plan::{LEAD, Losses, Pace, PageRequest, Plan, Shape};
 use super::{Keyed, Marker, Order};
 
 impl Keyed for String {
@@ -114,6 +114,7 @@ impl Store {
             repeats: false,
             width,
             page: self.page,
+            losses: Losses::FEW,
         };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
         let pages = drive(Plan::new(shape).starting(kept).learning(), keep, move |ask| {
@@ -260,6 +261,7 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
             repeats: false,
             width: 8,
             page,
+            losses: Losses::FEW,
         };
         let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
         let pages = drive(Plan::new(shape), None, move |ask| {
@@ -339,7 +341,7 @@ fn rounds(store: &Store, order: Order, width: usize) -> usize {
 
 /// The same, beginning with cuts; and those that are to be kept of it.
 fn rounds_from(store: &Store, kept: Vec<KeptCut>, order: Order, width: usize) -> (usize, Option<Vec<KeptCut>>) {
-    rounds_of(store, kept, order, width, |_| Pace::Waited)
+    rounds_of(store, kept, order, width, Losses::FEW, |_| Pace::Waited)
 }
 
 /// The same of a store whose pages come so.
@@ -348,6 +350,7 @@ fn rounds_of(
     kept: Vec<KeptCut>,
     order: Order,
     width: usize,
+    losses: Losses,
     pace: impl Fn(&Page<String, String>) -> Pace,
 ) -> (usize, Option<Vec<KeptCut>>) {
     let shape = Shape {
@@ -359,6 +362,7 @@ fn rounds_of(
         repeats: false,
         width,
         page: store.page,
+        losses,
     };
     let mut plan: Plan<String> = Plan::new(shape).starting(kept).learning();
     let (mut rounds, mut keys) = (0, 0);
@@ -580,6 +584,7 @@ fn what_is_deleted_as_it_is_listed_is_listed_whole_whatever_cuts_were_kept_and_o
             repeats: false,
             width,
             page,
+            losses: if rng.bool() { Losses::FEW } else { Losses::MORE },
         };
         let cuts = if rng.bool() { any_cuts(&mut rng, &known) } else { Vec::new() };
         // A store that is asked to meet in one key is not changed by others meanwhile: that would be an error.
@@ -649,6 +654,7 @@ fn a_store_whose_pages_are_short_or_empty_is_listed_whole() {
             repeats: false,
             width,
             page,
+            losses: if rng.bool() { Losses::FEW } else { Losses::MORE },
         };
         let cuts = if rng.bool() { any_cuts(&mut rng, &visible) } else { Vec::new() };
         let is_ordered = shape.order == Order::Keys;
@@ -728,6 +734,35 @@ fn however_long_a_list_is_no_more_than_a_quarter_of_its_requests_is_lost() {
     }
 }
 
+/// What a listing may lose, and a list of what is deleted, beside a quarter.
+const LOSSES: [(Losses, usize); 2] = [(Losses::FEW, 5), (Losses::MORE, 10)];
+
+#[test]
+fn whatever_is_deleted_its_list_loses_ten_requests_at_most_or_a_quarter() {
+    let mut rng = Rng::with_seed(41);
+    for round in 0..400 {
+        let (count, page, width) = (rng.usize(..800), rng.usize(3..=10), rng.usize(2..=64));
+        let store = Store::new(names(&mut rng, count), page, Ways::True);
+        for order in [Order::Keys, Order::Any] {
+            let before = store.requests();
+            rounds_of(&store, Vec::new(), order, width, Losses::MORE, |_| Pace::Waited);
+            let (requests, pages) = (store.requests() - before, store.pages());
+            let most = if pages <= 2 { 2 * pages - 1 } else { pages + (pages / 4).max(10) };
+            assert!(requests <= most, "round {round}, {order:?}: {requests} requests for {pages} pages");
+        }
+    }
+}
+
+#[test]
+fn what_is_deleted_is_listed_in_fewer_round_trips() {
+    let trips = |losses| {
+        let of = |keys| rounds_of(&Store::new(keys, 1000, Ways::True), Vec::new(), Order::Any, 32, losses, |_| Pace::Waited).0;
+        shapes(40_000).into_iter().map(of).collect::<Vec<usize>>()
+    };
+    let (few, more) = (trips(Losses::FEW), trips(Losses::MORE));
+    assert!(more.iter().zip(&few).all(|(more, few)| more <= few) && more.iter().sum::<usize>() < few.iter().sum(), "{more:?}, {few:?}");
+}
+
 #[test]
 fn folders_of_whole_pages_cost_no_request_more() {
     // Every part ends with a page whose keys are all behind its end: each loses a whole request, and so does the last one.
@@ -741,11 +776,11 @@ fn folders_of_whole_pages_cost_no_request_more() {
                 [(0..folders).map(far).flat_map(below).collect(), (0..folders).map(dated).flat_map(below).collect()];
             for keys in shapes {
                 let store = Store::new(keys, page, Ways::True);
-                for order in [Order::Keys, Order::Any] {
+                for (order, (losses, few)) in [Order::Keys, Order::Any].into_iter().flat_map(|order| LOSSES.map(|losses| (order, losses))) {
                     let before = store.requests();
-                    rounds(&store, order, 16);
+                    rounds_of(&store, Vec::new(), order, 16, losses, |_| Pace::Waited);
                     let (requests, pages) = (store.requests() - before, store.pages());
-                    let most = pages + (pages / 4).max(5);
+                    let most = pages + (pages / 4).max(few);
                     assert!(requests <= most, "{folders} folders of {each}, {order:?}: {requests} requests for {pages} pages");
                 }
             }
@@ -761,9 +796,10 @@ fn a_list_that_becomes_unlike_its_beginning_loses_no_more_than_a_quarter() {
         let first = (0..alike * page).map(|n| format!("a{n:06}"));
         let second = (0..folders).flat_map(|folder| (0..each * page).map(move |n| format!("b{:04x}/{n:05}", folder * 7919 % 65536)));
         let store = Store::new(first.chain(second), page, Ways::True);
-        for (order, width) in [(Order::Keys, 16), (Order::Keys, 64), (Order::Any, 16), (Order::Any, 64)] {
+        let ways = [(Order::Keys, 16), (Order::Keys, 64), (Order::Any, 16), (Order::Any, 64)];
+        for ((order, width), (losses, _)) in ways.into_iter().flat_map(|way| LOSSES.map(|losses| (way, losses))) {
             let before = store.requests();
-            rounds(&store, order, width);
+            rounds_of(&store, Vec::new(), order, width, losses, |_| Pace::Waited);
             let (requests, pages) = (store.requests() - before, store.pages());
             let shape = format!("{alike} pages and {folders} folders of {each}, {order:?}, {width} at once");
             assert!(requests <= pages + pages / 4, "{shape}: {requests} requests for {pages} pages");
@@ -807,18 +843,20 @@ fn a_short_list_of_a_store_that_answers_at_once_is_walked_by_tokens() {
         let cuts = rounds_from(&long, Vec::new(), Order::Keys, 16).1.expect("a long list learns something");
         for cuts in [Vec::new(), cuts] {
             let before = short.requests();
-            let (rounds, _) = rounds_of(&short, cuts, Order::Keys, 16, |_| Pace::AtOnce);
+            let (rounds, _) = rounds_of(&short, cuts, Order::Keys, 16, Losses::FEW, |_| Pace::AtOnce);
             assert_eq!((rounds, short.requests() - before), (10, 10), "shape {number}");
         }
-        let rounds = rounds_of(&long, Vec::new(), Order::Keys, 16, |_| Pace::AtOnce).0;
+        let rounds = rounds_of(&long, Vec::new(), Order::Keys, 16, Losses::FEW, |_| Pace::AtOnce).0;
         assert!(rounds < 50, "shape {number}: {rounds} rounds for {} pages", long.pages());
         // What comes at once because there is hardly anything in it says nothing of the others.
         let empty = |page: &Page<String, String>| if page.items.len() < 1000 { Pace::AtOnce } else { Pace::Unclear };
-        let rounds = rounds_of(&short, Vec::new(), Order::Keys, 16, empty).0;
+        let rounds = rounds_of(&short, Vec::new(), Order::Keys, 16, Losses::FEW, empty).0;
         assert!(rounds <= 8, "shape {number}: {rounds} rounds for {} pages", short.pages());
         // Nor does one page that was at hand, if the others are not.
         let first = std::cell::Cell::new(true);
-        let rounds = rounds_of(&short, Vec::new(), Order::Keys, 16, |_| if first.replace(false) { Pace::AtOnce } else { Pace::Waited }).0;
+        let rounds =
+            rounds_of(&short, Vec::new(), Order::Keys, 16, Losses::FEW, |_| if first.replace(false) { Pace::AtOnce } else { Pace::Waited })
+                .0;
         assert!(rounds <= 8, "shape {number}: {rounds} rounds for {} pages", short.pages());
     }
 }
@@ -918,6 +956,7 @@ impl Versioned {
             repeats: true,
             width,
             page: self.page,
+            losses: Losses::FEW,
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));

@@ -9,12 +9,6 @@ use super::{LEAD, Piece, Plan, Trust};
 /// A gap is cut so much of a page short of whole pages, as its last page has to hold a key from behind its end.
 const SLACK: f64 = 0.1;
 
-/// Of fewer pages than this, a few more requests than a quarter may be lost.
-const SHORT: f64 = 20.0;
-
-/// So many requests may be lost on those.
-const FEW: f64 = 5.0;
-
 /// A first cut goes so many times as far ahead as has been seen, a little short of it for the reason of [`SLACK`].
 const STRIDE: (u64, u64) = (29, 10);
 
@@ -99,12 +93,12 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         };
         let pages = self.pages(self.keys);
         // A list is taken to be a little longer than it is yet, so that a short one is cut early; a long one keeps to what came.
-        let expected = (pages + (survey.bounded / 2.0).min(pages / 2.0)).min(pages.max(SHORT));
-        let (risk, most) = (self.risked(survey.gaps) + 1.0, affordable(expected));
+        let expected = (pages + (survey.bounded / 2.0).min(pages / 2.0)).min(pages.max(self.shape.losses.short()));
+        let (risk, most) = (self.risked(survey.gaps) + 1.0, self.shape.losses.affordable(expected));
         // Where every part holds whole pages, the last page of all is lost, too, unless it is known that there are keys behind the last cut.
         let is_near = survey.best.is_some() && matches!(self.trust, Trust::Proven);
         let ends_with_keys = is_near && survey.last.is_some_and(|at| self.gap(at).is_some_and(|gap| gap.answered));
-        let pays = risk < most || (risk <= most && (most < FEW || ends_with_keys));
+        let pays = risk < most || (risk <= most && (most < self.shape.losses.most || ends_with_keys));
         tried && self.is_long() && self.room() > 0.0 && pays
     }
 
@@ -123,8 +117,8 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     fn smallest(&self) -> f64 {
         let pages = self.pages(self.keys);
         let gaps = self.pieces.iter().filter(|piece| matches!(piece, Piece::Gap(_))).count();
-        match self.risked(gaps) / affordable(pages) {
-            used if used < 0.9 || pages < SHORT => 2.0,
+        match self.risked(gaps) / self.shape.losses.affordable(pages) {
+            used if used < 0.9 || pages < self.shape.losses.short() => 2.0,
             used if used < 1.0 => 4.0,
             _ => 8.0,
         }
@@ -170,10 +164,4 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
         self.base = Some(base);
         Some(cut)
     }
-}
-
-/// How many requests may be lost on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them. Five of a
-/// short list, once it has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
-pub(super) fn affordable(pages: f64) -> f64 {
-    (1.0 + (pages - 1.0) / 3.0).min(FEW).max(pages / 4.0).floor()
 }

@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use super::super::kept::{Density, KeptCut};
 use super::super::{Keyed, Order};
-use super::cuts::{Survey, affordable};
+use super::cuts::Survey;
 use super::{LEAD, Plan, Trust};
 
 impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
@@ -48,7 +48,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
             return None;
         }
         let pages = self.pages(self.keys);
-        if self.answered as f64 - pages > affordable(pages) {
+        if self.answered as f64 - pages > self.shape.losses.affordable(pages) {
             self.kept.clear();
             return None;
         }
