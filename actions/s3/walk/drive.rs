@@ -13,7 +13,7 @@ use super::kept::KeptCut;
 use super::plan::{Pace, PageRequest, Plan};
 
 /// Where a page is asked for, here and read within this, there is next to nothing to wait for.
-const AT_ONCE: Duration = Duration::from_millis(2);
+const AT_ONCE: Duration = Duration::from_millis(3);
 
 /// What takes longer than this was waited for.
 const WAITED: Duration = Duration::from_millis(10);
