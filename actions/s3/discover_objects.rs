@@ -20,8 +20,8 @@ use super::walk::{self, Order, Purpose, Walk};
 /// List the objects of an S3 bucket.
 ///
 /// Prints the keys in the order of their UTF-8 bytes; memory does not grow with the bucket. A large bucket is listed from several places at once, as
-/// many as `--concurrency` allows, for up to a quarter more requests than there are pages of 1,000. Only current versions are listed; what a delete
-/// marker hides is not. With `versions` every version and delete marker is, of each key the newest first.
+/// many as `--concurrency` allows, for up to a quarter more requests than there are pages of 1,000, or five more. Only current versions are listed; what
+/// a delete marker hides is not. With `versions` every version and delete marker is, of each key the newest first.
 ///
 /// All inputs that select have to be fulfilled. `delete_objects --matching` takes the same ones, with `under` for `prefix`, and deletes what is listed
 /// here. What `details` and `versions` print may be given to `delete_objects` as it is: it then deletes just these objects, or versions.

@@ -239,6 +239,7 @@ impl<T> Stream for Produced<T> {
         match () {
             // Somebody else sent it meanwhile.
             () if !state.items.is_empty() => {
+                drop(state);
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

@@ -12,7 +12,7 @@ use super::Keyed;
 use super::kept::KeptCut;
 use super::plan::{Pace, PageRequest, Plan};
 
-/// Where a page is asked for, here and read within this, there is next to nothing to wait for.
+/// Where a page is asked for, here and read within this, its turn to be sent included, there is next to nothing to wait for.
 const AT_ONCE: Duration = Duration::from_millis(3);
 
 /// What takes longer than this was waited for.
@@ -21,15 +21,20 @@ const WAITED: Duration = Duration::from_millis(10);
 /// Takes what a whole list has learned for a later one; it may block.
 pub type Keep = Box<dyn FnOnce(Vec<KeptCut>) + Send>;
 
-/// The objects of a list, page by page. `read` asks for one; what is on its way is dropped with the stream.
-pub fn drive<T, K, R, F>(plan: Plan<T, K>, keep: Option<Keep>, read: R) -> impl Stream<Item = Result<Vec<T>>> + Send
+/// The objects of a list, page by page. `read` asks for one; what is on its way is dropped with the stream. `pace` says how one came by the time that it took.
+pub fn drive<T, K, R, F>(
+    plan: Plan<T, K>,
+    keep: Option<Keep>,
+    pace: impl Fn(Duration) -> Pace + Send + 'static,
+    read: R,
+) -> impl Stream<Item = Result<Vec<T>>> + Send
 where
     T: Keyed + Send + 'static,
     K: Clone + Eq + Hash + Send + 'static,
     R: Fn(PageRequest<K>) -> F + Send,
     F: Future<Output = Result<Page<T, K>>> + Send + 'static,
 {
-    let driver = Driver { plan, keep, read, tasks: JoinSet::new() };
+    let driver = Driver { plan, keep, pace: Box::new(pace), read, tasks: JoinSet::new() };
     stream::try_unfold(driver, |mut driver| async move {
         let items = driver.step().await;
         items.map(|items| items.map(|items| (items, driver)))
@@ -39,11 +44,13 @@ where
 struct Driver<T, K, R> {
     plan: Plan<T, K>,
     keep: Option<Keep>,
+    pace: Box<dyn Fn(Duration) -> Pace + Send>,
     read: R,
     tasks: JoinSet<Answer<T, K>>,
 }
 
-fn pace(took: Duration) -> Pace {
+/// How a page came that took so long.
+pub fn pace(took: Duration) -> Pace {
     match took {
         took if took < AT_ONCE => Pace::AtOnce,
         took if took < WAITED => Pace::Unclear,
@@ -109,7 +116,7 @@ where
         let Answer { id, page, took } = answer.map_err(|e| Error::Failed(format!("reading a page of the listing failed: {e}")))?;
         match page {
             Ok(page) => {
-                self.plan.note_pace(&page, pace(took));
+                self.plan.note_pace(&page, (self.pace)(took));
                 self.plan.answer(id, page)
             }
             Err(e) => self.plan.refused(id, e),

@@ -20,7 +20,7 @@ use futures::stream::Stream;
 
 use super::bucket::Bucket;
 use super::listing::{Fields, ListEntry, Marker, Wanted, read_objects, read_versions};
-use drive::{Keep, drive};
+use drive::{Keep, drive, pace};
 use kept::KeptCut;
 use plan::{Losses, PageRequest, Plan, Shape};
 
@@ -97,7 +97,8 @@ impl Walk {
 pub enum Purpose {
     /// It is shown, and may be listed again: what is learned of it is kept for that.
     Listing,
-    /// What is listed is deleted. There is no next list that is like this one, and many requests wait for it, which are worth a few that are lost.
+    /// What is listed is deleted, or is to be once somebody agrees. There is no next list that is like this one, and many requests wait for it, which are
+    /// worth a few that are lost.
     Deletion,
 }
 
@@ -127,14 +128,14 @@ impl Keyed for ListEntry {
 /// listing that cannot be read to its end is an error, never short.
 pub fn objects(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<ListEntry>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "objects", false);
-    drive(plan, keep, move |ask: PageRequest| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
+    drive(plan, keep, pace, move |ask: PageRequest| read_objects(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 /// Every version and delete marker of a bucket, in the same way: by key, and of each key the newest first. A cut is a key, and all that comes of it lies
 /// before the cut; so what comes of one key is read one page after another, by key and version id.
 pub fn versions(cx: &Context, walk: Walk) -> impl Stream<Item = Result<Vec<ListEntry>>> + Send + use<> {
     let (plan, keep) = walk.plan(cx, "versions", true);
-    drive(plan, keep, move |ask: PageRequest<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
+    drive(plan, keep, pace, move |ask: PageRequest<Marker>| read_versions(walk.bucket.clone(), walk.wanted(ask.start_after), ask.token))
 }
 
 #[cfg(test)]

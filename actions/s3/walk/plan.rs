@@ -18,6 +18,7 @@ mod cuts;
 mod kept;
 mod trust;
 
+pub use cuts::Losses;
 use trust::Trust;
 
 /// Pages that may be there or on their way before they are read, the first gap's own aside: a list in order waits for that one.
@@ -62,33 +63,6 @@ pub struct PageRequest<K = String> {
     pub start_after: Option<String>,
     /// Where the page before it ended; it says where to go on, whatever `start_after` is.
     pub token: Option<K>,
-}
-
-/// How many requests may be lost on a list that is too short for a quarter to be as many.
-#[derive(Debug, Clone, Copy)]
-pub struct Losses {
-    /// So many.
-    most: f64,
-    /// One behind the first page, and one more behind each so many.
-    pages: f64,
-}
-
-impl Losses {
-    /// Five, once the list has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
-    pub const FEW: Losses = Losses { most: 5.0, pages: 3.0 };
-
-    /// Ten, and sooner: a list of a hundred pages takes up to three round trips less of eighteen, and hardly ever more requests.
-    pub const MORE: Losses = Losses { most: 10.0, pages: 1.5 };
-
-    /// Lists of fewer pages than this may lose more than a quarter.
-    fn short(self) -> f64 {
-        self.most * 4.0
-    }
-
-    /// How many on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
-    fn affordable(self, pages: f64) -> f64 {
-        (1.0 + (pages - 1.0) / self.pages).min(self.most).max(pages / 4.0).floor()
-    }
 }
 
 /// How long a page took.
@@ -145,7 +119,7 @@ pub struct Plan<T, K = String> {
     keys: usize,
     /// Pages that were full, with more behind them.
     full: usize,
-    /// Whether full pages come at once.
+    /// Whether full pages come at once, as of the last of which that was clear.
     quick: bool,
     /// Keys held that nobody has read.
     held: usize,

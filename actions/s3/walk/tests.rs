@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aaws::{Error, Next, Page, Result};
 use fastrand::Rng;
@@ -105,6 +106,7 @@ impl Store {
     ) -> Result<Vec<String>> {
         let prefix = if self.keys.iter().all(|key| key.starts_with("p/")) { "p/" } else { "" };
         let cuts = kept.len();
+        let (losses, few) = losses(seed);
         let shape = Shape {
             what: "the keys".into(),
             prefix: prefix.into(),
@@ -114,10 +116,10 @@ impl Store {
             repeats: false,
             width,
             page: self.page,
-            losses: Losses::FEW,
+            losses,
         };
         let (store, rng) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape).starting(kept).learning(), keep, move |ask| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), keep, pace(seed), move |ask| {
             let (store, waits) = (Arc::clone(&store), rng.lock().expect("the lock").usize(..6));
             async move {
                 for _ in 0..waits {
@@ -129,12 +131,30 @@ impl Store {
         let (asked, mut read) = (self.requests(), self.given.load(Ordering::Relaxed));
         let keys = pages.inspect_ok(|keys| {
             let held = self.given.load(Ordering::Relaxed).saturating_sub(read);
-            // Keys that came twice count here, and are not held: those of a quarter of the pages, or of five.
-            let twice = ((self.requests() - asked) / 4).max(5) + cuts;
+            // Keys that came twice count here, and are not held: those of a quarter of the pages, or of a few.
+            let twice = ((self.requests() - asked) / 4).max(few) + cuts;
             assert!(held <= (LEAD + width + twice) * self.page, "{held} keys are held");
             read += keys.len();
         });
         keys.map_ok(|keys| futures::stream::iter(keys).map(Ok::<String, Error>)).try_flatten().try_collect().await
+    }
+}
+
+/// What a listing may lose, and a list of what is deleted, beside a quarter.
+const LOSSES: [(Losses, usize); 2] = [(Losses::FEW, 5), (Losses::MORE, 10)];
+
+/// Those of such a seed.
+fn losses(seed: u64) -> (Losses, usize) {
+    LOSSES[usize::from(seed % 4 == 2)]
+}
+
+/// How the pages of a list come: mostly so that they are waited for, of some seeds by chance.
+fn pace(seed: u64) -> impl Fn(Duration) -> Pace + Send + 'static {
+    let rng = Mutex::new(Rng::with_seed(seed));
+    move |_| match (seed % 4, rng.lock().expect("the lock").u8(..3)) {
+        (3, 0) => Pace::AtOnce,
+        (3, 1) => Pace::Unclear,
+        _ => Pace::Waited,
     }
 }
 
@@ -173,7 +193,7 @@ async fn a_wide_list_is_that_of_one_chain() {
         match pages {
             1 => assert_eq!(requests, 1, "round {round}"),
             2 => assert!(requests <= 3, "round {round}: {requests} requests"),
-            _ => assert!(requests <= pages + (pages / 4).max(5), "round {round}: {requests} requests for {pages} pages"),
+            _ => assert!(requests <= pages + (pages / 4).max(losses(round).1), "round {round}: {requests} requests for {pages} pages"),
         }
         let mut any = store.list(Order::Any, width, round).await.expect("a list");
         any.sort();
@@ -264,26 +284,31 @@ async fn while_answers_go_wrong_a_list_is_whole_or_an_error() {
             losses: Losses::FEW,
         };
         let (asked, chance) = (Arc::clone(&store), std::sync::Mutex::new(rng));
-        let pages = drive(Plan::new(shape), None, move |ask| {
-            let store = Arc::clone(&asked);
-            let (fault, waits) = {
-                let mut chance = chance.lock().expect("the lock");
-                (chance.u8(..100), chance.usize(..6))
-            };
-            async move {
-                for _ in 0..waits {
-                    tokio::task::yield_now().await;
+        let pages = drive(
+            Plan::new(shape),
+            None,
+            |_| Pace::Waited,
+            move |ask| {
+                let store = Arc::clone(&asked);
+                let (fault, waits) = {
+                    let mut chance = chance.lock().expect("the lock");
+                    (chance.u8(..100), chance.usize(..6))
+                };
+                async move {
+                    for _ in 0..waits {
+                        tokio::task::yield_now().await;
+                    }
+                    let Page { items, next } = store.answer(&ask);
+                    match (fault, ask.token) {
+                        (0, _) => Err(Error::Failed("the answer broke off".into())),
+                        // The token that it was asked for comes again.
+                        (1, Some(token)) => Ok(Page { items, next: Next::At(token) }),
+                        (2, _) if next != Next::End => Ok(Page { items, next: Next::Unknown }),
+                        _ => Ok(Page { items, next }),
+                    }
                 }
-                let Page { items, next } = store.answer(&ask);
-                match (fault, ask.token) {
-                    (0, _) => Err(Error::Failed("the answer broke off".into())),
-                    // The token that it was asked for comes again.
-                    (1, Some(token)) => Ok(Page { items, next: Next::At(token) }),
-                    (2, _) if next != Next::End => Ok(Page { items, next: Next::Unknown }),
-                    _ => Ok(Page { items, next }),
-                }
-            }
-        });
+            },
+        );
         let (mut pages, mut given) = (Box::pin(pages), Vec::new());
         let ended = loop {
             match pages.try_next().await {
@@ -433,7 +458,7 @@ async fn whatever_cuts_were_kept_a_list_is_that_of_one_chain() {
                 1 => assert_eq!(requests, 1, "round {round}, {order:?}"),
                 2 => assert!(requests <= 3, "round {round}, {order:?}: {requests} requests"),
                 _ => assert!(
-                    requests <= pages + (pages / 4).max(5) + many,
+                    requests <= pages + (pages / 4).max(losses(round).1) + many,
                     "round {round}, {order:?}: {requests} requests for {pages} pages"
                 ),
             }
@@ -734,9 +759,6 @@ fn however_long_a_list_is_no_more_than_a_quarter_of_its_requests_is_lost() {
     }
 }
 
-/// What a listing may lose, and a list of what is deleted, beside a quarter.
-const LOSSES: [(Losses, usize); 2] = [(Losses::FEW, 5), (Losses::MORE, 10)];
-
 #[test]
 fn whatever_is_deleted_its_list_loses_ten_requests_at_most_or_a_quarter() {
     let mut rng = Rng::with_seed(41);
@@ -956,11 +978,11 @@ impl Versioned {
             repeats: true,
             width,
             page: self.page,
-            losses: Losses::FEW,
+            losses: losses(seed).0,
         };
         let before = self.requests.load(Ordering::Relaxed);
         let (store, chance) = (Arc::clone(self), std::sync::Mutex::new(Rng::with_seed(seed)));
-        let pages = drive(Plan::new(shape).starting(kept).learning(), None, move |ask: PageRequest<Marker>| {
+        let pages = drive(Plan::new(shape).starting(kept).learning(), None, pace(seed), move |ask: PageRequest<Marker>| {
             let store = Arc::clone(&store);
             let (fault, waits) = {
                 let mut chance = chance.lock().expect("the lock");
@@ -1017,7 +1039,10 @@ async fn a_wide_list_of_versions_is_that_of_one_chain() {
             match pages {
                 1 => assert_eq!(requests, 1, "round {round}, {order:?}"),
                 2 => assert!(requests <= 3, "round {round}, {order:?}: {requests} requests"),
-                _ => assert!(requests <= pages + (pages / 4).max(5), "round {round}, {order:?}: {requests} requests for {pages} pages"),
+                _ => assert!(
+                    requests <= pages + (pages / 4).max(losses(round).1),
+                    "round {round}, {order:?}: {requests} requests for {pages} pages"
+                ),
             }
         }
     }
@@ -1042,7 +1067,10 @@ async fn whatever_cuts_were_kept_a_list_of_versions_is_that_of_one_chain() {
                 given.sort();
             }
             assert_eq!(given, store.versions, "round {round}, {order:?}");
-            assert!(requests <= pages + (pages / 4).max(5) + many, "round {round}, {order:?}: {requests} requests for {pages} pages");
+            assert!(
+                requests <= pages + (pages / 4).max(losses(round).1) + many,
+                "round {round}, {order:?}: {requests} requests for {pages} pages"
+            );
         }
     }
 }

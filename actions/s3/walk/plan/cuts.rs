@@ -15,6 +15,33 @@ const STRIDE: (u64, u64) = (29, 10);
 /// A gap is cut as if it held no more than so many times what has come of the whole list.
 const GUESSED: f64 = 4.0;
 
+/// How many requests may be lost on a list that is too short for a quarter to be as many.
+#[derive(Debug, Clone, Copy)]
+pub struct Losses {
+    /// So many.
+    most: f64,
+    /// One behind the first page, and one more behind each so many.
+    pages: f64,
+}
+
+impl Losses {
+    /// Five, once the list has shown where its keys are: were they lost on the first guesses, it would be walked by tokens until it has paid for them.
+    pub const FEW: Losses = Losses { most: 5.0, pages: 3.0 };
+
+    /// Ten, and sooner: a list of a hundred pages takes up to three round trips less of eighteen, and hardly ever more requests.
+    pub const MORE: Losses = Losses { most: 10.0, pages: 1.5 };
+
+    /// Lists of fewer pages than this may lose more than a quarter.
+    fn short(self) -> f64 {
+        self.most * 4.0
+    }
+
+    /// How many on so many pages: whole ones, as the last page of all is hardly ever full either, and is not counted with them.
+    pub(super) fn affordable(self, pages: f64) -> f64 {
+        (1.0 + (pages - 1.0) / self.pages).min(self.most).max(pages / 4.0).floor()
+    }
+}
+
 /// What the pieces are like at a moment.
 #[derive(Default)]
 pub(super) struct Survey {

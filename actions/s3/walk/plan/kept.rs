@@ -30,7 +30,7 @@ impl<T: Keyed, K: Clone + Eq + Hash> Plan<T, K> {
     /// Cuts the gap without an end at the next kept cut, if that is of use now, and says which gap is new.
     ///
     /// A first page is waited for: a short list needs no cut, and only a cut behind a key that is known shows whether the store starts where it is told to.
-    /// When more than a quarter of the pages is lost, the list is not as it was, and no more of them are tried: what is on its way by then may be lost, too.
+    /// When more is lost than may be, the list is not as it was, and no more of them are tried: what is on its way by then may be lost, too.
     pub(super) fn split_at_kept(&mut self, survey: &Survey) -> Option<usize> {
         let is_near = self.shape.order == Order::Any || survey.ahead < LEAD as f64;
         if self.kept.is_empty() || !is_near || self.room() <= 0.0 || (self.quick && !self.is_long()) {
