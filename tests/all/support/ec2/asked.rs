@@ -34,7 +34,13 @@ impl Asked {
     }
 
     pub fn ask(&self, form: &Form) -> Answer {
-        let reply = send(self.moto, &Request { body: form.encode(), ..self.request.clone() });
+        let once = || send(self.moto, &Request { body: form.encode(), ..self.request.clone() });
+        let looks = form.get("Action").is_some_and(|action| action.starts_with("Describe"));
+        // Moto's threads trip over each other now and then: what one goes through, another changes meanwhile. What it cannot do, it cannot do again either.
+        let reply = match once() {
+            reply if reply.status == 500 && looks => once(),
+            reply => reply,
+        };
         match reply.status {
             200 => Ok(Node::parse(&reply.text())),
             // Not in XML, so that the program would try again and again, and tell nothing.
