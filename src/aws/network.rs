@@ -197,7 +197,8 @@ impl Network {
         self.permit().await
     }
 
-    /// A permit, as for what a source of credentials sends: the SDK's own do so one request after another. The semaphore is never closed, so there always is one.
+    /// A permit; the semaphore is never closed, so there always is one. What a source of credentials sends has it from here: the SDK's own do so one request after
+    /// another.
     pub(super) async fn permit(&self) -> Option<SemaphorePermit<'_>> {
         self.0.permits.acquire().await.ok()
     }

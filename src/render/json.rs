@@ -23,7 +23,7 @@ impl Json {
     }
 }
 
-/// On one line. As [`Value`]'s `Display`, which takes twice as long.
+/// On one line, as [`Value`]'s `Display` has it, without the formatter between.
 fn written(value: &Value) -> Result<String> {
     serde_json::to_string(value).map_err(|e| Error::Failed(format!("the output cannot be written as JSON: {e}")))
 }

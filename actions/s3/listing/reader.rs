@@ -160,7 +160,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Leaves out what is in the element that is open. Its text is not read at all, as that would be most of what a listing takes.
+    /// Leaves out what is in the element that is open. Its text is not looked at: in a listing there is more of it than of
+    /// all that is read.
     pub fn skip(&mut self) -> Result<(), Unreadable> {
         let mut depth = 0_usize;
         loop {
